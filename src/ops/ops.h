@@ -1,0 +1,145 @@
+/* Operators: one row each. A row says what ONNX's own table says (versions, operands, types, attributes), how shapes follow, and
+ * what is computed: most of them in a line of notation.
+ *
+ * To add an operator: add a row to the table of its family (ops/math.c, ops/movement.c, ...) and a test case. Nothing else.
+ *
+ * A row's columns:
+ *   domain     "" (ONNX's own) or "com.microsoft" ...
+ *   name       operator
+ *   since      the first opset version the row holds for; it holds until the next row of the same name. A row with `refused`
+ *              set says from which version on it is not supported, and why.
+ *   signature  operands by name and type: "x:T, w:T, b?:T -> y:T".
+ *                b?    may be omitted        x...   one or more (inputs, outputs)
+ *                k#    its content decides shapes or the kernel: rules may read it, and it is part of the cached kernel's key
+ *              a type is a DType's name ("s64") or a letter bound by `types`; equal letters are equal types; "*" is any type
+ *   types      what the letters stand for: "T=float" "T=num U=s32|s64". Sets: float (f16 bf16 f32 f64), int (all eight),
+ *              signed, unsigned, num (float or int), any (everything but strings), all
+ *   attrs      "axis:i=-1 alpha:f=0.01 mode:s=linear pads:I perm:I! body:g!": name, kind (i f s t g and I F S for lists),
+ *              default, `!`: required. Attributes that are not in the list are refused by name.
+ *   shape      the shape rule
+ *   then one of
+ *   text       kernel text: operands by the names of the signature, scalar attributes by their names (as constants);
+ *              omitted optional inputs are known to builders only
+ *   build      writes kernel text where a line of text cannot say it
+ *   run        C, for what depends on data for its shape, or walks memory in no affine way
+ *   view       the output is the first input's memory under another shape
+ */
+#ifndef WHET_OPS_H
+#define WHET_OPS_H
+
+#include "graph/graph.h"
+#include "kernel/kernel.h"
+
+#define OP_MAX_OPERANDS 64 /* formal ones; variadic nodes may have more, up to KERNEL_MAX_TENSORS for kernels */
+
+typedef struct OpCall OpCall;
+typedef struct OpRun OpRun;
+
+typedef struct OpRow {
+    const char *domain, *name;
+    int since;
+    const char *signature, *types, *attrs;
+    whet_status (*shape)(OpCall *);
+    const char *text;
+    whet_status (*build)(OpCall *, Text *);
+    whet_status (*run)(OpRun *);
+    bool view;
+    const char *refused; /* the reason; the other columns are then empty */
+} OpRow;
+
+/* One call of an operator as its shape rule and builder see it. At load, dims may be symbolic and contents unknown; when a
+ * kernel is built, every input dim is an extent and the content of `#` operands is known (in[i]->constant). */
+struct OpCall {
+    const Node *node;
+    const OpRow *row;
+    Arena *arena; /* for what the rule makes */
+    Symbols *symbols;
+    whet_error *err;
+    int opset;
+    int in_count, out_count;
+    const Type **in; /* NULL: omitted */
+    Type *out;       /* types are set from the signature before the rule runs; the rule sets rank and dims, and may set content
+                        or, where the signature cannot say it (Cast, Constant), type. Left alone, rank is -1: unknown until run */
+};
+
+/* call.c: helpers of rules. Errors are prefixed with the node by the caller. */
+whet_status op_error(OpCall *call, whet_status status, const char *format, ...) PRINTF_LIKE(3, 4);
+int64_t op_int(const OpCall *call, const char *name); /* attribute, or the default in the row */
+double op_float(const OpCall *call, const char *name);
+Str op_string(const OpCall *call, const char *name);
+bool op_string_is(const OpCall *call, const char *name, const char *value);
+const int64_t *op_ints(const OpCall *call, const char *name, int *count); /* NULL, 0: not given */
+const Attr *op_attr(const OpCall *call, const char *name);                /* NULL: not given */
+bool op_has(const OpCall *call, int input);
+/* The integer content of input `index` (any integer type), as Dims in the call's arena; false if not known (at load). */
+bool op_content(OpCall *call, int input, const Dim **values, int64_t *count);
+bool op_content_ints(OpCall *call, int input, const int64_t **values, int64_t *count); /* all elements known numbers */
+/* An axis in [-rank, rank) made positive; -1 and an error otherwise. */
+int op_axis(OpCall *call, int64_t axis, int rank);
+whet_status op_same_shape(OpCall *call, int output, int input); /* out = in */
+/* NumPy broadcasting of dims; a symbol against another symbol: they are taken to be equal at run time (checked then). */
+whet_status op_broadcast(OpCall *call, Type *out, const Type *a, const Type *b);
+void op_set_shape(OpCall *call, int output, int rank, const Dim *dims);
+bool op_ranks_known(const OpCall *call); /* of every input given */
+
+/* Shape rules shared by many rows. */
+whet_status shape_same(OpCall *call);      /* every output like input 0 */
+whet_status shape_broadcast(OpCall *call); /* output 0: all inputs broadcast together */
+whet_status shape_unknown(OpCall *call);   /* known when it runs */
+
+/* run of an operator in C. Defined by run/; ops use it through these functions alone. Inputs are in call->in with constant
+ * set: content, type and shape of each are known. */
+struct OpRun {
+    OpCall *call;
+    void *self; /* the executor's */
+};
+const Tensor *op_input(const OpRun *run, int index); /* NULL: omitted */
+/* Memory for output `index`, not cleared; NULL: error set. An output that nobody reads is given memory too. */
+void *op_output(OpRun *run, int index, DType type, int rank, const int64_t *dims);
+whet_status op_output_alias(OpRun *run, int index, int input, int rank, const int64_t *dims); /* shares the input's memory */
+bool op_wanted(const OpRun *run, int index); /* false: the output is omitted in the node */
+/* Scratch memory until the operator returns. NULL: error set. */
+void *op_scratch(OpRun *run, size_t bytes);
+whet_status op_interrupted(OpRun *run); /* call in long loops: WHET_ERROR_LIMIT when the time is up */
+
+/* Running a subgraph (If, Loop, Scan). Values are reference-counted handles of the executor. */
+typedef struct OpValue OpValue;
+OpValue *op_value_of_input(OpRun *run, int index); /* a new reference; NULL: omitted or error */
+OpValue *op_value_new(OpRun *run, DType type, int rank, const int64_t *dims, void **data);
+const Tensor *op_value_tensor(const OpValue *value);
+void op_value_release(OpRun *run, OpValue *value);
+/* `inputs` are borrowed; `outputs` receive new references, graph->output_count of them. */
+whet_status op_subgraph(OpRun *run, const Graph *graph, OpValue *const *inputs, int input_count, OpValue **outputs);
+whet_status op_output_value(OpRun *run, int index, OpValue *value); /* takes the reference */
+
+/* table.c: the rows of every family. */
+const OpRow *op_find(const char *domain, const char *name, int opset, const char **why); /* NULL: *why says what is not supported */
+size_t op_row_count(void);
+const OpRow *op_row(size_t index);
+
+/* signature.c */
+typedef struct Operand {
+    Str name;
+    Str type;
+    bool optional, variadic, content;
+} Operand;
+typedef struct Signature {
+    Operand in[OP_MAX_OPERANDS], out[OP_MAX_OPERANDS];
+    int in_count, out_count;
+} Signature;
+bool signature_parse(const char *text, Signature *out);
+/* Operand counts, attributes (unknown, missing, of the wrong kind) and input types against the row; sets out[i].type where the
+ * signature says it. */
+whet_status op_check_call(OpCall *call);
+bool op_input_is_content(const OpRow *row, int input); /* marked `#` */
+
+/* lower.c: the kernel of a call whose input types and shapes are all known: runs the shape rule, gets the text, parses and binds.
+ * The kernel's tensors bear the operand names of the signature; input i of the call is tensor in_tensor[i] (-1: not read),
+ * output i is out_tensor[i]. */
+typedef struct Lowered {
+    Kernel *kernel; /* NULL for run and view rows */
+    int *in_tensor, *out_tensor;
+} Lowered;
+whet_status op_lower(OpCall *call, Lowered *out);
+
+#endif
