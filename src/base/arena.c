@@ -1,0 +1,146 @@
+/* Arenas: bump allocation from a list of chunks, freed whole. Chunks double up to a bound, so a small kernel costs one page and
+ * a large model a few hundred allocations. */
+#include "base/base.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ALIGNMENT = 16, FIRST_CHUNK = 4096, LARGEST_CHUNK = 1 << 20, HEAP_ALIGNMENT = 64 };
+
+typedef struct ArenaChunk {
+    struct ArenaChunk *next;
+    size_t size;
+    size_t padding[6]; /* the chunk's first allocation starts on a cache line */
+} ArenaChunk;
+
+_Static_assert(sizeof(ArenaChunk) % ALIGNMENT == 0, "allocations keep their alignment behind the chunk's head");
+
+void *memory_alloc(const whet_allocator *allocator, size_t size)
+{
+    if (size > SIZE_MAX - HEAP_ALIGNMENT)
+        return NULL;
+    size_t rounded = (size + HEAP_ALIGNMENT - 1) / HEAP_ALIGNMENT * HEAP_ALIGNMENT;
+    if (rounded == 0)
+        rounded = HEAP_ALIGNMENT;
+    return allocator ? allocator->allocate(allocator->context, rounded, HEAP_ALIGNMENT) : aligned_alloc(HEAP_ALIGNMENT, rounded);
+}
+
+void memory_free(const whet_allocator *allocator, void *pointer, size_t size)
+{
+    if (!pointer)
+        return;
+    if (!allocator) {
+        free(pointer);
+        return;
+    }
+    size_t rounded = (size + HEAP_ALIGNMENT - 1) / HEAP_ALIGNMENT * HEAP_ALIGNMENT;
+    allocator->release(allocator->context, pointer, rounded ? rounded : HEAP_ALIGNMENT);
+}
+
+void arena_init(Arena *arena, const whet_allocator *allocator)
+{
+    memset(arena, 0, sizeof *arena);
+    arena->allocator = allocator;
+}
+
+void arena_free(Arena *arena)
+{
+    for (ArenaChunk *chunk = arena->chunks, *next; chunk; chunk = next) {
+        next = chunk->next;
+        memory_free(arena->allocator, chunk, chunk->size);
+    }
+    size_t limit = arena->limit;
+    arena_init(arena, arena->allocator);
+    arena->limit = limit;
+}
+
+/* A chunk with room for `need` bytes becomes the one allocated from. */
+static bool add_chunk(Arena *arena, size_t need)
+{
+    size_t size = arena->chunks ? arena->chunks->size * 2 : FIRST_CHUNK;
+    if (size > LARGEST_CHUNK)
+        size = LARGEST_CHUNK;
+    size_t whole;
+    if (!checked_size_add(need, sizeof(ArenaChunk), &whole))
+        return false;
+    if (size < whole)
+        size = whole;
+    if (arena->limit && (size > arena->limit || arena->total > arena->limit - size))
+        return false;
+    ArenaChunk *chunk = memory_alloc(arena->allocator, size);
+    if (!chunk)
+        return false;
+    chunk->next = arena->chunks;
+    chunk->size = size;
+    arena->chunks = chunk;
+    arena->total += size;
+    arena->at = (char *)(chunk + 1);
+    arena->end = (char *)chunk + size;
+    return true;
+}
+
+void *arena_alloc(Arena *arena, size_t count, size_t size)
+{
+    size_t bytes;
+    if (arena->failed || !checked_size_mul(count, size, &bytes) || bytes > SIZE_MAX - 2 * ALIGNMENT) {
+        arena->failed = true;
+        return NULL;
+    }
+    bytes = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
+    if ((size_t)(arena->end - arena->at) < bytes && !add_chunk(arena, bytes)) {
+        arena->failed = true;
+        return NULL;
+    }
+    void *out = arena->at;
+    arena->at += bytes;
+    return memset(out, 0, bytes);
+}
+
+void *arena_copy(Arena *arena, const void *data, size_t size)
+{
+    void *out = arena_alloc(arena, size, 1);
+    if (out && size)
+        memcpy(out, data, size);
+    return out;
+}
+
+char *arena_string(Arena *arena, const char *text, size_t length)
+{
+    char *out = arena_alloc(arena, length + 1, 1);
+    if (out && length)
+        memcpy(out, text, length);
+    return out;
+}
+
+char *arena_printf(Arena *arena, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    char *out = length < 0 ? NULL : arena_alloc(arena, (size_t)length + 1, 1);
+    if (out)
+        vsnprintf(out, (size_t)length + 1, format, again);
+    va_end(again);
+    va_end(args);
+    return out;
+}
+
+bool arena_grow(Arena *arena, void *array, size_t *capacity, size_t need, size_t element_size)
+{
+    if (need <= *capacity)
+        return true;
+    size_t wanted = *capacity ? *capacity * 2 : 8;
+    if (wanted < need)
+        wanted = need;
+    void *old, *grown = arena_alloc(arena, wanted, element_size);
+    if (!grown)
+        return false;
+    memcpy(&old, array, sizeof old);
+    if (*capacity)
+        memcpy(grown, old, *capacity * element_size);
+    memcpy(array, &grown, sizeof grown);
+    *capacity = wanted;
+    return true;
+}
