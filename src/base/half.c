@@ -144,7 +144,7 @@ uint8_t f32_to_small(DType type, float value, bool saturate)
     if (isnan(value))
         return f.specials == FINITE ? sign : not_a_number;
     /* The spacing of codes around the value, then the nearest code. */
-    int exponent = 0;
+    int exponent = 1 - f.bias;
     if (value != 0 && !isinf(value))
         frexpf(value, &exponent);
     exponent = exponent - 1 < 1 - f.bias ? 1 - f.bias : exponent - 1;
