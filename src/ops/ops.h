@@ -23,6 +23,7 @@
  *   build      writes kernel text where a line of text cannot say it
  *   run        C, for what depends on data for its shape, or walks memory in no affine way
  *   view       the output is the first input's memory under another shape
+ * or build and run together: where `build` writes nothing (a type the notation lacks, say), `run` is called.
  */
 #ifndef WHET_OPS_H
 #define WHET_OPS_H
