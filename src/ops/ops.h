@@ -1,7 +1,8 @@
 /* Operators: one row each. A row says what ONNX's own table says (versions, operands, types, attributes), how shapes follow, and
  * what is computed: most of them in a line of notation.
  *
- * To add an operator: add a row to the table of its family (ops/math.c, ops/movement.c, ...) and a test case. Nothing else.
+ * To add an operator: add a row to the table of its family (elementwise.c, movement.c, ...) and a test case. Nothing else
+ * (docs/internals/operators.md). The rows of a family are sorted by name, then domain, then version.
  *
  * A row's columns:
  *   domain     "" (ONNX's own) or "com.microsoft" ...
@@ -72,6 +73,7 @@ bool op_string_is(const OpCall *call, const char *name, const char *value);
 const int64_t *op_ints(const OpCall *call, const char *name, int *count); /* NULL, 0: not given */
 const Attr *op_attr(const OpCall *call, const char *name);                /* NULL: not given */
 bool op_has(const OpCall *call, int input);
+bool op_wants(const OpCall *call, int output); /* false: beyond the node's outputs, or omitted */
 /* The integer content of input `index` (any integer type), as Dims in the call's arena; false if not known (at load). */
 bool op_content(OpCall *call, int input, const Dim **values, int64_t *count);
 bool op_content_ints(OpCall *call, int input, const int64_t **values, int64_t *count); /* all elements known numbers */
@@ -87,6 +89,11 @@ bool op_ranks_known(const OpCall *call); /* of every input given */
 whet_status shape_same(OpCall *call);      /* every output like input 0 */
 whet_status shape_broadcast(OpCall *call); /* output 0: all inputs broadcast together */
 whet_status shape_unknown(OpCall *call);   /* known when it runs */
+
+/* Text for builders. An index list is written `i0, i1, ...`: `stem` and a number an axis. */
+void op_put_indices(Text *out, const char *stem, int from, int to); /* i_from .. i_(to-1), separated by ", " */
+/* Reads tensor `name` of the given dims as broadcast to axes `stem`0 .. of `rank` dims: "b[0, i2]". */
+void op_put_read(Text *out, const char *name, const Type *type, const char *stem, int rank);
 
 /* run of an operator in C. Defined by run/; ops use it through these functions alone. Inputs are in call->in with constant
  * set: content, type and shape of each are known. */
@@ -113,10 +120,12 @@ void op_value_release(OpRun *run, OpValue *value);
 whet_status op_subgraph(OpRun *run, const Graph *graph, OpValue *const *inputs, int input_count, OpValue **outputs);
 whet_status op_output_value(OpRun *run, int index, OpValue *value); /* takes the reference */
 
-/* table.c: the rows of every family. */
+/* table.c: the rows of every family. FAMILIES is the list: one file a family, which defines ops_NAME and ops_NAME_count. */
 const OpRow *op_find(const char *domain, const char *name, int opset, const char **why); /* NULL: *why says what is not supported */
 size_t op_row_count(void);
 const OpRow *op_row(size_t index);
+/* NULL, or the name of the first row that is out of order (a test asserts that there is none). */
+const char *op_table_unsorted(void);
 
 /* signature.c */
 typedef struct Operand {
@@ -129,10 +138,23 @@ typedef struct Signature {
     int in_count, out_count;
 } Signature;
 bool signature_parse(const char *text, Signature *out);
+/* One attribute of a row's list. `kind` is its letter; `preset` the default as text, empty if none. */
+typedef struct AttrSpec {
+    Str name, preset;
+    char kind;
+    bool required, has_preset;
+} AttrSpec;
+/* Takes the next attribute off `*text`; false at the end (or at a row that is written wrongly). */
+bool signature_next_attr(const char **text, AttrSpec *out);
+bool signature_find_attr(const char *text, const char *name, AttrSpec *out);
+bool signature_type_in(const char *set, size_t length, DType type); /* "float|s32": is `type` one of them? */
 /* Operand counts, attributes (unknown, missing, of the wrong kind) and input types against the row; sets out[i].type where the
  * signature says it. */
 whet_status op_check_call(OpCall *call);
 bool op_input_is_content(const OpRow *row, int input); /* marked `#` */
+
+/* lower.c: op_check_call, then the shape rule. `out` need not be initialised. */
+whet_status op_infer(OpCall *call);
 
 /* lower.c: the kernel of a call whose input types and shapes are all known: runs the shape rule, gets the text, parses and binds.
  * The kernel's tensors bear the operand names of the signature; input i of the call is tensor in_tensor[i] (-1: not read),

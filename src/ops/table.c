@@ -1,0 +1,91 @@
+/* The table of operators: the families side by side, and how a node finds its row.
+ *
+ * Each family keeps its rows sorted by name, domain and version, so a row is found by halving each family in turn: no index
+ * has to be made, and nothing global is ever written. A test asserts the order. */
+#include <string.h>
+
+#include "ops/ops.h"
+
+#define FAMILIES(X)                                                                                                              \
+    X(elementwise)
+
+#define X(name)                                                                                                                  \
+    extern const OpRow ops_##name[];                                                                                             \
+    extern const size_t ops_##name##_count;
+FAMILIES(X)
+#undef X
+
+static const struct Family {
+    const OpRow *rows;
+    const size_t *count;
+} families[] = {
+#define X(name) {ops_##name, &ops_##name##_count},
+    FAMILIES(X)
+#undef X
+};
+
+static int compare(const OpRow *row, const char *name, const char *domain, int since) {
+    int order = strcmp(row->name, name);
+    if (!order)
+        order = strcmp(row->domain, domain);
+    return order ? order : (row->since > since) - (row->since < since);
+}
+
+/* The last row of the family that is not after (name, domain, opset); NULL: none. */
+static const OpRow *last_not_after(const struct Family *family, const char *name, const char *domain, int opset) {
+    size_t low = 0, high = *family->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (compare(&family->rows[middle], name, domain, opset) <= 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low ? &family->rows[low - 1] : NULL;
+}
+
+const OpRow *op_find(const char *domain, const char *name, int opset, const char **why) {
+    const char *reason = "operator not supported";
+    for (size_t i = 0; i < COUNT(families); i++) {
+        const OpRow *row = last_not_after(&families[i], name, domain, opset);
+        if (row && !strcmp(row->name, name) && !strcmp(row->domain, domain)) {
+            if (!row->refused)
+                return row;
+            reason = row->refused;
+            break;
+        }
+        /* Is there a row of a later version? Then the version is what is not supported. */
+        row = last_not_after(&families[i], name, domain, INT32_MAX);
+        if (row && !strcmp(row->name, name) && !strcmp(row->domain, domain))
+            reason = "this old version of the operator is not supported";
+    }
+    if (why)
+        *why = reason;
+    return NULL;
+}
+
+size_t op_row_count(void) {
+    size_t count = 0;
+    for (size_t i = 0; i < COUNT(families); i++)
+        count += *families[i].count;
+    return count;
+}
+
+const OpRow *op_row(size_t index) {
+    for (size_t i = 0; i < COUNT(families); i++) {
+        if (index < *families[i].count)
+            return &families[i].rows[index];
+        index -= *families[i].count;
+    }
+    return NULL;
+}
+
+const char *op_table_unsorted(void) {
+    for (size_t i = 0; i < COUNT(families); i++)
+        for (size_t r = 1; r < *families[i].count; r++) {
+            const OpRow *row = &families[i].rows[r];
+            if (compare(row - 1, row->name, row->domain, row->since) >= 0)
+                return row->name;
+        }
+    return NULL;
+}
