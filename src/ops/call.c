@@ -2,6 +2,7 @@
  *
  * Everything here may come from a hostile file: lengths, signs and sums are checked, and errors name what was seen. */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,8 @@ whet_status op_error(OpCall *call, whet_status status, const char *format, ...) 
     return error_set(call->err, status, "%s", message);
 }
 
-/* ---- Attributes ------------------------------------------------------------------------------------------------------------- */
+/* ---- Attributes -------------------------------------------------------------------------------------------------------------
+ */
 
 const Attr *op_attr(const OpCall *call, const char *name) {
     return node_attr(call->node, name);
@@ -66,7 +68,8 @@ const int64_t *op_ints(const OpCall *call, const char *name, int *count) {
     return attr->ints;
 }
 
-/* ---- Operands ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Operands -----------------------------------------------------------------------------------------------------------------
+ */
 
 bool op_has(const OpCall *call, int input) {
     return input < call->in_count && call->in[input];
@@ -147,7 +150,8 @@ bool op_ranks_known(const OpCall *call) {
     return true;
 }
 
-/* ---- Shapes ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Shapes -------------------------------------------------------------------------------------------------------------------
+ */
 
 void op_set_shape(OpCall *call, int output, int rank, const Dim *dims) {
     assert(rank <= WHET_MAX_RANK);
@@ -202,7 +206,8 @@ whet_status op_broadcast(OpCall *call, Type *out, const Type *a, const Type *b) 
     return WHET_OK;
 }
 
-/* ---- Text of builders ----------------------------------------------------------------------------------------------------------- */
+/* ---- Text of builders
+ * ----------------------------------------------------------------------------------------------------------- */
 
 void op_put_indices(Text *out, const char *stem, int from, int to) {
     for (int i = from; i < to; i++)

@@ -135,13 +135,16 @@ static whet_status build_gelu(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-#define UNARY(name, types, text) {"", name, 1, "x:T -> y:T", "T=" types, "", shape_same, "y[..] = " text}
-#define UNARY_WITH(name, attrs, text) {"", name, 1, "x:T -> y:T", "T=float", attrs, shape_same, "y[..] = " text}
+#define UNARY(name, types, value)                                                                                                \
+    { "", name, 1, "x:T -> y:T", "T=" types, "", shape_same, .text = "y[..] = " value }
+#define UNARY_WITH(name, attrs, value)                                                                                           \
+    { "", name, 1, "x:T -> y:T", "T=float", attrs, shape_same, .text = "y[..] = " value }
 #define BINARY(name, types, symbol)                                                                                              \
-    {"", name, 7, "a:T, b:T -> y:T", "T=" types, "", shape_broadcast, "y[..] = a[..] " symbol " b[..]"}
+    { "", name, 7, "a:T, b:T -> y:T", "T=" types, "", shape_broadcast, .text = "y[..] = a[..] " symbol " b[..]" }
 #define COMPARE(name, types, symbol)                                                                                             \
-    {"", name, 7, "a:T, b:T -> y:bool", "T=" types, "", shape_broadcast, "y[..] = a[..] " symbol " b[..]"}
-#define VARIADIC(name, types, build) {"", name, 6, "x...:T -> y:T", "T=" types, "", shape_broadcast, NULL, build}
+    { "", name, 7, "a:T, b:T -> y:bool", "T=" types, "", shape_broadcast, .text = "y[..] = a[..] " symbol " b[..]" }
+#define VARIADIC(name, types, function)                                                                                          \
+    { "", name, 6, "x...:T -> y:T", "T=" types, "", shape_broadcast, .build = function }
 #define SOFTPLUS "(max(x[..], 0) + log1p(exp(-abs(x[..]))))"
 
 // clang-format off
@@ -155,16 +158,16 @@ const OpRow ops_elementwise[] = {
     UNARY("Asinh", "float", "asinh(x[..])"),
     UNARY("Atan", "float", "atan(x[..])"),
     UNARY("Atanh", "float", "atanh(x[..])"),
-    {"", "BitShift", 11, "x:T, n:T -> y:T", "T=int", "direction:s!", shape_broadcast, NULL, build_shift},
+    {"", "BitShift", 11, "x:T, n:T -> y:T", "T=int", "direction:s!", shape_broadcast, .build = build_shift},
     BINARY("BitwiseAnd", "int", "&"),
     UNARY("BitwiseNot", "int", "!x[..]"),
     BINARY("BitwiseOr", "int", "|"),
     BINARY("BitwiseXor", "int", "^"),
     UNARY("Ceil", "float", "ceil(x[..])"),
     UNARY_WITH("Celu", "alpha:f=1", "max(x[..], 0) + min(alpha * expm1(x[..] / alpha), 0)"),
-    {"", "Clip", 6, "x:T -> y:T", "T=float", "min:f=-3.4028234663852886e38 max:f=3.4028234663852886e38", shape_same, NULL,
-     build_clip_6},
-    {"", "Clip", 11, "x:T, low?:T, high?:T -> y:T", "T=num", "", shape_same, NULL, build_clip},
+    {"", "Clip", 6, "x:T -> y:T", "T=float", "min:f=-3.4028234663852886e38 max:f=3.4028234663852886e38", shape_same,
+     .build = build_clip_6},
+    {"", "Clip", 11, "x:T, low?:T, high?:T -> y:T", "T=num", "", shape_same, .build = build_clip},
     UNARY("Cos", "float", "cos(x[..])"),
     UNARY("Cosh", "float", "cosh(x[..])"),
     BINARY("Div", "num", "/"),
@@ -173,14 +176,14 @@ const OpRow ops_elementwise[] = {
     UNARY("Erf", "float", "erf(x[..])"),
     UNARY("Exp", "float", "exp(x[..])"),
     UNARY("Floor", "float", "floor(x[..])"),
-    {"", "Gelu", 20, "x:T -> y:T", "T=float", "approximate:s=none", shape_same, NULL, build_gelu},
+    {"", "Gelu", 20, "x:T -> y:T", "T=float", "approximate:s=none", shape_same, .build = build_gelu},
     COMPARE("Greater", "num", ">"),
     COMPARE("GreaterOrEqual", "num", ">="),
     UNARY_WITH("HardSigmoid", "alpha:f=0.2 beta:f=0.5", "max(min(alpha * x[..] + beta, 1), 0)"),
     UNARY("HardSwish", "float", "x[..] * max(min(x[..] * 0.16666666666666667 + 0.5, 1), 0)"),
     {"", "IsInf", 10, "x:T -> y:bool", "T=float|f8e4m3fn|f8e4m3fnuz|f8e5m2|f8e5m2fnuz",
-     "detect_negative:i=1 detect_positive:i=1", shape_same, NULL, build_isinf},
-    {"", "IsNaN", 9, "x:T -> y:bool", "T=float|f8e4m3fn|f8e4m3fnuz|f8e5m2|f8e5m2fnuz", "", shape_same, NULL, build_isnan},
+     "detect_negative:i=1 detect_positive:i=1", shape_same, .build = build_isinf},
+    {"", "IsNaN", 9, "x:T -> y:bool", "T=float|f8e4m3fn|f8e4m3fnuz|f8e5m2|f8e5m2fnuz", "", shape_same, .build = build_isnan},
     UNARY_WITH("LeakyRelu", "alpha:f=0.01", "select(x[..] < 0, alpha * x[..], x[..])"),
     COMPARE("Less", "num", "<"),
     COMPARE("LessOrEqual", "num", "<="),
@@ -189,19 +192,19 @@ const OpRow ops_elementwise[] = {
     VARIADIC("Mean", "float", build_mean),
     VARIADIC("Min", "num", build_min),
     UNARY("Mish", "float", "x[..] * tanh" SOFTPLUS),
-    {"", "Mod", 10, "a:T, b:T -> y:T", "T=num", "fmod:i=0", shape_broadcast, NULL, build_mod},
+    {"", "Mod", 10, "a:T, b:T -> y:T", "T=num", "fmod:i=0", shape_broadcast, .build = build_mod},
     BINARY("Mul", "num", "*"),
     UNARY("Neg", "num", "-x[..]"),
     UNARY("Not", "bool", "!x[..]"),
     BINARY("Or", "bool", "|"),
-    {"", "PRelu", 7, "x:T, slope:T -> y:T", "T=num", "", shape_same, "y[..] = select(x[..] < 0, slope[..] * x[..], x[..])"},
-    {"", "Pow", 7, "x:T, exponent:U -> y:T", "T=num U=num", "", shape_broadcast, NULL, build_pow},
+    {"", "PRelu", 7, "x:T, slope:T -> y:T", "T=num", "", shape_same, .text = "y[..] = select(x[..] < 0, slope[..] * x[..], x[..])"},
+    {"", "Pow", 7, "x:T, exponent:U -> y:T", "T=num U=num", "", shape_broadcast, .build = build_pow},
     UNARY("Reciprocal", "float", "1 / x[..]"),
     UNARY("Relu", "num", "max(x[..], 0)"),
     UNARY("Round", "float", "round(x[..])"),
     UNARY_WITH("Selu", "alpha:f=1.6732631921768188 gamma:f=1.0507010221481323",
                "gamma * select(x[..] > 0, x[..], alpha * expm1(x[..]))"),
-    {"", "Shrink", 9, "x:T -> y:T", "T=num", "bias:f=0 lambd:f=0.5", shape_same, NULL, build_shrink},
+    {"", "Shrink", 9, "x:T -> y:T", "T=num", "bias:f=0 lambd:f=0.5", shape_same, .build = build_shrink},
     UNARY("Sigmoid", "float", "1 / (1 + exp(-x[..]))"),
     UNARY("Sign", "num", "sign(x[..])"),
     UNARY("Sin", "float", "sin(x[..])"),
@@ -212,7 +215,7 @@ const OpRow ops_elementwise[] = {
     BINARY("Sub", "num", "-"),
     VARIADIC("Sum", "num", build_sum),
     {"", "SwiGLU", 28, "a:T, b:T -> y:T", "T=float", "alpha:f=1", shape_broadcast,
-     "y[..] = a[..] / (1 + exp(-alpha * a[..])) * b[..]"},
+     .text = "y[..] = a[..] / (1 + exp(-alpha * a[..])) * b[..]"},
     UNARY_WITH("Swish", "alpha:f=1", "x[..] / (1 + exp(-alpha * x[..]))"),
     UNARY("Tan", "float", "tan(x[..])"),
     UNARY("Tanh", "float", "tanh(x[..])"),

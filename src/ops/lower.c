@@ -39,9 +39,8 @@ static bool collect_args(OpCall *call, const Signature *signature, Bindings *out
             out->args[i] = (KernelArg){operand_name(call->arena, signature->in, signature->in_count, i), call->in[i]->type,
                                        call->in[i]->rank, call->in[i]->dims};
     for (int i = 0; i < call->out_count; i++)
-        out->args[call->in_count + i] =
-            (KernelArg){operand_name(call->arena, signature->out, signature->out_count, i), call->out[i].type,
-                        call->out[i].rank, call->out[i].dims};
+        out->args[call->in_count + i] = (KernelArg){operand_name(call->arena, signature->out, signature->out_count, i),
+                                                    call->out[i].type, call->out[i].rank, call->out[i].dims};
     out->arg_count = call->in_count + call->out_count;
     return !call->arena->failed;
 }
@@ -172,10 +171,12 @@ whet_status op_lower(OpCall *call, Lowered *out) {
     Text text;
     text_init(&text);
     status = get_text(call, &text);
-    if (!status)
+    if (!status && text.length)
         status = bind(call, &text, &bindings, out);
-    if (!status)
+    if (!status && text.length)
         take_shapes(call, out);
+    if (!status && !text.length && !call->row->run)
+        status = op_error(call, WHET_ERROR_UNSUPPORTED, "these types or attributes are not supported");
     text_free(&text);
     return status;
 }

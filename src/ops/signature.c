@@ -137,7 +137,8 @@ static Str set_of(const char *types, Str letter) {
     return letter;
 }
 
-/* ---- A node against its row --------------------------------------------------------------------------------------------------- */
+/* ---- A node against its row ---------------------------------------------------------------------------------------------------
+ */
 
 static const Operand *formal(const Operand *operands, int count, int index) {
     if (index < count)

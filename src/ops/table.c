@@ -6,8 +6,7 @@
 
 #include "ops/ops.h"
 
-#define FAMILIES(X)                                                                                                              \
-    X(elementwise)
+#define FAMILIES(X) X(elementwise)
 
 #define X(name)                                                                                                                  \
     extern const OpRow ops_##name[];                                                                                             \
