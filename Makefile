@@ -1,0 +1,56 @@
+# The front door. CMake does the building; this installs what is missing, and gives every job one short name.
+BUILD ?= build
+TYPE ?= Release
+PREFIX ?= /usr/local
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+FUZZ_SECONDS ?= 60
+CONFIGURE := -DCMAKE_BUILD_TYPE=$(TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+export JOBS FUZZ_SECONDS
+
+.PHONY: all build demo test bench lint format sanitize fuzz install clean help
+all: build
+
+build: ## build build/whet, build/libwhet.a and build/libwhet.so (the default)
+	@tools/setup.sh build
+	@tools/build.sh $(BUILD) product $(CONFIGURE)
+
+demo: build ## show a small network reading pictures it has never seen
+	@$(BUILD)/examples/digits examples/digits
+
+test: ## run all tests
+	@tools/setup.sh build test
+	@tools/build.sh $(BUILD) all $(CONFIGURE)
+	@tools/test.sh $(BUILD)
+
+bench: build ## measure this machine, then the demo's network on it
+	@$(BUILD)/whet cpu
+	@$(BUILD)/whet bench examples/digits/digits.onnx
+
+lint: ## check formatting, warnings (gcc and clang), clang-tidy and the rules of the house
+	@tools/setup.sh build test lint
+	@tools/lint.sh
+
+format: ## format every C file as .clang-format says
+	@tools/setup.sh lint
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+sanitize: ## run all tests under ASan and UBSan, then under TSan
+	@tools/setup.sh build test sanitize
+	@tools/build.sh build-asan all -DCMAKE_BUILD_TYPE=Debug -DWHET_SANITIZE=address,undefined
+	@tools/test.sh build-asan
+	@tools/build.sh build-tsan all -DCMAKE_BUILD_TYPE=Debug -DWHET_SANITIZE=thread
+	@tools/test.sh build-tsan
+
+fuzz: ## fuzz every target in fuzz/ for a minute each (FUZZ_SECONDS=N)
+	@tools/setup.sh build fuzz
+	@tools/build.sh build-fuzz all -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug -DWHET_FUZZ=ON -DWHET_TESTS=OFF
+	@tools/fuzz.sh build-fuzz
+
+install: build ## install to PREFIX (/usr/local), below DESTDIR if given
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean: ## remove everything that was built
+	rm -rf build build-asan build-tsan build-fuzz build-gcc build-clang
+
+help: ## list these
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,20 @@
+# fish completion for whet
+set -l commands run check show test bench cpu
+set -l none "not __fish_seen_subcommand_from $commands"
+complete -c whet -f -n $none -a run -d 'Run a model once'
+complete -c whet -f -n $none -a check -d 'Say whether a model will run'
+complete -c whet -f -n $none -a show -d 'Print a stage between model and machine code'
+complete -c whet -f -n $none -a test -d 'Run test cases laid out as those of ONNX'
+complete -c whet -f -n $none -a bench -d 'Measure a model or a kernel'
+complete -c whet -f -n $none -a cpu -d 'Print what this machine has and can do'
+complete -c whet -l help -d 'Explain'
+complete -c whet -r -n '__fish_seen_subcommand_from run' -s i -d 'An input: NAME=FILE'
+complete -c whet -r -n '__fish_seen_subcommand_from run' -s o -d 'Folder for outputs'
+complete -c whet -x -n '__fish_seen_subcommand_from run' -l seed -d 'Seed of random inputs'
+complete -c whet -x -n '__fish_seen_subcommand_from run bench show' -s d -d 'Extent of a dimension: DIM=N'
+complete -c whet -x -n '__fish_seen_subcommand_from run bench' -s t -d 'Number of threads'
+complete -c whet -x -n '__fish_seen_subcommand_from show' -l stage -a 'graph kernels vector asm' -d 'What to print'
+complete -c whet -x -n '__fish_seen_subcommand_from test' -l metric -a 'element range l2' -d 'How to compare'
+complete -c whet -x -n '__fish_seen_subcommand_from test' -l rtol -d 'Relative tolerance'
+complete -c whet -x -n '__fish_seen_subcommand_from test' -l atol -d 'Absolute tolerance'
+complete -c whet -n '__fish_seen_subcommand_from bench' -l json -d 'Print JSON'

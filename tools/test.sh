@@ -1,0 +1,39 @@
+#!/bin/sh
+# Runs the tests of a build folder and says how many passed: tools/test.sh BUILD [ctest's arguments]
+#
+# Last a line `N passed, N failed[, N skipped]`: the sum over cmocka's summaries and over the last line `N passed, N failed` of
+# every other test. A test that ends without either (it crashed, or ran out of time) counts as one failure.
+set -u
+build=$1
+shift
+status=0
+ctest --test-dir "$build" --output-on-failure --timeout 600 -j "${JOBS:-2}" "$@" || status=1
+awk '
+function finish() {
+    if (name == "")
+        return
+    if (bad && !failed)
+        failed = 1
+    if (!bad && !passed && !skipped)
+        passed = 1
+    if (skipped)
+        skips = skips sprintf("  %s: %d skipped%s\n", name, skipped, reason)
+    passes += passed; failures += failed; skippings += skipped
+    passed = failed = skipped = bad = 0; name = ""; reason = ""
+}
+/^[0-9]+\/[0-9]+ Testing: / { finish(); name = $3 }
+/^\[  PASSED  \] [0-9]+ test\(s\)/ { passed += $4 }
+/^\[  FAILED  \] [0-9]+ test\(s\)/ { failed += $4 }
+/^\[  SKIPPED \] [0-9]+ test\(s\)/ { skipped += $4 }
+/^[0-9]+ passed, [0-9]+ failed/ { passed += $1; failed += $3; if ($6 == "skipped") skipped += $5 }
+/^skipped: / && reason == "" { reason = " (" substr($0, 10) ")" }
+/^Test Failed\.$|^Test time = .*Timeout|\*\*\*Exception|^Test timeout/ { bad = 1 }
+END {
+    finish()
+    if (skips != "")
+        printf "\nSkipped:\n%s", skips
+    printf "\n%d passed, %d failed", passes, failures
+    printf skippings ? ", %d skipped\n" : "\n", skippings
+    exit failures > 0
+}' "$build/Testing/Temporary/LastTest.log" || status=1
+exit $status
