@@ -13,33 +13,46 @@ typedef whet_tensor Tensor; /* a dense tensor; whoever holds it says who owns th
 
 /* ---- symbols.c: symbolic dimensions --------------------------------------------------------------------------------------
  *
- * A Dim is an extent (>= 0), DIM_UNKNOWN, or a handle (< 0) of an expression in a Symbols table: sums of products of symbols with
- * integer coefficients, in one normal form, so that equal handles mean equal expressions; floor division, max and min of
- * what does not fold are atoms of their own. Arithmetic on extents alone never touches the table. */
+ * A Dim is a number (an extent if it is >= 0), DIM_UNKNOWN, or a handle of an expression in a Symbols table: sums of products of
+ * symbols with integer coefficients, in one normal form, so that equal handles mean equal expressions; floor division, max and
+ * min of what does not fold are atoms of their own. Symbols stand for extents: they are taken to be >= 0.
+ *
+ * Numbers stand for themselves down to DIM_LOWEST; the range below holds the handles. So arithmetic on numbers never touches the
+ * table (which may then be NULL): run time may work on a shared model's shapes from any thread. */
 
 typedef int64_t Dim;
 #define DIM_UNKNOWN INT64_MIN
+#define DIM_LOWEST  (INT64_MIN + ((int64_t)1 << 32)) /* the lowest number; what is lower is taken to be it */
 
 typedef struct Symbols Symbols;
 
 Symbols *symbols_new(Arena *arena);
 Dim dim_symbol(Symbols *symbols, const char *name, size_t length); /* the same name gives the same handle */
 Dim dim_fresh(Symbols *symbols, const char *stem);                 /* a new symbol, "stem", "stem_1", ... */
-static inline bool dim_is_extent(Dim d) { return d >= 0; }
-/* DIM_UNKNOWN if an operand is, on overflow, or out of memory. Results may be negative numbers inside expressions, so these
- * work on numbers too: a known negative result is returned as a handle of a constant expression. */
+static inline bool dim_is_extent(Dim d) {
+    return d >= 0;
+}
+static inline bool dim_is_number(Dim d) {
+    return d >= DIM_LOWEST;
+} /* of any sign */
+/* DIM_UNKNOWN if an operand is, on division by zero, on overflow, when the expression grows too large, or out of memory. */
 Dim dim_add(Symbols *symbols, Dim a, Dim b);
 Dim dim_sub(Symbols *symbols, Dim a, Dim b);
 Dim dim_mul(Symbols *symbols, Dim a, Dim b);
 Dim dim_floordiv(Symbols *symbols, Dim a, Dim b);
 Dim dim_max(Symbols *symbols, Dim a, Dim b);
 Dim dim_min(Symbols *symbols, Dim a, Dim b);
-Dim dim_const(Symbols *symbols, int64_t value); /* any sign */
+Dim dim_const(Symbols *symbols, int64_t value);               /* any sign */
 bool dim_number(const Symbols *symbols, Dim d, int64_t *out); /* true if d is a known number (of any sign) */
 /* The value of `d` where symbol `name` has extent values[i]; DIM_UNKNOWN if a symbol is missing or the value is negative. */
 Dim dim_bind(Symbols *symbols, Dim d, const whet_dim *values, int count);
 const char *dim_symbol_name(const Symbols *symbols, Dim d); /* NULL unless d is a bare symbol */
-void dim_print(const Symbols *symbols, Dim d, Text *out);   /* "8", "batch", "2*sequence + 1", "(h + 1)//2", "?" */
+bool dim_never_negative(const Symbols *symbols, Dim d);     /* surely >= 0, whatever the symbols are; false: perhaps not */
+
+/* dims_text.c. A symbol whose name is no identifier is printed in quotes. */
+void dim_print(const Symbols *symbols, Dim d, Text *out); /* "8", "batch", "2*sequence + 1", "(h + 1)//2", "?" */
+/* Reads what dim_print writes from *at, which is moved behind it. False: no expression; *at is where. */
+bool dim_parse(Symbols *symbols, const char **at, const char *end, Dim *out);
 
 /* ---- Values and nodes ----------------------------------------------------------------------------------------------------- */
 
@@ -60,14 +73,28 @@ typedef struct Value {
     const char *name; /* unique in its graph */
     int id;           /* in Graph.values */
     Type type;
-    Graph *graph;     /* the graph that defines it; a subgraph may read values of the graphs around it */
-    Node *producer;   /* NULL: graph input or initializer */
+    Graph *graph;   /* the graph that defines it; a subgraph may read values of the graphs around it */
+    Node *producer; /* NULL: graph input or initializer */
     int producer_output;
     bool is_input, is_initializer; /* both: an input with a default */
 } Value;
 
-typedef enum AttrKind { ATTR_FLOAT = 1, ATTR_INT, ATTR_STRING, ATTR_TENSOR, ATTR_GRAPH, ATTR_FLOATS, ATTR_INTS, ATTR_STRINGS,
-    ATTR_TENSORS, ATTR_GRAPHS, ATTR_SPARSE_TENSOR, ATTR_SPARSE_TENSORS, ATTR_TYPE_PROTO, ATTR_TYPE_PROTOS } AttrKind; /* ONNX's numbers */
+typedef enum AttrKind {
+    ATTR_FLOAT = 1,
+    ATTR_INT,
+    ATTR_STRING,
+    ATTR_TENSOR,
+    ATTR_GRAPH,
+    ATTR_FLOATS,
+    ATTR_INTS,
+    ATTR_STRINGS,
+    ATTR_TENSORS,
+    ATTR_GRAPHS,
+    ATTR_SPARSE_TENSOR,
+    ATTR_SPARSE_TENSORS,
+    ATTR_TYPE_PROTO,
+    ATTR_TYPE_PROTOS
+} AttrKind; /* ONNX's numbers */
 
 typedef struct Attr {
     const char *name;
@@ -84,15 +111,17 @@ typedef struct Attr {
 } Attr;
 
 struct Node {
-    const char *name;   /* may be "" */
-    const char *op, *domain; /* domain "" is ONNX's own ("ai.onnx" is read as "") */
+    const char *name;          /* may be "" */
+    const char *op, *domain;   /* domain "" is ONNX's own ("ai.onnx" is read as "") */
     Value **inputs, **outputs; /* NULL: omitted */
     int input_count, output_count;
     Attr *attrs;
     int attr_count;
-    int opset; /* the version of `domain` in force */
+    int opset;               /* the version of `domain` in force */
     const struct OpRow *row; /* ops/ops.h; NULL until graph_resolve */
     Graph *graph;
+    int number; /* its place in the file's list, from 0: how messages count */
+    int mark;   /* scratch of one pass */
 };
 
 struct Graph {
@@ -121,14 +150,15 @@ typedef struct Model {
     Metadata *metadata;
     int metadata_count;
     int64_t ir_version;
-    int opset; /* of the default domain */
+    int opset;            /* of the default domain */
     struct FileMap *maps; /* onnx/: the model's file and its external data, unmapped by model_free */
     size_t file_bytes;    /* of all of them */
 } Model;
 
-/* build.c */
+/* build.c. Builders return NULL when out of memory (the model's arena remembers: arena.failed). */
+Model *model_new(const whet_allocator *allocator); /* with symbols, without a graph */
 Graph *graph_new(Model *model, Graph *parent, const char *name);
-Value *graph_value(Graph *graph, const char *name); /* a new value, of unknown type; the name is not copied */
+Value *graph_value(Graph *graph, const char *name);      /* a new value, of unknown type; the name is not copied */
 Value *graph_find(const Graph *graph, const char *name); /* in this graph alone (linear; for tests and messages) */
 Node *graph_node(Graph *graph, const char *domain, const char *op, int input_count, int output_count, int attr_count);
 const Attr *node_attr(const Node *node, const char *name); /* NULL: not given */
@@ -159,6 +189,7 @@ Model *graph_parse(const char *text, size_t length, const whet_allocator *alloca
 
 void model_free(Model *model); /* releases maps and arena and the model itself */
 
-/* ---- onnx/reader.h's one function lives there: Model *onnx_read(path ...) --------------------------------------------------- */
+/* ---- onnx/reader.h's one function lives there: Model *onnx_read(path ...) ---------------------------------------------------
+ */
 
 #endif
