@@ -179,6 +179,10 @@ whet_status graph_sort(Graph *graph, whet_error *err);
 whet_status graph_resolve(Model *model, whet_error *err);
 whet_status graph_infer(Model *model, whet_error *err);
 
+/* report.c: the report of whet_model_check for people: what the model is, then all that is not supported. WHET_OK: it will run;
+ * WHET_ERROR_UNSUPPORTED: it will not, and the report lists why; other errors: it cannot be read, and there is no report. */
+whet_status graph_report(Model *model, Text *out, whet_error *err);
+
 /* check.c: SSA, order, links both ways, types set; names `pass`. Debug builds call it after every pass. */
 whet_status graph_check(const Graph *graph, const char *pass, whet_error *err);
 

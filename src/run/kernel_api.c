@@ -1,0 +1,136 @@
+/* Kernels without a model, as the public header shows them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/run.h"
+
+struct whet_kernel {
+    Arena arena;
+    Kernel *kernel;
+    Threads *threads;
+    whet_options options;
+    int args[KERNEL_MAX_TENSORS]; /* tensors of the kernel that are arguments: inputs, then outputs */
+    int arg_count;
+};
+
+/* Dims give extents by name, args types and perhaps shapes: what kernel_bind takes. */
+static whet_status bind(whet_kernel *k, const whet_dim *dims, int dim_count, const whet_kernel_arg *args, int arg_count,
+                        whet_error *err)
+{
+    KernelConst *consts = ARENA_ARRAY(&k->arena, KernelConst, dim_count);
+    KernelArg *bound = ARENA_ARRAY(&k->arena, KernelArg, arg_count);
+    if (!consts || !bound)
+        return error_memory(err);
+    for (int i = 0; i < dim_count; i++) {
+        if (dims[i].extent < 0)
+            return error_set(err, WHET_ERROR_ARGUMENT, "axis '%s' has extent %lld; wanted: 0 or more", dims[i].name,
+                             (long long)dims[i].extent);
+        consts[i] = (KernelConst){.name = dims[i].name, .number = (double)dims[i].extent, .integer = dims[i].extent};
+    }
+    for (int i = 0; i < arg_count; i++) {
+        if (kernel_find_tensor(k->kernel, args[i].name) < 0)
+            return error_set(err, WHET_ERROR_ARGUMENT, "the kernel has no tensor '%s'", args[i].name);
+        if (args[i].rank > WHET_MAX_RANK)
+            return error_set(err, WHET_ERROR_ARGUMENT, "tensor '%s' has rank %d; wanted: at most %d", args[i].name, args[i].rank,
+                             WHET_MAX_RANK);
+        if (args[i].type != WHET_NONE && !dtype_known((int64_t)args[i].type))
+            return error_set(err, WHET_ERROR_ARGUMENT, "tensor '%s' has the unknown type %d", args[i].name, (int)args[i].type);
+        int rank = args[i].rank;
+        for (int d = 0; d < args[i].rank; d++)
+            if (args[i].dims[d] < 0)
+                rank = -1;
+        bound[i] = (KernelArg){.name = args[i].name, .type = (DType)args[i].type, .rank = rank, .dims = args[i].dims};
+    }
+    return kernel_bind(k->kernel, bound, arg_count, consts, dim_count, err);
+}
+
+whet_status whet_kernel_compile(const char *text, const whet_dim *dims, int dim_count, const whet_kernel_arg *args,
+                                int arg_count, const whet_options *options, whet_kernel **out, whet_error *err)
+{
+    whet_error local;
+    err = err ? err : &local;
+    error_clear(err);
+    *out = NULL;
+    whet_kernel *k = calloc(1, sizeof *k);
+    if (!k)
+        return error_memory(err);
+    k->options = options ? *options : (whet_options){0};
+    arena_init(&k->arena, k->options.allocator);
+    k->kernel = kernel_parse(&k->arena, text, strlen(text), err);
+    whet_status status = k->kernel ? bind(k, dims, dim_count, args, arg_count, err) : err->status;
+    if (!status) {
+        k->threads = threads_new(k->options.threads, err);
+        status = k->threads ? WHET_OK : err->status;
+    }
+    if (status) {
+        whet_kernel_free(k);
+        return status;
+    }
+    for (int pass = 0; pass < 2; pass++)
+        for (int t = 0; t < k->kernel->tensor_count; t++)
+            if (k->kernel->tensors[t].role == (pass ? ROLE_OUTPUT : ROLE_INPUT))
+                k->args[k->arg_count++] = t;
+    *out = k;
+    return WHET_OK;
+}
+
+void whet_kernel_free(whet_kernel *kernel)
+{
+    if (!kernel)
+        return;
+    threads_free(kernel->threads);
+    arena_free(&kernel->arena);
+    free(kernel);
+}
+
+int whet_kernel_arg_count(const whet_kernel *kernel)
+{
+    return kernel->arg_count;
+}
+
+whet_status whet_kernel_arg_info(const whet_kernel *kernel, int index, whet_kernel_arg *out)
+{
+    if (index < 0 || index >= kernel->arg_count)
+        return WHET_ERROR_ARGUMENT;
+    const KernelTensor *tensor = &kernel->kernel->tensors[kernel->args[index]];
+    *out = (whet_kernel_arg){.name = tensor->name,
+                             .type = (whet_type)tensor->type,
+                             .rank = tensor->rank,
+                             .is_output = tensor->role == ROLE_OUTPUT};
+    memcpy(out->dims, tensor->dims, (size_t)tensor->rank * sizeof *tensor->dims);
+    return WHET_OK;
+}
+
+whet_status whet_kernel_run(const whet_kernel *kernel, void *const *data, whet_error *err)
+{
+    error_clear(err);
+    void *tensors[KERNEL_MAX_TENSORS] = {0};
+    for (int i = 0; i < kernel->arg_count; i++) {
+        const KernelTensor *tensor = &kernel->kernel->tensors[kernel->args[i]];
+        if (!data[i] && tensor->count)
+            return error_set(err, WHET_ERROR_ARGUMENT, "argument %d ('%s') is NULL", i, tensor->name);
+        tensors[kernel->args[i]] = data[i];
+    }
+    EvalOptions options = {.parallel = threads_parallel(kernel->threads),
+                           .deadline = kernel->options.time_limit > 0 ? clock_now() + kernel->options.time_limit : 0,
+                           .allocator = kernel->options.allocator};
+    return kernel_eval(kernel->kernel, tensors, &options, err);
+}
+
+double whet_kernel_flops(const whet_kernel *kernel)
+{
+    return kernel->kernel->flops;
+}
+
+whet_status whet_kernel_show(const whet_kernel *kernel, const char *stage, char **out, whet_error *err)
+{
+    error_clear(err);
+    *out = NULL;
+    if (strcmp(stage, "kernel") != 0)
+        return error_set(err, WHET_ERROR_ARGUMENT, "stage '%s'; wanted: kernel", stage);
+    Text text;
+    text_init(&text);
+    kernel_print(kernel->kernel, &text);
+    *out = text_steal(&text);
+    return *out ? WHET_OK : error_memory(err);
+}

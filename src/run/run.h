@@ -1,0 +1,134 @@
+/* Running: a model bound to threads, memory and a clock.
+ *
+ *     Model --program_new--> Program (steps, lifetimes; immutable, shared) --Runner--> answers
+ *
+ * A step is one node. It is lowered when it first meets its input shapes (and the contents that decide shapes), and keeps the
+ * last few of them, so that models whose shapes depend on data run like any other: there is one path, not a static and a
+ * dynamic one. Values are reference-counted and go as soon as their last reader is done.
+ */
+#ifndef WHET_RUN_H
+#define WHET_RUN_H
+
+#include "graph/graph.h"
+#include "kernel/kernel.h"
+#include "ops/ops.h"
+
+/* memory.c: where the values of a run live. Memory that is given back is kept for the next value of about its size, up to the
+ * most that was ever in use at one time; so a second run asks the system for nothing. */
+typedef struct Block {
+    void *data;
+    size_t bytes;
+} Block;
+enum { POOL_KEPT = 64 };
+typedef struct Pool {
+    const whet_allocator *allocator;
+    size_t limit, used, peak; /* bytes in use; peak since pool_mark */
+    Block kept[POOL_KEPT];    /* free blocks, oldest first */
+    int kept_count;
+    size_t kept_bytes;
+} Pool;
+void pool_init(Pool *pool, const whet_allocator *allocator, size_t limit);
+void pool_free(Pool *pool);
+/* Whole blocks, aligned to 64 bytes, not cleared. WHET_ERROR_MEMORY says what was asked for and what the limit is. */
+whet_status pool_take(Pool *pool, size_t bytes, Block *out, whet_error *err);
+void pool_give(Pool *pool, Block block);
+void pool_mark(Pool *pool);           /* starts a new peak */
+size_t machine_memory(void);          /* bytes of this machine or of its cgroup, the smaller */
+
+/* threads.c: pthreadpool behind kernel.h's Parallel. */
+typedef struct Threads Threads;
+Threads *threads_new(int count, whet_error *err); /* 0: whet_cpu_query's number; NULL: error */
+void threads_free(Threads *threads);
+const Parallel *threads_parallel(const Threads *threads); /* NULL: one thread */
+
+/* value.c: one value of a run: a tensor and the block it lies in, or the value it is a view of. */
+struct OpValue {
+    int references;
+    Tensor tensor;
+    Block block;     /* data NULL: not its own */
+    OpValue *viewed; /* whose memory it is; NULL: its own, or borrowed from outside (constants, inputs) */
+    Pool *pool;
+};
+OpValue *value_new(Pool *pool, DType type, int rank, const int64_t *dims, whet_error *err);
+OpValue *value_borrow(Pool *pool, const Tensor *tensor, whet_error *err); /* the data must outlive it */
+OpValue *value_view(OpValue *of, int rank, const int64_t *dims, whet_error *err);
+OpValue *value_keep(OpValue *value); /* one more reference */
+void value_drop(OpValue *value);     /* NULL is fine */
+
+/* program.c: the steps of a graph and of the graphs inside it. */
+typedef struct Step {
+    const Node *node;
+    size_t cache;              /* index of its caches in a Runner */
+    const Value **dead;        /* values of this graph that nobody reads after it */
+    int dead_count;
+} Step;
+typedef struct GraphProgram {
+    const Graph *graph;
+    Step *steps;
+    size_t step_count;
+} GraphProgram;
+typedef struct Program {
+    GraphProgram *graphs; /* the main graph first */
+    size_t graph_count;
+    size_t cache_count;
+} Program;
+Program *program_new(Arena *arena, const Graph *graph, whet_error *err);
+const GraphProgram *program_find(const Program *program, const Graph *graph);
+
+/* lowering.c: a step, lowered for one set of input types, shapes and contents that decide shapes. */
+typedef enum StepKind { STEP_KERNEL, STEP_VIEW, STEP_C } StepKind;
+typedef struct Lowering {
+    Arena arena; /* what follows lives in it */
+    unsigned char *key;
+    size_t key_length;
+    StepKind kind;
+    OpCall call; /* its input types are this lowering's own; `constant` is set anew for each run of a STEP_C */
+    Type *in;
+    Lowered lowered;
+} Lowering;
+enum { LOWERINGS_KEPT = 4 }; /* a step keeps these many */
+typedef struct StepCache {
+    Lowering *kept[LOWERINGS_KEPT]; /* the latest first */
+} StepCache;
+
+/* runner.c: what runs a program: one to a session. */
+typedef struct Runner {
+    const Program *program; /* NULL: single nodes alone (folding) */
+    Pool pool;
+    Threads *threads;
+    Arena arena; /* symbols */
+    Symbols *symbols;
+    StepCache *caches;
+    unsigned char *key; /* of the step under way, see lowering.c */
+    size_t key_capacity;
+    double deadline; /* of the run under way; 0: none */
+    double flops;    /* of the run under way */
+    bool evaluate;
+} Runner;
+/* The lowering for these inputs (NULL: omitted), from the cache (NULL: none) or made. Released by lowering_free if the cache is
+ * NULL. NULL: error. */
+Lowering *lowering_get(Runner *runner, StepCache *cache, const Node *node, const Tensor *const *inputs, whet_error *err);
+void lowering_free(Runner *runner, Lowering *lowering);
+
+/* runner.c */
+whet_status runner_init(Runner *runner, const Program *program, const whet_options *options, whet_error *err);
+void runner_free(Runner *runner);
+/* Runs a graph once. `inputs` are borrowed, one an input of the graph (NULL where a constant stands for it); `outputs` receive
+ * references. `outer`: the activation that a subgraph sees outer values in; NULL for the main graph. */
+typedef struct Activation {
+    const Graph *graph;
+    struct Activation *outer;
+    OpValue **slots; /* one a value of the graph; NULL: not there (yet, or any more) */
+} Activation;
+whet_status runner_run(Runner *runner, const Graph *graph, Activation *outer, OpValue *const *inputs, OpValue **outputs,
+                       whet_error *err);
+/* Runs one node on inputs whose content is known (folding). outputs: references. */
+whet_status runner_node(Runner *runner, const Node *node, const Tensor *const *inputs, OpValue **outputs, whet_error *err);
+whet_status runner_interrupted(const Runner *runner, whet_error *err); /* WHET_ERROR_LIMIT after the deadline */
+
+/* step.c: one node on its inputs; outputs: references, NULL where omitted. */
+whet_status step_run(Runner *runner, Lowering *lowering, Activation *activation, OpValue *const *inputs, OpValue **outputs,
+                     whet_error *err);
+double clock_now(void); /* seconds of CLOCK_MONOTONIC */
+
+#endif

@@ -1,0 +1,221 @@
+/* One node on its inputs: runs its kernel, makes its view, or calls its C; and the functions that C may call (ops.h). */
+#include "run/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What stands behind OpRun.self. */
+typedef struct Call {
+    OpRun run;
+    Runner *runner;
+    Lowering *lowering;
+    Activation *activation; /* of the node's graph; NULL when folding */
+    OpValue *const *inputs;
+    OpValue **outputs;
+    Block scratch[8];
+    int scratch_count;
+} Call;
+
+static Call *call_of(const OpRun *run)
+{
+    return run->self;
+}
+
+/* ---- Kernels ------------------------------------------------------------------------------------------------------------ */
+
+/* Memory for every output of the kernel: the node's, and those the node omits, which go at once. */
+static whet_status place_outputs(Runner *runner, const Lowering *l, OpValue **outputs, OpValue **unwanted, void **data,
+                                 whet_error *err)
+{
+    const Kernel *kernel = l->lowered.kernel;
+    for (int t = kernel->input_count; t < kernel->tensor_count; t++) {
+        const KernelTensor *tensor = &kernel->tensors[t];
+        if (tensor->role != ROLE_OUTPUT)
+            continue;
+        int o = 0;
+        while (o < l->call.out_count && l->lowered.out_tensor[o] != t)
+            o++;
+        OpValue *value = value_new(&runner->pool, tensor->type, tensor->rank, tensor->dims, err);
+        if (!value)
+            return error_prefix(err, "output '%s'", tensor->name);
+        *(o < l->call.out_count ? &outputs[o] : &unwanted[t]) = value;
+        data[t] = value->tensor.data;
+    }
+    return WHET_OK;
+}
+
+static whet_status run_kernel(Runner *runner, const Lowering *l, OpValue *const *inputs, OpValue **outputs, whet_error *err)
+{
+    void *data[KERNEL_MAX_TENSORS] = {0};
+    OpValue *unwanted[KERNEL_MAX_TENSORS] = {0};
+    for (int i = 0; i < l->call.in_count; i++)
+        if (inputs[i] && l->lowered.in_tensor[i] >= 0)
+            data[l->lowered.in_tensor[i]] = inputs[i]->tensor.data;
+    whet_status status = place_outputs(runner, l, outputs, unwanted, data, err);
+    EvalOptions options = {.parallel = threads_parallel(runner->threads),
+                           .deadline = runner->deadline,
+                           .allocator = runner->pool.allocator};
+    if (!status)
+        status = kernel_eval(l->lowered.kernel, data, &options, err);
+    for (int t = 0; t < l->lowered.kernel->tensor_count; t++)
+        value_drop(unwanted[t]);
+    runner->flops += l->lowered.kernel->flops;
+    return status;
+}
+
+/* ---- Views -------------------------------------------------------------------------------------------------------------- */
+
+static whet_status make_view(const Lowering *l, OpValue *const *inputs, OpValue **outputs, whet_error *err)
+{
+    const Type *out = &l->call.out[0];
+    int64_t count, wanted;
+    if (!inputs[0] || out->rank < 0 || !checked_count(out->dims, out->rank, &wanted))
+        return error_set(err, WHET_ERROR_INTERNAL, "a view without input or shape");
+    if (!checked_count(inputs[0]->tensor.dims, inputs[0]->tensor.rank, &count) || count != wanted)
+        return error_set(err, WHET_ERROR_DATA, "%lld elements cannot take a shape of %lld", (long long)count, (long long)wanted);
+    outputs[0] = value_view(inputs[0], out->rank, out->dims, err);
+    return outputs[0] ? WHET_OK : WHET_ERROR_MEMORY;
+}
+
+/* ---- C ------------------------------------------------------------------------------------------------------------------ */
+
+const Tensor *op_input(const OpRun *run, int index)
+{
+    const Call *call = call_of(run);
+    return index < run->call->in_count && call->inputs[index] ? &call->inputs[index]->tensor : NULL;
+}
+
+bool op_wanted(const OpRun *run, int index)
+{
+    return index < run->call->out_count && run->call->node->outputs[index] != NULL;
+}
+
+static whet_status set_output(OpRun *run, int index, OpValue *value)
+{
+    Call *call = call_of(run);
+    if (!value)
+        return WHET_ERROR_MEMORY;
+    if (index < 0 || index >= run->call->out_count) {
+        value_drop(value);
+        return error_set(run->call->err, WHET_ERROR_INTERNAL, "output %d of %d", index, run->call->out_count);
+    }
+    value_drop(call->outputs[index]);
+    call->outputs[index] = value;
+    return WHET_OK;
+}
+
+void *op_output(OpRun *run, int index, DType type, int rank, const int64_t *dims)
+{
+    OpValue *value = value_new(&call_of(run)->runner->pool, type, rank, dims, run->call->err);
+    if (index >= run->call->out_count) { /* omitted at the end of the list: memory for the operator to write to all the same */
+        if (!value)
+            return NULL;
+        size_t bytes = value->tensor.bytes;
+        value_drop(value);
+        return op_scratch(run, bytes);
+    }
+    return set_output(run, index, value) == WHET_OK ? value->tensor.data : NULL;
+}
+
+whet_status op_output_alias(OpRun *run, int index, int input, int rank, const int64_t *dims)
+{
+    OpValue *of = input < run->call->in_count ? call_of(run)->inputs[input] : NULL;
+    if (!of)
+        return error_set(run->call->err, WHET_ERROR_INTERNAL, "a view of input %d, which is omitted", input);
+    return set_output(run, index, value_view(of, rank, dims, run->call->err));
+}
+
+void *op_scratch(OpRun *run, size_t bytes)
+{
+    Call *call = call_of(run);
+    if (call->scratch_count == COUNT(call->scratch)) {
+        error_set(run->call->err, WHET_ERROR_INTERNAL, "more than %d pieces of scratch memory", call->scratch_count);
+        return NULL;
+    }
+    Block *block = &call->scratch[call->scratch_count];
+    if (pool_take(&call->runner->pool, bytes, block, run->call->err))
+        return NULL;
+    call->scratch_count++;
+    return block->data;
+}
+
+whet_status op_interrupted(OpRun *run)
+{
+    return runner_interrupted(call_of(run)->runner, run->call->err);
+}
+
+OpValue *op_value_of_input(OpRun *run, int index)
+{
+    return index < run->call->in_count ? value_keep(call_of(run)->inputs[index]) : NULL;
+}
+
+OpValue *op_value_new(OpRun *run, DType type, int rank, const int64_t *dims, void **data)
+{
+    OpValue *value = value_new(&call_of(run)->runner->pool, type, rank, dims, run->call->err);
+    if (value && data)
+        *data = value->tensor.data;
+    return value;
+}
+
+const Tensor *op_value_tensor(const OpValue *value)
+{
+    return &value->tensor;
+}
+
+void op_value_release(OpRun *run, OpValue *value)
+{
+    (void)run;
+    value_drop(value);
+}
+
+whet_status op_subgraph(OpRun *run, const Graph *graph, OpValue *const *inputs, int input_count, OpValue **outputs)
+{
+    Call *call = call_of(run);
+    if (!call->activation)
+        return error_set(run->call->err, WHET_ERROR_UNSUPPORTED, "a subgraph cannot be folded");
+    if (input_count != graph->input_count)
+        return error_set(run->call->err, WHET_ERROR_DATA, "subgraph '%s' takes %d inputs; it is given %d", graph->name,
+                         graph->input_count, input_count);
+    whet_error *err = run->call->err;
+    whet_status status = runner_run(call->runner, graph, call->activation, inputs, outputs, err);
+    run->call->err = err;
+    return status ? error_prefix(err, "subgraph '%s'", graph->name) : WHET_OK;
+}
+
+whet_status op_output_value(OpRun *run, int index, OpValue *value)
+{
+    return set_output(run, index, value);
+}
+
+static whet_status run_c(Runner *runner, Lowering *l, Activation *activation, OpValue *const *inputs, OpValue **outputs)
+{
+    Call call = {.runner = runner, .lowering = l, .activation = activation, .inputs = inputs, .outputs = outputs};
+    call.run = (OpRun){.call = &l->call, .self = &call};
+    for (int i = 0; i < l->call.in_count; i++)
+        if (inputs[i])
+            l->in[i].constant = &inputs[i]->tensor;
+    whet_status status = l->call.row->run(&call.run);
+    for (int i = 0; i < call.scratch_count; i++)
+        pool_give(&runner->pool, call.scratch[i]);
+    for (int o = 0; !status && o < l->call.out_count; o++)
+        if (!outputs[o] && op_wanted(&call.run, o))
+            status = error_set(l->call.err, WHET_ERROR_INTERNAL, "output %d was not made", o);
+    return status;
+}
+
+/* A lowering of a node in a loop's body may run while it runs (a subgraph that calls itself cannot exist), so its call is
+ * one at a time; the error goes where this run wants it. */
+whet_status step_run(Runner *runner, Lowering *l, Activation *activation, OpValue *const *inputs, OpValue **outputs,
+                     whet_error *err)
+{
+    memset(outputs, 0, (size_t)l->call.out_count * sizeof *outputs);
+    l->call.err = err;
+    whet_status status = l->kind == STEP_KERNEL ? run_kernel(runner, l, inputs, outputs, err)
+                         : l->kind == STEP_VIEW ? make_view(l, inputs, outputs, err)
+                                                : run_c(runner, l, activation, inputs, outputs);
+    for (int o = 0; status && o < l->call.out_count; o++) {
+        value_drop(outputs[o]);
+        outputs[o] = NULL;
+    }
+    return status;
+}

@@ -1,0 +1,53 @@
+/* Threads: pthreadpool behind the interface the kernels know. The caller takes part in the work. */
+#include "run/run.h"
+
+#include <pthreadpool.h>
+#include <stdlib.h>
+
+struct Threads {
+    pthreadpool_t pool; /* NULL: one thread */
+    Parallel parallel;
+};
+
+static void run_in_pool(void *self, size_t count, void (*task)(void *context, size_t i), void *context)
+{
+    pthreadpool_parallelize_1d(self, task, context, count, 0);
+}
+
+Threads *threads_new(int count, whet_error *err)
+{
+    if (count < 0 || count > 4096) {
+        error_set(err, WHET_ERROR_ARGUMENT, "%d threads; wanted: 0 (all) to 4096", count);
+        return NULL;
+    }
+    if (count == 0) {
+        whet_cpu cpu;
+        count = whet_cpu_query(&cpu, NULL) == WHET_OK ? cpu.threads : 1;
+    }
+    Threads *threads = calloc(1, sizeof *threads);
+    if (!threads) {
+        error_memory(err);
+        return NULL;
+    }
+    threads->pool = count > 1 ? pthreadpool_create((size_t)count) : NULL;
+    if (count > 1 && !threads->pool) {
+        error_set(err, WHET_ERROR_MEMORY, "%d threads cannot be started", count);
+        free(threads);
+        return NULL;
+    }
+    threads->parallel = (Parallel){.self = threads->pool, .threads = count, .run = run_in_pool};
+    return threads;
+}
+
+void threads_free(Threads *threads)
+{
+    if (!threads)
+        return;
+    pthreadpool_destroy(threads->pool);
+    free(threads);
+}
+
+const Parallel *threads_parallel(const Threads *threads)
+{
+    return threads && threads->pool ? &threads->parallel : NULL;
+}
