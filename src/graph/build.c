@@ -19,6 +19,7 @@ Model *model_new(const whet_allocator *allocator) {
     memset(model, 0, sizeof *model);
     arena_init(&model->arena, allocator);
     model->path = "";
+    map_init(&model->stand_ins, &model->arena);
     model->symbols = symbols_new(&model->arena);
     if (!model->symbols) {
         arena_free(&model->arena);

@@ -153,6 +153,7 @@ typedef struct Model {
     int opset;            /* of the default domain */
     struct FileMap *maps; /* onnx/: the model's file and its external data, unmapped by model_free */
     size_t file_bytes;    /* of all of them */
+    Map stand_ins;        /* of a model read from text: constants of which only a hash is there (Value *, Tensor *) -> it */
 } Model;
 
 /* build.c. Builders return NULL when out of memory (the model's arena remembers: arena.failed). */

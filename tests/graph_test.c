@@ -1,0 +1,148 @@
+/* Graphs as text files: tests/graph/NAME.txt holds "# print", "# sort" or "# infer", a graph, a line "=== wanted", and what comes
+ * out: the text after that step, or "error: " and a part of the message. Whatever parses must also come back from its own text.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/graph.h"
+
+#define FOLDER "tests/graph"
+
+static char *read_file(const char *path, size_t *length) {
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    char *text = malloc(1 << 20);
+    *length = fread(text, 1, (1 << 20) - 1, file);
+    text[*length] = 0;
+    fclose(file);
+    return text;
+}
+
+static char *print(const Graph *graph) {
+    Text text;
+    text_init(&text);
+    graph_print(graph, &text);
+    return text_steal(&text);
+}
+
+static whet_status run_step(const char *step, Model *model, whet_error *err) {
+    whet_status status = WHET_OK;
+    if (strcmp(step, "print") != 0)
+        status = graph_sort(model->graph, err);
+    return status;
+}
+
+static void expect_round_trip(const char *name, const char *text) {
+    whet_error err;
+    Model *model = graph_parse(text, strlen(text), NULL, &err);
+    if (!model)
+        fail_msg("%s: what was printed does not parse: %s\n%s", name, err.message, text);
+    char *again = print(model->graph);
+    if (strcmp(text, again) != 0)
+        fail_msg("%s: printed\n%s\nread back and printed\n%s", name, text, again);
+    free(again);
+    model_free(model);
+}
+
+static void expect(const char *name, const char *step, const char *text, size_t length, const char *wanted) {
+    whet_error err = {0};
+    Model *model = graph_parse(text, length, NULL, &err);
+    whet_status status = model ? run_step(step, model, &err) : err.status;
+    if (strncmp(wanted, "error: ", 7) == 0) {
+        char part[512];
+        snprintf(part, sizeof part, "%.*s", (int)strcspn(wanted + 7, "\n"), wanted + 7);
+        if (!status || !strstr(err.message, part))
+            fail_msg("%s: wanted the error '%s', got '%s'", name, part, status ? err.message : "none");
+    } else {
+        if (status)
+            fail_msg("%s: %s", name, err.message);
+        char *printed = print(model->graph);
+        if (strcmp(printed, wanted) != 0)
+            fail_msg("%s: got\n%s\nwanted\n%s", name, printed, wanted);
+        expect_round_trip(name, printed);
+        free(printed);
+    }
+    model_free(model);
+}
+
+static void run_case(const char *name) {
+    char path[512], step[16];
+    snprintf(path, sizeof path, FOLDER "/%s", name);
+    size_t length;
+    char *text = read_file(path, &length);
+    char *split = strstr(text, "\n=== wanted\n");
+    if (!split || sscanf(text, "# %15s", step) != 1)
+        fail_msg("%s: needs a first line '# step' and a line '=== wanted'", name);
+    expect(name, step, text, (size_t)(split + 1 - text), split + strlen("\n=== wanted\n"));
+    free(text);
+}
+
+static void test_files(void **state) {
+    (void)state;
+    DIR *folder = opendir(FOLDER);
+    assert_non_null(folder);
+    int count = 0;
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        size_t length = strlen(entry->d_name);
+        if (length < 4 || strcmp(entry->d_name + length - 4, ".txt") != 0)
+            continue;
+        run_case(entry->d_name);
+        count++;
+    }
+    closedir(folder);
+    print_message("%d files\n", count);
+    assert_true(count > 0);
+}
+
+/* A chain of 50,000 nodes, written backwards, sorts without recursion. */
+static void test_long_chain(void **state) {
+    (void)state;
+    enum { LENGTH = 50000 };
+    Text text;
+    text_init(&text);
+    text_put(&text, "ir 8\nopset 17\ngraph \"chain\" {\n  in %v0: f32[n]\n");
+    for (int i = LENGTH; i > 0; i--)
+        text_printf(&text, "  %%v%d: f32[n] = Relu(%%v%d)\n", i, i - 1);
+    text_printf(&text, "  out %%v%d\n}\n", LENGTH);
+    whet_error err;
+    Model *model = graph_parse(text.data, text.length, NULL, &err);
+    assert_non_null(model);
+    assert_int_equal(graph_sort(model->graph, &err), WHET_OK);
+    for (int i = 0; i < LENGTH; i++)
+        assert_int_equal(model->graph->nodes[i]->number, LENGTH - 1 - i);
+    model_free(model);
+    text_free(&text);
+}
+
+/* Every prefix of a text is refused or read, never more. */
+static void test_prefixes(void **state) {
+    (void)state;
+    size_t length;
+    char *text = read_file(FOLDER "/print_everything.txt", &length);
+    for (size_t i = 0; i < length; i++) {
+        char *copy = malloc(i ? i : 1); /* so that reading behind the end shows */
+        memcpy(copy, text, i);
+        whet_error err;
+        Model *model = graph_parse(copy, i, NULL, &err);
+        model_free(model);
+        free(copy);
+    }
+    free(text);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_long_chain),
+        cmocka_unit_test(test_prefixes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
