@@ -1,7 +1,7 @@
 /* The memory of a run: counted against a limit, and kept for reuse. */
+#include "run/cgroup.h"
 #include "run/run.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -81,27 +81,9 @@ void pool_mark(Pool *pool)
         forget(pool, 0);
 }
 
-/* A number alone in a file; 0 if there is none ("max"). */
-static size_t number_in(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return 0;
-    unsigned long long value = 0;
-    if (fscanf(file, "%llu", &value) != 1)
-        value = 0;
-    fclose(file);
-    return (size_t)value;
-}
-
 size_t machine_memory(void)
 {
     size_t pages = (size_t)sysconf(_SC_PHYS_PAGES), bytes = pages * (size_t)sysconf(_SC_PAGESIZE);
-    size_t version2 = number_in("/sys/fs/cgroup/memory.max");
-    size_t version1 = number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes");
-    if (version2 && version2 < bytes)
-        bytes = version2;
-    if (version1 && version1 < bytes)
-        bytes = version1;
-    return bytes;
+    size_t limit = cgroup_memory("");
+    return limit && limit < bytes ? limit : bytes;
 }
