@@ -4,6 +4,7 @@ TYPE ?= Release
 PREFIX ?= /usr/local
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 FUZZ_SECONDS ?= 60
+MAKEFLAGS += --no-print-directory
 CONFIGURE := -DCMAKE_BUILD_TYPE=$(TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 export JOBS FUZZ_SECONDS
 
@@ -14,8 +15,8 @@ build: ## build build/whet, build/libwhet.a and build/libwhet.so (the default)
 	@tools/setup.sh build
 	@tools/build.sh $(BUILD) product $(CONFIGURE)
 
-demo: build ## show a small network reading pictures it has never seen
-	@$(BUILD)/examples/digits examples/digits
+demo: build ## show a small network naming drawings it has never seen
+	@$(BUILD)/examples/doodles examples/doodles/doodles.onnx examples/doodles/pictures/*.pgm
 
 test: ## run all tests
 	@tools/setup.sh build test
@@ -24,7 +25,7 @@ test: ## run all tests
 
 bench: build ## measure this machine, then the demo's network on it
 	@$(BUILD)/whet cpu
-	@$(BUILD)/whet bench examples/digits/digits.onnx
+	@$(BUILD)/whet bench examples/doodles/doodles.onnx
 
 lint: ## check formatting, warnings (gcc and clang), clang-tidy and the rules of the house
 	@tools/setup.sh build test lint

@@ -2,6 +2,7 @@
 # Builds TARGET in folder BUILD: tools/build.sh BUILD TARGET [CMake's arguments]. CMake is run when the arguments are not those of
 # the last time, or when the test library that was missing has come; otherwise the build tool alone, which sees new files itself.
 set -eu
+unset MAKEFLAGS MFLAGS MAKELEVEL # the build tool is not a part of the make that called this
 build=$1
 target=$2
 shift 2
