@@ -6,7 +6,7 @@
 
 #include "ops/ops.h"
 
-#define FAMILIES(X) X(elementwise)
+#define FAMILIES(X) X(elementwise) X(cast) X(constant) X(movement) X(pad) X(rearrange) X(slice) X(view)
 
 #define X(name)                                                                                                                  \
     extern const OpRow ops_##name[];                                                                                             \
