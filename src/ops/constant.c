@@ -55,7 +55,7 @@ static whet_status constant_shape(OpCall *call) {
 }
 
 static whet_status constant_run(OpRun *run) {
-    const Tensor *value = constant_tensor(run->call);
+    const Tensor *made = run->call->out[0].constant, *value = made ? made : constant_tensor(run->call);
     void *to = value ? op_output(run, 0, (DType)value->type, value->rank, value->dims) : NULL;
     if (!to)
         return native_failed(run);

@@ -372,6 +372,17 @@ double native_number(const OpRun *run, int index, double otherwise) {
     return tensor && whet_tensor_count(tensor) > 0 ? whet_tensor_get(tensor, 0) : otherwise;
 }
 
+void native_arena_enter(OpRun *run, NativeArena *arena) {
+    arena_init(&arena->own, run->call->arena->allocator);
+    arena->kept = run->call->arena;
+    run->call->arena = &arena->own;
+}
+
+void native_arena_leave(OpRun *run, NativeArena *arena) {
+    run->call->arena = arena->kept;
+    arena_free(&arena->own);
+}
+
 void *native_output(OpRun *run, int index) {
     const Type *out = &run->call->out[index];
     for (int d = 0; d < out->rank; d++)

@@ -45,6 +45,14 @@ void native_pack(DType type, const uint8_t *from, int64_t count, void *to);
 /* One integer element of a tensor, exactly. */
 int64_t native_int_at(const Tensor *tensor, int64_t index);
 
+/* A call's arena lives as long as its lowering, which runs many times: C that asks op_content_* while it runs does so between
+ * these two, with an arena of its own in the meantime. */
+typedef struct NativeArena {
+    Arena own, *kept;
+} NativeArena;
+void native_arena_enter(OpRun *run, NativeArena *arena);
+void native_arena_leave(OpRun *run, NativeArena *arena);
+
 /* Memory for output `index` with the type and shape its shape rule found. NULL: error set. */
 void *native_output(OpRun *run, int index);
 void native_fill(void *to, const void *element, size_t size, int64_t count);

@@ -188,7 +188,10 @@ static whet_status pad_run(OpRun *run) {
     int64_t before[WHET_MAX_RANK], after[WHET_MAX_RANK];
     bool known;
     uint64_t outside[2] = {0};
+    NativeArena arena;
+    native_arena_enter(run, &arena);
     whet_status status = pad_amounts(call, before, after, &known);
+    native_arena_leave(run, &arena);
     if (status != WHET_OK)
         return status;
     if (call->row->since < 11)

@@ -212,7 +212,10 @@ static whet_status slice_run(OpRun *run) {
     const Tensor *x = op_input(run, 0);
     Range ranges[WHET_MAX_RANK];
     int64_t to_strides[WHET_MAX_RANK], strides[WHET_MAX_RANK], offset = 0;
+    NativeArena arena;
+    native_arena_enter(run, &arena);
     whet_status status = slice_ranges(run->call, ranges);
+    native_arena_leave(run, &arena);
     char *to = status == WHET_OK ? native_output(run, 0) : NULL;
     if (!to)
         return native_failed(run);
