@@ -12,7 +12,7 @@ typedef struct Call {
     Activation *activation; /* of the node's graph; NULL when folding */
     OpValue *const *inputs;
     OpValue **outputs;
-    Block scratch[8];
+    Block scratch[32];
     int scratch_count;
 } Call;
 
