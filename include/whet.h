@@ -72,10 +72,12 @@ WHET_API void whet_string_free(char *string);
 
 /* Element types; the numbers are ONNX's. Types below a byte are packed, the first element in the low bits. */
 typedef enum whet_type {
+    // clang-format off
     WHET_NONE = 0, WHET_F32 = 1, WHET_U8 = 2, WHET_S8 = 3, WHET_U16 = 4, WHET_S16 = 5, WHET_S32 = 6, WHET_S64 = 7,
     WHET_STRING = 8, WHET_BOOL = 9, WHET_F16 = 10, WHET_F64 = 11, WHET_U32 = 12, WHET_U64 = 13, WHET_C64 = 14, WHET_C128 = 15,
     WHET_BF16 = 16, WHET_F8E4M3FN = 17, WHET_F8E4M3FNUZ = 18, WHET_F8E5M2 = 19, WHET_F8E5M2FNUZ = 20, WHET_U4 = 21,
     WHET_S4 = 22, WHET_F4E2M1 = 23, WHET_F8E8M0 = 24, WHET_U2 = 25, WHET_S2 = 26
+    // clang-format on
 } whet_type;
 
 WHET_API const char *whet_type_name(whet_type type); /* "f32"; "none" for unknown numbers */
@@ -155,16 +157,15 @@ typedef struct whet_dim {
     const char *name;
     int64_t extent;
 } whet_dim;
-WHET_API whet_status whet_model_show(const whet_model *model, const char *stage, const whet_dim *dims, int dim_count,
-                                     char **out, whet_error *err);
+WHET_API whet_status whet_model_show(const whet_model *model, const char *stage, const whet_dim *dims, int dim_count, char **out,
+                                     whet_error *err);
 
 /* ---- Sessions -------------------------------------------------------------------------------------------------------------- */
 
 typedef struct whet_session whet_session;
 
 /* `options` may differ from the model's in threads, limits and allocator. The model must outlive the session. */
-WHET_API whet_status whet_session_new(const whet_model *model, const whet_options *options, whet_session **out,
-                                      whet_error *err);
+WHET_API whet_status whet_session_new(const whet_model *model, const whet_options *options, whet_session **out, whet_error *err);
 WHET_API void whet_session_free(whet_session *session);
 /* Gives input `name` for the runs to come. The data is not copied: it must stay until the last run that uses it. */
 WHET_API whet_status whet_session_set_input(whet_session *session, const char *name, const whet_tensor *tensor, whet_error *err);
@@ -210,11 +211,11 @@ WHET_API whet_status whet_kernel_show(const whet_kernel *kernel, const char *sta
 
 typedef struct whet_cpu {
     char name[96];
-    char features[512];                   /* names, separated by spaces */
-    int cores_online, cores_allowed;      /* allowed: by affinity (cpuset) */
-    double quota;                         /* cores' worth of the cgroup quota; 0: none */
-    int threads;                          /* what threads = 0 means here */
-    size_t cache_bytes[WHET_CACHE_LEVELS]; /* per core for private levels; 0: absent */
+    char features[512];                     /* names, separated by spaces */
+    int cores_online, cores_allowed;        /* allowed: by affinity (cpuset) */
+    double quota;                           /* cores' worth of the cgroup quota; 0: none */
+    int threads;                            /* what threads = 0 means here */
+    size_t cache_bytes[WHET_CACHE_LEVELS];  /* per core for private levels; 0: absent */
     int cache_shared_by[WHET_CACHE_LEVELS]; /* logical processors that share it */
     size_t line_bytes, memory_bytes;
 } whet_cpu;

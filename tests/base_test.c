@@ -13,11 +13,10 @@
 
 #include "base/base.h"
 
-static void checked_arithmetic_agrees_with_wide_arithmetic(void **state)
-{
+static void checked_arithmetic_agrees_with_wide_arithmetic(void **state) {
     (void)state;
-    static const int64_t edge[] = {0, 1, -1, 2, -2, INT64_MAX, INT64_MIN, INT64_MAX - 1, INT64_MIN + 1, 3037000500, -3037000500,
-                                   1ll << 32, -(1ll << 32)};
+    static const int64_t edge[] = {
+        0, 1, -1, 2, -2, INT64_MAX, INT64_MIN, INT64_MAX - 1, INT64_MIN + 1, 3037000500, -3037000500, 1ll << 32, -(1ll << 32)};
     for (size_t i = 0; i < COUNT(edge); i++)
         for (size_t j = 0; j < COUNT(edge); j++) {
             int64_t out = 0;
@@ -31,8 +30,7 @@ static void checked_arithmetic_agrees_with_wide_arithmetic(void **state)
         }
 }
 
-static void count_refuses_what_overflows_even_behind_a_zero(void **state)
-{
+static void count_refuses_what_overflows_even_behind_a_zero(void **state) {
     (void)state;
     int64_t count = -1;
     assert_true(checked_count((int64_t[]){2, 3, 4}, 3, &count));
@@ -51,8 +49,7 @@ typedef struct Countdown {
     long out;
 } Countdown;
 
-static void *countdown_allocate(void *context, size_t bytes, size_t alignment)
-{
+static void *countdown_allocate(void *context, size_t bytes, size_t alignment) {
     Countdown *c = context;
     if (c->left-- <= 0)
         return NULL;
@@ -60,15 +57,13 @@ static void *countdown_allocate(void *context, size_t bytes, size_t alignment)
     return aligned_alloc(alignment, bytes);
 }
 
-static void countdown_release(void *context, void *pointer, size_t bytes)
-{
+static void countdown_release(void *context, void *pointer, size_t bytes) {
     (void)bytes;
     ((Countdown *)context)->out--;
     free(pointer);
 }
 
-static void arenas_survive_every_failing_allocation(void **state)
-{
+static void arenas_survive_every_failing_allocation(void **state) {
     (void)state;
     for (int left = 0; left < 12; left++) {
         Countdown countdown = {.left = left};
@@ -90,8 +85,7 @@ static void arenas_survive_every_failing_allocation(void **state)
     }
 }
 
-static void arenas_refuse_overflow_and_respect_their_limit(void **state)
-{
+static void arenas_refuse_overflow_and_respect_their_limit(void **state) {
     (void)state;
     Arena arena;
     arena_init(&arena, NULL);
@@ -104,8 +98,7 @@ static void arenas_refuse_overflow_and_respect_their_limit(void **state)
     arena_free(&arena);
 }
 
-static void floats_print_so_that_they_read_back(void **state)
-{
+static void floats_print_so_that_they_read_back(void **state) {
     (void)state;
     Text text;
     text_init(&text);
@@ -127,8 +120,7 @@ static void floats_print_so_that_they_read_back(void **state)
     text_free(&text);
 }
 
-static void maps_hold_what_was_put(void **state)
-{
+static void maps_hold_what_was_put(void **state) {
     (void)state;
     Arena arena;
     arena_init(&arena, NULL);
@@ -150,8 +142,7 @@ static void maps_hold_what_was_put(void **state)
     arena_free(&arena);
 }
 
-static void every_code_of_a_narrow_float_survives_the_round_trip(void **state)
-{
+static void every_code_of_a_narrow_float_survives_the_round_trip(void **state) {
     (void)state;
     for (uint32_t code = 0; code < 65536; code++) {
         float half = f16_to_f32((uint16_t)code), brain = bf16_to_f32((uint16_t)code);
@@ -168,8 +159,7 @@ static void every_code_of_a_narrow_float_survives_the_round_trip(void **state)
 }
 
 /* Between two neighbouring codes the nearer one is taken, and the even one half-way. */
-static void halves_round_to_nearest_even(void **state)
-{
+static void halves_round_to_nearest_even(void **state) {
     (void)state;
     for (uint32_t code = 0; code < 0x7bff; code++) {
         double low = f16_to_f32((uint16_t)code), high = f16_to_f32((uint16_t)(code + 1)), middle = (low + high) / 2;
@@ -187,8 +177,7 @@ static void halves_round_to_nearest_even(void **state)
     assert_int_equal(f32_to_small(DT_F8E5M2, 1e9f, false), 0x7c);
 }
 
-static void elements_of_every_numeric_type_can_be_set_and_got(void **state)
-{
+static void elements_of_every_numeric_type_can_be_set_and_got(void **state) {
     (void)state;
     for (int type = 1; type < DT_COUNT; type++) {
         Kind kind = dtype_kind((DType)type);
@@ -208,8 +197,7 @@ static void elements_of_every_numeric_type_can_be_set_and_got(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checked_arithmetic_agrees_with_wide_arithmetic),
         cmocka_unit_test(count_refuses_what_overflows_even_behind_a_zero),

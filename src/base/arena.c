@@ -16,8 +16,7 @@ typedef struct ArenaChunk {
 
 _Static_assert(sizeof(ArenaChunk) % ALIGNMENT == 0, "allocations keep their alignment behind the chunk's head");
 
-void *memory_alloc(const whet_allocator *allocator, size_t size)
-{
+void *memory_alloc(const whet_allocator *allocator, size_t size) {
     if (size > SIZE_MAX - HEAP_ALIGNMENT)
         return NULL;
     size_t rounded = (size + HEAP_ALIGNMENT - 1) / HEAP_ALIGNMENT * HEAP_ALIGNMENT;
@@ -26,8 +25,7 @@ void *memory_alloc(const whet_allocator *allocator, size_t size)
     return allocator ? allocator->allocate(allocator->context, rounded, HEAP_ALIGNMENT) : aligned_alloc(HEAP_ALIGNMENT, rounded);
 }
 
-void memory_free(const whet_allocator *allocator, void *pointer, size_t size)
-{
+void memory_free(const whet_allocator *allocator, void *pointer, size_t size) {
     if (!pointer)
         return;
     if (!allocator) {
@@ -38,14 +36,12 @@ void memory_free(const whet_allocator *allocator, void *pointer, size_t size)
     allocator->release(allocator->context, pointer, rounded ? rounded : HEAP_ALIGNMENT);
 }
 
-void arena_init(Arena *arena, const whet_allocator *allocator)
-{
+void arena_init(Arena *arena, const whet_allocator *allocator) {
     memset(arena, 0, sizeof *arena);
     arena->allocator = allocator;
 }
 
-void arena_free(Arena *arena)
-{
+void arena_free(Arena *arena) {
     for (ArenaChunk *chunk = arena->chunks, *next; chunk; chunk = next) {
         next = chunk->next;
         memory_free(arena->allocator, chunk, chunk->size);
@@ -56,8 +52,7 @@ void arena_free(Arena *arena)
 }
 
 /* A chunk with room for `need` bytes becomes the one allocated from. */
-static bool add_chunk(Arena *arena, size_t need)
-{
+static bool add_chunk(Arena *arena, size_t need) {
     size_t size = arena->chunks ? arena->chunks->size * 2 : FIRST_CHUNK;
     if (size > LARGEST_CHUNK)
         size = LARGEST_CHUNK;
@@ -80,8 +75,7 @@ static bool add_chunk(Arena *arena, size_t need)
     return true;
 }
 
-void *arena_alloc(Arena *arena, size_t count, size_t size)
-{
+void *arena_alloc(Arena *arena, size_t count, size_t size) {
     size_t bytes;
     if (arena->failed || !checked_size_mul(count, size, &bytes) || bytes > SIZE_MAX - 2 * ALIGNMENT) {
         arena->failed = true;
@@ -97,24 +91,21 @@ void *arena_alloc(Arena *arena, size_t count, size_t size)
     return memset(out, 0, bytes);
 }
 
-void *arena_copy(Arena *arena, const void *data, size_t size)
-{
+void *arena_copy(Arena *arena, const void *data, size_t size) {
     void *out = arena_alloc(arena, size, 1);
     if (out && size)
         memcpy(out, data, size);
     return out;
 }
 
-char *arena_string(Arena *arena, const char *text, size_t length)
-{
+char *arena_string(Arena *arena, const char *text, size_t length) {
     char *out = arena_alloc(arena, length + 1, 1);
     if (out && length)
         memcpy(out, text, length);
     return out;
 }
 
-char *arena_printf(Arena *arena, const char *format, ...)
-{
+char *arena_printf(Arena *arena, const char *format, ...) {
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
@@ -127,8 +118,7 @@ char *arena_printf(Arena *arena, const char *format, ...)
     return out;
 }
 
-bool arena_grow(Arena *arena, void *array, size_t *capacity, size_t need, size_t element_size)
-{
+bool arena_grow(Arena *arena, void *array, size_t *capacity, size_t need, size_t element_size) {
     if (need <= *capacity)
         return true;
     size_t wanted = *capacity ? *capacity * 2 : 8;

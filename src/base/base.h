@@ -39,8 +39,8 @@ typedef struct Arena {
     const whet_allocator *allocator; /* NULL: the C library's */
     struct ArenaChunk *chunks;
     char *at, *end;
-    size_t total;  /* bytes taken from the allocator */
-    size_t limit;  /* 0: none; beyond it allocations fail */
+    size_t total; /* bytes taken from the allocator */
+    size_t limit; /* 0: none; beyond it allocations fail */
     bool failed;
 } Arena;
 
@@ -51,7 +51,7 @@ void *arena_alloc(Arena *arena, size_t count, size_t size);
 void *arena_copy(Arena *arena, const void *data, size_t size);
 char *arena_string(Arena *arena, const char *text, size_t length); /* NUL-terminated copy */
 char *arena_printf(Arena *arena, const char *format, ...) PRINTF_LIKE(2, 3);
-#define ARENA_NEW(arena, type) ((type *)arena_alloc(arena, 1, sizeof(type)))
+#define ARENA_NEW(arena, type)          ((type *)arena_alloc(arena, 1, sizeof(type)))
 #define ARENA_ARRAY(arena, type, count) ((type *)arena_alloc(arena, count, sizeof(type)))
 
 /* Grows an arena array by doubling: `*array` has room for `*capacity` elements and must hold `need`. False: out of memory.
@@ -78,10 +78,10 @@ void text_put_n(Text *text, const char *string, size_t length);
 void text_char(Text *text, char c);
 void text_printf(Text *text, const char *format, ...) PRINTF_LIKE(2, 3);
 void text_vprintf(Text *text, const char *format, va_list args);
-void text_float(Text *text, float value);   /* shortest form that reads back the same; always with '.', 'e', inf or nan */
+void text_float(Text *text, float value); /* shortest form that reads back the same; always with '.', 'e', inf or nan */
 void text_double(Text *text, double value);
 void text_quoted(Text *text, const char *string, size_t length); /* "..." with \n \" \\ \xNN */
-char *text_steal(Text *text);               /* the malloc'ed string; the text is empty again. NULL if it failed */
+char *text_steal(Text *text); /* the malloc'ed string; the text is empty again. NULL if it failed */
 
 /* checked.c: arithmetic on numbers from outside. True: fine, `*out` is set; false: overflow. */
 
@@ -137,8 +137,8 @@ typedef enum DType {
 bool dtype_known(int64_t number); /* a number from outside: one of the rows, DT_NONE not among them */
 int dtype_bits(DType type);
 Kind dtype_kind(DType type);
-const char *dtype_name(DType type);           /* "f32" */
-const char *dtype_onnx_name(DType type);      /* "float32" */
+const char *dtype_name(DType type);                 /* "f32" */
+const char *dtype_onnx_name(DType type);            /* "float32" */
 DType dtype_parse(const char *name, size_t length); /* either name; DT_NONE: unknown */
 /* Bytes of `count` elements as stored (sub-byte types packed, the first element in the low bits). False: overflow.
  * A string element is stored as a Str (pointer and length), 16 bytes. */
@@ -170,8 +170,8 @@ typedef struct Map {
 } Map;
 
 void map_init(Map *map, Arena *arena);
-void *map_get(const Map *map, const char *key, size_t length);                 /* NULL: absent */
-bool map_put(Map *map, const char *key, size_t length, void *value);           /* replaces; false: out of memory */
+void *map_get(const Map *map, const char *key, size_t length);       /* NULL: absent */
+bool map_put(Map *map, const char *key, size_t length, void *value); /* replaces; false: out of memory */
 uint64_t hash_bytes(const void *data, size_t length, uint64_t seed);
 
 #endif

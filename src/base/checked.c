@@ -1,24 +1,21 @@
 /* Arithmetic on numbers from outside: sizes, offsets and products of dimensions that a file made up. */
 #include "base/base.h"
 
-bool checked_add(int64_t a, int64_t b, int64_t *out)
-{
+bool checked_add(int64_t a, int64_t b, int64_t *out) {
     if (b > 0 ? a > INT64_MAX - b : a < INT64_MIN - b)
         return false;
     *out = a + b;
     return true;
 }
 
-bool checked_sub(int64_t a, int64_t b, int64_t *out)
-{
+bool checked_sub(int64_t a, int64_t b, int64_t *out) {
     if (b < 0 ? a > INT64_MAX + b : a < INT64_MIN + b)
         return false;
     *out = a - b;
     return true;
 }
 
-bool checked_mul(int64_t a, int64_t b, int64_t *out)
-{
+bool checked_mul(int64_t a, int64_t b, int64_t *out) {
     if (a == 0 || b == 0) {
         *out = 0;
         return true;
@@ -31,20 +28,17 @@ bool checked_mul(int64_t a, int64_t b, int64_t *out)
     return true;
 }
 
-bool checked_size_add(size_t a, size_t b, size_t *out)
-{
+bool checked_size_add(size_t a, size_t b, size_t *out) {
     *out = a + b;
     return a <= SIZE_MAX - b;
 }
 
-bool checked_size_mul(size_t a, size_t b, size_t *out)
-{
+bool checked_size_mul(size_t a, size_t b, size_t *out) {
     *out = a * b;
     return b == 0 || a <= SIZE_MAX / b;
 }
 
-bool checked_count(const int64_t *dims, int rank, int64_t *out)
-{
+bool checked_count(const int64_t *dims, int rank, int64_t *out) {
     int64_t count = 1;
     bool empty = false;
     for (int i = 0; i < rank; i++) {

@@ -18,33 +18,27 @@ static const DTypeInfo info[DT_COUNT] = {
 
 _Static_assert(sizeof(Str) == 16 || sizeof(void *) != 8, "a string element is stored in 128 bits");
 
-bool dtype_known(int64_t number)
-{
+bool dtype_known(int64_t number) {
     return number > 0 && number < DT_COUNT;
 }
 
-int dtype_bits(DType type)
-{
+int dtype_bits(DType type) {
     return info[type].bits;
 }
 
-Kind dtype_kind(DType type)
-{
+Kind dtype_kind(DType type) {
     return info[type].kind;
 }
 
-const char *dtype_name(DType type)
-{
+const char *dtype_name(DType type) {
     return (unsigned)type < DT_COUNT ? info[type].name : "none";
 }
 
-const char *dtype_onnx_name(DType type)
-{
+const char *dtype_onnx_name(DType type) {
     return (unsigned)type < DT_COUNT ? info[type].onnx : "undefined";
 }
 
-DType dtype_parse(const char *name, size_t length)
-{
+DType dtype_parse(const char *name, size_t length) {
     for (int i = 1; i < DT_COUNT; i++)
         for (int form = 0; form < 2; form++) {
             const char *known = form ? info[i].onnx : info[i].name;
@@ -54,8 +48,7 @@ DType dtype_parse(const char *name, size_t length)
     return DT_NONE;
 }
 
-bool dtype_bytes(DType type, int64_t count, size_t *out)
-{
+bool dtype_bytes(DType type, int64_t count, size_t *out) {
     size_t bits;
     if (count < 0 || (uint64_t)count > SIZE_MAX || !checked_size_mul((size_t)count, (size_t)info[type].bits, &bits) ||
         bits > SIZE_MAX - 7)
@@ -64,38 +57,32 @@ bool dtype_bytes(DType type, int64_t count, size_t *out)
     return *out <= PTRDIFF_MAX;
 }
 
-const char *whet_type_name(whet_type type)
-{
+const char *whet_type_name(whet_type type) {
     return dtype_name((DType)type);
 }
 
-size_t whet_type_bits(whet_type type)
-{
+size_t whet_type_bits(whet_type type) {
     return (unsigned)type < DT_COUNT ? (size_t)info[type].bits : 0;
 }
 
-int64_t whet_tensor_count(const whet_tensor *tensor)
-{
+int64_t whet_tensor_count(const whet_tensor *tensor) {
     int64_t count;
     return checked_count(tensor->dims, tensor->rank, &count) ? count : -1;
 }
 
 /* The `bits`-wide field of element `index` in packed storage. */
-static uint8_t packed_get(const uint8_t *data, int64_t index, int bits)
-{
+static uint8_t packed_get(const uint8_t *data, int64_t index, int bits) {
     int64_t at = index * bits;
     return (uint8_t)((data[at / 8] >> (at % 8)) & ((1 << bits) - 1));
 }
 
-static void packed_set(uint8_t *data, int64_t index, int bits, uint8_t value)
-{
+static void packed_set(uint8_t *data, int64_t index, int bits, uint8_t value) {
     int64_t at = index * bits;
     int mask = ((1 << bits) - 1) << (at % 8);
     data[at / 8] = (uint8_t)((data[at / 8] & ~mask) | ((value << (at % 8)) & mask));
 }
 
-double whet_tensor_get(const whet_tensor *tensor, int64_t index)
-{
+double whet_tensor_get(const whet_tensor *tensor, int64_t index) {
     const void *data = tensor->data;
     DType type = (DType)tensor->type;
     switch (type) {
@@ -127,24 +114,20 @@ double whet_tensor_get(const whet_tensor *tensor, int64_t index)
 }
 
 /* `value` rounded to the nearest integer and kept within [low, high]; NaN gives 0. */
-static double clamp(double value, double low, double high)
-{
+static double clamp(double value, double low, double high) {
     value = nearbyint(value);
     return value >= low ? (value <= high ? value : high) : (isnan(value) ? 0 : low);
 }
 
-static int64_t to_s64(double value)
-{
+static int64_t to_s64(double value) {
     return value >= 0x1p63 ? INT64_MAX : (int64_t)clamp(value, -0x1p63, 0x1p63);
 }
 
-static uint64_t to_u64(double value)
-{
+static uint64_t to_u64(double value) {
     return value >= 0x1p64 ? UINT64_MAX : (uint64_t)clamp(value, 0, 0x1p64);
 }
 
-void whet_tensor_set(const whet_tensor *tensor, int64_t index, double value)
-{
+void whet_tensor_set(const whet_tensor *tensor, int64_t index, double value) {
     void *data = tensor->data;
     DType type = (DType)tensor->type;
     switch (type) {

@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-whet_status error_set(whet_error *err, whet_status status, const char *format, ...)
-{
+whet_status error_set(whet_error *err, whet_status status, const char *format, ...) {
     if (err) {
         va_list args;
         va_start(args, format);
@@ -16,8 +15,7 @@ whet_status error_set(whet_error *err, whet_status status, const char *format, .
     return status;
 }
 
-whet_status error_prefix(whet_error *err, const char *format, ...)
-{
+whet_status error_prefix(whet_error *err, const char *format, ...) {
     if (!err)
         return WHET_ERROR_INTERNAL;
     char front[512];
@@ -38,30 +36,26 @@ whet_status error_prefix(whet_error *err, const char *format, ...)
     return err->status;
 }
 
-whet_status error_memory(whet_error *err)
-{
+whet_status error_memory(whet_error *err) {
     return error_set(err, WHET_ERROR_MEMORY, "out of memory");
 }
 
-void error_clear(whet_error *err)
-{
+void error_clear(whet_error *err) {
     if (err) {
         err->status = WHET_OK;
         err->message[0] = '\0';
     }
 }
 
-const char *whet_status_name(whet_status status)
-{
-    static const char *const names[] = {"ok",          "out of memory", "file error",  "bad format", "not supported",
+const char *whet_status_name(whet_status status) {
+    static const char *const names[] = {"ok",           "out of memory", "file error", "bad format",    "not supported",
                                         "bad argument", "bad data",      "time is up", "internal error"};
     return (size_t)status < COUNT(names) ? names[status] : "unknown status";
 }
 
-#define TEXT_OF(x) #x
+#define TEXT_OF(x)                   #x
 #define VERSION(major, minor, patch) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(patch)
 
-const char *whet_version(void)
-{
+const char *whet_version(void) {
     return VERSION(WHET_VERSION_MAJOR, WHET_VERSION_MINOR, WHET_VERSION_PATCH);
 }

@@ -8,35 +8,30 @@
 #include <math.h>
 #include <string.h>
 
-static uint32_t bits_of(float value)
-{
+static uint32_t bits_of(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
-static float float_of(uint32_t bits)
-{
+static float float_of(uint32_t bits) {
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-float bf16_to_f32(uint16_t bits)
-{
+float bf16_to_f32(uint16_t bits) {
     return float_of((uint32_t)bits << 16);
 }
 
-uint16_t f32_to_bf16(float value)
-{
+uint16_t f32_to_bf16(float value) {
     uint32_t bits = bits_of(value);
     if (isnan(value))
         return (uint16_t)((bits >> 16) | 0x40);
     return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-float f16_to_f32(uint16_t half)
-{
+float f16_to_f32(uint16_t half) {
     uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7fff;
     if (rest >= 0x7c00) /* infinities and NaN */
         return float_of(sign | 0x7f800000 | (rest & 0x3ff) << 13);
@@ -45,8 +40,7 @@ float f16_to_f32(uint16_t half)
     return float_of(sign | ((rest << 13) + ((127 - 15) << 23)));
 }
 
-uint16_t f32_to_f16(float value)
-{
+uint16_t f32_to_f16(float value) {
     uint32_t bits = bits_of(value), sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
     if (rest > 0x7f800000)
         return (uint16_t)(sign | 0x7e00);
@@ -57,8 +51,7 @@ uint16_t f32_to_f16(float value)
     return (uint16_t)(sign | ((rest + 0xfff + (rest >> 13 & 1) - ((127 - 15) << 23)) >> 13));
 }
 
-uint16_t f64_to_f16(double value)
-{
+uint16_t f64_to_f16(double value) {
     float single = (float)value;
     if (isnan(value) || isinf(single) || (double)single == value)
         return f32_to_f16(single);
@@ -83,8 +76,7 @@ typedef struct Format {
     Specials specials;
 } Format;
 
-static Format format_of(DType type)
-{
+static Format format_of(DType type) {
     switch (type) {
     case DT_F8E4M3FN: return (Format){4, 3, 7, ONE_NAN};
     case DT_F8E4M3FNUZ: return (Format){4, 3, 8, UNSIGNED0};
@@ -95,13 +87,11 @@ static Format format_of(DType type)
 }
 
 /* A power of two: code 255 is NaN, 0 is 2^-127. */
-static float e8m0_to_f32(uint8_t code)
-{
+static float e8m0_to_f32(uint8_t code) {
     return code == 255 ? NAN : ldexpf(1, code - 127);
 }
 
-float small_to_f32(DType type, uint8_t code)
-{
+float small_to_f32(DType type, uint8_t code) {
     if (type == DT_F8E8M0)
         return e8m0_to_f32(code);
     Format f = format_of(type);
@@ -120,8 +110,7 @@ float small_to_f32(DType type, uint8_t code)
 }
 
 /* Rounded to the nearest power of two, ties up, as ONNX's reference does; what is below the smallest becomes it. */
-static uint8_t f32_to_e8m0(float value, bool saturate)
-{
+static uint8_t f32_to_e8m0(float value, bool saturate) {
     uint32_t bits = bits_of(value) & 0x7fffffff;
     if (bits > 0x7f800000 || value < 0)
         return 255;
@@ -131,8 +120,7 @@ static uint8_t f32_to_e8m0(float value, bool saturate)
     return code > 254 ? (saturate ? 254 : 255) : (uint8_t)code;
 }
 
-uint8_t f32_to_small(DType type, float value, bool saturate)
-{
+uint8_t f32_to_small(DType type, float value, bool saturate) {
     if (type == DT_F8E8M0)
         return f32_to_e8m0(value, saturate);
     Format f = format_of(type);

@@ -11,8 +11,7 @@ typedef struct MapSlot {
 } MapSlot;
 
 /* FNV-1a over 8 bytes at a time, with a final mix. */
-uint64_t hash_bytes(const void *data, size_t length, uint64_t seed)
-{
+uint64_t hash_bytes(const void *data, size_t length, uint64_t seed) {
     const unsigned char *at = data;
     uint64_t hash = seed ^ 0xcbf29ce484222325u ^ length;
     for (; length >= 8; length -= 8, at += 8) {
@@ -27,14 +26,12 @@ uint64_t hash_bytes(const void *data, size_t length, uint64_t seed)
     return hash ^ hash >> 29;
 }
 
-void map_init(Map *map, Arena *arena)
-{
+void map_init(Map *map, Arena *arena) {
     *map = (Map){.arena = arena};
 }
 
 /* The slot that holds the key, or the free one where it would go. */
-static MapSlot *find(const Map *map, const char *key, size_t length, uint64_t hash)
-{
+static MapSlot *find(const Map *map, const char *key, size_t length, uint64_t hash) {
     for (size_t i = hash & (map->capacity - 1);; i = (i + 1) & (map->capacity - 1)) {
         MapSlot *slot = &map->slots[i];
         if (!slot->key || (slot->hash == hash && slot->length == length && memcmp(slot->key, key, length) == 0))
@@ -42,13 +39,11 @@ static MapSlot *find(const Map *map, const char *key, size_t length, uint64_t ha
     }
 }
 
-void *map_get(const Map *map, const char *key, size_t length)
-{
+void *map_get(const Map *map, const char *key, size_t length) {
     return map->capacity ? find(map, key, length, hash_bytes(key, length, 0))->value : NULL;
 }
 
-static bool grow(Map *map)
-{
+static bool grow(Map *map) {
     Map larger = {.arena = map->arena, .capacity = map->capacity ? map->capacity * 2 : 16, .count = map->count};
     larger.slots = ARENA_ARRAY(map->arena, MapSlot, larger.capacity);
     if (!larger.slots)
@@ -60,8 +55,7 @@ static bool grow(Map *map)
     return true;
 }
 
-bool map_put(Map *map, const char *key, size_t length, void *value)
-{
+bool map_put(Map *map, const char *key, size_t length, void *value) {
     if (map->count * 4 >= map->capacity * 3 && !grow(map))
         return false;
     uint64_t hash = hash_bytes(key, length, 0);

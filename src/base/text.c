@@ -9,28 +9,24 @@
 /* What an empty text points at: a NUL that is never written to. */
 static const char nothing[1];
 
-void text_init(Text *text)
-{
+void text_init(Text *text) {
     *text = (Text){.data = (char *)(uintptr_t)nothing};
 }
 
-void text_free(Text *text)
-{
+void text_free(Text *text) {
     if (text->capacity)
         free(text->data);
     text_init(text);
 }
 
-void text_clear(Text *text)
-{
+void text_clear(Text *text) {
     text->length = 0;
     text->failed = false;
     if (text->capacity)
         text->data[0] = '\0';
 }
 
-static bool reserve(Text *text, size_t more)
-{
+static bool reserve(Text *text, size_t more) {
     size_t need;
     if (text->failed || !checked_size_add(text->length + 1, more, &need)) {
         text->failed = true;
@@ -53,8 +49,7 @@ static bool reserve(Text *text, size_t more)
     return true;
 }
 
-void text_put_n(Text *text, const char *string, size_t length)
-{
+void text_put_n(Text *text, const char *string, size_t length) {
     if (!reserve(text, length))
         return;
     if (length)
@@ -63,18 +58,15 @@ void text_put_n(Text *text, const char *string, size_t length)
     text->data[text->length] = '\0';
 }
 
-void text_put(Text *text, const char *string)
-{
+void text_put(Text *text, const char *string) {
     text_put_n(text, string, strlen(string));
 }
 
-void text_char(Text *text, char c)
-{
+void text_char(Text *text, char c) {
     text_put_n(text, &c, 1);
 }
 
-void text_vprintf(Text *text, const char *format, va_list args)
-{
+void text_vprintf(Text *text, const char *format, va_list args) {
     va_list again;
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, args);
@@ -85,8 +77,7 @@ void text_vprintf(Text *text, const char *format, va_list args)
     va_end(again);
 }
 
-void text_printf(Text *text, const char *format, ...)
-{
+void text_printf(Text *text, const char *format, ...) {
     va_list args;
     va_start(args, format);
     text_vprintf(text, format, args);
@@ -94,8 +85,7 @@ void text_printf(Text *text, const char *format, ...)
 }
 
 /* Prints with as few digits as read back the same, and so that nobody takes it for an integer. */
-static void put_number(Text *text, double value, bool single)
-{
+static void put_number(Text *text, double value, bool single) {
     if (isnan(value)) {
         text_put(text, "nan");
         return;
@@ -115,18 +105,15 @@ static void put_number(Text *text, double value, bool single)
         text_put(text, ".0");
 }
 
-void text_float(Text *text, float value)
-{
+void text_float(Text *text, float value) {
     put_number(text, value, true);
 }
 
-void text_double(Text *text, double value)
-{
+void text_double(Text *text, double value) {
     put_number(text, value, false);
 }
 
-void text_quoted(Text *text, const char *string, size_t length)
-{
+void text_quoted(Text *text, const char *string, size_t length) {
     text_char(text, '"');
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)string[i];
@@ -142,8 +129,7 @@ void text_quoted(Text *text, const char *string, size_t length)
     text_char(text, '"');
 }
 
-char *text_steal(Text *text)
-{
+char *text_steal(Text *text) {
     bool fine = !text->failed && reserve(text, 0);
     char *out = fine ? text->data : NULL;
     if (!fine && text->capacity)
@@ -152,7 +138,6 @@ char *text_steal(Text *text)
     return out;
 }
 
-void whet_string_free(char *string)
-{
+void whet_string_free(char *string) {
     free(string);
 }

@@ -15,7 +15,7 @@
 
 #include "base/base.h"
 
-#define KERNEL_MAX_AXES 32    /* of one definition, reductions included */
+#define KERNEL_MAX_AXES    32 /* of one definition, reductions included */
 #define KERNEL_MAX_TENSORS 64 /* of one kernel */
 
 /* One row an operation:
@@ -28,6 +28,7 @@
  *   flops         what one evaluation counts as
  * Legend of exact meanings: docs/notation.md. */
 /*     name       symbol prec arity types result flops */
+// clang-format off
 #define EXPR_OPS(X)                                                                                                              \
     X(ADD,        "+",  50, 2, "N", '=', 1)                                                                                      \
     X(SUB,        "-",  50, 2, "N", '=', 1)                                                                                      \
@@ -80,6 +81,7 @@
     X(ISNAN,      "",    0, 1, "F", 'B', 1)                                                                                      \
     X(ISINF,      "",    0, 1, "F", 'B', 1)                                                                                      \
     X(SELECT,     "",    0, 3, "A", '1', 1) /* select(bool, x, y): x where true */
+// clang-format on
 
 typedef enum ExprOp {
 #define X(name, symbol, precedence, arity, types, result, flops) EXPR_##name,
@@ -94,14 +96,15 @@ typedef enum ExprOp {
     EXPR_REDUCE                  /* sum(k, j:3) operand; binds a product: sum(k) a * b + c is (sum(k) a * b) + c */
 } ExprOp;
 
-typedef enum ReduceOp { /* over zero elements: */
-    REDUCE_SUM,         /* 0 */
-    REDUCE_PROD,        /* 1 */
-    REDUCE_MAX,         /* -inf, or the type's smallest */
-    REDUCE_MIN,         /* +inf, or the type's largest */
-    REDUCE_ANY,         /* false */
-    REDUCE_ALL,         /* true */
-    REDUCE_ARGMAX,      /* s64, the first of equals; one axis only; over zero elements: 0 */
+/* With its value over zero elements. */
+typedef enum ReduceOp {
+    REDUCE_SUM,    /* 0 */
+    REDUCE_PROD,   /* 1 */
+    REDUCE_MAX,    /* -inf, or the type's smallest */
+    REDUCE_MIN,    /* +inf, or the type's largest */
+    REDUCE_ANY,    /* false */
+    REDUCE_ALL,    /* true */
+    REDUCE_ARGMAX, /* s64, the first of equals; one axis only; over zero elements: 0 */
     REDUCE_ARGMIN,
     REDUCE_COUNT
 } ReduceOp;
@@ -119,12 +122,12 @@ typedef struct Index {
 
 struct Expr {
     ExprOp op;
-    DType type;    /* after bind */
-    int column;    /* where in the text, from 0; for errors */
-    Expr *arg[3];  /* operands; CAST and REDUCE: arg[0]; READ with a value outside: arg[0] is a NUMBER, NULL otherwise */
+    DType type;   /* after bind */
+    int column;   /* where in the text, from 0; for errors */
+    Expr *arg[3]; /* operands; CAST and REDUCE: arg[0]; READ with a value outside: arg[0] is a NUMBER, NULL otherwise */
     /* NUMBER: */
-    bool is_float; /* written with '.', 'e', inf or nan */
-    double number; /* the value as a float */
+    bool is_float;   /* written with '.', 'e', inf or nan */
+    double number;   /* the value as a float */
     int64_t integer; /* the value as an integer (u64 as its bits) */
     /* AXIS, EXTENT: */
     int axis; /* in Definition.axes */
@@ -152,8 +155,8 @@ typedef enum Role { ROLE_INPUT, ROLE_TEMPORARY, ROLE_OUTPUT } Role;
 typedef struct KernelTensor {
     const char *name;
     Role role;
-    DType type;   /* DT_NONE until bound */
-    int rank;     /* -1 until known (only where [..] is used) */
+    DType type; /* DT_NONE until bound */
+    int rank;   /* -1 until known (only where [..] is used) */
     int64_t *dims;
     int64_t count; /* elements, after bind */
 } KernelTensor;
@@ -172,7 +175,7 @@ typedef struct Definition {
 
 typedef struct Kernel {
     Arena *arena;
-    const char *text; /* as parsed, for errors */
+    const char *text;      /* as parsed, for errors */
     KernelTensor *tensors; /* inputs in order of first appearance, then the others in order of definition */
     int tensor_count, input_count;
     Definition *definitions;
@@ -191,7 +194,8 @@ typedef struct KernelArg {
     int rank;         /* -1: shape not given */
     const int64_t *dims;
 } KernelArg;
-typedef struct KernelConst { /* a name used as a value, `alpha`, or as an extent, `sum(k:taps)`; an axis by name gets that extent */
+typedef struct KernelConst { /* a name used as a value, `alpha`, or as an extent, `sum(k:taps)`; an axis by name gets that extent
+                              */
     const char *name;
     bool is_float;
     double number;
@@ -235,8 +239,8 @@ typedef struct Parallel {
     void (*run)(void *self, size_t count, void (*task)(void *context, size_t i), void *context);
 } Parallel;
 typedef struct EvalOptions {
-    const Parallel *parallel; /* NULL: this thread alone */
-    double deadline;          /* seconds of CLOCK_MONOTONIC, 0: none; checked at least every few milliseconds */
+    const Parallel *parallel;        /* NULL: this thread alone */
+    double deadline;                 /* seconds of CLOCK_MONOTONIC, 0: none; checked at least every few milliseconds */
     const whet_allocator *allocator; /* for temporaries */
 } EvalOptions;
 /* data[t] for tensor t of the kernel: inputs and outputs given, temporaries ignored. Errors: a gathered index outside

@@ -121,7 +121,8 @@ whet_status op_subgraph(OpRun *run, const Graph *graph, OpValue *const *inputs, 
 whet_status op_output_value(OpRun *run, int index, OpValue *value); /* takes the reference */
 
 /* table.c: the rows of every family. FAMILIES is the list: one file a family, which defines ops_NAME and ops_NAME_count. */
-const OpRow *op_find(const char *domain, const char *name, int opset, const char **why); /* NULL: *why says what is not supported */
+/* NULL: *why says what is not supported. */
+const OpRow *op_find(const char *domain, const char *name, int opset, const char **why);
 size_t op_row_count(void);
 const OpRow *op_row(size_t index);
 /* NULL, or the name of the first row that is out of order (a test asserts that there is none). */
