@@ -40,6 +40,7 @@ typedef struct Scope {
     const struct Scope *parent; /* of a subgraph: the scope around it */
     Graph *graph;
     Map values;           /* Value by name; &Reader.omitted for a function's input that the caller omits */
+    Map constants;        /* where the message of a Constant lies, by the name of its output */
     Map *names;           /* every name of `graph`, so that inlined values get others */
     const Call *call;     /* whose attributes ref_attr_name means; NULL outside of functions */
     const Opsets *opsets; /* what the nodes' domains mean */

@@ -247,6 +247,7 @@ bool function_inline(Reader *reader, const Scope *caller, Function *function, co
     Map bound;
     Scope scope = {.graph = caller->graph, .names = caller->names, .opsets = &function->opsets, .depth = caller->depth + 1};
     map_init(&scope.values, reader->arena);
+    map_init(&scope.constants, reader->arena);
     bool fine = read_call(reader, caller, function, node, &call) && bind_inputs(reader, &scope, function, node, inputs) &&
                 bind_outputs(reader, function, node, outputs, &bound) &&
                 declare_body(reader, &scope, proto->node, &bound, ++reader->call_count);

@@ -66,11 +66,10 @@ static bool read_inputs(Reader *reader, Scope *scope, Many list) {
     return true;
 }
 
-/* An initializer of an input's name is its default. It must be of the declared type; its shape is the truth. */
+/* An initializer of an input's name is its default. It must be of the declared type; its shape is the truth. Of two initializers
+ * of one name the last one counts, as in onnxruntime: files that it reads are read here, and mean the same. */
 static bool set_default(Reader *reader, Value *value, const Tensor *tensor) {
-    if (value->is_initializer)
-        return wire_fail(reader->wire, WHET_ERROR_FORMAT, "the name is given to two initializers");
-    if (value->type.type != DT_NONE && (int)value->type.type != (int)tensor->type)
+    if (value->is_input && value->type.type != DT_NONE && (int)value->type.type != (int)tensor->type)
         return wire_fail(reader->wire, WHET_ERROR_FORMAT, "its type is %s, the input of that name has %s",
                          dtype_onnx_name((DType)tensor->type), dtype_onnx_name(value->type.type));
     return true;
@@ -143,16 +142,51 @@ static bool read_value_infos(Reader *reader, Scope *scope, Many list) {
 /* ---- nodes ------------------------------------------------------------------------------------------------------------------
  */
 
+static bool is_constant(const NodeProto *node) {
+    return node->op_type.length == 8 && memcmp(node->op_type.data, "Constant", 8) == 0 && node->output.count == 1 &&
+           domain_canonical(node->domain).length == 0;
+}
+
+/* Some exporters write a Constant twice. The last one counts, as in onnxruntime; scope->constants says which that is. */
+static bool declare_constant(Reader *reader, Scope *scope, const NodeProto *node, Str message) {
+    Value *value;
+    Str name;
+    Many outputs = node->output;
+    many_next(&outputs, &name);
+    if (name.length == 0)
+        return true;
+    if (!map_get(&scope->constants, name.data, name.length) && !value_declare(reader, scope, name, &value))
+        return false;
+    return map_put(&scope->constants, name.data, name.length, (void *)(uintptr_t)message.data) || wire_fail_memory(reader->wire);
+}
+
+static bool is_superseded(const Scope *scope, const NodeProto *node, Str message) {
+    Str name;
+    Many outputs = node->output;
+    if (!is_constant(node) || !many_next(&outputs, &name))
+        return false;
+    const char *last = map_get(&scope->constants, name.data, name.length);
+    return last && last != message.data;
+}
+
+static bool declare_node(Reader *reader, Scope *scope, const NodeProto *node, Str message) {
+    if (is_constant(node))
+        return declare_constant(reader, scope, node, message);
+    Many outputs = node->output;
+    Value *value;
+    for (Str name; many_next(&outputs, &name);)
+        if (name.length && !value_declare(reader, scope, name, &value))
+            return false;
+    return true;
+}
+
 /* Declares what the nodes put out. Run before any node is read. */
 static bool declare_outputs(Reader *reader, Scope *scope, Many nodes) {
-    for (Str bytes; many_next(&nodes, &bytes);) {
+    size_t number = 0;
+    for (Str bytes; many_next(&nodes, &bytes); number++) {
         NodeProto node = {0};
-        if (!READ(reader->wire, NodeProto, bytes, &node))
-            return wire_fail_in(reader->wire, "node '%.*s'", SHOWN(node.name));
-        Value *value;
-        for (Str name; many_next(&node.output, &name);)
-            if (name.length && !value_declare(reader, scope, name, &value))
-                return wire_fail_in(reader->wire, "%.*s '%.*s'", SHOWN(node.op_type), SHOWN(node.name));
+        if (!READ(reader->wire, NodeProto, bytes, &node) || !declare_node(reader, scope, &node, bytes))
+            return wire_fail_in(reader->wire, "%.*s '%.*s' (#%zu)", SHOWN(node.op_type), SHOWN(node.name), number);
     }
     return true;
 }
@@ -229,7 +263,7 @@ bool nodes_read(Reader *reader, Scope *scope, Many nodes) {
         NodeProto proto;
         if (!READ(reader->wire, NodeProto, bytes, &proto))
             return false;
-        if (!read_node(reader, scope, &proto))
+        if (!is_superseded(scope, &proto, bytes) && !read_node(reader, scope, &proto))
             return wire_fail_in(reader->wire, "%.*s '%.*s' (#%zu)", SHOWN(proto.op_type), SHOWN(proto.name), number);
     }
     return true;
@@ -326,6 +360,7 @@ Graph *graph_read(Reader *reader, Str message, const Scope *outer, Node *owner) 
     scope.opsets = outer ? outer->opsets : &reader->opsets;
     scope.depth = outer ? outer->depth + 1 : 1;
     map_init(&scope.values, reader->arena);
+    map_init(&scope.constants, reader->arena);
     scope.names = &scope.values;
     return read_parts(reader, &scope, &proto) ? graph : NULL;
 }

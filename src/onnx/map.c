@@ -32,23 +32,23 @@ enum { FOLDER_FLAGS = O_PATH | O_DIRECTORY | O_CLOEXEC };
 enum { FOLDER_FLAGS = O_RDONLY | O_DIRECTORY | O_CLOEXEC };
 #endif
 
-/* Takes over `fd`. `name` is for messages. */
-static FileMap *map_open_file(int fd, const char *name, Arena *arena, FileMap **maps, whet_error *err) {
+/* Takes over `fd`. */
+static FileMap *map_open_file(int fd, Arena *arena, FileMap **maps, whet_error *err) {
     struct stat info;
     FileMap *map = NULL;
     if (fstat(fd, &info) != 0)
-        error_set(err, WHET_ERROR_FILE, "%.200s: %s", name, strerror(errno));
+        error_set(err, WHET_ERROR_FILE, "it cannot be examined: %s", strerror(errno));
     else if (!S_ISREG(info.st_mode))
-        error_set(err, WHET_ERROR_FILE, "%.200s is not a regular file", name);
+        error_set(err, WHET_ERROR_FILE, "it is not a regular file");
     else if (info.st_size <= 0 || (uintmax_t)info.st_size > SIZE_MAX)
-        error_set(err, WHET_ERROR_FORMAT, "%.200s is empty", name);
+        error_set(err, WHET_ERROR_FORMAT, "it is empty");
     else if (!(map = ARENA_NEW(arena, FileMap)))
         error_memory(err);
     if (map) {
         map->bytes = (size_t)info.st_size;
         map->data = mmap(NULL, map->bytes, PROT_READ, MAP_PRIVATE, fd, 0);
         if (map->data == MAP_FAILED) {
-            error_set(err, WHET_ERROR_FILE, "%.200s cannot be mapped: %s", name, strerror(errno));
+            error_set(err, WHET_ERROR_FILE, "it cannot be mapped: %s", strerror(errno));
             map = NULL;
         } else {
             map->next = *maps;
@@ -62,10 +62,10 @@ static FileMap *map_open_file(int fd, const char *name, Arena *arena, FileMap **
 FileMap *map_file(const char *path, Arena *arena, FileMap **maps, whet_error *err) {
     int fd = open(path, FILE_FLAGS);
     if (fd < 0) {
-        error_set(err, WHET_ERROR_FILE, "%.200s cannot be opened: %s", path, strerror(errno));
+        error_set(err, WHET_ERROR_FILE, "it cannot be opened: %s", strerror(errno));
         return NULL;
     }
-    return map_open_file(fd, path, arena, maps, err);
+    return map_open_file(fd, arena, maps, err);
 }
 
 /* One component of a path, cut off its front; "." and empty ones are skipped. False: none left. */
@@ -140,28 +140,36 @@ static int open_walking(int folder, const char *location) {
     return at == folder ? -1 : at;
 }
 
-FileMap *map_beneath(Folder *folder, Str location, Arena *arena, FileMap **maps, whet_error *err) {
-    char *text = arena_string(arena, location.data, location.length < LOCATION_LIMIT ? location.length : 0);
-    if (!text) {
-        error_memory(err);
-        return NULL;
-    }
+/* -1: error set */
+static int open_beneath(Folder *folder, Str location, const char *text, whet_error *err) {
     const char *flaw = folder->path ? location_flaw(location, text) : "the model has no folder";
     if (flaw) {
-        error_set(err, WHET_ERROR_FORMAT, "external data at \"%.*s\" is refused: %s", SHOWN(location), flaw);
-        return NULL;
+        error_set(err, WHET_ERROR_FORMAT, "it is refused: %s", flaw);
+        return -1;
     }
     if (folder->fd < 0)
         folder->fd = open(folder->path[0] ? folder->path : ".", FOLDER_FLAGS);
     int fd = folder->fd < 0 ? -1 : open_resolved(folder->fd, text);
     if (fd < 0 && folder->fd >= 0 && (errno == ENOSYS || errno == EPERM))
         fd = open_walking(folder->fd, text);
-    if (fd >= 0)
-        return map_open_file(fd, text, arena, maps, err);
     bool out = errno == EXDEV || errno == ELOOP;
-    error_set(err, WHET_ERROR_FILE, "external data at \"%.*s\" cannot be opened: %s", SHOWN(location),
-              out ? "a link leads out of the model's folder" : strerror(errno));
-    return NULL;
+    if (fd < 0)
+        error_set(err, WHET_ERROR_FILE, "it cannot be opened: %s",
+                  out ? "a link leads out of the model's folder" : strerror(errno));
+    return fd;
+}
+
+FileMap *map_beneath(Folder *folder, Str location, Arena *arena, FileMap **maps, whet_error *err) {
+    char *text = arena_string(arena, location.data, location.length < LOCATION_LIMIT ? location.length : 0);
+    if (!text) {
+        error_memory(err);
+        return NULL;
+    }
+    int fd = open_beneath(folder, location, text, err);
+    FileMap *map = fd < 0 ? NULL : map_open_file(fd, arena, maps, err);
+    if (!map)
+        error_prefix(err, "external data at \"%.*s\"", SHOWN(location));
+    return map;
 }
 
 void *map_heap(size_t size, Arena *arena, FileMap **maps) {

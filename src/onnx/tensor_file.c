@@ -12,8 +12,10 @@ struct whet_tensor_file {
 
 static bool read_file(whet_tensor_file *file, const char *path, whet_error *err) {
     const FileMap *map = map_file(path, &file->arena, &file->maps, err);
-    if (!map)
+    if (!map) {
+        error_prefix(err, "%s", path);
         return false;
+    }
     Store store = {.wire = {map->data, map->bytes, err},
                    .arena = &file->arena,
                    .maps = &file->maps,
