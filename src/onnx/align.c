@@ -34,3 +34,12 @@ static bool align_graph(Model *model, const Graph *graph) {
 whet_status onnx_align(Model *model, whet_error *err) {
     return align_graph(model, model->graph) ? WHET_OK : error_memory(err);
 }
+
+const Tensor *onnx_aligned(const Tensor *tensor, Arena *arena) {
+    if (tensor_is_aligned(tensor))
+        return tensor;
+    Tensor *copy = arena_copy(arena, tensor, sizeof *tensor);
+    if (copy)
+        copy->data = arena_copy(arena, tensor->data, tensor->bytes);
+    return copy && copy->data ? copy : NULL;
+}

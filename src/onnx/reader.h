@@ -12,6 +12,8 @@ Model *onnx_read_memory(const void *data, size_t size, const char *folder, const
 /* Copies what is misaligned for its type, so that every constant may be read through a pointer to its type. Small tensors are
  * aligned from the start. Call it before a model runs; a model that is only looked at needs no copy of its weights. */
 whet_status onnx_align(Model *model, whet_error *err);
+/* The same for one tensor: itself, or an aligned copy in the arena. NULL: out of memory. */
+const Tensor *onnx_aligned(const Tensor *tensor, Arena *arena);
 /* Unmaps the files and frees the copies. For model_free alone: every tensor of the model dies. */
 void onnx_unmap(Model *model);
 

@@ -3,12 +3,12 @@
 
 #include <string.h>
 
+#include "onnx/reader.h"
 #include "run/run.h"
 
 enum { FOLD_LIMIT = 64 << 20 };
 
-static size_t input_bytes(const Node *node, const Type *const *in)
-{
+static size_t input_bytes(const Node *node, const Type *const *in) {
     size_t bytes = 0;
     for (int i = 0; i < node->input_count; i++)
         if (in[i])
@@ -16,8 +16,7 @@ static size_t input_bytes(const Node *node, const Type *const *in)
     return bytes;
 }
 
-static whet_status copy_outputs(const Node *node, OpValue **values, Tensor *out, Arena *arena, whet_error *err)
-{
+static whet_status copy_outputs(const Node *node, OpValue **values, Tensor *out, Arena *arena, whet_error *err) {
     for (int o = 0; o < node->output_count; o++) {
         out[o] = (Tensor){0};
         if (!values[o])
@@ -30,14 +29,16 @@ static whet_status copy_outputs(const Node *node, OpValue **values, Tensor *out,
     return WHET_OK;
 }
 
-static whet_status fold(Runner *runner, const Node *node, const Type *const *in, Tensor *out, Arena *arena, whet_error *err)
-{
+static whet_status fold(Runner *runner, const Node *node, const Type *const *in, Tensor *out, Arena *arena, whet_error *err) {
     const Tensor **inputs = ARENA_ARRAY(&runner->arena, const Tensor *, node->input_count);
     OpValue **values = ARENA_ARRAY(&runner->arena, OpValue *, node->output_count);
     if (!inputs || !values)
         return error_memory(err);
-    for (int i = 0; i < node->input_count; i++)
-        inputs[i] = in[i] ? in[i]->constant : NULL;
+    for (int i = 0; i < node->input_count; i++) {
+        inputs[i] = in[i] ? onnx_aligned(in[i]->constant, &runner->arena) : NULL; /* a model being checked is not aligned */
+        if (in[i] && !inputs[i])
+            return error_memory(err);
+    }
     whet_status status = runner_node(runner, node, inputs, values, err);
     if (!status)
         status = copy_outputs(node, values, out, arena, err);
@@ -47,8 +48,7 @@ static whet_status fold(Runner *runner, const Node *node, const Type *const *in,
 }
 
 whet_status run_fold_node(const Node *node, const Type *const *in, Tensor *out, Arena *arena, const whet_allocator *allocator,
-                          whet_error *err)
-{
+                          whet_error *err) {
     for (int a = 0; a < node->attr_count; a++)
         if (node->attrs[a].kind == ATTR_GRAPH)
             return error_set(err, WHET_ERROR_UNSUPPORTED, "a node with a subgraph is not folded");

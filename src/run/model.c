@@ -6,10 +6,11 @@
 #include "onnx/reader.h"
 #include "run/handles.h"
 
-static whet_status prepare(whet_model *out, whet_error *err)
-{
+static whet_status prepare(whet_model *out, whet_error *err) {
     Model *model = out->model;
     whet_status status = graph_resolve(model, err);
+    if (!status)
+        status = onnx_align(model, err);
     if (!status)
         status = graph_infer(model, err);
     if (status)
@@ -19,8 +20,7 @@ static whet_status prepare(whet_model *out, whet_error *err)
 }
 
 /* Takes `model` (NULL: the reader failed and `err` says why). */
-static whet_status finish_load(Model *model, const whet_options *options, whet_model **out, whet_error *err)
-{
+static whet_status finish_load(Model *model, const whet_options *options, whet_model **out, whet_error *err) {
     if (!model)
         return err->status;
     whet_model *made = calloc(1, sizeof *made);
@@ -39,8 +39,7 @@ static whet_status finish_load(Model *model, const whet_options *options, whet_m
     return WHET_OK;
 }
 
-whet_status whet_model_load(const char *path, const whet_options *options, whet_model **out, whet_error *err)
-{
+whet_status whet_model_load(const char *path, const whet_options *options, whet_model **out, whet_error *err) {
     whet_error local;
     err = err ? err : &local;
     error_clear(err);
@@ -49,8 +48,7 @@ whet_status whet_model_load(const char *path, const whet_options *options, whet_
 }
 
 whet_status whet_model_load_memory(const void *data, size_t size, const char *folder, const whet_options *options,
-                                   whet_model **out, whet_error *err)
-{
+                                   whet_model **out, whet_error *err) {
     whet_error local;
     err = err ? err : &local;
     error_clear(err);
@@ -58,16 +56,14 @@ whet_status whet_model_load_memory(const void *data, size_t size, const char *fo
     return finish_load(onnx_read_memory(data, size, folder, options ? options->allocator : NULL, err), options, out, err);
 }
 
-void whet_model_free(whet_model *model)
-{
+void whet_model_free(whet_model *model) {
     if (!model)
         return;
     model_free(model->model);
     free(model);
 }
 
-whet_status whet_model_check(const char *path, const whet_options *options, char **report, whet_error *err)
-{
+whet_status whet_model_check(const char *path, const whet_options *options, char **report, whet_error *err) {
     whet_error local;
     err = err ? err : &local;
     error_clear(err);
@@ -88,13 +84,11 @@ whet_status whet_model_check(const char *path, const whet_options *options, char
 }
 
 /* An input that a constant stands for is not asked for. */
-bool model_input_given(const Value *value)
-{
+bool model_input_given(const Value *value) {
     return !value->type.constant && !value->is_initializer;
 }
 
-static const Value *given_input(const whet_model *model, int index)
-{
+static const Value *given_input(const whet_model *model, int index) {
     const Graph *graph = model->model->graph;
     for (int i = 0; i < graph->input_count; i++)
         if (model_input_given(graph->inputs[i]) && index-- == 0)
@@ -102,8 +96,7 @@ static const Value *given_input(const whet_model *model, int index)
     return NULL;
 }
 
-int whet_model_input_count(const whet_model *model)
-{
+int whet_model_input_count(const whet_model *model) {
     const Graph *graph = model->model->graph;
     int count = 0;
     for (int i = 0; i < graph->input_count; i++)
@@ -111,13 +104,11 @@ int whet_model_input_count(const whet_model *model)
     return count;
 }
 
-int whet_model_output_count(const whet_model *model)
-{
+int whet_model_output_count(const whet_model *model) {
     return model->model->graph->output_count;
 }
 
-static void describe(const whet_model *model, const Value *value, whet_value_info *out)
-{
+static void describe(const whet_model *model, const Value *value, whet_value_info *out) {
     const Type *type = &value->type;
     *out = (whet_value_info){.name = value->name, .type = (whet_type)type->type, .rank = type->rank};
     for (int i = 0; i < type->rank; i++) {
@@ -128,8 +119,7 @@ static void describe(const whet_model *model, const Value *value, whet_value_inf
     }
 }
 
-whet_status whet_model_input(const whet_model *model, int index, whet_value_info *out)
-{
+whet_status whet_model_input(const whet_model *model, int index, whet_value_info *out) {
     const Value *value = index < 0 ? NULL : given_input(model, index);
     if (!value)
         return WHET_ERROR_ARGUMENT;
@@ -137,16 +127,14 @@ whet_status whet_model_input(const whet_model *model, int index, whet_value_info
     return WHET_OK;
 }
 
-whet_status whet_model_output(const whet_model *model, int index, whet_value_info *out)
-{
+whet_status whet_model_output(const whet_model *model, int index, whet_value_info *out) {
     if (index < 0 || index >= model->model->graph->output_count)
         return WHET_ERROR_ARGUMENT;
     describe(model, model->model->graph->outputs[index], out);
     return WHET_OK;
 }
 
-const char *whet_model_metadata(const whet_model *model, const char *key)
-{
+const char *whet_model_metadata(const whet_model *model, const char *key) {
     for (int i = 0; i < model->model->metadata_count; i++)
         if (strcmp(model->model->metadata[i].key, key) == 0)
             return model->model->metadata[i].value;
