@@ -120,8 +120,8 @@ void op_value_release(OpRun *run, OpValue *value);
 whet_status op_subgraph(OpRun *run, const Graph *graph, OpValue *const *inputs, int input_count, OpValue **outputs);
 whet_status op_output_value(OpRun *run, int index, OpValue *value); /* takes the reference */
 
-/* table.c: the rows of every family. FAMILIES is the list: one file a family, which defines ops_NAME and ops_NAME_count. */
-/* NULL: *why says what is not supported. */
+/* table.c: the rows of every family. FAMILIES is the list: one file a family, which defines ops_NAME and ops_NAME_count.
+ * op_find gives NULL where nothing fits, and *why says what is not supported. */
 const OpRow *op_find(const char *domain, const char *name, int opset, const char **why);
 size_t op_row_count(void);
 const OpRow *op_row(size_t index);
