@@ -1,10 +1,12 @@
 /* Control group limits, read from folders laid out as live systems have them. */
+#define _XOPEN_SOURCE 700 /* mkdtemp, nftw */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +15,7 @@
 #include "run/cgroup.h"
 #include "whet.h"
 
-static char root[] = "/tmp/whet-cgroup-XXXXXX";
+static char root[64];
 
 static void put(const char *name, const char *text) {
     char path[512];
@@ -33,15 +35,18 @@ static void put(const char *name, const char *text) {
 
 static int make_root(void **state) {
     (void)state;
-    strcpy(root + strlen(root) - 6, "XXXXXX");
+    snprintf(root, sizeof root, "/tmp/whet-cgroup-XXXXXX");
     return mkdtemp(root) ? 0 : -1;
+}
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *where) {
+    (void)info, (void)kind, (void)where;
+    return remove(path);
 }
 
 static int remove_root(void **state) {
     (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", root);
-    return system(command);
+    return nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static void test_none(void **state) {
