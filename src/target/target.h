@@ -1,0 +1,65 @@
+/* A target turns vector code into something that runs. One folder each; this is all that the rest of Whet knows of them.
+ *
+ * A Target is a value: a set of features and what follows from it. Code can be made for a target that this machine is not (to
+ * print or check it); `runs_here` says whether it may be called. */
+#ifndef WHET_TARGET_H
+#define WHET_TARGET_H
+
+#include "vector/vector.h"
+
+/* Features are a set, never an order. One row each: enum name, name in text, architecture. */
+#define TARGET_FEATURES(X)                                                                                                       \
+    X(AVX2, "avx2", "x86")                                                                                                       \
+    X(FMA, "fma", "x86")                                                                                                         \
+    X(F16C, "f16c", "x86")                                                                                                       \
+    X(AVX512F, "avx512f", "x86")                                                                                                 \
+    X(AVX512BW, "avx512bw", "x86")                                                                                               \
+    X(AVX512DQ, "avx512dq", "x86")                                                                                               \
+    X(AVX512VL, "avx512vl", "x86")                                                                                               \
+    X(AVX512_VNNI, "avx512_vnni", "x86")                                                                                         \
+    X(AVX512_BF16, "avx512_bf16", "x86")                                                                                         \
+    X(AVX_VNNI, "avx_vnni", "x86")                                                                                               \
+    X(AVX_VNNI_INT8, "avx_vnni_int8", "x86")                                                                                     \
+    X(AMX_TILE, "amx_tile", "x86")                                                                                               \
+    X(AMX_INT8, "amx_int8", "x86")                                                                                               \
+    X(AMX_BF16, "amx_bf16", "x86")
+
+enum {
+#define X(name, text, architecture) FEATURE_INDEX_##name,
+    TARGET_FEATURES(X)
+#undef X
+        FEATURE_COUNT
+};
+#define FEATURE(name) (UINT64_C(1) << FEATURE_INDEX_##name)
+
+typedef struct Target Target;
+typedef struct TargetCode TargetCode;
+
+/* Code of several functions in one piece of memory. Thread-safe once made. */
+typedef void (*TargetEntry)(const int64_t *arguments); /* parameter i of the vector function is arguments[i] */
+
+struct Target {
+    const char *name; /* "x86-avx512" */
+    uint64_t features;
+    int bytes;                  /* of a vector register */
+    int registers[CLASS_COUNT]; /* vectors, masks and general registers that code may use */
+    bool runs_here;
+    size_t cache_bytes[3]; /* of one core; 0: unknown */
+    /* Functions in, code out; everything temporary lives in the functions' arenas. A function that does not fit the register
+     * file or uses what the target lacks is refused (WHET_ERROR_UNSUPPORTED). `seed`: see VectorRegisters. */
+    whet_status (*compile)(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed,
+                           TargetCode **out, whet_error *err);
+    TargetEntry (*entry)(const TargetCode *code, int function);
+    void (*print)(const TargetCode *code, Text *out); /* assembly text, with loops and roles */
+    size_t (*size)(const TargetCode *code);
+    void (*free)(TargetCode *code);
+};
+
+/* features.c of each target. `wanted` restricts the features used; the machine's own are intersected only by target_host. */
+bool target_x86(uint64_t features, Target *out); /* false: below AVX2 + FMA, which the x86 target does not serve */
+uint64_t target_features_here(void);             /* of this machine; 0 where there is no target for it */
+/* The best target that runs here, features masked by `mask` (all ones: everything). False: none; run the evaluator. */
+bool target_host(uint64_t mask, Target *out);
+void target_print_features(uint64_t features, Text *out); /* names, separated by spaces */
+
+#endif

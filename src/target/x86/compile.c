@@ -1,0 +1,115 @@
+/* The driver: vector code in, code out. The pipeline is drawn in x86.h. */
+#include "target/x86/x86.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static whet_status add_function(const Target *target, const VectorFunction *f, int index, uint64_t seed, X86Code *code,
+                                whet_error *err) {
+    bool native[VECTOR_OP_COUNT];
+    X86Selection selection;
+    VectorAllocation allocation;
+    x86_native(target, native);
+    f = vector_rewrite(f, native, err);
+    if (f)
+        f = vector_lower_addresses(f, err);
+    if (!f || !x86_select(f, target, &selection, err))
+        return err->status;
+    VectorRegisters registers = {
+        .none = selection.folded, .tie = selection.tie, .scratch = selection.scratch, .late = selection.late, .seed = seed};
+    for (int c = 0; c < CLASS_COUNT; c++) {
+        registers.count[c] = target->registers[c];
+        registers.same[c] = (RegisterClass)c;
+    }
+    registers.same[CLASS_POINTER] = CLASS_INDEX;
+    if (target->bytes < 64)
+        registers.same[CLASS_MASK] = CLASS_VECTOR;
+    if (!vector_allocate(f, &registers, f->arena, &allocation, err))
+        return err->status;
+    x86_align(code, 64);
+    x86_encode(f, target, &selection, &allocation, index, code);
+    if (code->failed)
+        return error_set(err, code->arena->failed ? WHET_ERROR_MEMORY : WHET_ERROR_UNSUPPORTED,
+                         "x86 code for '%s' cannot be made: %s", f->name, code->failed);
+    return WHET_OK;
+}
+
+static TargetCode *keep(const Target *target, const X86Code *code, const size_t *entries, int count, whet_error *err) {
+    TargetCode *kept = calloc(1, sizeof *kept);
+    if (!kept) {
+        error_memory(err);
+        return NULL;
+    }
+    kept->bytes = malloc(code->size + 1);
+    kept->entries = malloc((size_t)count * sizeof *entries + 1);
+    kept->lines = malloc(code->line_count * sizeof *code->lines + 1);
+    if (!kept->bytes || !kept->entries || !kept->lines) {
+        error_memory(err);
+        x86_free(kept);
+        return NULL;
+    }
+    memcpy(kept->bytes, code->data, code->size);
+    memcpy(kept->entries, entries, (size_t)count * sizeof *entries);
+    memcpy(kept->lines, code->lines, code->line_count * sizeof *code->lines);
+    kept->size = code->size;
+    kept->line_count = (int)code->line_count;
+    kept->entry_count = count;
+    if (target->runs_here && !(kept->memory = x86_memory_make(kept->bytes, kept->size, &kept->memory_bytes, err))) {
+        x86_free(kept);
+        return NULL;
+    }
+    return kept;
+}
+
+whet_status x86_compile(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed, TargetCode **out,
+                        whet_error *err) {
+    whet_error mine; /* the steps' statuses are read back, so there must be one */
+    if (!err)
+        err = &mine;
+    error_clear(err);
+    *out = NULL;
+    Arena arena;
+    arena_init(&arena, NULL);
+    X86Code code = {.arena = &arena};
+    size_t *entries = ARENA_ARRAY(&arena, size_t, (size_t)count + 1);
+    arena_grow(&arena, &code.data, &code.capacity, 8192, 1);
+    whet_status status = arena.failed ? error_memory(err) : WHET_OK;
+    for (int i = 0; i < count && status == WHET_OK; i++) {
+        x86_align(&code, 64);
+        entries[i] = code.size;
+        status = add_function(target, functions[i], i, seed, &code, err);
+    }
+    if (status == WHET_OK) {
+        x86_place_pool(&code);
+        if (code.failed)
+            status = error_memory(err);
+        else if (!(*out = keep(target, &code, entries, count, err)))
+            status = err->status;
+    }
+    arena_free(&arena);
+    return status;
+}
+
+TargetEntry x86_entry(const TargetCode *code, int function) {
+    if (!code->memory)
+        return NULL;
+    void *at = (char *)code->memory + code->entries[function];
+    TargetEntry entry;
+    memcpy(&entry, &at, sizeof entry); /* ISO C has no conversion from data to functions */
+    return entry;
+}
+
+size_t x86_size(const TargetCode *code) {
+    return code->size;
+}
+
+void x86_free(TargetCode *code) {
+    if (!code)
+        return;
+    x86_memory_free(code->memory, code->memory_bytes);
+    free(code->bytes);
+    free(code->entries);
+    free(code->lines);
+    free(code->listing);
+    free(code);
+}

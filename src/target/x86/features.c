@@ -1,0 +1,67 @@
+/* What this x86 CPU can do, and what the operating system saves of it: CPUID and XGETBV. */
+#include "target/x86/x86.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+static uint64_t enabled_state(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+uint64_t target_features_here(void) {
+    enum { AVX_STATE = 0x6, AVX512_STATE = 0xe6, AMX_STATE = 0x60000 };
+    unsigned a, b, c, d, c1;
+    uint64_t features = 0;
+    if (!__get_cpuid(1, &a, &b, &c1, &d) || !(c1 & bit_OSXSAVE) || !(c1 & bit_AVX))
+        return 0;
+    uint64_t state = enabled_state();
+    if ((state & AVX_STATE) != AVX_STATE || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return 0;
+    bool wide = (state & AVX512_STATE) == AVX512_STATE, tiles = (state & AMX_STATE) == AMX_STATE;
+    features |= b >> 5 & 1 ? FEATURE(AVX2) : 0;
+    features |= c1 >> 12 & 1 ? FEATURE(FMA) : 0;
+    features |= c1 >> 29 & 1 ? FEATURE(F16C) : 0;
+    features |= wide && b >> 16 & 1 ? FEATURE(AVX512F) : 0;
+    features |= wide && b >> 17 & 1 ? FEATURE(AVX512DQ) : 0;
+    features |= wide && b >> 30 & 1 ? FEATURE(AVX512BW) : 0;
+    features |= wide && b >> 31 & 1 ? FEATURE(AVX512VL) : 0;
+    features |= wide && c >> 11 & 1 ? FEATURE(AVX512_VNNI) : 0;
+    features |= tiles && d >> 24 & 1 ? FEATURE(AMX_TILE) : 0;
+    features |= tiles && d >> 25 & 1 ? FEATURE(AMX_INT8) : 0;
+    features |= tiles && d >> 22 & 1 ? FEATURE(AMX_BF16) : 0;
+    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
+        features |= a >> 4 & 1 ? FEATURE(AVX_VNNI) : 0;
+        features |= wide && a >> 5 & 1 ? FEATURE(AVX512_BF16) : 0;
+        features |= d >> 4 & 1 ? FEATURE(AVX_VNNI_INT8) : 0;
+    }
+    return features;
+}
+#else
+uint64_t target_features_here(void) {
+    return 0;
+}
+#endif
+
+bool target_x86(uint64_t features, Target *out) {
+    const uint64_t base = FEATURE(AVX2) | FEATURE(FMA),
+                   wide = base | FEATURE(AVX512F) | FEATURE(AVX512BW) | FEATURE(AVX512DQ) | FEATURE(AVX512VL);
+    if ((features & base) != base)
+        return false;
+    bool avx512 = (features & wide) == wide;
+    *out = (Target){
+        .name = avx512 ? "x86-avx512" : "x86-avx2",
+        .features = features,
+        .bytes = avx512 ? 64 : 32,
+        .compile = x86_compile,
+        .entry = x86_entry,
+        .print = x86_print,
+        .size = x86_size,
+        .free = x86_free,
+    };
+    out->registers[CLASS_VECTOR] = avx512 ? 32 : 16;
+    out->registers[CLASS_MASK] = avx512 ? 7 : 0; /* k0 means "no mask"; AVX2 keeps masks in vector registers */
+    out->registers[CLASS_INDEX] = 14;            /* all but the stack pointer and RAX, the encoder's own */
+    return true;
+}

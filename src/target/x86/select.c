@@ -1,0 +1,172 @@
+/* Selection: loads, splats and constants that their one user can take as a memory operand need no register and no instruction.
+ *
+ * Requires lowered addresses. A load may move down to its user only where nothing is stored and no loop begins or ends between
+ * the two; a constant may move anywhere, to all of its users or to none. */
+#include "target/x86/x86.h"
+
+/* The operands an operation can take from memory, as bits. */
+static unsigned memory_operands(VectorCode code) {
+    switch (code) {
+    case VECTOR_ADD:
+    case VECTOR_MUL:
+    case VECTOR_MIN:
+    case VECTOR_MAX:
+    case VECTOR_AND:
+    case VECTOR_OR:
+    case VECTOR_XOR:
+    case VECTOR_EQ:
+    case VECTOR_NE:
+    case VECTOR_UNORDERED: return 3; /* commutative: either */
+    case VECTOR_SUB:
+    case VECTOR_DIV:
+    case VECTOR_MIN_OR:
+    case VECTOR_MAX_OR:
+    case VECTOR_AND_NOT:
+    case VECTOR_LT:
+    case VECTOR_LE: return 2;
+    case VECTOR_FMA:
+    case VECTOR_FNMA: return 7;
+    case VECTOR_SQRT:
+    case VECTOR_FLOOR:
+    case VECTOR_CEIL:
+    case VECTOR_TRUNC:
+    case VECTOR_ROUND:
+    case VECTOR_CVT:
+    case VECTOR_CVT_ROUND: return 1;
+    case VECTOR_SELECT:
+    case VECTOR_DOT4_US:
+    case VECTOR_DOT2: return 2;
+    default: return 0;
+    }
+}
+
+/* AVX2 compares integers for "equal" and "greater" alone, by two registers where the result is turned round. */
+static bool integer_compare(const VectorOp *op) {
+    return (op->code == VECTOR_NE || op->code == VECTOR_LT || op->code == VECTOR_LE) && op->type == DT_S32;
+}
+
+static bool may_take(const Target *target, const VectorOp *user, int operand) {
+    if (target->bytes < 64 && integer_compare(user))
+        return false;
+    return memory_operands(user->code) >> operand & 1;
+}
+
+static bool plain_memory(const Target *target, const VectorOp *op) {
+    if (op->code == VECTOR_CONST)
+        return true;
+    if (op->code == VECTOR_LOAD)
+        return op->from == op->type && op->mask < 0;
+    return op->code == VECTOR_SPLAT && op->from == op->type && target->bytes == 64;
+}
+
+static bool nothing_between(const VectorFunction *f, int from, int to) {
+    for (int i = from + 1; i < to; i++)
+        if (f->ops[i].code == VECTOR_STORE || f->ops[i].code == VECTOR_STORE_FIRST || f->ops[i].code == VECTOR_LOOP ||
+            f->ops[i].code == VECTOR_END)
+            return false;
+    return true;
+}
+
+typedef struct Uses {
+    int *count, *blocked; /* by value: uses; uses that cannot take memory */
+} Uses;
+
+static void count_uses(const VectorFunction *f, const Target *target, Uses *uses) {
+    for (int i = 0; i < f->op_count; i++) {
+        const VectorOp *op = &f->ops[i];
+        int args = vector_arg_count(op->code);
+        for (int k = 0; k < args; k++) {
+            bool twice = false;
+            for (int j = 0; j < args; j++)
+                twice = twice || (j != k && op->arg[j] == op->arg[k]);
+            uses->count[op->arg[k]]++;
+            uses->blocked[op->arg[k]] += twice || !may_take(target, op, k);
+        }
+        for (int c = 0; c < op->carry_count; c++) {
+            uses->count[f->ids[op->carried + c]]++;
+            uses->blocked[f->ids[op->carried + c]]++;
+        }
+    }
+}
+
+/* A constant folds only where each of its users is left with a register for the rest: one memory operand an instruction. So
+ * every user is asked in order, and takes the first of its operands that wants to fold; constants that lose get a register. */
+static void fold(const VectorFunction *f, const Target *target, const Uses *uses, bool *folded) {
+    for (int v = 0; v < f->value_count; v++) {
+        int at = f->values[v].op;
+        folded[v] = at >= 0 && f->values[v].class == CLASS_VECTOR && f->ops[at].result == v &&
+                    plain_memory(target, &f->ops[at]) && uses->count[v] && !uses->blocked[v] &&
+                    (f->ops[at].code == VECTOR_CONST || uses->count[v] == 1);
+    }
+    for (int i = 0; i < f->op_count; i++) {
+        const VectorOp *op = &f->ops[i];
+        int taken = -1;
+        for (int k = 0; k < vector_arg_count(op->code); k++) {
+            int v = op->arg[k];
+            if (!folded[v])
+                continue;
+            bool constant = f->ops[f->values[v].op].code == VECTOR_CONST;
+            if (!constant && !nothing_between(f, f->values[v].op, i))
+                folded[v] = false;
+            else if (taken < 0)
+                taken = v;
+            else
+                folded[v] = false; /* an earlier user may have counted on it: it then finds a register, which is fine */
+        }
+    }
+}
+
+static int folded_operand(const VectorFunction *f, const bool *folded, const VectorOp *op) {
+    for (int k = 0; k < vector_arg_count(op->code); k++)
+        if (folded[op->arg[k]])
+            return k;
+    (void)f;
+    return -1;
+}
+
+static unsigned char scratch_of(const Target *target, const VectorOp *op) {
+    switch (op->code) {
+    case VECTOR_REDUCE_ADD:
+    case VECTOR_REDUCE_MIN:
+    case VECTOR_REDUCE_MAX:
+    case VECTOR_MASK_BELOW: return 1;
+    default: return target->bytes < 64 && integer_compare(op) && op->code != VECTOR_LT;
+    }
+}
+
+bool x86_select(const VectorFunction *f, const Target *target, X86Selection *out, whet_error *err) {
+    size_t values = (size_t)f->value_count + 1, ops = (size_t)f->op_count + 1;
+    Uses uses = {ARENA_ARRAY(f->arena, int, values), ARENA_ARRAY(f->arena, int, values)};
+    out->folded = ARENA_ARRAY(f->arena, bool, values);
+    out->tie = ARENA_ARRAY(f->arena, signed char, ops);
+    out->scratch = ARENA_ARRAY(f->arena, unsigned char, ops);
+    out->late = ARENA_ARRAY(f->arena, bool, ops);
+    if (f->arena->failed)
+        return error_memory(err), false;
+    count_uses(f, target, &uses);
+    fold(f, target, &uses, out->folded);
+    for (int i = 0; i < f->op_count; i++) {
+        const VectorOp *op = &f->ops[i];
+        out->tie[i] = (signed char)vector_info[op->code].tie;
+        out->scratch[i] = scratch_of(target, op);
+        out->late[i] = op->code == VECTOR_DOT4_US || op->code == VECTOR_DOT4_SS || op->code == VECTOR_DOT2;
+        int memory = folded_operand(f, out->folded, op);
+        if (memory >= 0 && memory == out->tie[i]) /* take over another operand that is in a register */
+            out->tie[i] = op->code == VECTOR_FMA || op->code == VECTOR_FNMA ? 0 : vector_arg_count(op->code) > 1 ? 1 : -1;
+    }
+    return true;
+}
+
+void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
+    static const VectorCode missing[] = {VECTOR_MIN,     VECTOR_MAX,      VECTOR_FMA_LANE,  VECTOR_MMLA,       VECTOR_TILE_ZERO,
+                                         VECTOR_OUTER,   VECTOR_TILE_DOT, VECTOR_TILE_LOAD, VECTOR_TILE_STORE, VECTOR_TILE_ROW,
+                                         VECTOR_DOT4_SS, VECTOR_DOT4_US,  VECTOR_DOT2};
+    for (int i = 0; i < VECTOR_OP_COUNT; i++)
+        native[i] = true;
+    for (size_t i = 0; i < COUNT(missing); i++)
+        native[missing[i]] = false;
+    if (target->bytes == 64 && target->features & FEATURE(AVX512_VNNI))
+        native[VECTOR_DOT4_US] = true;
+    if (target->bytes == 64 && target->features & FEATURE(AVX512_BF16))
+        native[VECTOR_DOT2] = true;
+}

@@ -1,0 +1,102 @@
+/* The x86-64 target: AVX2 + FMA, and AVX-512 (F, BW, DQ, VL) with VNNI and BF16 where the CPU has them.
+ *
+ *     vector code --x86_legalize--> operations x86 has --vector_lower_addresses--> --x86_select--> which loads and constants
+ * become memory operands --vector_allocate--> registers --x86_encode--> bytes --x86_memory--> code
+ *
+ * features.c finds what there is, select.c folds, encode.c writes instructions with Zydis, memory.c makes them executable,
+ * disassemble.c prints them, calibrate.c measures the machine with them. Everything but calling code works on every host. */
+#ifndef WHET_X86_H
+#define WHET_X86_H
+
+#include "target/target.h"
+
+typedef struct X86Line { /* one operation's instructions, for the annotated listing */
+    uint32_t offset;
+    int function, op;
+} X86Line;
+
+struct TargetCode {
+    void *memory; /* executable; NULL: made for another machine, `bytes` alone */
+    size_t memory_bytes;
+    unsigned char *bytes; /* a copy as written, for printing and tests */
+    size_t size;
+    size_t *entries;
+    int entry_count;
+    char *listing; /* vector code of each function, to annotate with; may be NULL */
+    X86Line *lines;
+    int line_count;
+};
+
+/* compile.c */
+whet_status x86_compile(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed, TargetCode **out,
+                        whet_error *err);
+TargetEntry x86_entry(const TargetCode *code, int function);
+size_t x86_size(const TargetCode *code);
+void x86_free(TargetCode *code);
+
+/* select.c: what needs no register because its user takes it as a memory operand. */
+typedef struct X86Selection {
+    bool *folded;           /* by value */
+    signed char *tie;       /* by operation: the operand whose register to take over */
+    unsigned char *scratch; /* by operation: vector registers for itself */
+    bool *late;             /* by operation: see VectorRegisters */
+} X86Selection;
+bool x86_select(const VectorFunction *f, const Target *target, X86Selection *out, whet_error *err);
+/* Operations the target has; vector_rewrite replaces the others. */
+void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]);
+
+/* emit.c: one instruction at a time, through Zydis. Errors are sticky in X86Code.failed. */
+typedef struct X86Constant { /* in the pool behind the code */
+    unsigned char data[VECTOR_MAX_BYTES];
+    size_t size, at;
+} X86Constant;
+typedef struct X86Fixup { /* a displacement that waits for the pool */
+    size_t at, end;       /* of the displacement, and of its instruction */
+    size_t constant;
+} X86Fixup;
+typedef struct X86Code { /* bytes being written */
+    Arena *arena;
+    unsigned char *data;
+    size_t size, capacity;
+    const char *failed;
+    X86Line *lines;
+    size_t line_count, line_capacity;
+    X86Constant *constants;
+    size_t constant_count, constant_capacity;
+    X86Fixup *fixups;
+    size_t fixup_count, fixup_capacity;
+} X86Code;
+typedef struct X86Operand {
+    enum { X86_NONE, X86_REGISTER, X86_MEMORY, X86_IMMEDIATE } kind;
+    int reg;        /* a ZydisRegister: the register, or the base */
+    int64_t number; /* displacement or immediate */
+    int size;       /* bytes of memory read or written */
+    int broadcast;  /* elements that one of memory fills; 0: none */
+    int constant;   /* in the pool, at number 0 of it; -1: not in the pool */
+} X86Operand;
+typedef struct X86Instruction {
+    int mnemonic; /* a ZydisMnemonic */
+    X86Operand operand[4];
+    bool evex;    /* takes a mask operand after the first; otherwise encoded by VEX or the old way */
+    int mask;     /* 0: none, else k register */
+    bool zeroing; /* of lanes that are off */
+} X86Instruction;
+void x86_emit(X86Code *code, const X86Instruction *instruction);
+void x86_byte(X86Code *code, int byte);
+void x86_align(X86Code *code, size_t alignment);
+void x86_patch_jump(X86Code *code, size_t at, size_t target); /* the 4 bytes at `at` become a distance to `target` */
+int x86_constant(X86Code *code, const void *data, size_t size);
+void x86_place_pool(X86Code *code);
+
+/* encode.c */
+void x86_encode(const VectorFunction *f, const Target *target, const X86Selection *selection, const VectorAllocation *registers,
+                int function, X86Code *code);
+
+/* memory.c: W^X. Pages are written, then executable, never both. */
+void *x86_memory_make(const unsigned char *bytes, size_t size, size_t *mapped, whet_error *err);
+void x86_memory_free(void *memory, size_t mapped);
+
+/* disassemble.c */
+void x86_print(const TargetCode *code, Text *out);
+
+#endif

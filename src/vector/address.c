@@ -1,0 +1,165 @@
+/* Lowers addresses for machines: pointer + affine terms + constant becomes pointer + constant.
+ *
+ * Requires: any function. Recreates: every address has no terms. Breaks: nothing.
+ *
+ * Addresses that differ in their constant alone share one pointer. Terms are sorted from the outermost counter to the
+ * innermost; each prefix of an address is a pointer of its own, which the loop of its last counter carries and steps by
+ * coef * step. So `[a + 3072*m + 4*k + 64]` costs one addition a round of m and one a round of k, whatever the coefficients. */
+#include "vector/copy.h"
+
+#include <string.h>
+
+enum { MAX_GROUPS = 128 };
+
+typedef struct Group {
+    int base, terms;
+    struct {
+        int index;
+        int64_t coef;
+    } term[VECTOR_MAX_TERMS];
+    int parent;  /* the group without the last term; -1: the base itself */
+    int current; /* the pointer in the new function, where its loop is open */
+} Group;
+
+typedef struct Lowering {
+    VectorCopy copy;
+    Group group[MAX_GROUPS];
+    int group_count;
+    int *group_of; /* by operation: the group of its address, -1: the base alone */
+    bool too_many;
+} Lowering;
+
+static int depth_key(const VectorFunction *f, int index) {
+    return f->values[index].op; /* parameters: -1, before every loop; otherwise the position of the loop */
+}
+
+static int find_group(Lowering *l, const Group *g) {
+    for (int i = 0; i < l->group_count; i++) {
+        const Group *h = &l->group[i];
+        bool same = h->base == g->base && h->terms == g->terms;
+        for (int t = 0; same && t < g->terms; t++)
+            same = h->term[t].index == g->term[t].index && h->term[t].coef == g->term[t].coef;
+        if (same)
+            return i;
+    }
+    return -1;
+}
+
+/* The group of base and the first `terms` terms, made with its prefixes if new. */
+static int intern(Lowering *l, Group g) {
+    if (!g.terms)
+        return -1;
+    int found = find_group(l, &g);
+    if (found >= 0)
+        return found;
+    Group prefix = g;
+    prefix.terms--;
+    g.parent = intern(l, prefix);
+    if (l->group_count == MAX_GROUPS) {
+        l->too_many = true;
+        return -1;
+    }
+    g.current = -1;
+    l->group[l->group_count] = g;
+    return l->group_count++;
+}
+
+static int group_of_address(Lowering *l, const VectorAddress *a) {
+    const VectorFunction *f = l->copy.from;
+    Group g = {.base = a->base};
+    for (int t = 0; t < a->terms; t++) {
+        if (!a->term[t].coef)
+            continue;
+        int at = g.terms++;
+        for (; at > 0 && depth_key(f, g.term[at - 1].index) > depth_key(f, a->term[t].index); at--)
+            g.term[at] = g.term[at - 1];
+        g.term[at].index = a->term[t].index;
+        g.term[at].coef = a->term[t].coef;
+    }
+    return intern(l, g);
+}
+
+static int pointer_of(const Lowering *l, int group, int base) {
+    return group < 0 ? l->copy.map[base] : l->group[group].current;
+}
+
+/* Terms of parameters are added once, where the function begins. */
+static void start_parameters(Lowering *l) {
+    VectorFunction *to = l->copy.to;
+    for (int i = 0; i < l->group_count; i++) {
+        Group *g = &l->group[i];
+        int last = g->term[g->terms - 1].index;
+        if (last >= l->copy.from->parameter_count)
+            continue;
+        VectorOp op = {.code = VECTOR_POINTER_INDEX, .arg = {pointer_of(l, g->parent, g->base), l->copy.map[last], -1, -1}};
+        op.number = (double)g->term[g->terms - 1].coef;
+        op.mask = op.limit = op.address.base = -1;
+        g->current = vector_append(to, &op);
+    }
+}
+
+static void open_loop(Lowering *l, int at) {
+    int counter = l->copy.from->ops[at].result;
+    int which[MAX_GROUPS], initial[MAX_GROUPS] = {0}, inside[MAX_GROUPS], count = 0;
+    for (int i = 0; i < l->group_count; i++) {
+        Group *g = &l->group[i];
+        if (g->term[g->terms - 1].index != counter)
+            continue;
+        which[count] = i;
+        initial[count++] = pointer_of(l, g->parent, g->base);
+    }
+    vector_copy_loop(&l->copy, at, initial, inside, count);
+    for (int i = 0; i < count; i++)
+        l->group[which[i]].current = inside[i];
+}
+
+static void close_loop(Lowering *l, int at) {
+    const VectorOp *head = &l->copy.from->ops[l->copy.from->ops[at].other];
+    int next[MAX_GROUPS] = {0}, count = 0;
+    for (int i = 0; i < l->group_count; i++) {
+        Group *g = &l->group[i];
+        if (g->term[g->terms - 1].index == head->result)
+            next[count++] =
+                vector_immediate(l->copy.to, VECTOR_POINTER_ADD, g->current, (double)(g->term[g->terms - 1].coef * head->step));
+    }
+    vector_copy_end(&l->copy, at, next, count);
+}
+
+static void copy_plain(Lowering *l, int at) {
+    VectorOp op = vector_copy_op(&l->copy, at);
+    if (vector_has(op.code, 'A')) {
+        const VectorAddress *old = &l->copy.from->ops[at].address;
+        op.address = vector_at(pointer_of(l, l->group_of[at], old->base), old->offset + old->scaled * l->copy.from->bytes);
+        if (!l->copy.from->bytes)
+            op.address.scaled = old->scaled, op.address.offset = old->offset;
+    }
+    int result = vector_append(l->copy.to, &op);
+    if (l->copy.from->ops[at].result >= 0)
+        l->copy.map[l->copy.from->ops[at].result] = result;
+}
+
+VectorFunction *vector_lower_addresses(const VectorFunction *f, whet_error *err) {
+    Lowering *l = ARENA_NEW(f->arena, Lowering);
+    int *group_of = ARENA_ARRAY(f->arena, int, (size_t)f->op_count + 1);
+    if (!l || !group_of)
+        return error_memory(err), NULL;
+    l->group_of = group_of;
+    if (!vector_copy_start(&l->copy, f, err))
+        return NULL;
+    for (int i = 0; i < f->op_count; i++)
+        group_of[i] = vector_has(f->ops[i].code, 'A') ? group_of_address(l, &f->ops[i].address) : -1;
+    if (l->too_many) {
+        error_set(err, WHET_ERROR_UNSUPPORTED, "vector code '%s' uses more than %d different addresses", f->name, MAX_GROUPS);
+        return NULL;
+    }
+    start_parameters(l);
+    for (int i = 0; i < f->op_count; i++) {
+        if (f->ops[i].code == VECTOR_LOOP)
+            open_loop(l, i);
+        else if (f->ops[i].code == VECTOR_END)
+            close_loop(l, i);
+        else
+            copy_plain(l, i);
+    }
+    return vector_finish(l->copy.to, err) ? l->copy.to : NULL;
+}

@@ -1,0 +1,352 @@
+/* Registers for vector code.
+ *
+ * Requires lowered addresses (terms would be uses this file does not see). There are no spills: what does not fit is refused,
+ * and a schedule then takes a smaller tile.
+ *
+ * Time is 2 i for the reading and 2 i + 1 for the writing of operation i; intervals are half open. Loops are structured, so
+ * one interval says all about a value: from its definition to its last use, where a use inside a loop that does not hold the
+ * definition counts until that loop's end. A carried name also lives during the instant [2 end, 2 end + 1) in which the next
+ * round's value is moved into its register.
+ *
+ * Values that should share a register (what a loop carries in, on and out; an FMA and its accumulator) are merged first
+ * into groups where their intervals allow; then groups get registers in order of their start, each the first that is free
+ * for all its intervals. That leaves no move in any loop a schedule writes. */
+#include "vector/vector.h"
+
+#include <string.h>
+
+typedef struct Interval {
+    int from, to; /* to <= from: never needed */
+    int again;    /* carried names: 2 end of their loop; -1: none */
+} Interval;
+
+typedef struct Allocator {
+    const VectorFunction *f;
+    const VectorRegisters *r;
+    Interval *live; /* by value */
+    int *leader;    /* by value: union-find */
+    int *next;      /* by value: ring of a group */
+    int *loop;      /* by operation: the loop it stands in, -1: none; LOOP and END stand outside of themselves */
+    int *holder;    /* by value: the loop that holds its definition */
+    int *sorted;
+} Allocator;
+
+static bool needs_register(const Allocator *a, int value) {
+    return !(a->r->none && a->r->none[value]);
+}
+
+/* `value` is read at time `time` by something in loop `where`. */
+static void use(Allocator *a, int value, int time, int where) {
+    if (value < 0)
+        return;
+    int end = time + 1;
+    for (int l = where; l != -1 && l != a->holder[value]; l = a->loop[l])
+        end = 2 * a->f->ops[l].other + 1;
+    if (end > a->live[value].to)
+        a->live[value].to = end;
+    if (!needs_register(a, value)) { /* folded: its user reads its operands */
+        const VectorOp *op = &a->f->ops[a->f->values[value].op];
+        use(a, op->address.base, time, where);
+        use(a, op->mask, time, where);
+        for (int i = 0; i < vector_arg_count(op->code); i++)
+            use(a, op->arg[i], time, where);
+    }
+}
+
+/* The next round's value: read at the loop's end, just before the carried names are written. */
+static void use_next(Allocator *a, int value, int end) {
+    int loop = a->f->ops[end].other;
+    if (a->holder[value] == loop) {
+        if (2 * end > a->live[value].to)
+            a->live[value].to = 2 * end;
+    } else
+        use(a, value, 2 * end, loop);
+}
+
+static void define(Allocator *a, int value, int time, int holder) {
+    a->live[value] = (Interval){time, time + 1, -1};
+    a->holder[value] = holder;
+}
+
+static void find_intervals(Allocator *a) {
+    const VectorFunction *f = a->f;
+    for (int v = 0; v < f->parameter_count; v++) {
+        define(a, v, 0, -1);
+        a->live[v].to = 0;
+    }
+    int open = -1;
+    for (int i = 0; i < f->op_count; i++) {
+        const VectorOp *op = &f->ops[i];
+        const int *ids = f->ids + op->carried;
+        if (op->code == VECTOR_END)
+            open = a->loop[op->other];
+        a->loop[i] = open;
+        if (op->code == VECTOR_LOOP) {
+            for (int c = 0; c < op->carry_count; c++)
+                use(a, ids[c], 2 * i, open);
+            use(a, op->limit, 2 * i, i);
+            define(a, op->result, 2 * i + 1, i);
+            a->live[op->result].to = 2 * op->other + 1;
+            for (int c = 0; c < op->carry_count; c++) {
+                define(a, ids[op->carry_count + c], 2 * i + 1, i);
+                a->live[ids[op->carry_count + c]].again = 2 * op->other;
+            }
+            open = i;
+        } else if (op->code == VECTOR_END) {
+            for (int c = 0; c < op->carry_count; c++) {
+                use_next(a, ids[c], i);
+                define(a, ids[op->carry_count + c], 2 * i + 1, open);
+            }
+        } else {
+            if (op->result < 0 || needs_register(a, op->result)) {
+                use(a, op->address.base, 2 * i, open);
+                use(a, op->mask, 2 * i, open);
+                bool late = a->r->late && a->r->late[i];
+                for (int k = 0; k < vector_arg_count(op->code); k++)
+                    use(a, op->arg[k], 2 * i + (late && k != vector_info[op->code].tie), open);
+            }
+            if (op->result >= 0)
+                define(a, op->result, 2 * i + 1, open);
+        }
+    }
+}
+
+static bool spans_meet(int from, int to, int from2, int to2) {
+    return from < to2 && from2 < to;
+}
+
+static bool meet(const Interval *x, const Interval *y) {
+    return spans_meet(x->from, x->to, y->from, y->to) || (x->again >= 0 && spans_meet(x->again, x->again + 1, y->from, y->to)) ||
+           (y->again >= 0 && spans_meet(x->from, x->to, y->again, y->again + 1)) || (x->again >= 0 && x->again == y->again);
+}
+
+static bool groups_meet(const Allocator *a, int x, int y) {
+    int i = x;
+    do {
+        int j = y;
+        do {
+            if (meet(&a->live[i], &a->live[j]))
+                return true;
+            j = a->next[j];
+        } while (j != y);
+        i = a->next[i];
+    } while (i != x);
+    return false;
+}
+
+static int leader_of(Allocator *a, int value) {
+    while (a->leader[value] != value)
+        value = a->leader[value] = a->leader[a->leader[value]];
+    return value;
+}
+
+static RegisterClass file_of(const Allocator *a, int value) {
+    return a->r->same[a->f->values[value].class];
+}
+
+static void merge(Allocator *a, int x, int y) {
+    x = leader_of(a, x);
+    y = leader_of(a, y);
+    if (x == y || !needs_register(a, x) || !needs_register(a, y) || file_of(a, x) != file_of(a, y) || groups_meet(a, x, y))
+        return;
+    a->leader[y] = x;
+    int swap = a->next[x];
+    a->next[x] = a->next[y];
+    a->next[y] = swap;
+    if (a->live[y].from < a->live[x].from) { /* the leader is who starts first */
+        a->leader[x] = a->leader[y] = y;
+    }
+}
+
+static void merge_all(Allocator *a) {
+    const VectorFunction *f = a->f;
+    for (int i = 0; i < f->op_count; i++) {
+        const VectorOp *op = &f->ops[i];
+        if (op->code != VECTOR_LOOP)
+            continue;
+        const int *head = f->ids + op->carried, *end = f->ids + f->ops[op->other].carried;
+        int n = op->carry_count;
+        for (int c = 0; c < n; c++) {
+            merge(a, head[n + c], end[c]);
+            merge(a, head[n + c], end[n + c]);
+            merge(a, head[n + c], head[c]);
+        }
+    }
+    for (int i = 0; i < f->op_count; i++) {
+        const VectorOp *op = &f->ops[i];
+        int tie = a->r->tie ? a->r->tie[i] : vector_info[op->code].tie;
+        if (op->result >= 0 && tie >= 0 && op->code != VECTOR_LOOP && op->arg[tie] >= 0)
+            merge(a, op->result, op->arg[tie]);
+    }
+}
+
+/* What is in the registers of one class: the groups and scratch uses, as chains of entries. */
+typedef struct Entry {
+    int group;    /* a leader, or -1 */
+    int from, to; /* of a scratch use */
+    int next;
+} Entry;
+
+typedef struct File {
+    int first[64], busy_until[64];
+    int order[64];
+    int count;
+} File;
+
+typedef struct Assignment {
+    Allocator *a;
+    File file[CLASS_COUNT];
+    Entry *entries;
+    int entry_count;
+} Assignment;
+
+static bool span_meets_group(const Allocator *a, int from, int to, int group) {
+    int i = group;
+    do {
+        const Interval *v = &a->live[i];
+        if (spans_meet(from, to, v->from, v->to) || (v->again >= 0 && spans_meet(from, to, v->again, v->again + 1)))
+            return true;
+        i = a->next[i];
+    } while (i != group);
+    return false;
+}
+
+static bool register_free(const Assignment *s, const File *file, int reg, int group, int from, int to) {
+    if (from >= file->busy_until[reg])
+        return true;
+    for (int e = file->first[reg]; e >= 0; e = s->entries[e].next) {
+        const Entry *entry = &s->entries[e];
+        bool clash;
+        if (group >= 0 && entry->group >= 0)
+            clash = groups_meet(s->a, group, entry->group);
+        else if (entry->group >= 0)
+            clash = span_meets_group(s->a, from, to, entry->group);
+        else if (group >= 0)
+            clash = span_meets_group(s->a, entry->from, entry->to, group);
+        else
+            clash = spans_meet(from, to, entry->from, entry->to);
+        if (clash)
+            return false;
+    }
+    return true;
+}
+
+/* A register of `file` for a group (or for the span alone, group -1); -1: none is free. */
+static int take(Assignment *s, File *file, int group, int from, int to) {
+    for (int k = 0; k < file->count; k++) {
+        int reg = file->order[k];
+        if (!register_free(s, file, reg, group, from, to))
+            continue;
+        s->entries[s->entry_count] = (Entry){group, from, to, file->first[reg]};
+        file->first[reg] = s->entry_count++;
+        if (to > file->busy_until[reg])
+            file->busy_until[reg] = to;
+        return reg;
+    }
+    return -1;
+}
+
+static void init_files(Assignment *s) {
+    uint64_t random = s->a->r->seed;
+    for (int c = 0; c < CLASS_COUNT; c++) {
+        File *file = &s->file[c];
+        file->count = s->a->r->count[c];
+        for (int i = 0; i < file->count; i++) {
+            file->first[i] = -1;
+            file->busy_until[i] = 0;
+            file->order[i] = i;
+        }
+        for (int i = file->count - 1; s->a->r->seed && i > 0; i--) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            int j = (int)((random >> 33) % (unsigned)(i + 1)), swap = file->order[i];
+            file->order[i] = file->order[j];
+            file->order[j] = swap;
+        }
+    }
+}
+
+static int group_end(const Allocator *a, int group) {
+    int end = 0, i = group;
+    do {
+        const Interval *v = &a->live[i];
+        int to = v->again >= 0 && v->again + 1 > v->to ? v->again + 1 : v->to;
+        end = to > end ? to : end;
+        i = a->next[i];
+    } while (i != group);
+    return end;
+}
+
+static bool refuse(const Allocator *a, RegisterClass class, whet_error *err) {
+    static const char *const names[CLASS_COUNT] = {"", "general", "general", "vector", "mask", "tile"};
+    error_set(err, WHET_ERROR_UNSUPPORTED, "vector code '%s' needs more than the %d %s registers there are", a->f->name,
+              a->r->count[class], names[class]);
+    return false;
+}
+
+/* Groups in order of their start (values are numbered by their definition, so a leader's number is that order), scratch
+ * registers among them. */
+static bool assign(Assignment *s, VectorAllocation *out, whet_error *err) {
+    Allocator *a = s->a;
+    const VectorFunction *f = a->f;
+    int value = 0;
+    for (int i = -1; i < f->op_count; i++) {
+        int scratch = i >= 0 && a->r->scratch ? a->r->scratch[i] : 0;
+        for (int k = 0; k < scratch; k++) {
+            int reg = take(s, &s->file[CLASS_VECTOR], -1, 2 * i, 2 * i + 2);
+            if (reg < 0)
+                return refuse(a, CLASS_VECTOR, err);
+            out->scratch[VECTOR_SCRATCH * i + k] = (signed char)reg;
+            if (reg >= out->used[CLASS_VECTOR])
+                out->used[CLASS_VECTOR] = reg + 1;
+        }
+        for (; value < f->value_count && f->values[value].op == i; value++) {
+            const Interval *live = &a->live[value];
+            if (leader_of(a, value) != value || !needs_register(a, value) || live->to <= live->from)
+                continue;
+            RegisterClass class = file_of(a, value);
+            int reg = take(s, &s->file[class], value, live->from, group_end(a, value));
+            if (reg < 0)
+                return refuse(a, class, err);
+            int m = value;
+            do {
+                out->reg[m] = (signed char)reg;
+                m = a->next[m];
+            } while (m != value);
+            if (reg >= out->used[class])
+                out->used[class] = reg + 1;
+        }
+    }
+    return true;
+}
+
+bool vector_allocate(const VectorFunction *f, const VectorRegisters *registers, Arena *arena, VectorAllocation *out,
+                     whet_error *err) {
+    size_t values = (size_t)f->value_count + 1, ops = (size_t)f->op_count + 1;
+    size_t scratch = 0;
+    for (int i = 0; registers->scratch && i < f->op_count; i++)
+        scratch += registers->scratch[i];
+    Allocator a = {.f = f,
+                   .r = registers,
+                   .live = ARENA_ARRAY(arena, Interval, values),
+                   .leader = ARENA_ARRAY(arena, int, values),
+                   .next = ARENA_ARRAY(arena, int, values),
+                   .loop = ARENA_ARRAY(arena, int, ops),
+                   .holder = ARENA_ARRAY(arena, int, values)};
+    Assignment *s = ARENA_NEW(arena, Assignment);
+    Entry *entries = ARENA_ARRAY(arena, Entry, values + scratch);
+    memset(out, 0, sizeof *out);
+    out->reg = ARENA_ARRAY(arena, signed char, values);
+    out->scratch = ARENA_ARRAY(arena, signed char, VECTOR_SCRATCH *ops);
+    if (arena->failed)
+        return error_memory(err), false;
+    memset(out->reg, -1, values);
+    memset(out->scratch, -1, VECTOR_SCRATCH * ops);
+    for (int v = 0; v < f->value_count; v++)
+        a.leader[v] = a.next[v] = v;
+    find_intervals(&a);
+    merge_all(&a);
+    s->a = &a;
+    s->entries = entries;
+    init_files(s);
+    return assign(s, out, err);
+}

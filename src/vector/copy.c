@@ -1,0 +1,60 @@
+/* See copy.h. */
+#include "vector/copy.h"
+
+bool vector_copy_start(VectorCopy *copy, const VectorFunction *from, whet_error *err) {
+    copy->from = from;
+    copy->to = vector_new(from->arena, from->name, from->bytes);
+    copy->map = ARENA_ARRAY(from->arena, int, (size_t)from->value_count + 1);
+    if (!copy->to || !copy->map)
+        return error_memory(err), false;
+    for (int i = 0; i < from->value_count; i++)
+        copy->map[i] = -1;
+    for (int i = 0; i < from->parameter_count; i++)
+        copy->map[i] = vector_parameter(copy->to, from->values[i].class, from->values[i].name);
+    return true;
+}
+
+static int mapped(const VectorCopy *copy, int value) {
+    return value < 0 ? -1 : copy->map[value];
+}
+
+VectorOp vector_copy_op(const VectorCopy *copy, int at) {
+    VectorOp op = copy->from->ops[at];
+    for (int i = 0; i < VECTOR_MAX_ARGS; i++)
+        op.arg[i] = mapped(copy, op.arg[i]);
+    op.mask = mapped(copy, op.mask);
+    op.limit = mapped(copy, op.limit);
+    op.address.base = mapped(copy, op.address.base);
+    for (int t = 0; t < op.address.terms; t++)
+        op.address.term[t].index = mapped(copy, op.address.term[t].index);
+    return op;
+}
+
+void vector_copy_loop(VectorCopy *copy, int at, const int *extra, int *inside, int extra_count) {
+    const VectorOp *op = &copy->from->ops[at];
+    const int *ids = copy->from->ids + op->carried;
+    int count = op->carry_count, total = count + extra_count;
+    int *initial = ARENA_ARRAY(copy->to->arena, int, (size_t)(2 * total) + 1);
+    if (!initial)
+        return; /* the arena's failure is sticky, and vector_finish asks it */
+    for (int i = 0; i < total; i++)
+        initial[i] = i < count ? mapped(copy, ids[i]) : extra[i - count];
+    int *names = initial + total;
+    copy->map[op->result] = vector_loop(copy->to, mapped(copy, op->limit), (int64_t)op->number, op->step, initial, names, total);
+    for (int i = 0; i < total; i++)
+        *(i < count ? &copy->map[ids[count + i]] : &inside[i - count]) = names[i];
+}
+
+void vector_copy_end(VectorCopy *copy, int at, const int *extra_next, int extra_count) {
+    const VectorOp *op = &copy->from->ops[at];
+    const int *ids = copy->from->ids + op->carried;
+    int count = op->carry_count, total = count + extra_count;
+    int *next = ARENA_ARRAY(copy->to->arena, int, (size_t)(2 * total) + 1);
+    if (!next)
+        return;
+    for (int i = 0; i < total; i++)
+        next[i] = i < count ? mapped(copy, ids[i]) : extra_next[i - count];
+    vector_end(copy->to, next, next + total);
+    for (int i = 0; i < count; i++)
+        copy->map[ids[count + i]] = next[total + i];
+}

@@ -1,0 +1,57 @@
+/* Replaces operations a target lacks by those it has, as rules of a few lines each.
+ *
+ * Requires: any function. Recreates: only operations that `native` lists (or a refusal that names the one without a rule).
+ * Breaks: nothing. */
+#include "vector/copy.h"
+
+#include <math.h>
+
+static bool number_not_nan(const VectorFunction *f, int value) {
+    int at = f->values[value].op;
+    return at >= 0 && f->ops[at].code == VECTOR_CONST && !isnan(f->ops[at].number);
+}
+
+/* MIN and MAX give NaN if either is; MIN_OR and MAX_OR give their second operand then, which is enough beside a number. */
+static int extreme(VectorFunction *to, const VectorOp *op) {
+    VectorCode native = op->code == VECTOR_MIN ? VECTOR_MIN_OR : VECTOR_MAX_OR;
+    int a = op->arg[0], b = op->arg[1];
+    if (to->failed)
+        return -1;
+    if (number_not_nan(to, a))
+        return vector_binary(to, native, a, b);
+    if (number_not_nan(to, b))
+        return vector_binary(to, native, b, a);
+    int picked = vector_binary(to, native, a, b);
+    return vector_ternary(to, VECTOR_SELECT, vector_binary(to, VECTOR_UNORDERED, a, a), a, picked);
+}
+
+VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err) {
+    VectorCopy copy;
+    if (!vector_copy_start(&copy, f, err))
+        return NULL;
+    for (int i = 0; i < f->op_count; i++) {
+        const VectorOp *old = &f->ops[i];
+        if (old->code == VECTOR_LOOP) {
+            vector_copy_loop(&copy, i, NULL, NULL, 0);
+            continue;
+        }
+        if (old->code == VECTOR_END) {
+            vector_copy_end(&copy, i, NULL, 0);
+            continue;
+        }
+        VectorOp op = vector_copy_op(&copy, i);
+        int result = -1;
+        bool is_float = dtype_kind(op.type) == KIND_FLOAT;
+        if (native[op.code] || ((op.code == VECTOR_MIN || op.code == VECTOR_MAX) && !is_float))
+            result = vector_append(copy.to, &op);
+        else if (op.code == VECTOR_MIN || op.code == VECTOR_MAX)
+            result = extreme(copy.to, &op);
+        else {
+            error_set(err, WHET_ERROR_UNSUPPORTED, "this target has no '%s %s'", vector_info[op.code].name, dtype_name(op.type));
+            return NULL;
+        }
+        if (old->result >= 0)
+            copy.map[old->result] = result;
+    }
+    return vector_finish(copy.to, err) ? copy.to : NULL;
+}

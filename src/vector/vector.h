@@ -1,0 +1,242 @@
+/* Vector code: what a kernel does with registers, on no CPU in particular. docs/internals/vector.md specifies it.
+ *
+ *     schedule/ --build--> function --rewrite (what a target lacks)--> lower addresses --> allocate registers --> target/ encodes
+ *                              `--- print, parse, check, interpret at every step
+ *
+ * A function is a list of operations in structured loops. Every operation defines at most one value, once (SSA inside a body);
+ * what a loop carries from one round to the next is said at its head and at its end, and nowhere else. There are no jumps.
+ * Memory is reached by a pointer plus an affine form of loop counters plus a constant, all in bytes.
+ */
+#ifndef WHET_VECTOR_H
+#define WHET_VECTOR_H
+
+#include "base/base.h"
+
+#define VECTOR_MAX_ARGS       4
+#define VECTOR_MAX_TERMS      6  /* loop counters in one address */
+#define VECTOR_MAX_BYTES      64 /* of a register, where the length is a constant */
+#define VECTOR_MAX_PARAMETERS 48
+#define VECTOR_SCRATCH        2 /* registers an operation may want for itself */
+
+/* Where a value lives. */
+typedef enum RegisterClass {
+    CLASS_NONE,
+    CLASS_INDEX,   /* a 64-bit number: counters, bounds */
+    CLASS_POINTER, /* an address */
+    CLASS_VECTOR,  /* a full register of one element type */
+    CLASS_MASK,    /* a truth value for each lane */
+    CLASS_TILE,    /* a square of accumulators (SME's ZA, AMX's tmm) */
+    CLASS_COUNT
+} RegisterClass;
+
+/* One row an operation:
+ *   name     enum name VECTOR_name
+ *   text     its name in text
+ *   result   V vector, M mask, P pointer, I index, T tile, - none
+ *   args     operands in order: V vector of the operation's type, W vector of its `from` type, M mask, P pointer, I index,
+ *            T tile; then A an address, # an immediate number, ? an optional mask (lanes that are off are not touched in
+ *            memory and read as zero)
+ *   types    F f32 f64; I s32; N both; B any 32- or 64-bit element; X the pairs the legend names; - no element type
+ *   tie      the operand whose register the result takes over when it can, -1: none
+ *   flops    of one lane
+ * The meaning of each is in docs/internals/vector.md and, exactly, in interpret.c. */
+// clang-format off
+/*    name           text             result args types tie flops */
+#define VECTOR_OPS(X)                                                                                                            \
+    X(CONST,         "const",         'V', "#",      "B", -1, 0) /* the number in every lane */                                  \
+    X(LOAD,          "load",          'V', "A?",     "B", -1, 0) /* `from` in memory, widened to the type */                     \
+    X(SPLAT,         "splat",         'V', "A",      "B", -1, 0) /* one element of memory in every lane */                       \
+    X(STORE,         "store",         '-', "VA?",    "B", -1, 0) /* narrowed to `from` in memory: floats round to even, integers saturate */\
+    X(STORE_FIRST,   "store_first",   '-', "VA",     "B", -1, 0) /* lane 0 alone */                                              \
+    X(PREFETCH,      "prefetch",      '-', "A",      "-", -1, 0)                                                                 \
+    X(ADD,           "add",           'V', "VV",     "N",  0, 1)                                                                 \
+    X(SUB,           "sub",           'V', "VV",     "N",  0, 1)                                                                 \
+    X(MUL,           "mul",           'V', "VV",     "N",  0, 1)                                                                 \
+    X(DIV,           "div",           'V', "VV",     "F",  0, 1)                                                                 \
+    X(MIN,           "min",           'V', "VV",     "N",  0, 1) /* NaN if either is */                                          \
+    X(MAX,           "max",           'V', "VV",     "N",  0, 1)                                                                 \
+    X(MIN_OR,        "min_or",        'V', "VV",     "F",  0, 1) /* a < b ? a : b, so b if either is NaN */                      \
+    X(MAX_OR,        "max_or",        'V', "VV",     "F",  0, 1) /* a > b ? a : b */                                             \
+    X(FMA,           "fma",           'V', "VVV",    "F",  2, 2) /* a * b + c, rounded once */                                   \
+    X(FNMA,          "fnma",          'V', "VVV",    "F",  2, 2) /* c - a * b, rounded once */                                   \
+    X(FMA_LANE,      "fma_lane",      'V', "VVV#",   "F",  2, 2) /* a * b[lane of each 128 bits] + c: NEON, SVE */               \
+    X(SQRT,          "sqrt",          'V', "V",      "F",  0, 1)                                                                 \
+    X(FLOOR,         "floor",         'V', "V",      "F",  0, 1)                                                                 \
+    X(CEIL,          "ceil",          'V', "V",      "F",  0, 1)                                                                 \
+    X(TRUNC,         "trunc",         'V', "V",      "F",  0, 1)                                                                 \
+    X(ROUND,         "round",         'V', "V",      "F",  0, 1) /* ties to even */                                              \
+    X(AND,           "and",           'V', "VV",     "B",  0, 1) /* of the bits, whatever the type */                            \
+    X(OR,            "or",            'V', "VV",     "B",  0, 1)                                                                 \
+    X(XOR,           "xor",           'V', "VV",     "B",  0, 1)                                                                 \
+    X(AND_NOT,       "and_not",       'V', "VV",     "B",  1, 1) /* ~a & b */                                                    \
+    X(SHL,           "shl",           'V', "V#",     "I",  0, 1)                                                                 \
+    X(SHR,           "shr",           'V', "V#",     "I",  0, 1) /* zeros come in */                                             \
+    X(SAR,           "sar",           'V', "V#",     "I",  0, 1) /* copies of the sign come in */                                \
+    X(CVT,           "cvt",           'V', "W",      "X",  0, 1) /* s32 <-> f32; to s32 towards zero, out of range and NaN: INT32_MIN */\
+    X(CVT_ROUND,     "cvt_round",     'V', "W",      "X",  0, 1) /* f32 -> s32, ties to even; out of range and NaN: INT32_MIN */ \
+    X(BITS,          "bits",          'V', "W",      "B",  0, 0) /* the same bits as another type */                             \
+    X(EQ,            "eq",            'M', "VV",     "N", -1, 1)                                                                 \
+    X(NE,            "ne",            'M', "VV",     "N", -1, 1) /* true on NaN */                                               \
+    X(LT,            "lt",            'M', "VV",     "N", -1, 1)                                                                 \
+    X(LE,            "le",            'M', "VV",     "N", -1, 1)                                                                 \
+    X(UNORDERED,     "unordered",     'M', "VV",     "F", -1, 1) /* either is NaN */                                             \
+    X(MASK_FIRST,    "mask_first",    'M', "#",      "B", -1, 0) /* the first so many lanes */                                   \
+    X(MASK_BELOW,    "mask_below",    'M', "I",      "B", -1, 0) /* the first min(index, lanes) lanes */                         \
+    X(MASK_AND,      "mask_and",      'M', "MM",     "B", -1, 0)                                                                 \
+    X(MASK_OR,       "mask_or",       'M', "MM",     "B", -1, 0)                                                                 \
+    X(MASK_XOR,      "mask_xor",      'M', "MM",     "B", -1, 0)                                                                 \
+    X(SELECT,        "select",        'V', "MVV",    "B",  2, 1) /* a where true, else b */                                      \
+    X(REDUCE_ADD,    "reduce_add",    'V', "V",      "N", -1, 1) /* over the lanes, in every lane; halves are folded onto each other */\
+    X(REDUCE_MIN,    "reduce_min",    'V', "V",      "N", -1, 1) /* as MIN_OR over the lanes */                                  \
+    X(REDUCE_MAX,    "reduce_max",    'V', "V",      "N", -1, 1)                                                                 \
+    X(DOT4_US,       "dot4_us",       'V', "WWV",    "X",  2, 8) /* s32 += four products u8 * s8, exact: VNNI, i8mm's usdot */   \
+    X(DOT4_SS,       "dot4_ss",       'V', "WWV",    "X",  2, 8) /* s32 += four products s8 * s8: sdot, AVX-VNNI-INT8 */         \
+    X(DOT2,          "dot2",          'V', "WWV",    "X",  2, 4) /* f32 += two products bf16 * bf16, each rounded: vdpbf16ps, bfdot */\
+    X(MMLA,          "mmla",          'V', "WWV",    "X",  2, 16) /* 2x2 += 2x8 * 8x2 of each 128 bits: smmla, bfmmla */         \
+    X(TILE_ZERO,     "tile_zero",     'T', "",       "B", -1, 0)                                                                 \
+    X(OUTER,         "outer",         'T', "VVT",    "X",  2, 2) /* tile[i][j] += a[i] * b[j]: fmopa, smopa, Apple AMX */        \
+    X(TILE_DOT,      "tile_dot",      'T', "TTT",    "X",  2, 2) /* tile += tile * tile, 4- or 2-way: tdpbusd, tdpbf16ps */      \
+    X(TILE_LOAD,     "tile_load",     'T', "A#",     "B", -1, 0) /* rows at a distance of # bytes */                             \
+    X(TILE_STORE,    "tile_store",    '-', "TA#",    "B", -1, 0)                                                                 \
+    X(TILE_ROW,      "tile_row",      'V', "T#",     "B", -1, 0) /* row # of a tile */                                           \
+    X(POINTER_ADD,   "pointer_add",   'P', "P#",     "-",  0, 0) /* bytes */                                                     \
+    X(POINTER_INDEX, "pointer_index", 'P', "PI#",    "-",  0, 0) /* pointer + index * # bytes */                                 \
+    X(LOOP,          "loop",          'I', "#",      "-", -1, 0) /* printed and parsed by hand, like END */                      \
+    X(END,           "end",           '-', "",       "-", -1, 0)
+// clang-format on
+
+typedef enum VectorCode {
+#define X(name, text, result, args, types, tie, flops) VECTOR_##name,
+    VECTOR_OPS(X)
+#undef X
+        VECTOR_OP_COUNT
+} VectorCode;
+
+typedef struct VectorInfo {
+    const char *name; /* in text */
+    char result;
+    const char *args, *types;
+    int tie, flops;
+} VectorInfo;
+extern const VectorInfo vector_info[VECTOR_OP_COUNT];
+int vector_arg_count(VectorCode code);         /* operands in registers, an optional mask not counted */
+bool vector_has(VectorCode code, char letter); /* A: an address, #: a number, ?: an optional mask */
+RegisterClass vector_class(char letter);       /* of V, M, P, I, T */
+
+/* base + sum(counter * coef) + offset + scaled * (bytes of a register). `scaled` is for lengths not known when compiling (SVE);
+ * where the length is known the builder folds it into `offset`. */
+typedef struct VectorAddress {
+    int base; /* a pointer value; -1: no address */
+    int terms;
+    struct {
+        int index; /* an index value */
+        int64_t coef;
+    } term[VECTOR_MAX_TERMS];
+    int64_t offset, scaled;
+} VectorAddress;
+
+typedef struct VectorOp {
+    VectorCode code;
+    DType type, from; /* element types; DT_NONE where the table says so. `from`: in memory, or of W operands */
+    int result;       /* -1: none */
+    int arg[VECTOR_MAX_ARGS];
+    int mask; /* of LOAD and STORE; -1: none */
+    VectorAddress address;
+    double number; /* immediate */
+    /* LOOP and END: the counter (result of LOOP) runs from 0 below `limit` (the number, or an index value) in steps. What is
+     * carried: at LOOP carried[0, n) are the values that come in and carried[n, 2n) their names inside; at END carried[0, n)
+     * are what the next round gets and carried[n, 2n) the names after the loop. */
+    int limit; /* -1: the number */
+    int64_t step;
+    int carry_count, carried; /* `carried` is an offset into VectorFunction.ids */
+    int other;                /* LOOP: the position of its END, and the other way round */
+} VectorOp;
+
+typedef struct VectorValue {
+    RegisterClass class;
+    DType type;       /* element type of vectors, masks and tiles */
+    int op;           /* that defines it; -1: a parameter */
+    const char *name; /* parameters */
+} VectorValue;
+
+typedef struct VectorFunction {
+    Arena *arena;
+    const char *name;
+    int bytes;           /* of a vector register; 0: known at run time alone (SVE) */
+    int parameter_count; /* values 0 .. parameter_count - 1 */
+    VectorValue *values;
+    int value_count;
+    VectorOp *ops;
+    int op_count;
+    int *ids;
+    int id_count;
+    size_t value_capacity, op_capacity, id_capacity;
+    /* while it is being built */
+    int open[16], depth;
+    const char *failed; /* the first thing that went wrong; NULL: nothing */
+} VectorFunction;
+
+int vector_lanes(const VectorFunction *f, DType type);
+
+/* build.c: appends operations. Errors are sticky in `failed`; vector_finish says whether all went well. Ids are returned as -1
+ * after an error, and -1 is accepted as an operand then. */
+VectorFunction *vector_new(Arena *arena, const char *name, int bytes);
+int vector_parameter(VectorFunction *f, RegisterClass class, const char *name); /* before any operation */
+VectorAddress vector_at(int base, int64_t offset);
+VectorAddress vector_plus(VectorAddress address, int index, int64_t coef); /* + index * coef */
+VectorAddress vector_offset(VectorAddress address, int64_t offset);        /* + offset */
+int vector_const(VectorFunction *f, DType type, double number);
+int vector_load(VectorFunction *f, DType type, DType memory, VectorAddress address, int mask);
+int vector_splat(VectorFunction *f, DType type, DType memory, VectorAddress address);
+void vector_store(VectorFunction *f, DType memory, int value, VectorAddress address, int mask);
+void vector_store_first(VectorFunction *f, DType memory, int value, VectorAddress address);
+int vector_unary(VectorFunction *f, VectorCode code, int a);
+int vector_binary(VectorFunction *f, VectorCode code, int a, int b);            /* comparisons too */
+int vector_ternary(VectorFunction *f, VectorCode code, int a, int b, int c);    /* FMA, SELECT, DOT */
+int vector_immediate(VectorFunction *f, VectorCode code, int a, double number); /* shifts, POINTER_ADD */
+int vector_convert(VectorFunction *f, VectorCode code, DType type, int a);
+int vector_mask_first(VectorFunction *f, DType type, int lanes);
+int vector_mask_below(VectorFunction *f, DType type, int index);
+/* Opens a loop; `limit` an index value, or -1 for `count`. `inside` receives the carried values' names inside the loop. */
+int vector_loop(VectorFunction *f, int limit, int64_t count, int64_t step, const int *initial, int *inside, int carry_count);
+void vector_end(VectorFunction *f, const int *next, int *after);
+/* Any operation by its row, for parsers and passes. `op` is copied but for result and `other`, which are set. */
+int vector_append(VectorFunction *f, const VectorOp *op);
+bool vector_finish(VectorFunction *f, whet_error *err);
+
+/* print.c, parse.c: the text form; parsing a print gives the same function. */
+void vector_print(const VectorFunction *f, Text *out);
+VectorFunction *vector_parse(Arena *arena, const char *text, size_t length, whet_error *err);
+
+/* check.c: the rules functions keep between passes. Our own bugs: WHET_ERROR_INTERNAL, naming `pass`. */
+whet_status vector_check(const VectorFunction *f, const char *pass, whet_error *err);
+
+/* interpret.c: what a function means: runs it on any host, on real memory. `bytes` is the register length where the function
+ * does not fix it. arguments[i] is parameter i: an address, or a number. Refuses what has no values on a host (tiles). */
+whet_status vector_interpret(const VectorFunction *f, const int64_t *arguments, int bytes, whet_error *err);
+
+/* rewrite.c: replaces operations that `native` does not list by those it does (a new function in the arena). */
+VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err);
+
+/* address.c: turns every address into pointer + constant: affine terms become pointers that loops carry and step. */
+VectorFunction *vector_lower_addresses(const VectorFunction *f, whet_error *err);
+
+/* allocate.c: registers by interval over structured loops. What does not fit is refused: there are no spills. */
+typedef struct VectorRegisters {
+    int count[CLASS_COUNT];          /* registers of each class; 0: shares another's, see `same` */
+    RegisterClass same[CLASS_COUNT]; /* class whose registers it uses (AVX2 keeps masks in vectors); itself, usually */
+    const bool *none;                /* by value: needs no register (folded into its user); NULL: all do */
+    const signed char *tie;          /* by operation: the operand to share with; NULL: the table's */
+    const unsigned char *scratch;    /* by operation: vector registers it needs for itself, <= VECTOR_SCRATCH; NULL: none */
+    const bool *late;                /* by operation: operands but the tied one are read after the result is written */
+    uint64_t seed;                   /* not 0: a random order of registers, to find what depends on luck */
+} VectorRegisters;
+typedef struct VectorAllocation {
+    signed char *reg;      /* by value; -1: none */
+    signed char *scratch;  /* operation i has VECTOR_SCRATCH places from VECTOR_SCRATCH * i; -1: none */
+    int used[CLASS_COUNT]; /* highest register used + 1 */
+} VectorAllocation;
+bool vector_allocate(const VectorFunction *f, const VectorRegisters *registers, Arena *arena, VectorAllocation *out,
+                     whet_error *err);
+
+#endif
