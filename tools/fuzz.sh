@@ -7,11 +7,11 @@ set -u
 build=$1
 shift
 seconds=${FUZZ_SECONDS:-60}
-[ $# -gt 0 ] || set -- $(ls fuzz/*.c 2>/dev/null | sed 's|.*/||; s|\.c$||')
-[ $# -gt 0 ] || { echo "fuzz: no targets in fuzz/"; exit 0; }
+[ $# -gt 0 ] || set -- fuzz/*.c
 
 passed=0 failed=0
-for name; do
+for target; do
+    name=$(basename "$target" .c)
     seeds=$build/seeds/$name corpus=$build/corpus/$name
     rm -rf "$seeds"
     mkdir -p "$seeds" "$corpus" "$build/crash"

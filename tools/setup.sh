@@ -25,6 +25,7 @@ lint,fuzz        command:clang        clang              clang           clang  
 lint             command:clang-format clang-format       clang-tools-extra clang        clang-format
 lint             command:clang-tidy   clang-tidy         clang-tools-extra clang        llvm
 lint             command:git          git                git             git            git
+lint             command:shellcheck   shellcheck         ShellCheck      shellcheck     shellcheck
 fuzz             clang_runtime        libclang-rt-dev    compiler-rt     compiler-rt    llvm
 ROWS
 }
