@@ -127,9 +127,9 @@ static whet_status build_shift(OpCall *call, Text *out) {
 
 static whet_status build_gelu(OpCall *call, Text *out) {
     if (op_string_is(call, "approximate", "tanh"))
-        text_put(out, "y[..] = 0.5 * x[..] * (1 + tanh(0.7978845608028654 * (x[..] + 0.044715 * x[..] * x[..] * x[..])))");
+        text_put(out, "y[..] = gelu_tanh(x[..])");
     else if (op_string_is(call, "approximate", "none"))
-        text_put(out, "y[..] = 0.5 * x[..] * (1 + erf(x[..] * 0.7071067811865476))");
+        text_put(out, "y[..] = gelu(x[..])");
     else
         return op_error(call, WHET_ERROR_FORMAT, "approximate is neither none nor tanh");
     return WHET_OK;
@@ -145,7 +145,6 @@ static whet_status build_gelu(OpCall *call, Text *out) {
     { "", name, 7, "a:T, b:T -> y:bool", "T=" types, "", shape_broadcast, .text = "y[..] = a[..] " symbol " b[..]" }
 #define VARIADIC(name, types, function)                                                                                          \
     { "", name, 6, "x...:T -> y:T", "T=" types, "", shape_broadcast, .build = function }
-#define SOFTPLUS "(max(x[..], 0) + log1p(exp(-abs(x[..]))))"
 
 // clang-format off
 const OpRow ops_elementwise[] = {
@@ -164,14 +163,14 @@ const OpRow ops_elementwise[] = {
     BINARY("BitwiseOr", "int", "|"),
     BINARY("BitwiseXor", "int", "^"),
     UNARY("Ceil", "float", "ceil(x[..])"),
-    UNARY_WITH("Celu", "alpha:f=1", "max(x[..], 0) + min(alpha * expm1(x[..] / alpha), 0)"),
+    UNARY_WITH("Celu", "alpha:f=1", "celu(x[..], alpha)"),
     {"", "Clip", 6, "x:T -> y:T", "T=float", "min:f=-3.4028234663852886e38 max:f=3.4028234663852886e38", shape_same,
      .build = build_clip_6},
     {"", "Clip", 11, "x:T, low?:T, high?:T -> y:T", "T=num", "", shape_same, .build = build_clip},
     UNARY("Cos", "float", "cos(x[..])"),
     UNARY("Cosh", "float", "cosh(x[..])"),
     BINARY("Div", "num", "/"),
-    UNARY_WITH("Elu", "alpha:f=1", "select(x[..] < 0, alpha * expm1(x[..]), x[..])"),
+    UNARY_WITH("Elu", "alpha:f=1", "elu(x[..], alpha)"),
     COMPARE("Equal", "num|bool", "=="),
     UNARY("Erf", "float", "erf(x[..])"),
     UNARY("Exp", "float", "exp(x[..])"),
@@ -179,47 +178,47 @@ const OpRow ops_elementwise[] = {
     {"", "Gelu", 20, "x:T -> y:T", "T=float", "approximate:s=none", shape_same, .build = build_gelu},
     COMPARE("Greater", "num", ">"),
     COMPARE("GreaterOrEqual", "num", ">="),
-    UNARY_WITH("HardSigmoid", "alpha:f=0.2 beta:f=0.5", "max(min(alpha * x[..] + beta, 1), 0)"),
-    UNARY("HardSwish", "float", "x[..] * max(min(x[..] * 0.16666666666666667 + 0.5, 1), 0)"),
+    UNARY_WITH("HardSigmoid", "alpha:f=0.2 beta:f=0.5", "hard_sigmoid(x[..], alpha, beta)"),
+    UNARY("HardSwish", "float", "hard_swish(x[..])"),
     {"", "IsInf", 10, "x:T -> y:bool", "T=float|f8e4m3fn|f8e4m3fnuz|f8e5m2|f8e5m2fnuz",
      "detect_negative:i=1 detect_positive:i=1", shape_same, .build = build_isinf},
     {"", "IsNaN", 9, "x:T -> y:bool", "T=float|f8e4m3fn|f8e4m3fnuz|f8e5m2|f8e5m2fnuz", "", shape_same, .build = build_isnan},
-    UNARY_WITH("LeakyRelu", "alpha:f=0.01", "select(x[..] < 0, alpha * x[..], x[..])"),
+    UNARY_WITH("LeakyRelu", "alpha:f=0.01", "leaky_relu(x[..], alpha)"),
     COMPARE("Less", "num", "<"),
     COMPARE("LessOrEqual", "num", "<="),
     UNARY("Log", "float", "log(x[..])"),
     VARIADIC("Max", "num", build_max),
     VARIADIC("Mean", "float", build_mean),
     VARIADIC("Min", "num", build_min),
-    UNARY("Mish", "float", "x[..] * tanh" SOFTPLUS),
+    UNARY("Mish", "float", "mish(x[..])"),
     {"", "Mod", 10, "a:T, b:T -> y:T", "T=num", "fmod:i=0", shape_broadcast, .build = build_mod},
     BINARY("Mul", "num", "*"),
     UNARY("Neg", "num", "-x[..]"),
     UNARY("Not", "bool", "!x[..]"),
     BINARY("Or", "bool", "|"),
-    {"", "PRelu", 7, "x:T, slope:T -> y:T", "T=num", "", shape_same, .text = "y[..] = select(x[..] < 0, slope[..] * x[..], x[..])"},
+    {"", "PRelu", 7, "x:T, slope:T -> y:T", "T=num", "", shape_same, .text = "y[..] = leaky_relu(x[..], slope[..])"},
     {"", "Pow", 7, "x:T, exponent:U -> y:T", "T=num U=num", "", shape_broadcast, .build = build_pow},
     UNARY("Reciprocal", "float", "1 / x[..]"),
-    UNARY("Relu", "num", "max(x[..], 0)"),
+    UNARY("Relu", "num", "relu(x[..])"),
     UNARY("Round", "float", "round(x[..])"),
     UNARY_WITH("Selu", "alpha:f=1.6732631921768188 gamma:f=1.0507010221481323",
-               "gamma * select(x[..] > 0, x[..], alpha * expm1(x[..]))"),
+               "selu(x[..], alpha, gamma)"),
     {"", "Shrink", 9, "x:T -> y:T", "T=num", "bias:f=0 lambd:f=0.5", shape_same, .build = build_shrink},
-    UNARY("Sigmoid", "float", "1 / (1 + exp(-x[..]))"),
+    UNARY("Sigmoid", "float", "sigmoid(x[..])"),
     UNARY("Sign", "num", "sign(x[..])"),
     UNARY("Sin", "float", "sin(x[..])"),
     UNARY("Sinh", "float", "sinh(x[..])"),
-    UNARY("Softplus", "float", SOFTPLUS),
-    UNARY("Softsign", "float", "x[..] / (1 + abs(x[..]))"),
+    UNARY("Softplus", "float", "softplus(x[..])"),
+    UNARY("Softsign", "float", "softsign(x[..])"),
     UNARY("Sqrt", "float", "sqrt(x[..])"),
     BINARY("Sub", "num", "-"),
     VARIADIC("Sum", "num", build_sum),
     {"", "SwiGLU", 28, "a:T, b:T -> y:T", "T=float", "alpha:f=1", shape_broadcast,
-     .text = "y[..] = a[..] / (1 + exp(-alpha * a[..])) * b[..]"},
-    UNARY_WITH("Swish", "alpha:f=1", "x[..] / (1 + exp(-alpha * x[..]))"),
+     .text = "y[..] = swish(a[..], alpha) * b[..]"},
+    UNARY_WITH("Swish", "alpha:f=1", "swish(x[..], alpha)"),
     UNARY("Tan", "float", "tan(x[..])"),
     UNARY("Tanh", "float", "tanh(x[..])"),
-    UNARY_WITH("ThresholdedRelu", "alpha:f=1", "select(x[..] > alpha, x[..], 0)"),
+    UNARY_WITH("ThresholdedRelu", "alpha:f=1", "thresholded_relu(x[..], alpha)"),
     BINARY("Xor", "bool", "^"),
 };
 // clang-format on

@@ -166,11 +166,11 @@ whet_status op_lower(OpCall *call, Lowered *out) {
     assert(parsed);
     (void)parsed;
     Bindings bindings = {0};
-    if (!collect_args(call, &signature, &bindings) || !collect_consts(call, &bindings))
-        return error_memory(call->err);
     Text text;
     text_init(&text);
     status = get_text(call, &text);
+    if (!status && (!collect_args(call, &signature, &bindings) || !collect_consts(call, &bindings)))
+        status = error_memory(call->err);
     if (!status && text.length)
         status = bind(call, &text, &bindings, out);
     if (!status && text.length)

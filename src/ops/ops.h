@@ -94,6 +94,10 @@ whet_status shape_unknown(OpCall *call);   /* known when it runs */
 void op_put_indices(Text *out, const char *stem, int from, int to); /* i_from .. i_(to-1), separated by ", " */
 /* Reads tensor `name` of the given dims as broadcast to axes `stem`0 .. of `rank` dims: "b[0, i2]". */
 void op_put_read(Text *out, const char *name, const Type *type, const char *stem, int rank);
+/* "f32(" where the types differ, "(" where not; the caller closes it. */
+void op_put_cast(Text *out, DType from, DType to);
+/* The type to compute in: f32 for the floats that are narrower, the type itself otherwise. */
+DType op_wide(DType type);
 
 /* run of an operator in C. Defined by run/; ops use it through these functions alone. Inputs are in call->in with constant
  * set: content, type and shape of each are known. */

@@ -6,13 +6,26 @@
 
 #include "ops/ops.h"
 
-#define FAMILIES(X) X(elementwise) X(cast) X(constant) X(movement) X(pad) X(rearrange) X(slice) X(view)
+// clang-format off
+#define FAMILIES(X) \
+    X(cast) \
+    X(constant) \
+    X(convolve) \
+    X(elementwise) \
+    X(movement) \
+    X(pad) \
+    X(pool) \
+    X(rearrange) \
+    X(reduce) \
+    X(slice) \
+    X(view)
 
-#define X(name)                                                                                                                  \
-    extern const OpRow ops_##name[];                                                                                             \
+#define X(name) \
+    extern const OpRow ops_##name[]; \
     extern const size_t ops_##name##_count;
 FAMILIES(X)
 #undef X
+// clang-format on
 
 static const struct Family {
     const OpRow *rows;

@@ -1,0 +1,415 @@
+/* Pooling: windows and whole images, reduced by maximum, mean or norm; and MaxUnpool.
+ *
+ * Axes as in convolve.c: n, c, outputs o<i>, taps k<i>. A padded 2x2 maximum of stride 2 is
+ *
+ *     y[n, c, o0, o1] = max(k0:2, k1:2) x[n, c, 2*o0 + k0 - 1, 2*o1 + k1 - 1]?(-inf)
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "ops/ops.h"
+#include "ops/window.h"
+
+/* ---- Windows
+ * -------------------------------------------------------------------------------------------------------------------- */
+
+static whet_status pool_window(OpCall *call, Window *window) {
+    const Type *x = call->in[0];
+    AttrSpec spec;
+    if (x->rank < 3)
+        return op_error(call, WHET_ERROR_DATA, "the input has rank %d; wanted 3 or more", x->rank);
+    bool ceil = signature_find_attr(call->row->attrs, "ceil_mode", &spec) && op_int(call, "ceil_mode") != 0;
+    whet_status status = window_read(call, x->rank - 2, NULL, window);
+    return status ? status : window_forward(call, x, ceil, window);
+}
+
+static whet_status shape_pool(OpCall *call) {
+    Window window;
+    const Type *x = call->in[0];
+    if (x->rank < 0)
+        return WHET_OK;
+    whet_status status = pool_window(call, &window);
+    if (status)
+        return status;
+    Dim dims[WHET_MAX_RANK] = {x->dims[0], x->dims[1]};
+    memcpy(dims + 2, window.out, (size_t)window.axes * sizeof *dims);
+    for (int i = 0; i < call->out_count; i++)
+        op_set_shape(call, i, x->rank, dims);
+    return WHET_OK;
+}
+
+static void put_left(Text *out, const char *name, const Window *window) {
+    text_printf(out, "%s[n, c", name);
+    window_put_outputs(out, window);
+    text_put(out, "] = ");
+}
+
+static void put_reduction(Text *out, const char *function, const Window *window) {
+    text_printf(out, "%s(", function);
+    window_put_sized_taps(out, window);
+    text_put(out, ") ");
+}
+
+/* ---- MaxPool
+ * ---------------------------------------------------------------------------------------------------------------------- */
+
+/* "+ 12*(2*o0 + k0 - 1)": the position of a tap in its plane, in row-major or column-major order */
+static bool put_position(Text *out, const Window *window, bool column_major) {
+    int64_t stride = 1;
+    for (int n = 0; n < window->axes; n++) {
+        int i = column_major ? n : window->axes - 1 - n;
+        text_printf(out, "%s%lld*(", n ? " + " : "", (long long)stride);
+        window_put_index(out, window, i);
+        text_char(out, ')');
+        if (!checked_mul(stride, window->in[i], &stride))
+            return false;
+    }
+    text_printf(out, " + %lld*(n*size(c) + c)", (long long)stride);
+    return true;
+}
+
+/* Is tap k inside the input? " & (2*o0 + k0 - 1 >= 0) & (2*o0 + k0 - 1 < 8)" */
+static void put_inside(Text *out, const Window *window) {
+    for (int i = 0; i < window->axes; i++) {
+        text_put(out, " & (");
+        window_put_index(out, window, i);
+        text_put(out, " >= 0) & (");
+        window_put_index(out, window, i);
+        text_printf(out, " < %lld)", (long long)window->in[i]);
+    }
+}
+
+static const char *lowest(DType type) {
+    return type == DT_U8 ? "" : type == DT_S8 ? "(-128)" : "(-inf)";
+}
+
+/* The first position whose element is the maximum. */
+static whet_status put_max_indices(OpCall *call, Text *out, const Window *window) {
+    const char *outside = lowest(call->in[0]->type);
+    put_left(out, "indices", window);
+    put_reduction(out, "min", window);
+    text_put(out, "select((x[n, c");
+    window_put_indices(out, window, outside);
+    text_put(out, " == y[n, c");
+    window_put_outputs(out, window);
+    text_put(out, "])");
+    if (window_leaves(window))
+        put_inside(out, window);
+    text_put(out, ", ");
+    if (!put_position(out, window, op_int(call, "storage_order") != 0))
+        return op_error(call, WHET_ERROR_DATA, "the input's positions do not fit 64 bits");
+    text_put(out, ", 9223372036854775807)\n");
+    return WHET_OK;
+}
+
+static whet_status build_max_pool(OpCall *call, Text *out) {
+    Window window;
+    whet_status status = pool_window(call, &window);
+    if (status)
+        return status;
+    bool indices = op_wants(call, 1);
+    text_put(out, indices ? "out " : "");
+    put_left(out, "y", &window);
+    put_reduction(out, "max", &window);
+    text_put(out, "x[n, c");
+    window_put_indices(out, &window, lowest(call->in[0]->type));
+    text_char(out, '\n');
+    return indices ? put_max_indices(call, out, &window) : WHET_OK;
+}
+
+/* ---- AveragePool and LpPool
+ * --------------------------------------------------------------------------------------------------------- */
+
+/* "count0[o0] = sum(k0:3) select(..., 1.0, 0.0)": taps that count at each output of one axis. With padding counted, those are the
+ * taps in the padded input: a window of ceil_mode may reach even beyond that. */
+static void put_counts(Text *out, const Window *window, int i, bool padding, DType wide) {
+    int64_t low = padding ? -window->begin[i] : 0, high = window->in[i] + (padding ? window->end[i] : 0);
+    text_printf(out, "count%d[o%d:%lld] = sum(k%d:%lld) select((", i, i, (long long)window->out[i], i,
+                (long long)window->kernel[i]);
+    window_put_index(out, window, i);
+    text_printf(out, " >= %lld) & (", (long long)low);
+    window_put_index(out, window, i);
+    text_printf(out, " < %lld), %s(1), %s(0))\n", (long long)high, dtype_name(wide), dtype_name(wide));
+}
+
+static bool ends_inside(const Window *window, bool padding) {
+    for (int i = 0; i < window->axes; i++) {
+        int64_t last =
+            window->stride[i] * (window->out[i] - 1) + window->dilation[i] * (window->kernel[i] - 1) - window->begin[i];
+        if (last >= window->in[i] + (padding ? window->end[i] : 0) || (!padding && window->begin[i] > 0))
+            return false;
+    }
+    return true;
+}
+
+static whet_status build_average_pool(OpCall *call, Text *out) {
+    Window window;
+    whet_status status = pool_window(call, &window);
+    if (status)
+        return status;
+    DType type = call->in[0]->type, wide = op_wide(type);
+    bool padding = op_int(call, "count_include_pad") != 0, constant = ends_inside(&window, padding);
+    double count = 1;
+    for (int i = 0; i < window.axes; i++) {
+        count *= (double)window.kernel[i];
+        if (!constant)
+            put_counts(out, &window, i, padding, wide);
+    }
+    put_left(out, "y", &window);
+    op_put_cast(out, wide, type);
+    text_char(out, '(');
+    put_reduction(out, "sum", &window);
+    op_put_cast(out, type, wide);
+    text_put(out, "x[n, c");
+    window_put_indices(out, &window, "");
+    text_put(out, ")) / ");
+    if (constant)
+        text_printf(out, "%.0f.0)", count);
+    for (int i = 0; !constant && i < window.axes; i++)
+        text_printf(out, "%scount%d[o%d]%s", i ? " * " : "(", i, i, i + 1 == window.axes ? "))" : "");
+    text_char(out, '\n');
+    return WHET_OK;
+}
+
+/* The p-norm around an element: "abs(x)", "x * x" or "pow(abs(x), p)", and the root of the sum. */
+static whet_status check_norm(OpCall *call, int64_t *p) {
+    *p = op_int(call, "p");
+    return *p >= 1 && *p < 1 << 20 ? WHET_OK : op_error(call, WHET_ERROR_FORMAT, "p is %lld; wanted 1 or more", (long long)*p);
+}
+
+static void put_norm_open(Text *out, int64_t p) {
+    text_put(out, p == 2 ? "sqrt(" : p == 1 ? "(" : "pow(");
+}
+
+static void put_norm_close(Text *out, int64_t p) {
+    if (p > 2)
+        text_printf(out, ", %.17g", 1.0 / (double)p);
+    text_char(out, ')');
+}
+
+static whet_status build_lp_pool(OpCall *call, Text *out) {
+    Window window;
+    int64_t p;
+    whet_status status = pool_window(call, &window);
+    if (!status)
+        status = check_norm(call, &p);
+    if (status)
+        return status;
+    DType type = call->in[0]->type, wide = op_wide(type);
+    put_left(out, "y", &window);
+    op_put_cast(out, wide, type);
+    put_norm_open(out, p);
+    put_reduction(out, "sum", &window);
+    text_put(out, p == 2 ? "square(" : p == 1 ? "abs(" : "pow(abs(");
+    op_put_cast(out, type, wide);
+    text_put(out, "x[n, c");
+    window_put_indices(out, &window, "");
+    text_put(out, "))");
+    if (p > 2)
+        text_printf(out, ", %lld)", (long long)p);
+    put_norm_close(out, p);
+    text_put(out, ")\n");
+    return WHET_OK;
+}
+
+/* ---- Global pools: all of an image becomes one element
+ * ------------------------------------------------------------------------------- */
+
+static whet_status shape_global(OpCall *call) {
+    const Type *x = call->in[0];
+    if (x->rank < 0)
+        return WHET_OK;
+    if (x->rank < 2)
+        return op_error(call, WHET_ERROR_DATA, "the input has rank %d; wanted 2 or more", x->rank);
+    Dim dims[WHET_MAX_RANK] = {x->dims[0], x->dims[1]};
+    for (int i = 2; i < x->rank; i++)
+        dims[i] = 1;
+    op_set_shape(call, 0, x->rank, dims);
+    return WHET_OK;
+}
+
+static void put_global_left(Text *out, int rank) {
+    text_put(out, "y[n, c");
+    for (int i = 2; i < rank; i++)
+        text_put(out, ", 0");
+    text_put(out, "] = ");
+}
+
+/* "sum(k2, k3) ", or nothing for a rank of 2 */
+static void put_global_reduction(Text *out, const char *function, int rank) {
+    if (rank == 2)
+        return;
+    text_printf(out, "%s(", function);
+    op_put_indices(out, "k", 2, rank);
+    text_put(out, ") ");
+}
+
+static void put_global_read(Text *out, const Type *x, DType wide) {
+    op_put_cast(out, x->type, wide);
+    text_put(out, x->rank > 2 ? "x[n, c, " : "x[n, c");
+    op_put_indices(out, "k", 2, x->rank);
+    text_put(out, "])");
+}
+
+static whet_status build_global_max(OpCall *call, Text *out) {
+    const Type *x = call->in[0];
+    put_global_left(out, x->rank);
+    put_global_reduction(out, "max", x->rank);
+    put_global_read(out, x, x->type);
+    return WHET_OK;
+}
+
+static whet_status build_global_average(OpCall *call, Text *out) {
+    const Type *x = call->in[0];
+    DType wide = op_wide(x->type);
+    double count = 1;
+    for (int i = 2; i < x->rank; i++)
+        count *= (double)x->dims[i];
+    put_global_left(out, x->rank);
+    op_put_cast(out, wide, x->type);
+    text_char(out, '(');
+    put_global_reduction(out, "sum", x->rank);
+    put_global_read(out, x, wide);
+    text_printf(out, ") / %.0f.0)", count);
+    return WHET_OK;
+}
+
+static whet_status build_global_lp(OpCall *call, Text *out) {
+    const Type *x = call->in[0];
+    DType wide = op_wide(x->type);
+    int64_t p;
+    whet_status status = check_norm(call, &p);
+    if (status)
+        return status;
+    put_global_left(out, x->rank);
+    op_put_cast(out, wide, x->type);
+    put_norm_open(out, p);
+    put_global_reduction(out, "sum", x->rank);
+    text_put(out, p == 2 ? "square(" : p == 1 ? "abs(" : "pow(abs(");
+    put_global_read(out, x, wide);
+    text_char(out, ')');
+    if (p > 2)
+        text_printf(out, ", %lld)", (long long)p);
+    put_norm_close(out, p);
+    text_char(out, ')');
+    return WHET_OK;
+}
+
+/* ---- MaxUnpool: in C, for it scatters to places that data names
+ * ------------------------------------------------------------------------ */
+
+static whet_status shape_unpool(OpCall *call) {
+    const Type *x = call->in[0];
+    Window window;
+    if (x->rank < 0 || call->in[1]->rank < 0)
+        return WHET_OK;
+    if (x->rank < 3)
+        return op_error(call, WHET_ERROR_DATA, "the input has rank %d; wanted 3 or more", x->rank);
+    whet_status status = window_read(call, x->rank - 2, NULL, &window);
+    if (status)
+        return status;
+    Dim dims[WHET_MAX_RANK] = {x->dims[0], x->dims[1]};
+    const int64_t *given = NULL;
+    int64_t count = 0;
+    if (op_has(call, 2) && !op_content_ints(call, 2, &given, &count))
+        return WHET_OK;
+    if (given && count != x->rank)
+        return op_error(call, WHET_ERROR_DATA, "output_shape has %lld elements; wanted %d", (long long)count, x->rank);
+    for (int i = 0; i < x->rank; i++) {
+        if (given && given[i] < 0)
+            return op_error(call, WHET_ERROR_DATA, "output_shape[%d] is %lld", i, (long long)given[i]);
+        int64_t out, w = i - 2;
+        if (given)
+            dims[i] = given[i];
+        else if (i >= 2 && !dim_is_extent(x->dims[i]))
+            dims[i] = DIM_UNKNOWN;
+        else if (i >= 2) {
+            if (!checked_mul(x->dims[i] - 1, window.stride[w], &out) ||
+                !checked_add(out, window.kernel[w] - window.begin[w] - window.end[w], &out) || out < 0)
+                return op_error(call, WHET_ERROR_DATA, "the output's extent at dimension %d does not fit", i);
+            dims[i] = out;
+        }
+    }
+    op_set_shape(call, 0, x->rank, dims);
+    return WHET_OK;
+}
+
+/* An index is that of the element in the pooled image as it was: of the default extent, not of output_shape. */
+static whet_status unpool_default_dims(OpCall *call, int64_t *dims) {
+    Window window;
+    const Type *x = call->in[0];
+    whet_status status = window_read(call, x->rank - 2, NULL, &window);
+    for (int i = 0; !status && i < x->rank; i++)
+        dims[i] = i < 2
+                      ? x->dims[i]
+                      : (x->dims[i] - 1) * window.stride[i - 2] + window.kernel[i - 2] - window.begin[i - 2] - window.end[i - 2];
+    return status;
+}
+
+static bool unpool_place(int64_t index, const int64_t *from, const int64_t *to, int rank, int64_t *place) {
+    int64_t at = 0, stride = 1;
+    for (int d = rank - 1; d >= 0; d--) {
+        if (from[d] <= 0)
+            return false;
+        int64_t i = index % from[d];
+        index /= from[d];
+        if (i >= to[d])
+            return false;
+        at += i * stride;
+        stride *= to[d];
+    }
+    *place = at;
+    return index == 0;
+}
+
+static whet_status run_unpool(OpRun *run) {
+    OpCall *call = run->call;
+    const Tensor *x = op_input(run, 0), *indices = op_input(run, 1);
+    int64_t from[WHET_MAX_RANK], count = whet_tensor_count(x), total;
+    whet_status status = unpool_default_dims(call, from);
+    if (status)
+        return status;
+    if (count != whet_tensor_count(indices))
+        return op_error(call, WHET_ERROR_DATA, "%lld elements and %lld indices", (long long)count,
+                        (long long)whet_tensor_count(indices));
+    const Type *out = &call->out[0];
+    char *y = op_output(run, 0, (DType)x->type, out->rank, out->dims);
+    if (!y)
+        return call->err->status;
+    size_t size = (size_t)dtype_bits((DType)x->type) / 8;
+    if (!checked_count(out->dims, out->rank, &total))
+        return op_error(call, WHET_ERROR_DATA, "the output does not fit 64 bits");
+    memset(y, 0, (size_t)total * size);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t place, index = ((const int64_t *)indices->data)[i];
+        if (index < 0 || !unpool_place(index, from, out->dims, out->rank, &place))
+            return op_error(call, WHET_ERROR_DATA, "index %lld is outside the output", (long long)index);
+        memcpy(y + (size_t)place * size, (const char *)x->data + (size_t)i * size, size);
+    }
+    return WHET_OK;
+}
+
+/* ---- Rows
+ * --------------------------------------------------------------------------------------------------------------------------------
+ */
+
+#define POOL_ATTRS     "auto_pad:s=NOTSET kernel_shape:I! pads:I strides:I"
+#define POOL_ATTRS_NOW POOL_ATTRS " ceil_mode:i=0 dilations:I"
+#define GLOBAL(name, attrs, function)                                                                                            \
+    { "", name, 1, "x:T -> y:T", "T=float", attrs, shape_global, .build = function }
+
+// clang-format off
+const OpRow ops_pool[] = {
+    {"", "AveragePool", 7, "x:T -> y:T", "T=float", POOL_ATTRS_NOW " count_include_pad:i=0", shape_pool,
+     .build = build_average_pool},
+    GLOBAL("GlobalAveragePool", "", build_global_average),
+    GLOBAL("GlobalLpPool", "p:i=2", build_global_lp),
+    GLOBAL("GlobalMaxPool", "", build_global_max),
+    {"", "LpPool", 2, "x:T -> y:T", "T=float", POOL_ATTRS_NOW " p:i=2", shape_pool, .build = build_lp_pool},
+    {"", "MaxPool", 1, "x:T -> y:T, indices?:s64", "T=float|s8|u8", POOL_ATTRS_NOW " storage_order:i=0", shape_pool,
+     .build = build_max_pool},
+    {"", "MaxUnpool", 9, "x:T, indices:s64, output_shape?#:s64 -> y:T", "T=float", "kernel_shape:I! pads:I strides:I",
+     shape_unpool, .run = run_unpool},
+};
+// clang-format on
+const size_t ops_pool_count = COUNT(ops_pool);

@@ -1,0 +1,579 @@
+/* Reductions: Reduce*, ArgMax and ArgMin, Softmax and its kin, running sums.
+ *
+ * Axes are attributes or contents, so builders write the text. Axis d of the input is called i<d> where it is kept and j<d>
+ * where it is reduced: ReduceSum of axis 1 of three, kept as 1, is
+ *
+ *     y[i0, 0, i2] = sum(j1) x[i0, j1, i2]
+ *
+ * f16 and bf16 are computed in f32 and rounded once. */
+#include <stdio.h>
+#include <string.h>
+
+#include "ops/ops.h"
+
+/* ---- Which axes ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct Axes {
+    bool known;
+    bool reduced[WHET_MAX_RANK];
+    int count; /* of reduced ones */
+} Axes;
+
+static void reduce_all(Axes *axes, int rank) {
+    axes->count = rank;
+    for (int d = 0; d < rank; d++)
+        axes->reduced[d] = true;
+}
+
+/* The axes of a Reduce*: an attribute in old versions, an input in new ones. Not known (yet) is no error. */
+static whet_status get_axes(OpCall *call, Axes *axes) {
+    *axes = (Axes){0};
+    int rank = call->in[0]->rank;
+    AttrSpec spec;
+    bool as_input = !signature_find_attr(call->row->attrs, "axes", &spec);
+    const int64_t *list = NULL;
+    int64_t count = 0;
+    if (as_input && op_has(call, 1) && !op_content_ints(call, 1, &list, &count))
+        return WHET_OK;
+    if (!as_input) {
+        int given;
+        list = op_ints(call, "axes", &given);
+        count = given;
+    }
+    axes->known = true;
+    if (!count) {
+        if (!(as_input && op_int(call, "noop_with_empty_axes")))
+            reduce_all(axes, rank);
+        return WHET_OK;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        int axis = op_axis(call, list[i], rank);
+        if (axis < 0)
+            return WHET_ERROR_FORMAT;
+        if (axes->reduced[axis])
+            return op_error(call, WHET_ERROR_FORMAT, "axis %d is given twice", axis);
+        axes->reduced[axis] = true;
+        axes->count++;
+    }
+    return WHET_OK;
+}
+
+static void set_reduced_shape(OpCall *call, const Axes *axes, bool keep) {
+    const Type *x = call->in[0];
+    Dim dims[WHET_MAX_RANK];
+    int rank = 0;
+    for (int d = 0; d < x->rank; d++)
+        if (!axes->reduced[d])
+            dims[rank++] = x->dims[d];
+        else if (keep)
+            dims[rank++] = 1;
+    op_set_shape(call, 0, rank, dims);
+}
+
+static whet_status shape_reduce(OpCall *call) {
+    Axes axes;
+    if (call->in[0]->rank < 0)
+        return WHET_OK;
+    whet_status status = get_axes(call, &axes);
+    if (!status && axes.known)
+        set_reduced_shape(call, &axes, op_int(call, "keepdims") != 0);
+    return status;
+}
+
+/* ---- Text ------------------------------------------------------------------------------------------------------------------ */
+
+/* "x[i0, j1, i2]" */
+static void put_x(Text *out, const char *name, const Axes *axes, int rank) {
+    text_printf(out, "%s[", name);
+    for (int d = 0; d < rank; d++)
+        text_printf(out, "%s%c%d", d ? ", " : "", axes->reduced[d] ? 'j' : 'i', d);
+    text_char(out, ']');
+}
+
+/* "y[i0, 0, i2]", or "y[i0, i2]" where reduced axes are not kept */
+static void put_kept(Text *out, const char *name, const Axes *axes, int rank, bool keep) {
+    text_printf(out, "%s[", name);
+    const char *separator = "";
+    for (int d = 0; d < rank; d++) {
+        if (axes->reduced[d] && !keep)
+            continue;
+        text_put(out, separator);
+        separator = ", ";
+        if (axes->reduced[d])
+            text_char(out, '0');
+        else
+            text_printf(out, "i%d", d);
+    }
+    text_char(out, ']');
+}
+
+/* "sum(j0, j2) ", or nothing where nothing is reduced */
+static void put_reduction(Text *out, const char *function, const Axes *axes, int rank) {
+    if (!axes->count)
+        return;
+    text_printf(out, "%s(", function);
+    const char *separator = "";
+    for (int d = 0; d < rank; d++)
+        if (axes->reduced[d]) {
+            text_printf(out, "%sj%d", separator, d);
+            separator = ", ";
+        }
+    text_put(out, ") ");
+}
+
+static double reduced_count(const Type *x, const Axes *axes) {
+    double count = 1;
+    for (int d = 0; d < x->rank; d++)
+        if (axes->reduced[d])
+            count *= (double)x->dims[d];
+    return count;
+}
+
+/* y = T(before sum(j..) element after), computed in `wide`; `element` is around "wide(x[..])" twice: open, close. */
+typedef struct Form {
+    const char *function;       /* reduction */
+    const char *before, *after; /* around it */
+    const char *open, *close;   /* around each element */
+    bool squared;               /* the element times itself */
+    bool real;                  /* integers are computed in f64 */
+} Form;
+
+static void put_element(Text *out, const Form *form, const Axes *axes, const Type *x, DType wide) {
+    for (int i = 0; i < (form->squared ? 2 : 1); i++) {
+        text_put(out, i ? " * " : "");
+        text_put(out, form->open);
+        op_put_cast(out, x->type, wide);
+        put_x(out, "x", axes, x->rank);
+        text_printf(out, ")%s", form->close);
+    }
+}
+
+static whet_status build_form(OpCall *call, Text *out, const Form *form) {
+    Axes axes;
+    whet_status status = get_axes(call, &axes);
+    if (status)
+        return status;
+    const Type *x = call->in[0];
+    DType wide = form->real && dtype_kind(x->type) != KIND_FLOAT ? DT_F64 : op_wide(x->type);
+    put_kept(out, "y", &axes, x->rank, op_int(call, "keepdims") != 0);
+    text_put(out, " = ");
+    op_put_cast(out, wide, x->type);
+    text_printf(out, "%s(", form->before);
+    put_reduction(out, form->function, &axes, x->rank);
+    put_element(out, form, &axes, x, wide);
+    text_printf(out, ")%s)", form->after);
+    return WHET_OK;
+}
+
+static whet_status build_sum(OpCall *call, Text *out) {
+    return build_form(call, out, &(Form){.function = "sum", .before = "", .after = "", .open = "", .close = ""});
+}
+
+static whet_status build_prod(OpCall *call, Text *out) {
+    return build_form(call, out, &(Form){.function = "prod", .before = "", .after = "", .open = "", .close = ""});
+}
+
+static whet_status build_extreme(OpCall *call, Text *out, const char *numbers, const char *bools) {
+    const char *function = call->in[0]->type == DT_BOOL ? bools : numbers;
+    return build_form(call, out, &(Form){.function = function, .before = "", .after = "", .open = "", .close = ""});
+}
+
+static whet_status build_max(OpCall *call, Text *out) {
+    return build_extreme(call, out, "max", "any");
+}
+
+static whet_status build_min(OpCall *call, Text *out) {
+    return build_extreme(call, out, "min", "all");
+}
+
+static whet_status build_mean(OpCall *call, Text *out) {
+    Axes axes;
+    whet_status status = get_axes(call, &axes);
+    if (status)
+        return status;
+    char divide[40];
+    bool is_float = dtype_kind(call->in[0]->type) == KIND_FLOAT;
+    snprintf(divide, sizeof divide, " / %.0f%s", reduced_count(call->in[0], &axes), is_float ? ".0" : "");
+    return build_form(call, out, &(Form){.function = "sum", .before = "", .after = divide, .open = "", .close = ""});
+}
+
+static whet_status build_l1(OpCall *call, Text *out) {
+    return build_form(call, out, &(Form){.function = "sum", .before = "", .after = "", .open = "abs(", .close = ")"});
+}
+
+static whet_status build_l2(OpCall *call, Text *out) {
+    return build_form(
+        call, out,
+        &(Form){.function = "sum", .before = "sqrt", .after = "", .open = "", .close = "", .squared = true, .real = true});
+}
+
+static whet_status build_sum_square(OpCall *call, Text *out) {
+    return build_form(call, out, &(Form){.function = "sum", .before = "", .after = "", .open = "", .close = "", .squared = true});
+}
+
+static whet_status build_log_sum(OpCall *call, Text *out) {
+    return build_form(call, out, &(Form){.function = "sum", .before = "log", .after = "", .open = "", .close = "", .real = true});
+}
+
+/* log(sum(exp(x))) about the largest element, so that nothing overflows; an infinite one is left where it is. */
+static whet_status build_log_sum_exp(OpCall *call, Text *out) {
+    Axes axes;
+    whet_status status = get_axes(call, &axes);
+    if (status)
+        return status;
+    const Type *x = call->in[0];
+    DType wide = dtype_kind(x->type) == KIND_FLOAT ? op_wide(x->type) : DT_F64;
+    const Form plain = {.function = "", .before = "", .after = "", .open = "", .close = ""};
+    put_kept(out, "top", &axes, x->rank, true);
+    text_put(out, " = ");
+    put_reduction(out, "max", &axes, x->rank);
+    put_element(out, &plain, &axes, x, wide);
+    text_char(out, '\n');
+    put_kept(out, "shift", &axes, x->rank, true);
+    text_put(out, " = select(isinf(");
+    put_kept(out, "top", &axes, x->rank, true);
+    text_put(out, "), 0, ");
+    put_kept(out, "top", &axes, x->rank, true);
+    text_put(out, ")\n");
+    put_kept(out, "y", &axes, x->rank, op_int(call, "keepdims") != 0);
+    text_put(out, " = ");
+    op_put_cast(out, wide, x->type);
+    text_put(out, "log(");
+    put_reduction(out, "sum", &axes, x->rank);
+    text_put(out, "exp(");
+    put_element(out, &plain, &axes, x, wide);
+    text_put(out, " - ");
+    put_kept(out, "shift", &axes, x->rank, true);
+    text_put(out, ")) + ");
+    put_kept(out, "shift", &axes, x->rank, true);
+    text_put(out, ")\n");
+    return WHET_OK;
+}
+
+/* ---- ArgMax and ArgMin ----------------------------------------------------------------------------------------------------- */
+
+static whet_status arg_axis(OpCall *call, Axes *axes, int *axis) {
+    *axes = (Axes){0};
+    *axis = op_axis(call, op_int(call, "axis"), call->in[0]->rank);
+    if (*axis < 0)
+        return WHET_ERROR_FORMAT;
+    axes->reduced[*axis] = true;
+    axes->count = 1;
+    return WHET_OK;
+}
+
+static whet_status shape_arg(OpCall *call) {
+    Axes axes;
+    int axis;
+    if (call->in[0]->rank < 0)
+        return WHET_OK;
+    whet_status status = arg_axis(call, &axes, &axis);
+    if (!status)
+        set_reduced_shape(call, &axes, op_int(call, "keepdims") != 0);
+    return status;
+}
+
+/* The last of equals is the first one seen from the end. */
+static whet_status build_arg(OpCall *call, Text *out, const char *function) {
+    Axes axes;
+    int axis;
+    whet_status status = arg_axis(call, &axes, &axis);
+    if (status)
+        return status;
+    const Type *x = call->in[0];
+    long long last = (long long)x->dims[axis] - 1;
+    if (last < 0)
+        return op_error(call, WHET_ERROR_DATA, "axis %d is empty: it has no largest element", axis);
+    bool from_end = op_int(call, "select_last_index") != 0;
+    put_kept(out, "y", &axes, x->rank, op_int(call, "keepdims") != 0);
+    text_put(out, " = ");
+    if (from_end)
+        text_printf(out, "%lld - ", last);
+    text_printf(out, "(%s(j%d) x[", function, axis);
+    for (int d = 0; d < x->rank; d++) {
+        text_put(out, d ? ", " : "");
+        if (d == axis && from_end)
+            text_printf(out, "%lld - j%d", last, d);
+        else
+            text_printf(out, "%c%d", d == axis ? 'j' : 'i', d);
+    }
+    text_put(out, "])");
+    return WHET_OK;
+}
+
+static whet_status build_argmax(OpCall *call, Text *out) {
+    return build_arg(call, out, "argmax");
+}
+
+static whet_status build_argmin(OpCall *call, Text *out) {
+    return build_arg(call, out, "argmin");
+}
+
+/* ---- Softmax and its kin --------------------------------------------------------------------------------------------------- */
+
+/* From version 13 one axis; before, the input counts as a matrix whose rows begin at `axis`. */
+static whet_status softmax_axes(OpCall *call, Axes *axes) {
+    *axes = (Axes){0};
+    int rank = call->in[0]->rank;
+    if (rank == 0)
+        return WHET_OK;
+    int64_t given = op_int(call, "axis");
+    bool rows = call->row->since < 13;
+    if (rows && given == rank) /* rows of one element */
+        return WHET_OK;
+    int axis = op_axis(call, given, rank);
+    if (axis < 0)
+        return WHET_ERROR_FORMAT;
+    for (int d = axis; d < (rows ? rank : axis + 1); d++) {
+        axes->reduced[d] = true;
+        axes->count++;
+    }
+    return WHET_OK;
+}
+
+static whet_status shape_softmax(OpCall *call) {
+    Axes axes;
+    if (call->in[0]->rank < 0)
+        return WHET_OK;
+    whet_status status = softmax_axes(call, &axes);
+    return status ? status : op_same_shape(call, 0, 0);
+}
+
+/* The index of every axis by its kept name: "e[i0, i1, i2]" */
+static void put_all(Text *out, const char *name, int rank) {
+    text_printf(out, "%s[", name);
+    op_put_indices(out, "i", 0, rank);
+    text_char(out, ']');
+}
+
+/* "top[i0, 0, i2] = max(j1) f32(x[i0, j1, i2])" */
+static void put_top(Text *out, const Type *x, const Axes *axes, DType wide) {
+    put_kept(out, "top", axes, x->rank, true);
+    text_put(out, " = ");
+    put_reduction(out, "max", axes, x->rank);
+    op_put_cast(out, x->type, wide);
+    put_x(out, "x", axes, x->rank);
+    text_put(out, ")\n");
+}
+
+/* "f32(x[i0, i1, i2]) - top[i0, 0, i2]" */
+static void put_shifted(Text *out, const Type *x, const Axes *axes, DType wide) {
+    op_put_cast(out, x->type, wide);
+    put_all(out, "x", x->rank);
+    text_put(out, ") - ");
+    put_kept(out, "top", axes, x->rank, true);
+}
+
+/* "total[i0, 0, i2] = sum(j1) e[i0, j1, i2]" */
+static void put_total(Text *out, const Type *x, const Axes *axes) {
+    put_kept(out, "total", axes, x->rank, true);
+    text_put(out, " = ");
+    put_reduction(out, "sum", axes, x->rank);
+    put_x(out, "e", axes, x->rank);
+    text_char(out, '\n');
+}
+
+static whet_status build_softmax(OpCall *call, Text *out) {
+    Axes axes;
+    whet_status status = softmax_axes(call, &axes);
+    if (status)
+        return status;
+    const Type *x = call->in[0];
+    DType wide = op_wide(x->type);
+    put_top(out, x, &axes, wide);
+    put_all(out, "e", x->rank);
+    text_put(out, " = exp(");
+    put_shifted(out, x, &axes, wide);
+    text_put(out, ")\n");
+    put_total(out, x, &axes);
+    put_all(out, "y", x->rank);
+    text_put(out, " = ");
+    op_put_cast(out, wide, x->type);
+    put_all(out, "e", x->rank);
+    text_put(out, " / ");
+    put_kept(out, "total", &axes, x->rank, true);
+    text_put(out, ")\n");
+    return WHET_OK;
+}
+
+static whet_status build_log_softmax(OpCall *call, Text *out) {
+    Axes axes;
+    whet_status status = softmax_axes(call, &axes);
+    if (status)
+        return status;
+    const Type *x = call->in[0];
+    DType wide = op_wide(x->type);
+    put_top(out, x, &axes, wide);
+    put_all(out, "e", x->rank);
+    text_put(out, " = exp(");
+    put_shifted(out, x, &axes, wide);
+    text_put(out, ")\n");
+    put_total(out, x, &axes);
+    put_all(out, "y", x->rank);
+    text_put(out, " = ");
+    op_put_cast(out, wide, x->type);
+    put_shifted(out, x, &axes, wide);
+    text_put(out, " - log(");
+    put_kept(out, "total", &axes, x->rank, true);
+    text_put(out, "))\n");
+    return WHET_OK;
+}
+
+/* The position within a row, as a number: "i1*12 + i2*4 + i3" */
+static void put_position(Text *out, const Type *x, const Axes *axes, char stem) {
+    const char *separator = "";
+    for (int d = 0; d < x->rank; d++) {
+        if (!axes->reduced[d])
+            continue;
+        long long stride = 1;
+        for (int inner = d + 1; inner < x->rank; inner++)
+            stride *= axes->reduced[inner] ? (long long)x->dims[inner] : 1;
+        text_printf(out, "%s%c%d*%lld", separator, stem, d, stride);
+        separator = " + ";
+    }
+    if (!axes->count)
+        text_char(out, '0');
+}
+
+/* 1 at the first of the largest elements of each row, 0 elsewhere. */
+static whet_status build_hardmax(OpCall *call, Text *out) {
+    Axes axes;
+    whet_status status = softmax_axes(call, &axes);
+    if (status)
+        return status;
+    const Type *x = call->in[0];
+    put_top(out, x, &axes, x->type);
+    put_kept(out, "first", &axes, x->rank, true);
+    text_put(out, " = ");
+    put_reduction(out, "min", &axes, x->rank);
+    text_put(out, "select(");
+    put_x(out, "x", &axes, x->rank);
+    text_put(out, " == ");
+    put_kept(out, "top", &axes, x->rank, true);
+    text_put(out, ", s64(");
+    put_position(out, x, &axes, 'j');
+    text_put(out, "), s64(9223372036854775807))\n");
+    put_all(out, "y", x->rank);
+    text_put(out, " = select(");
+    put_kept(out, "first", &axes, x->rank, true);
+    text_put(out, " == s64(");
+    put_position(out, x, &axes, 'i');
+    text_printf(out, "), %s(1), %s(0))\n", dtype_name(x->type), dtype_name(x->type));
+    return WHET_OK;
+}
+
+/* ---- Running sums and products: in C, for a kernel would look at every element again for each result ------------------------
+ */
+
+typedef struct Scan {
+    int64_t outer, length, inner;
+    bool exclusive, reverse, product;
+} Scan;
+
+static int64_t scan_step(const Scan *scan, int64_t step) {
+    return (scan->reverse ? scan->length - 1 - step : step) * scan->inner;
+}
+
+/* Accumulates in A; integers wrap as unsigned. */
+#define SCAN(name, T, A, load, store)                                                                                            \
+    static void scan_##name(const Scan *scan, const T *x, T *y) {                                                                \
+        for (int64_t o = 0; o < scan->outer; o++)                                                                                \
+            for (int64_t i = 0; i < scan->inner; i++) {                                                                          \
+                int64_t base = o * scan->length * scan->inner + i;                                                               \
+                A total = scan->product ? 1 : 0;                                                                                 \
+                for (int64_t step = 0; step < scan->length; step++) {                                                            \
+                    int64_t at = base + scan_step(scan, step);                                                                   \
+                    A value = load(x[at]);                                                                                       \
+                    A next = scan->product ? (A)(total * value) : (A)(total + value);                                            \
+                    y[at] = store(scan->exclusive ? total : next);                                                               \
+                    total = next;                                                                                                \
+                }                                                                                                                \
+            }                                                                                                                    \
+    }
+SCAN(f32, float, float, , )
+SCAN(f64, double, double, , )
+SCAN(u32, uint32_t, uint32_t, , )
+SCAN(u64, uint64_t, uint64_t, , )
+SCAN(f16, uint16_t, float, f16_to_f32, f32_to_f16)
+SCAN(bf16, uint16_t, float, bf16_to_f32, f32_to_bf16)
+
+static whet_status run_scan(OpRun *run, bool product) {
+    const Tensor *x = op_input(run, 0);
+    const int64_t *axes;
+    int64_t count;
+    if (!op_content_ints(run->call, 1, &axes, &count) || count != 1)
+        return op_error(run->call, WHET_ERROR_DATA, "the axis is not one integer");
+    int axis = op_axis(run->call, axes[0], x->rank);
+    if (axis < 0)
+        return WHET_ERROR_DATA;
+    Scan scan = {.outer = 1, .length = x->dims[axis], .inner = 1, .product = product};
+    scan.exclusive = op_int(run->call, "exclusive") != 0;
+    scan.reverse = op_int(run->call, "reverse") != 0;
+    for (int d = 0; d < x->rank; d++)
+        *(d < axis ? &scan.outer : &scan.inner) *= d == axis ? 1 : x->dims[d];
+    void *y = op_output(run, 0, (DType)x->type, x->rank, x->dims);
+    if (!y)
+        return run->call->err->status;
+    switch ((DType)x->type) {
+    case DT_F32: scan_f32(&scan, x->data, y); break;
+    case DT_F64: scan_f64(&scan, x->data, y); break;
+    case DT_S32:
+    case DT_U32: scan_u32(&scan, x->data, y); break;
+    case DT_S64:
+    case DT_U64: scan_u64(&scan, x->data, y); break;
+    case DT_F16: scan_f16(&scan, x->data, y); break;
+    default: scan_bf16(&scan, x->data, y); break;
+    }
+    return WHET_OK;
+}
+
+static whet_status run_cumsum(OpRun *run) {
+    return run_scan(run, false);
+}
+
+static whet_status run_cumprod(OpRun *run) {
+    return run_scan(run, true);
+}
+
+/* ---- Rows --------------------------------------------------------------------------------------------------------------------
+ */
+
+#define REDUCE(name, since, types, function)                                                                                     \
+    {"", name, 1, "x:T -> y:T", "T=" types, "axes:I keepdims:i=1", shape_reduce, .build = function}, {                           \
+        "", name, since, "x:T, axes?#:s64 -> y:T", "T=" types, "keepdims:i=1 noop_with_empty_axes:i=0", shape_reduce,            \
+            .build = function                                                                                                    \
+    }
+#define ARG(name, function)                                                                                                      \
+    { "", name, 1, "x:T -> y:s64", "T=num", "axis:i=0 keepdims:i=1 select_last_index:i=0", shape_arg, .build = function }
+#define SOFTMAX(name, function)                                                                                                  \
+    {"", name, 1, "x:T -> y:T", "T=float", "axis:i=1", shape_softmax, .build = function}, {                                      \
+        "", name, 13, "x:T -> y:T", "T=float", "axis:i=-1", shape_softmax, .build = function                                     \
+    }
+#define SCANNING(name, since, function)                                                                                          \
+    {                                                                                                                            \
+        "", name, since, "x:T, axis#:U -> y:T", "T=float|s32|s64|u32|u64 U=s32|s64", "exclusive:i=0 reverse:i=0", shape_same,    \
+            .run = function                                                                                                      \
+    }
+
+// clang-format off
+const OpRow ops_reduce[] = {
+    ARG("ArgMax", build_argmax),
+    ARG("ArgMin", build_argmin),
+    SCANNING("CumProd", 26, run_cumprod),
+    SCANNING("CumSum", 11, run_cumsum),
+    SOFTMAX("Hardmax", build_hardmax),
+    SOFTMAX("LogSoftmax", build_log_softmax),
+    REDUCE("ReduceL1", 18, "num", build_l1),
+    REDUCE("ReduceL2", 18, "num", build_l2),
+    REDUCE("ReduceLogSum", 18, "num", build_log_sum),
+    REDUCE("ReduceLogSumExp", 18, "num", build_log_sum_exp),
+    REDUCE("ReduceMax", 18, "num|bool", build_max),
+    REDUCE("ReduceMean", 18, "num", build_mean),
+    REDUCE("ReduceMin", 18, "num|bool", build_min),
+    REDUCE("ReduceProd", 18, "num", build_prod),
+    REDUCE("ReduceSum", 13, "num", build_sum),
+    REDUCE("ReduceSumSquare", 18, "num", build_sum_square),
+    SOFTMAX("Softmax", build_softmax),
+};
+// clang-format on
+const size_t ops_reduce_count = COUNT(ops_reduce);
