@@ -12,6 +12,7 @@
     X(constant) \
     X(convolve) \
     X(elementwise) \
+    X(matrix) \
     X(movement) \
     X(pad) \
     X(pool) \
