@@ -12,8 +12,10 @@
     X(constant) \
     X(convolve) \
     X(elementwise) \
+    X(loss) \
     X(matrix) \
     X(movement) \
+    X(normalize) \
     X(pad) \
     X(pool) \
     X(rearrange) \
