@@ -70,7 +70,7 @@ check_later() { # nothing is promised in comments
     ! git grep -nEi '\b(todo|fixme|xxx)\b' -- '*.c' '*.h' '*.py' '*.sh' ':!tools/lint.sh' | grep .
 }
 
-check_shell() { # shellcheck on every script
+check_shell() { # every script, by shellcheck
     shellcheck --severity=warning tools/*.sh tests/*.sh .ci/run tools/completions/whet.bash
 }
 

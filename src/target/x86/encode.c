@@ -425,7 +425,7 @@ static void encode_mask_first(Encoder *e, const VectorOp *op) {
         return;
     }
     unsigned char bits[32] = {0};
-    memset(bits, 0xff, (size_t)(lanes * size));
+    memset(bits, 0xff, (size_t)lanes * (size_t)size);
     vector(e, ZYDIS_MNEMONIC_VMOVUPS, result(e, op), pool_operand(e, bits, 32), nothing, nothing);
 }
 
