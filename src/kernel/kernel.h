@@ -15,8 +15,11 @@
 
 #include "base/base.h"
 
-#define KERNEL_MAX_AXES    32 /* of one definition, reductions included */
-#define KERNEL_MAX_TENSORS 64 /* of one kernel */
+#define KERNEL_MAX_AXES        32 /* of one definition, reductions included */
+#define KERNEL_MAX_TENSORS     64 /* of one kernel */
+#define KERNEL_MAX_DEFINITIONS 1024
+#define KERNEL_MAX_DEPTH       256   /* of an expression */
+#define KERNEL_MAX_WEIGHT      65536 /* nodes of a definition's expression, shared ones counted as often as they are reached */
 
 /* One row an operation:
  *   name          enum name EXPR_name and, in lower case, its name in text form `f(x, y)` unless it has a symbol
@@ -28,60 +31,58 @@
  *   flops         what one evaluation counts as
  * Legend of exact meanings: docs/notation.md. */
 /*     name       symbol prec arity types result flops */
-// clang-format off
 #define EXPR_OPS(X)                                                                                                              \
-    X(ADD,        "+",  50, 2, "N", '=', 1)                                                                                      \
-    X(SUB,        "-",  50, 2, "N", '=', 1)                                                                                      \
-    X(MUL,        "*",  60, 2, "N", '=', 1)                                                                                      \
-    X(DIV,        "/",  60, 2, "N", '=', 1) /* integers: towards zero; by zero: 0 */                                            \
-    X(FLOORDIV,   "//", 60, 2, "N", '=', 1) /* floor(x / y); integers by zero: 0 */                                             \
-    X(MOD,        "%",  60, 2, "N", '=', 1) /* x - y * (x // y): the sign of y; integers by zero: 0 */                          \
-    X(FMOD,       "",    0, 2, "N", '=', 1) /* C's fmod and %: the sign of x */                                                 \
-    X(POW,        "",    0, 2, "N", '=', 1)                                                                                      \
-    X(MIN,        "",    0, 2, "N", '=', 1) /* NaN if either is */                                                              \
-    X(MAX,        "",    0, 2, "N", '=', 1)                                                                                      \
-    X(ATAN2,      "",    0, 2, "F", '=', 1)                                                                                      \
-    X(EQ,         "==", 30, 2, "A", 'B', 1)                                                                                      \
-    X(NE,         "!=", 30, 2, "A", 'B', 1)                                                                                      \
-    X(LT,         "<",  40, 2, "A", 'B', 1)                                                                                      \
-    X(LE,         "<=", 40, 2, "A", 'B', 1)                                                                                      \
-    X(GT,         ">",  40, 2, "A", 'B', 1)                                                                                      \
-    X(GE,         ">=", 40, 2, "A", 'B', 1)                                                                                      \
-    X(AND,        "&",  24, 2, "I", '=', 1) /* bitwise, and logical on bool; both sides are evaluated */                        \
-    X(XOR,        "^",  22, 2, "I", '=', 1)                                                                                      \
-    X(OR,         "|",  20, 2, "I", '=', 1)                                                                                      \
-    X(SHL,        "<<", 45, 2, "I", '=', 1) /* by the type's width or more: 0 */                                                \
-    X(SHR,        ">>", 45, 2, "I", '=', 1) /* arithmetic on signed; by the width or more: 0 or -1 */                           \
-    X(NEG,        "-",  70, 1, "N", '=', 1)                                                                                      \
-    X(NOT,        "!",  70, 1, "I", '=', 1) /* bitwise; logical on bool */                                                      \
-    X(ABS,        "",    0, 1, "N", '=', 1)                                                                                      \
-    X(SIGN,       "",    0, 1, "N", '=', 1) /* NaN stays NaN, zeros give 0 */                                                   \
-    X(FLOOR,      "",    0, 1, "F", '=', 1)                                                                                      \
-    X(CEIL,       "",    0, 1, "F", '=', 1)                                                                                      \
-    X(TRUNC,      "",    0, 1, "F", '=', 1)                                                                                      \
-    X(ROUND,      "",    0, 1, "F", '=', 1) /* ties to even */                                                                  \
-    X(SQRT,       "",    0, 1, "F", '=', 1)                                                                                      \
-    X(EXP,        "",    0, 1, "F", '=', 1)                                                                                      \
-    X(LOG,        "",    0, 1, "F", '=', 1)                                                                                      \
-    X(LOG1P,      "",    0, 1, "F", '=', 1)                                                                                      \
-    X(EXPM1,      "",    0, 1, "F", '=', 1)                                                                                      \
-    X(SIN,        "",    0, 1, "F", '=', 1)                                                                                      \
-    X(COS,        "",    0, 1, "F", '=', 1)                                                                                      \
-    X(TAN,        "",    0, 1, "F", '=', 1)                                                                                      \
-    X(ASIN,       "",    0, 1, "F", '=', 1)                                                                                      \
-    X(ACOS,       "",    0, 1, "F", '=', 1)                                                                                      \
-    X(ATAN,       "",    0, 1, "F", '=', 1)                                                                                      \
-    X(SINH,       "",    0, 1, "F", '=', 1)                                                                                      \
-    X(COSH,       "",    0, 1, "F", '=', 1)                                                                                      \
-    X(TANH,       "",    0, 1, "F", '=', 1)                                                                                      \
-    X(ASINH,      "",    0, 1, "F", '=', 1)                                                                                      \
-    X(ACOSH,      "",    0, 1, "F", '=', 1)                                                                                      \
-    X(ATANH,      "",    0, 1, "F", '=', 1)                                                                                      \
-    X(ERF,        "",    0, 1, "F", '=', 1)                                                                                      \
-    X(ISNAN,      "",    0, 1, "F", 'B', 1)                                                                                      \
-    X(ISINF,      "",    0, 1, "F", 'B', 1)                                                                                      \
-    X(SELECT,     "",    0, 3, "A", '1', 1) /* select(bool, x, y): x where true */
-// clang-format on
+    X(ADD, "+", 50, 2, "N", '=', 1)                                                                                              \
+    X(SUB, "-", 50, 2, "N", '=', 1)                                                                                              \
+    X(MUL, "*", 60, 2, "N", '=', 1)                                                                                              \
+    X(DIV, "/", 60, 2, "N", '=', 1)       /* integers: towards zero; by zero: 0 */                                               \
+    X(FLOORDIV, "//", 60, 2, "N", '=', 1) /* floor(x / y); integers by zero: 0 */                                                \
+    X(MOD, "%", 60, 2, "N", '=', 1)       /* x - y * (x // y): the sign of y; integers by zero: 0 */                             \
+    X(FMOD, "", 0, 2, "N", '=', 1)        /* C's fmod and %: the sign of x */                                                    \
+    X(POW, "", 0, 2, "N", '=', 1)                                                                                                \
+    X(MIN, "", 0, 2, "N", '=', 1) /* NaN if either is */                                                                         \
+    X(MAX, "", 0, 2, "N", '=', 1)                                                                                                \
+    X(ATAN2, "", 0, 2, "F", '=', 1)                                                                                              \
+    X(EQ, "==", 30, 2, "A", 'B', 1)                                                                                              \
+    X(NE, "!=", 30, 2, "A", 'B', 1)                                                                                              \
+    X(LT, "<", 40, 2, "A", 'B', 1)                                                                                               \
+    X(LE, "<=", 40, 2, "A", 'B', 1)                                                                                              \
+    X(GT, ">", 40, 2, "A", 'B', 1)                                                                                               \
+    X(GE, ">=", 40, 2, "A", 'B', 1)                                                                                              \
+    X(AND, "&", 24, 2, "I", '=', 1) /* bitwise, and logical on bool; both sides are evaluated */                                 \
+    X(XOR, "^", 22, 2, "I", '=', 1)                                                                                              \
+    X(OR, "|", 20, 2, "I", '=', 1)                                                                                               \
+    X(SHL, "<<", 45, 2, "I", '=', 1) /* by the type's width or more: 0 */                                                        \
+    X(SHR, ">>", 45, 2, "I", '=', 1) /* arithmetic on signed; by the width or more: 0 or -1 */                                   \
+    X(NEG, "-", 70, 1, "N", '=', 1)                                                                                              \
+    X(NOT, "!", 70, 1, "I", '=', 1) /* bitwise; logical on bool */                                                               \
+    X(ABS, "", 0, 1, "N", '=', 1)                                                                                                \
+    X(SIGN, "", 0, 1, "N", '=', 1) /* NaN stays NaN, zeros give 0 */                                                             \
+    X(FLOOR, "", 0, 1, "F", '=', 1)                                                                                              \
+    X(CEIL, "", 0, 1, "F", '=', 1)                                                                                               \
+    X(TRUNC, "", 0, 1, "F", '=', 1)                                                                                              \
+    X(ROUND, "", 0, 1, "F", '=', 1) /* ties to even */                                                                           \
+    X(SQRT, "", 0, 1, "F", '=', 1)                                                                                               \
+    X(EXP, "", 0, 1, "F", '=', 1)                                                                                                \
+    X(LOG, "", 0, 1, "F", '=', 1)                                                                                                \
+    X(LOG1P, "", 0, 1, "F", '=', 1)                                                                                              \
+    X(EXPM1, "", 0, 1, "F", '=', 1)                                                                                              \
+    X(SIN, "", 0, 1, "F", '=', 1)                                                                                                \
+    X(COS, "", 0, 1, "F", '=', 1)                                                                                                \
+    X(TAN, "", 0, 1, "F", '=', 1)                                                                                                \
+    X(ASIN, "", 0, 1, "F", '=', 1)                                                                                               \
+    X(ACOS, "", 0, 1, "F", '=', 1)                                                                                               \
+    X(ATAN, "", 0, 1, "F", '=', 1)                                                                                               \
+    X(SINH, "", 0, 1, "F", '=', 1)                                                                                               \
+    X(COSH, "", 0, 1, "F", '=', 1)                                                                                               \
+    X(TANH, "", 0, 1, "F", '=', 1)                                                                                               \
+    X(ASINH, "", 0, 1, "F", '=', 1)                                                                                              \
+    X(ACOSH, "", 0, 1, "F", '=', 1)                                                                                              \
+    X(ATANH, "", 0, 1, "F", '=', 1)                                                                                              \
+    X(ERF, "", 0, 1, "F", '=', 1)                                                                                                \
+    X(ISNAN, "", 0, 1, "F", 'B', 1)                                                                                              \
+    X(ISINF, "", 0, 1, "F", 'B', 1)                                                                                              \
+    X(SELECT, "", 0, 3, "A", '1', 1) /* select(bool, x, y): x where true */
 
 typedef enum ExprOp {
 #define X(name, symbol, precedence, arity, types, result, flops) EXPR_##name,
@@ -93,20 +94,20 @@ typedef enum ExprOp {
     EXPR_EXTENT,                 /* size(k): the extent of an axis, an s64; a number once bound */
     EXPR_READ,                   /* x[...], x[...]?, x[...]?(value) */
     EXPR_CAST,                   /* f32(x): float to int rounds towards zero and saturates (NaN: 0); int to int wraps */
-    EXPR_REDUCE                  /* sum(k, j:3) operand; binds a product: sum(k) a * b + c is (sum(k) a * b) + c */
+    EXPR_REDUCE,                 /* sum(k, j:3) operand; binds a product: sum(k) a * b + c is (sum(k) a * b) + c */
+    EXPR_NAME                    /* before bind only: `alpha`, a constant or a tensor of rank 0 */
 } ExprOp;
 
-/* With its value over zero elements. */
-typedef enum ReduceOp {
-    REDUCE_SUM,    /* 0 */
-    REDUCE_PROD,   /* 1 */
-    REDUCE_MAX,    /* -inf, or the type's smallest */
-    REDUCE_MIN,    /* +inf, or the type's largest */
-    REDUCE_ANY,    /* false */
-    REDUCE_ALL,    /* true */
-    REDUCE_ARGMAX, /* s64, the first of equals; one axis only; over zero elements: 0 */
-    REDUCE_ARGMIN,
-    REDUCE_COUNT
+typedef enum ReduceOp {                /* over zero elements: */
+                        REDUCE_SUM,    /* 0 */
+                        REDUCE_PROD,   /* 1 */
+                        REDUCE_MAX,    /* -inf, or the type's smallest */
+                        REDUCE_MIN,    /* +inf, or the type's largest */
+                        REDUCE_ANY,    /* false */
+                        REDUCE_ALL,    /* true */
+                        REDUCE_ARGMAX, /* s64, the first of equals; one axis only; over zero elements: 0 */
+                        REDUCE_ARGMIN,
+                        REDUCE_COUNT
 } ReduceOp;
 
 typedef struct Expr Expr;
@@ -122,19 +123,25 @@ typedef struct Index {
 
 struct Expr {
     ExprOp op;
-    DType type;   /* after bind */
-    int column;   /* where in the text, from 0; for errors */
-    Expr *arg[3]; /* operands; CAST and REDUCE: arg[0]; READ with a value outside: arg[0] is a NUMBER, NULL otherwise */
+    DType type;        /* after bind */
+    int column;        /* where in the text, in bytes from its start; for errors */
+    int id;            /* after bind: place in Definition.exprs */
+    int depth, weight; /* of the tree below, as limited by KERNEL_MAX_DEPTH and KERNEL_MAX_WEIGHT */
+    Expr *arg[3];      /* operands; CAST and REDUCE: arg[0]; READ with a value outside: arg[0] is a NUMBER, NULL otherwise */
     /* NUMBER: */
     bool is_float;   /* written with '.', 'e', inf or nan */
     double number;   /* the value as a float */
     int64_t integer; /* the value as an integer (u64 as its bits) */
     /* AXIS, EXTENT: */
     int axis; /* in Definition.axes */
-    /* READ: */
+    /* EXTENT before bind, NAME: */
+    const char *name;
+    /* READ, NAME: */
     int tensor; /* in Kernel.tensors */
+    /* READ: */
     Index *index;
     int index_count;
+    bool leading; /* before bind: the indices begin with `..` */
     bool guarded; /* `?`: outside reads zero, or arg[0] */
     /* REDUCE: */
     ReduceOp reduce;
@@ -144,8 +151,11 @@ struct Expr {
 
 typedef struct Axis {
     const char *name;
-    int64_t extent; /* -1 until known */
-    bool reduced;   /* bound by a reduction, not by the left side */
+    int64_t extent;          /* -1 until known */
+    bool reduced;            /* bound by a reduction, not by the left side */
+    const char *extent_name; /* before bind: `k:taps`; NULL otherwise */
+    const char *source;      /* where the extent comes from; for errors */
+    int column;
 } Axis;
 
 typedef enum Role { ROLE_INPUT, ROLE_TEMPORARY, ROLE_OUTPUT } Role;
@@ -159,6 +169,9 @@ typedef struct KernelTensor {
     int rank;   /* -1 until known (only where [..] is used) */
     int64_t *dims;
     int64_t count; /* elements, after bind */
+    bool exported; /* `out` in front of it */
+    bool maybe;    /* before bind: named without [], so it may be a constant */
+    int column;
 } KernelTensor;
 
 /* tensor[left...] = value. Axes of the left side come first, in order; several definitions may write one tensor
@@ -171,6 +184,12 @@ typedef struct Definition {
     int axis_count, parallel_count; /* the first parallel_count axes are bound by the left side */
     Expr *value;
     DType declared; /* `y[i]: f16 = ...` gives the type; DT_NONE: that of the value */
+    bool leading;   /* before bind: the left side begins with `..` */
+    int column;
+    /* After bind: every expression below `value`, those of non-affine indices too, operands before users, `value` last. Equal
+     * expressions are one (pointers compare), so this is a graph; expr->id is the place here. */
+    Expr **exprs;
+    int expr_count;
 } Definition;
 
 typedef struct Kernel {
@@ -202,7 +221,8 @@ typedef struct KernelConst { /* a name used as a value, `alpha`, or as an extent
     int64_t integer;
 } KernelConst;
 /* Expands [..], gives every tensor its type and shape and every axis its extent, folds constants, finds affine indices, checks
- * types and that affine indices without `?` stay inside. The kernel is changed in place. */
+ * types and that affine indices without `?` stay inside; drops a `?` that cannot matter. Args and consts whose names the kernel
+ * does not have are ignored. The kernel is changed in place, and of no use after an error. */
 whet_status kernel_bind(Kernel *kernel, const KernelArg *args, int arg_count, const KernelConst *consts, int const_count,
                         whet_error *err);
 int kernel_find_tensor(const Kernel *kernel, const char *name); /* -1: absent */
