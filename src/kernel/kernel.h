@@ -31,58 +31,60 @@
  *   flops         what one evaluation counts as
  * Legend of exact meanings: docs/notation.md. */
 /*     name       symbol prec arity types result flops */
+// clang-format off
 #define EXPR_OPS(X)                                                                                                              \
-    X(ADD, "+", 50, 2, "N", '=', 1)                                                                                              \
-    X(SUB, "-", 50, 2, "N", '=', 1)                                                                                              \
-    X(MUL, "*", 60, 2, "N", '=', 1)                                                                                              \
-    X(DIV, "/", 60, 2, "N", '=', 1)       /* integers: towards zero; by zero: 0 */                                               \
-    X(FLOORDIV, "//", 60, 2, "N", '=', 1) /* floor(x / y); integers by zero: 0 */                                                \
-    X(MOD, "%", 60, 2, "N", '=', 1)       /* x - y * (x // y): the sign of y; integers by zero: 0 */                             \
-    X(FMOD, "", 0, 2, "N", '=', 1)        /* C's fmod and %: the sign of x */                                                    \
-    X(POW, "", 0, 2, "N", '=', 1)                                                                                                \
-    X(MIN, "", 0, 2, "N", '=', 1) /* NaN if either is */                                                                         \
-    X(MAX, "", 0, 2, "N", '=', 1)                                                                                                \
-    X(ATAN2, "", 0, 2, "F", '=', 1)                                                                                              \
-    X(EQ, "==", 30, 2, "A", 'B', 1)                                                                                              \
-    X(NE, "!=", 30, 2, "A", 'B', 1)                                                                                              \
-    X(LT, "<", 40, 2, "A", 'B', 1)                                                                                               \
-    X(LE, "<=", 40, 2, "A", 'B', 1)                                                                                              \
-    X(GT, ">", 40, 2, "A", 'B', 1)                                                                                               \
-    X(GE, ">=", 40, 2, "A", 'B', 1)                                                                                              \
-    X(AND, "&", 24, 2, "I", '=', 1) /* bitwise, and logical on bool; both sides are evaluated */                                 \
-    X(XOR, "^", 22, 2, "I", '=', 1)                                                                                              \
-    X(OR, "|", 20, 2, "I", '=', 1)                                                                                               \
-    X(SHL, "<<", 45, 2, "I", '=', 1) /* by the type's width or more: 0 */                                                        \
-    X(SHR, ">>", 45, 2, "I", '=', 1) /* arithmetic on signed; by the width or more: 0 or -1 */                                   \
-    X(NEG, "-", 70, 1, "N", '=', 1)                                                                                              \
-    X(NOT, "!", 70, 1, "I", '=', 1) /* bitwise; logical on bool */                                                               \
-    X(ABS, "", 0, 1, "N", '=', 1)                                                                                                \
-    X(SIGN, "", 0, 1, "N", '=', 1) /* NaN stays NaN, zeros give 0 */                                                             \
-    X(FLOOR, "", 0, 1, "F", '=', 1)                                                                                              \
-    X(CEIL, "", 0, 1, "F", '=', 1)                                                                                               \
-    X(TRUNC, "", 0, 1, "F", '=', 1)                                                                                              \
-    X(ROUND, "", 0, 1, "F", '=', 1) /* ties to even */                                                                           \
-    X(SQRT, "", 0, 1, "F", '=', 1)                                                                                               \
-    X(EXP, "", 0, 1, "F", '=', 1)                                                                                                \
-    X(LOG, "", 0, 1, "F", '=', 1)                                                                                                \
-    X(LOG1P, "", 0, 1, "F", '=', 1)                                                                                              \
-    X(EXPM1, "", 0, 1, "F", '=', 1)                                                                                              \
-    X(SIN, "", 0, 1, "F", '=', 1)                                                                                                \
-    X(COS, "", 0, 1, "F", '=', 1)                                                                                                \
-    X(TAN, "", 0, 1, "F", '=', 1)                                                                                                \
-    X(ASIN, "", 0, 1, "F", '=', 1)                                                                                               \
-    X(ACOS, "", 0, 1, "F", '=', 1)                                                                                               \
-    X(ATAN, "", 0, 1, "F", '=', 1)                                                                                               \
-    X(SINH, "", 0, 1, "F", '=', 1)                                                                                               \
-    X(COSH, "", 0, 1, "F", '=', 1)                                                                                               \
-    X(TANH, "", 0, 1, "F", '=', 1)                                                                                               \
-    X(ASINH, "", 0, 1, "F", '=', 1)                                                                                              \
-    X(ACOSH, "", 0, 1, "F", '=', 1)                                                                                              \
-    X(ATANH, "", 0, 1, "F", '=', 1)                                                                                              \
-    X(ERF, "", 0, 1, "F", '=', 1)                                                                                                \
-    X(ISNAN, "", 0, 1, "F", 'B', 1)                                                                                              \
-    X(ISINF, "", 0, 1, "F", 'B', 1)                                                                                              \
-    X(SELECT, "", 0, 3, "A", '1', 1) /* select(bool, x, y): x where true */
+    X(ADD,        "+",  50, 2, "N", '=', 1)                                                                                      \
+    X(SUB,        "-",  50, 2, "N", '=', 1)                                                                                      \
+    X(MUL,        "*",  60, 2, "N", '=', 1)                                                                                      \
+    X(DIV,        "/",  60, 2, "N", '=', 1) /* integers: towards zero; by zero: 0 */                                            \
+    X(FLOORDIV,   "//", 60, 2, "N", '=', 1) /* floor(x / y); integers by zero: 0 */                                             \
+    X(MOD,        "%",  60, 2, "N", '=', 1) /* x - y * (x // y): the sign of y; integers by zero: 0 */                          \
+    X(FMOD,       "",    0, 2, "N", '=', 1) /* C's fmod and %: the sign of x */                                                 \
+    X(POW,        "",    0, 2, "N", '=', 1)                                                                                      \
+    X(MIN,        "",    0, 2, "N", '=', 1) /* NaN if either is */                                                              \
+    X(MAX,        "",    0, 2, "N", '=', 1)                                                                                      \
+    X(ATAN2,      "",    0, 2, "F", '=', 1)                                                                                      \
+    X(EQ,         "==", 30, 2, "A", 'B', 1)                                                                                      \
+    X(NE,         "!=", 30, 2, "A", 'B', 1)                                                                                      \
+    X(LT,         "<",  40, 2, "A", 'B', 1)                                                                                      \
+    X(LE,         "<=", 40, 2, "A", 'B', 1)                                                                                      \
+    X(GT,         ">",  40, 2, "A", 'B', 1)                                                                                      \
+    X(GE,         ">=", 40, 2, "A", 'B', 1)                                                                                      \
+    X(AND,        "&",  24, 2, "I", '=', 1) /* bitwise, and logical on bool; both sides are evaluated */                        \
+    X(XOR,        "^",  22, 2, "I", '=', 1)                                                                                      \
+    X(OR,         "|",  20, 2, "I", '=', 1)                                                                                      \
+    X(SHL,        "<<", 45, 2, "I", '=', 1) /* by the type's width or more: 0 */                                                \
+    X(SHR,        ">>", 45, 2, "I", '=', 1) /* arithmetic on signed; by the width or more: 0 or -1 */                           \
+    X(NEG,        "-",  70, 1, "N", '=', 1)                                                                                      \
+    X(NOT,        "!",  70, 1, "I", '=', 1) /* bitwise; logical on bool */                                                      \
+    X(ABS,        "",    0, 1, "N", '=', 1)                                                                                      \
+    X(SIGN,       "",    0, 1, "N", '=', 1) /* NaN stays NaN, zeros give 0 */                                                   \
+    X(FLOOR,      "",    0, 1, "F", '=', 1)                                                                                      \
+    X(CEIL,       "",    0, 1, "F", '=', 1)                                                                                      \
+    X(TRUNC,      "",    0, 1, "F", '=', 1)                                                                                      \
+    X(ROUND,      "",    0, 1, "F", '=', 1) /* ties to even */                                                                  \
+    X(SQRT,       "",    0, 1, "F", '=', 1)                                                                                      \
+    X(EXP,        "",    0, 1, "F", '=', 1)                                                                                      \
+    X(LOG,        "",    0, 1, "F", '=', 1)                                                                                      \
+    X(LOG1P,      "",    0, 1, "F", '=', 1)                                                                                      \
+    X(EXPM1,      "",    0, 1, "F", '=', 1)                                                                                      \
+    X(SIN,        "",    0, 1, "F", '=', 1)                                                                                      \
+    X(COS,        "",    0, 1, "F", '=', 1)                                                                                      \
+    X(TAN,        "",    0, 1, "F", '=', 1)                                                                                      \
+    X(ASIN,       "",    0, 1, "F", '=', 1)                                                                                      \
+    X(ACOS,       "",    0, 1, "F", '=', 1)                                                                                      \
+    X(ATAN,       "",    0, 1, "F", '=', 1)                                                                                      \
+    X(SINH,       "",    0, 1, "F", '=', 1)                                                                                      \
+    X(COSH,       "",    0, 1, "F", '=', 1)                                                                                      \
+    X(TANH,       "",    0, 1, "F", '=', 1)                                                                                      \
+    X(ASINH,      "",    0, 1, "F", '=', 1)                                                                                      \
+    X(ACOSH,      "",    0, 1, "F", '=', 1)                                                                                      \
+    X(ATANH,      "",    0, 1, "F", '=', 1)                                                                                      \
+    X(ERF,        "",    0, 1, "F", '=', 1)                                                                                      \
+    X(ISNAN,      "",    0, 1, "F", 'B', 1)                                                                                      \
+    X(ISINF,      "",    0, 1, "F", 'B', 1)                                                                                      \
+    X(SELECT,     "",    0, 3, "A", '1', 1) /* select(bool, x, y): x where true */
+// clang-format on
 
 typedef enum ExprOp {
 #define X(name, symbol, precedence, arity, types, result, flops) EXPR_##name,
@@ -98,16 +100,17 @@ typedef enum ExprOp {
     EXPR_NAME                    /* before bind only: `alpha`, a constant or a tensor of rank 0 */
 } ExprOp;
 
-typedef enum ReduceOp {                /* over zero elements: */
-                        REDUCE_SUM,    /* 0 */
-                        REDUCE_PROD,   /* 1 */
-                        REDUCE_MAX,    /* -inf, or the type's smallest */
-                        REDUCE_MIN,    /* +inf, or the type's largest */
-                        REDUCE_ANY,    /* false */
-                        REDUCE_ALL,    /* true */
-                        REDUCE_ARGMAX, /* s64, the first of equals; one axis only; over zero elements: 0 */
-                        REDUCE_ARGMIN,
-                        REDUCE_COUNT
+/* With its value over zero elements. */
+typedef enum ReduceOp {
+    REDUCE_SUM,    /* 0 */
+    REDUCE_PROD,   /* 1 */
+    REDUCE_MAX,    /* -inf, or the type's smallest */
+    REDUCE_MIN,    /* +inf, or the type's largest */
+    REDUCE_ANY,    /* false */
+    REDUCE_ALL,    /* true */
+    REDUCE_ARGMAX, /* s64, the first of equals; one axis only; over zero elements: 0 */
+    REDUCE_ARGMIN,
+    REDUCE_COUNT
 } ReduceOp;
 
 typedef struct Expr Expr;
