@@ -9,8 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* onnx/reader.h; weak until that folder is here. */
-extern void onnx_unmap(Model *model) __attribute__((weak));
+#include "onnx/reader.h"
 
 Model *model_new(const whet_allocator *allocator) {
     Model *model = memory_alloc(allocator, sizeof *model);
@@ -32,8 +31,7 @@ Model *model_new(const whet_allocator *allocator) {
 void model_free(Model *model) {
     if (!model)
         return;
-    if (onnx_unmap)
-        onnx_unmap(model);
+    onnx_unmap(model);
     const whet_allocator *allocator = model->arena.allocator;
     arena_free(&model->arena);
     memory_free(allocator, model, sizeof *model);

@@ -77,6 +77,7 @@ typedef struct Value {
     Node *producer; /* NULL: graph input or initializer */
     int producer_output;
     bool is_input, is_initializer; /* both: an input with a default */
+    int mark;                      /* scratch of one pass */
 } Value;
 
 typedef enum AttrKind {
