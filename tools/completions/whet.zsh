@@ -1,29 +1,39 @@
 #compdef whet
 _whet() {
-    local -a commands
+    local -a commands dimension argument threads limits evaluate seed help
     commands=(
         'run:run a model once'
-        'check:say whether a model will run, and what is not supported'
-        'show:print a stage between model and machine code'
-        'test:run test cases laid out as those of ONNX'
-        'bench:measure a model or a kernel'
-        'cpu:print what this machine has and can do'
+        'check:tell what a model is, and what in it is not supported'
+        'show:print a stage of a model or kernel on its way to machine code'
+        'test:run recorded cases and compare the outputs'
+        'bench:measure how fast a model or kernel runs'
+        'cpu:tell what this machine has and can do at most'
     )
     if (( CURRENT == 2 )); then
         _describe command commands
         return
     fi
-    local dimension='*-d[extent of a symbolic dimension]:DIM=N:'
-    local threads='-t[number of threads]:threads:'
-    case $words[2] in
-    run) _arguments '*-i[an input]:NAME=FILE:_files' $dimension '-o[folder for outputs]:folder:_files -/' $threads \
-        '--seed[seed of random inputs]:seed:' '--help[explain]' '2:model:_files -g "*.onnx"' ;;
-    check) _arguments '--help[explain]' '2:model:_files -g "*.onnx"' ;;
-    show) _arguments '--stage[what to print]:stage:(graph kernels vector asm)' $dimension '--help[explain]' '2:model or kernel:_files' ;;
+    dimension=('*'{-d,--dim}'[the extent of a symbolic dimension]:DIM=N:')
+    argument=('*'{-a,--arg}'[the type of a tensor]:NAME=TYPE:')
+    threads=({-t,--threads}'[threads to use]:threads:')
+    limits=('--time-limit[give up when a run takes longer]:seconds:' '--memory-limit[what tensors may take]:bytes:')
+    evaluate=('--evaluate[use the plain evaluator]')
+    seed=('--seed[where random inputs start]:seed:')
+    help=({-h,--help}'[explain]')
+    (( CURRENT-- ))
+    shift words
+    case $words[1] in
+    run) _arguments '*'{-i,--input}'[an input]:NAME=FILE:_files' {-o,--output}'[folder for outputs]:folder:_files -/' \
+        $dimension $threads $seed $limits $evaluate $help ':model:_files' ;;
+    check) _arguments '--memory-limit[what tensors may take]:bytes:' $help ':model:_files' ;;
+    show) _arguments {-s,--stage}'[what to print]:stage:(graph kernels kernel vector asm)' $dimension $argument $threads $help \
+        ':model or kernel:_files' ;;
     test) _arguments '--metric[how to compare]:metric:(element range l2)' '--rtol[relative tolerance]:R:' \
-        '--atol[absolute tolerance]:A:' '--help[explain]' '*:case:_files -/' ;;
-    bench) _arguments $dimension $threads '--json[print JSON]' '--help[explain]' '2:model or kernel:_files' ;;
-    cpu) _arguments '--help[explain]' ;;
+        '--atol[absolute tolerance]:A:' {-v,--verbose}'[print the cases that pass, too]' '--in-process[run all in one process]' \
+        $threads $limits $evaluate $help '*:case:_files -/' ;;
+    bench) _arguments '--seconds[how long to go on]:seconds:' '--json[print JSON]' $dimension $argument $threads $seed $limits \
+        $evaluate $help ':model or kernel:_files' ;;
+    cpu) _arguments '--json[print JSON]' '--no-measure[leave out what is measured]' $help ;;
     esac
 }
 _whet "$@"
