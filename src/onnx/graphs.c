@@ -285,12 +285,11 @@ bool identity_add(Reader *reader, const Scope *scope, Value *from, Value *to) {
  */
 
 /* A subgraph may put out a value of a graph around it: as a copy, for a graph's outputs are its own. */
-static bool own_output(Reader *reader, Scope *scope, Value **value) {
+static bool own_output(Reader *reader, Scope *scope, Str name, Value **value) {
     if ((*value)->graph == scope->graph)
         return true;
     Value *copy, *outer = *value;
-    if (!value_declare(reader, scope, (Str){outer->name, strlen(outer->name)}, &copy) ||
-        !identity_add(reader, scope, outer, copy))
+    if (!value_declare(reader, scope, name, &copy) || !identity_add(reader, scope, outer, copy))
         return false;
     *value = copy;
     return true;
@@ -306,7 +305,7 @@ static bool read_output(Reader *reader, Scope *scope, const ValueInfoProto *info
         return wire_fail(reader->wire, WHET_ERROR_FORMAT, "it is an input that the call omits");
     if (info->type.data && !type_read(reader, info->type, NULL, &type))
         return false;
-    if (!own_output(reader, scope, out))
+    if (!own_output(reader, scope, info->name, out))
         return false;
     if ((*out)->producer)
         (*out)->type = type;

@@ -149,8 +149,8 @@ static int open_beneath(Folder *folder, Str location, const char *text, whet_err
     }
     if (folder->fd < 0)
         folder->fd = open(folder->path[0] ? folder->path : ".", FOLDER_FLAGS);
-    int fd = folder->fd < 0 ? -1 : open_resolved(folder->fd, text);
-    if (fd < 0 && folder->fd >= 0 && (errno == ENOSYS || errno == EPERM))
+    int fd = folder->fd < 0 || folder->walk ? -1 : open_resolved(folder->fd, text);
+    if (fd < 0 && folder->fd >= 0 && (folder->walk || errno == ENOSYS || errno == EPERM))
         fd = open_walking(folder->fd, text);
     bool out = errno == EXDEV || errno == ELOOP;
     if (fd < 0)

@@ -20,6 +20,7 @@ typedef struct FileMap {
 typedef struct Folder {
     const char *path; /* NULL: there is none */
     int fd;           /* -1: not open yet */
+    bool walk;        /* never ask the kernel to resolve (for tests) */
 } Folder;
 
 /* Maps the regular file at `path` (which may be a link), and puts it in front of `*maps`. */

@@ -110,7 +110,7 @@ static bool read_bytes(Model *model, const void *data, size_t size, const char *
     reader.store = (Store){.wire = {data, size, err},
                            .arena = &model->arena,
                            .maps = &model->maps,
-                           .folder = {folder, -1},
+                           .folder = {.path = folder, .fd = -1},
                            .sparse_left = SPARSE_LIMIT,
                            .copy_below = ALIGN_LATER};
     reader.wire = &reader.store.wire;

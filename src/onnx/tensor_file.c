@@ -19,7 +19,7 @@ static bool read_file(whet_tensor_file *file, const char *path, whet_error *err)
     Store store = {.wire = {map->data, map->bytes, err},
                    .arena = &file->arena,
                    .maps = &file->maps,
-                   .folder = {NULL, -1},
+                   .folder = {.fd = -1},
                    .copy_below = SIZE_MAX};
     map_init(&store.files, &file->arena);
     TensorProto proto;

@@ -28,12 +28,18 @@ void wire_error(const Wire *wire, whet_status status, const char *format, ...) {
     error_set(wire->err, status, "%s", message);
 }
 
+/* Where things nest deeply, the middle of the way to them is left out, so that the end of the message is not cut off. */
 void wire_error_in(const Wire *wire, const char *format, ...) {
-    char front[256];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(front, sizeof front, format, args);
-    va_end(args);
+    static const char gap[] = "...: ";
+    if (strncmp(wire->err->message, gap, sizeof gap - 1) == 0)
+        return;
+    char front[256] = "...";
+    if (strlen(wire->err->message) < WHET_MESSAGE_BYTES / 4) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(front, sizeof front, format, args);
+        va_end(args);
+    }
     error_prefix(wire->err, "%s", front);
 }
 
