@@ -72,7 +72,7 @@ const int64_t *op_ints(const OpCall *call, const char *name, int *count) {
  */
 
 bool op_has(const OpCall *call, int input) {
-    return input < call->in_count && call->in[input];
+    return input >= 0 && input < call->in_count && call->in[input];
 }
 
 bool op_wants(const OpCall *call, int output) {

@@ -1,4 +1,7 @@
 /* Elementwise operators: one value in, one value out, broadcast NumPy's way. Nearly all are a line of notation. */
+#include <string.h>
+
+#include "ops/native.h"
 #include "ops/ops.h"
 
 /* "f(f(x0[..], x1[..]), x2[..])" or, for an infix symbol, "x0[..] + x1[..] + ..." */
@@ -83,21 +86,54 @@ static whet_status build_pow(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-static whet_status build_isinf(OpCall *call, Text *out) {
-    bool negative = op_int(call, "detect_negative") != 0, positive = op_int(call, "detect_positive") != 0;
-    const char *type = call->in[0]->type == DT_F64 ? "f64" : "f32";
-    text_printf(out, "y[..] = isinf(%s(x[..])) & ", type);
-    if (negative && positive)
-        text_put(out, "true");
-    else if (negative || positive)
-        text_printf(out, "%s(x[..]) %c 0", type, positive ? '>' : '<');
-    else
-        text_put(out, "false");
+static whet_status build_equal(OpCall *call, Text *out) {
+    if (call->in[0]->type != DT_STRING)
+        text_put(out, "y[..] = a[..] == b[..]");
     return WHET_OK;
 }
 
-static whet_status build_isnan(OpCall *call, Text *out) {
-    text_printf(out, "y[..] = isnan(%s(x[..]))", call->in[0]->type == DT_F64 ? "f64" : "f32");
+/* Steps of an operand broadcast to `out`: 0 along the dimensions it lacks. */
+static void broadcast_strides(const Tensor *operand, const Type *out, int64_t *strides) {
+    int64_t stride = 1;
+    for (int d = out->rank - 1; d >= 0; d--) {
+        int own = d - (out->rank - operand->rank);
+        strides[d] = own < 0 || operand->dims[own] == 1 ? 0 : stride;
+        stride *= own < 0 ? 1 : operand->dims[own];
+    }
+}
+
+/* The notation has no strings. */
+static whet_status run_equal(OpRun *run) {
+    const Tensor *a = op_input(run, 0), *b = op_input(run, 1);
+    const Type *out = &run->call->out[0];
+    int64_t strides_a[WHET_MAX_RANK], strides_b[WHET_MAX_RANK], count = native_count(out->rank, out->dims);
+    broadcast_strides(a, out, strides_a);
+    broadcast_strides(b, out, strides_b);
+    uint8_t *y = native_output(run, 0);
+    if (!y)
+        return native_failed(run);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t rest = i, at_a = 0, at_b = 0;
+        for (int d = out->rank - 1; d >= 0; d--) {
+            at_a += rest % out->dims[d] * strides_a[d];
+            at_b += rest % out->dims[d] * strides_b[d];
+            rest /= out->dims[d];
+        }
+        const Str *x = (const Str *)a->data + at_a, *z = (const Str *)b->data + at_b;
+        y[i] = x->length == z->length && (!x->length || !memcmp(x->data, z->data, x->length));
+    }
+    return WHET_OK;
+}
+
+static whet_status build_isinf(OpCall *call, Text *out) {
+    bool negative = op_int(call, "detect_negative") != 0, positive = op_int(call, "detect_positive") != 0;
+    text_put(out, "y[..] = isinf(x[..]) & ");
+    if (negative && positive)
+        text_put(out, "true");
+    else if (negative || positive)
+        text_printf(out, "x[..] %c 0", positive ? '>' : '<');
+    else
+        text_put(out, "false");
     return WHET_OK;
 }
 
@@ -171,7 +207,7 @@ const OpRow ops_elementwise[] = {
     UNARY("Cosh", "float", "cosh(x[..])"),
     BINARY("Div", "num", "/"),
     UNARY_WITH("Elu", "alpha:f=1", "elu(x[..], alpha)"),
-    COMPARE("Equal", "num|bool", "=="),
+    {"", "Equal", 7, "a:T, b:T -> y:bool", "T=num|bool|string", "", shape_broadcast, .build = build_equal, .run = run_equal},
     UNARY("Erf", "float", "erf(x[..])"),
     UNARY("Exp", "float", "exp(x[..])"),
     UNARY("Floor", "float", "floor(x[..])"),
@@ -180,9 +216,9 @@ const OpRow ops_elementwise[] = {
     COMPARE("GreaterOrEqual", "num", ">="),
     UNARY_WITH("HardSigmoid", "alpha:f=0.2 beta:f=0.5", "hard_sigmoid(x[..], alpha, beta)"),
     UNARY("HardSwish", "float", "hard_swish(x[..])"),
-    {"", "IsInf", 10, "x:T -> y:bool", "T=float|f8e4m3fn|f8e4m3fnuz|f8e5m2|f8e5m2fnuz",
+    {"", "IsInf", 10, "x:T -> y:bool", "T=float",
      "detect_negative:i=1 detect_positive:i=1", shape_same, .build = build_isinf},
-    {"", "IsNaN", 9, "x:T -> y:bool", "T=float|f8e4m3fn|f8e4m3fnuz|f8e5m2|f8e5m2fnuz", "", shape_same, .build = build_isnan},
+    {"", "IsNaN", 9, "x:T -> y:bool", "T=float", "", shape_same, .text = "y[..] = isnan(x[..])"},
     UNARY_WITH("LeakyRelu", "alpha:f=0.01", "leaky_relu(x[..], alpha)"),
     COMPARE("Less", "num", "<"),
     COMPARE("LessOrEqual", "num", "<="),

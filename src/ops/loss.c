@@ -87,6 +87,11 @@ static void put_targets(OpCall *call, Text *out, int rank) {
     text_put(out, ignored ? "))\n" : ")\n");
 }
 
+/* Do cells count differently? */
+static bool has_weights(const OpCall *call) {
+    return op_has(call, 2) || op_attr(call, "ignore_index");
+}
+
 /* "v[i0] = ...": the weight of each cell, 0 for what is ignored. */
 static void put_cell_weights(OpCall *call, Text *out, int rank, DType wide) {
     const Attr *ignored = op_attr(call, "ignore_index");
@@ -108,6 +113,13 @@ static void put_cell_weights(OpCall *call, Text *out, int rank, DType wide) {
     text_put(out, ignored ? ")\n" : "\n");
 }
 
+static double cells(const Type *x) {
+    double count = (double)x->dims[0];
+    for (int d = 2; d < x->rank; d++)
+        count *= (double)x->dims[d];
+    return count;
+}
+
 /* The loss of log-probabilities `name`, whose type is `type`. */
 static whet_status put_loss(OpCall *call, Text *out, const char *name, DType type) {
     int rank = call->in[0]->rank;
@@ -119,22 +131,26 @@ static whet_status put_loss(OpCall *call, Text *out, const char *name, DType typ
     if (op_has(call, 2) && (call->in[2]->rank != 1 || call->in[2]->dims[0] != call->in[0]->dims[1]))
         return op_error(call, WHET_ERROR_DATA, "the weights have a wrong shape; wanted an element a class");
     put_targets(call, out, rank);
-    put_cell_weights(call, out, rank, wide);
+    if (has_weights(call))
+        put_cell_weights(call, out, rank, wide);
     put_cell(out, "l", 'i', rank);
     text_put(out, " = -");
     op_put_cast(out, type, wide);
     put_score(out, name, rank);
-    text_put(out, ") * ");
-    put_cell(out, "v", 'i', rank);
+    text_put(out, has_weights(call) ? ") * " : ")");
+    if (has_weights(call))
+        put_cell(out, "v", 'i', rank);
     text_put(out, reduction == REDUCTION_NONE ? "\ny[..] = " : "\ny[] = ");
     op_put_cast(out, wide, result);
     if (reduction == REDUCTION_NONE)
         text_put(out, "l[..]");
     else
         put_sum(out, "l", rank);
-    if (reduction == REDUCTION_MEAN) {
+    if (reduction == REDUCTION_MEAN && has_weights(call)) {
         text_put(out, " / ");
         put_sum(out, "v", rank);
+    } else if (reduction == REDUCTION_MEAN) {
+        text_printf(out, " / %.0f.0", cells(call->in[0]));
     }
     text_put(out, ")\n");
     return WHET_OK;

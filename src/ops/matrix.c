@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ops/native.h"
 #include "ops/ops.h"
 
 /* ---- MatMul: NumPy's rules
@@ -568,7 +569,7 @@ static whet_status run_det(OpRun *run) {
     void *y = op_output(run, 0, (DType)x->type, x->rank - 2, x->dims);
     double *m = y ? op_scratch(run, (size_t)square * sizeof *m) : NULL;
     if (!m)
-        return run->call->err->status;
+        return native_failed(run);
     Tensor result = {.type = x->type, .rank = 1, .dims = {count}, .data = y};
     dtype_bytes((DType)x->type, count, &result.bytes);
     for (int64_t i = 0; i < count; i++) {

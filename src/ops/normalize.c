@@ -509,8 +509,9 @@ static whet_status build_lrn(OpCall *call, Text *out) {
     int64_t size = op_int(call, "size");
     if (size < 1 || size >= (int64_t)1 << 31)
         return op_error(call, WHET_ERROR_FORMAT, "size is %lld; wanted 1 or more", (long long)size);
-    text_printf(out, "energy[n, c");
-    put_pixels(out, 'i', x->rank);
+    text_printf(out, "energy[n:%lld, c:%lld", (long long)x->dims[0], (long long)x->dims[1]);
+    for (int d = 2; d < x->rank; d++)
+        text_printf(out, ", i%d:%lld", d, (long long)x->dims[d]);
     text_printf(out, "] = sum(k:%lld) square(", (long long)size);
     op_put_cast(out, x->type, wide);
     text_printf(out, "x[n, c + k - %lld", (long long)((size - 1) / 2));

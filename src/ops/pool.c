@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ops/native.h"
 #include "ops/ops.h"
 #include "ops/window.h"
 
@@ -375,7 +376,7 @@ static whet_status run_unpool(OpRun *run) {
     const Type *out = &call->out[0];
     char *y = op_output(run, 0, (DType)x->type, out->rank, out->dims);
     if (!y)
-        return call->err->status;
+        return native_failed(run);
     size_t size = (size_t)dtype_bits((DType)x->type) / 8;
     if (!checked_count(out->dims, out->rank, &total))
         return op_error(call, WHET_ERROR_DATA, "the output does not fit 64 bits");

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ops/native.h"
 #include "ops/ops.h"
 
 /* ---- Which axes ------------------------------------------------------------------------------------------------------------ */
@@ -289,7 +290,7 @@ static whet_status build_arg(OpCall *call, Text *out, const char *function) {
     text_put(out, " = ");
     if (from_end)
         text_printf(out, "%lld - ", last);
-    text_printf(out, "(%s(j%d) x[", function, axis);
+    text_printf(out, "(%s(j%d:%lld) x[", function, axis, last + 1);
     for (int d = 0; d < x->rank; d++) {
         text_put(out, d ? ", " : "");
         if (d == axis && from_end)
@@ -499,11 +500,11 @@ SCAN(bf16, uint16_t, float, bf16_to_f32, f32_to_bf16)
 
 static whet_status run_scan(OpRun *run, bool product) {
     const Tensor *x = op_input(run, 0);
-    const int64_t *axes;
-    int64_t count;
-    if (!op_content_ints(run->call, 1, &axes, &count) || count != 1)
-        return op_error(run->call, WHET_ERROR_DATA, "the axis is not one integer");
-    int axis = op_axis(run->call, axes[0], x->rank);
+    const Tensor *given = op_input(run, 1);
+    if (whet_tensor_count(given) != 1)
+        return op_error(run->call, WHET_ERROR_DATA, "the axis has %lld elements; wanted one",
+                        (long long)whet_tensor_count(given));
+    int axis = op_axis(run->call, native_int_at(given, 0), x->rank);
     if (axis < 0)
         return WHET_ERROR_DATA;
     Scan scan = {.outer = 1, .length = x->dims[axis], .inner = 1, .product = product};
@@ -513,7 +514,7 @@ static whet_status run_scan(OpRun *run, bool product) {
         *(d < axis ? &scan.outer : &scan.inner) *= d == axis ? 1 : x->dims[d];
     void *y = op_output(run, 0, (DType)x->type, x->rank, x->dims);
     if (!y)
-        return run->call->err->status;
+        return native_failed(run);
     switch ((DType)x->type) {
     case DT_F32: scan_f32(&scan, x->data, y); break;
     case DT_F64: scan_f64(&scan, x->data, y); break;
