@@ -12,14 +12,20 @@
     X(constant) \
     X(convolve) \
     X(elementwise) \
+    X(index) \
     X(loss) \
     X(matrix) \
     X(movement) \
     X(normalize) \
     X(pad) \
+    X(pick) \
     X(pool) \
+    X(quantize) \
     X(rearrange) \
+    X(recurrent) \
     X(reduce) \
+    X(resize) \
+    X(scatter) \
     X(slice) \
     X(view)
 
