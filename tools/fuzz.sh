@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs every fuzz target of a build folder for FUZZ_SECONDS (60) each: tools/fuzz.sh BUILD [TARGET...]
 #
-# fuzz/NAME.c says where its seeds are in a line ` * Seeds: GLOB...`, from the project's root. What was found earlier is kept in
+# fuzz/NAME.c says where its seeds are in a line `// Seeds: GLOB...`, from the project's root. What was found earlier is kept in
 # BUILD/corpus/NAME; a crash leaves its input in BUILD/crash/NAME-*, which then becomes a test.
 set -u
 build=$1
@@ -15,7 +15,7 @@ for target; do
     seeds=$build/seeds/$name corpus=$build/corpus/$name
     rm -rf "$seeds"
     mkdir -p "$seeds" "$corpus" "$build/crash"
-    for glob in $(sed -n 's/^ \* Seeds: //p' "fuzz/$name.c"); do
+    for glob in $(sed -n 's|^// Seeds: ||p' "fuzz/$name.c"); do
         for file in $glob; do # a glob without a match stays as it is, and is no file
             [ -f "$file" ] && cp "$file" "$seeds/$(echo "$file" | tr / _)"
         done
