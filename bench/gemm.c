@@ -1,0 +1,174 @@
+/* f32 matrix products through the notation, beside the BLAS libraries found on this machine and the measured peak of one core.
+ *
+ *     gemm [-s SECONDS] [-e EPILOGUE] [-p]
+ *
+ * Each figure is the best of many short runs; whet, the peers and the peak loop take turns, so that a busy machine disturbs all
+ * of them alike. `make` is the time from text to callable code, without packing the weights. -p leaves the peers out. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "schedule/schedule.h"
+#include "target/peak.h"
+
+typedef void (*Sgemm)(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
+
+static const int shapes[][3] = {{512, 512, 512},  {1024, 1024, 1024}, {128, 2048, 512}, {2048, 128, 512},
+                                {128, 3072, 768}, {128, 768, 3072},   {128, 768, 768},  {32, 3072, 768},
+                                {8, 3072, 768},   {1, 3072, 768},     {64, 64, 64},     {50, 1000, 333}};
+
+static const struct { const char *name, *library; } peers[] = {{"OpenBLAS", "libopenblas.so.0"}, {"BLIS", "libblis.so.4"}};
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static float *filled(size_t n, int mod) {
+    float *p = aligned_alloc(64, (n * sizeof *p + 63) / 64 * 64);
+    for (size_t i = 0; p && i < n; i++)
+        p[i] = (float)((int)(i % (size_t)mod) - mod / 2) * .1f;
+    return p;
+}
+
+typedef struct Case {
+    Arena arena;
+    Compiled *compiled;
+    float *a, *b, *c, *bias, *residual;
+    double make_seconds;
+    void *data[KERNEL_MAX_TENSORS];
+} Case;
+
+static bool make_kernel(Case *x, const Target *target, const char *epilogue, const int *mnk, const void *weights,
+                        whet_error *err) {
+    char text[512];
+    const char *why = NULL;
+    snprintf(text, sizeof text, "%s", epilogue);
+    int64_t m = mnk[0], n = mnk[1], k = mnk[2];
+    KernelArg args[] = {{"a", DT_F32, 2, (int64_t[]){m, k}}, {"b", DT_F32, 2, (int64_t[]){k, n}}};
+    double start = now();
+    Kernel *kernel = kernel_parse(&x->arena, text, strlen(text), err);
+    const KernelConst consts[] = {{.name = "m", .integer = m}, {.name = "n", .integer = n}};
+    if (!kernel || kernel_bind(kernel, args, 2, consts, 2, err) != WHET_OK)
+        return false;
+    const void *constant[KERNEL_MAX_TENSORS] = {0};
+    constant[kernel_find_tensor(kernel, "b")] = weights;
+    ScheduleOptions options = {.constant = constant};
+    if (schedule_compile(kernel, target, &options, &x->compiled, &why, err) != WHET_OK)
+        return false;
+    x->make_seconds = now() - start;
+    for (int t = 0; t < kernel->tensor_count; t++) {
+        const char *name = kernel->tensors[t].name;
+        x->data[t] = !strcmp(name, "a")      ? x->a
+                     : !strcmp(name, "b")    ? x->b
+                     : !strcmp(name, "c")    ? x->c
+                     : !strcmp(name, "bias") ? x->bias
+                                             : x->residual;
+    }
+    return true;
+}
+
+static double time_make(const Target *target, const char *epilogue, const int *mnk) {
+    double best = 1e9;
+    for (int i = 0; i < 20; i++) {
+        Case x = {0};
+        whet_error err;
+        arena_init(&x.arena, NULL);
+        if (make_kernel(&x, target, epilogue, mnk, NULL, &err) && x.make_seconds < best)
+            best = x.make_seconds;
+        compiled_free(x.compiled);
+        arena_free(&x.arena);
+    }
+    return best;
+}
+
+int main(int argc, char **argv) {
+    double seconds = .3;
+    bool with_peers = true;
+    const char *text = "c[m, n] = sum(k) a[m, k] * b[k, n]";
+    for (int option; (option = getopt(argc, argv, "s:e:p")) != -1;) {
+        if (option == 's')
+            seconds = atof(optarg);
+        else if (option == 'e')
+            text = optarg;
+        else if (option == 'p')
+            with_peers = false;
+        else
+            return 2;
+    }
+    setenv("OPENBLAS_NUM_THREADS", "1", 1);
+    setenv("BLIS_NUM_THREADS", "1", 1);
+    Target target;
+    if (!target_host(~UINT64_C(0), &target))
+        return fprintf(stderr, "gemm: no code generator for this machine\n"), 1;
+    Sgemm sgemm[COUNT(peers)] = {0};
+    for (size_t i = 0; with_peers && i < COUNT(peers); i++) {
+        void *library = dlopen(peers[i].library, RTLD_NOW | RTLD_LOCAL), *symbol = library ? dlsym(library, "cblas_sgemm") : NULL;
+        if (symbol)
+            memcpy(&sgemm[i], &symbol, sizeof symbol);
+    }
+    Peak *peak = peak_new(&target, PEAK_F32, NULL);
+    printf("%s\n%-20s %8s %6s %8s", text, "m x n x k", "whet", "%peak", "make us");
+    for (size_t i = 0; i < COUNT(peers); i++)
+        if (sgemm[i])
+            printf(" %9s", peers[i].name);
+    printf("   peak\n");
+    for (size_t s = 0; s < COUNT(shapes); s++) {
+        const int *mnk = shapes[s];
+        size_t m = (size_t)mnk[0], n = (size_t)mnk[1], k = (size_t)mnk[2];
+        Case x = {.a = filled(m * k, 13),
+                  .b = filled(k * n, 7),
+                  .c = filled(m * n, 3),
+                  .bias = filled(n, 5),
+                  .residual = filled(m * n, 11)};
+        whet_error err;
+        arena_init(&x.arena, NULL);
+        if (!make_kernel(&x, &target, text, mnk, x.b, &err))
+            return fprintf(stderr, "gemm: %s\n", err.message), 1;
+        double best = 1e9, best_peer[COUNT(peers)] = {1e9, 1e9}, best_peak = 0, flops = 2.0 * (double)m * (double)n * (double)k;
+        for (double start = now(); now() - start < seconds * (1 + 2 * with_peers);) {
+            for (int part = 0; part < 3; part++) { /* stretches, so that each finds its own data in the caches */
+                double stretch = now();
+                do {
+                    double t = now();
+                    if (part == 2) {
+                        double gflops = peak_run(peak);
+                        best_peak = gflops > best_peak ? gflops : best_peak;
+                        break;
+                    }
+                    if (part == 0) {
+                        compiled_run(x.compiled, x.data, NULL, &err);
+                        t = now() - t;
+                        best = t < best ? t : best;
+                    } else
+                        for (size_t i = 0; i < COUNT(peers); i++)
+                            if (sgemm[i]) {
+                                sgemm[i](101, 111, 111, mnk[0], mnk[1], mnk[2], 1, x.a, mnk[2], x.b, mnk[1], 0, x.c, mnk[1]);
+                                t = now();
+                                sgemm[i](101, 111, 111, mnk[0], mnk[1], mnk[2], 1, x.a, mnk[2], x.b, mnk[1], 0, x.c, mnk[1]);
+                                t = now() - t;
+                                best_peer[i] = t < best_peer[i] ? t : best_peer[i];
+                            }
+                } while (now() - stretch < 5e-3);
+            }
+        }
+        char name[40];
+        snprintf(name, sizeof name, "%zu x %zu x %zu", m, n, k);
+        printf("%-20s %8.1f %5.1f%% %8.1f", name, flops / best * 1e-9, flops / best * 1e-7 / best_peak,
+               1e6 * time_make(&target, text, mnk));
+        for (size_t i = 0; i < COUNT(peers); i++)
+            if (sgemm[i])
+                printf(" %9.1f", flops / best_peer[i] * 1e-9);
+        printf("  %5.1f\n", best_peak);
+        fflush(stdout);
+        compiled_free(x.compiled);
+        arena_free(&x.arena);
+        free(x.a), free(x.b), free(x.c), free(x.bias), free(x.residual);
+    }
+    peak_free(peak);
+}

@@ -1,0 +1,105 @@
+/* The door: tries templates in order, makes code of what the first that fits wrote, and keeps it all together. */
+#define _POSIX_C_SOURCE 200809L
+#include "schedule/schedule.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+bool schedule_late(const EvalOptions *options) {
+    if (!options || options->deadline <= 0)
+        return false;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9 > options->deadline;
+}
+
+void schedule_parallel(const EvalOptions *options, size_t count, void (*task)(void *context, size_t i), void *context) {
+    if (count > 1 && options && options->parallel && options->parallel->threads > 1) {
+        options->parallel->run(options->parallel->self, count, task, context);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        task(context, i);
+}
+
+static const struct {
+    const char *name;
+    ScheduleTemplate *template;
+} templates[] = {
+    {"contract", schedule_contract},
+};
+
+static whet_status make(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+    bool fits = false;
+    for (size_t i = 0; i < COUNT(templates) && !fits; i++) {
+        const char *reason = NULL;
+        fits = templates[i].template(c, options, &reason, err);
+        if (!fits && err->status != WHET_OK)
+            return err->status;
+        if (!fits)
+            *why = reason;
+    }
+    if (!fits)
+        return error_set(err, WHET_ERROR_UNSUPPORTED, "no schedule for this kernel: %s", *why ? *why : "no template");
+    whet_status status = c->target.compile(&c->target, c->functions, c->function_count, options->seed, &c->code, err);
+    if (status == WHET_ERROR_UNSUPPORTED) {
+        char *copy = arena_string(c->kernel->arena, err->message, strlen(err->message));
+        *why = copy ? copy : "code cannot be made";
+    }
+    return status;
+}
+
+whet_status schedule_compile(const Kernel *kernel, const Target *target, const ScheduleOptions *options, Compiled **out,
+                             const char **why, whet_error *err) {
+    static const ScheduleOptions defaults = {0};
+    whet_error mine;
+    const char *reason = NULL;
+    err = err ? err : &mine;
+    error_clear(err);
+    options = options ? options : &defaults;
+    *out = NULL;
+    Compiled *c = calloc(1, sizeof *c);
+    if (!c)
+        return error_memory(err);
+    c->kernel = kernel;
+    c->target = *target;
+    c->allocator = options->allocator;
+    arena_init(&c->arena, NULL);
+    whet_status status = make(c, options, &reason, err);
+    if (why)
+        *why = reason;
+    if (status != WHET_OK) {
+        compiled_free(c);
+        return status;
+    }
+    *out = c;
+    return WHET_OK;
+}
+
+whet_status compiled_run(const Compiled *compiled, void *const *data, const EvalOptions *options, whet_error *err) {
+    return compiled->run(compiled, data, options, err);
+}
+
+void compiled_free(Compiled *c) {
+    if (!c)
+        return;
+    if (c->code)
+        c->target.free(c->code);
+    memory_free(c->allocator, c->packed, c->packed_bytes);
+    arena_free(&c->arena);
+    free(c);
+}
+
+void compiled_print_schedule(const Compiled *c, Text *out) {
+    c->print(c, out);
+}
+
+void compiled_print_vector(const Compiled *c, Text *out) {
+    for (int i = 0; i < c->function_count; i++)
+        vector_print(c->functions[i], out);
+}
+
+void compiled_print_code(const Compiled *c, Text *out) {
+    c->target.print(c->code, out);
+}

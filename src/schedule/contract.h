@@ -1,0 +1,38 @@
+/* What the two halves of the contraction template share: contract.c makes vector code, contract_run.c drives it. */
+#ifndef WHET_SCHEDULE_CONTRACT_H
+#define WHET_SCHEDULE_CONTRACT_H
+
+#include "schedule/cost.h"
+#include "schedule/schedule.h"
+
+enum { CONTRACT_MAX_DEPTH = 4, CONTRACT_VARIANTS = 16 };
+
+typedef struct ContractVariant {
+    int mr, nv;
+    int edge_lanes; /* of the last vector; 0: all */
+    int64_t depth;
+    bool first, last; /* block of depth: sums start from zero; the epilogue is applied */
+} ContractVariant;
+
+typedef struct Contract {
+    Nest nest;
+    const Expr *reduction;
+    int a, b;                              /* accesses */
+    int m_axis, n_axis;                    /* -1: extent 1 */
+    int outer[NEST_MAX_AXES], outer_count; /* walked by the driver */
+    int k_axis[NEST_MAX_AXES], k_count;    /* outermost first */
+    int epilogue[NEST_MAX_ACCESSES], epilogue_count;
+    int64_t rows, columns, depth, inner_depth;
+    int lanes, nr;
+    ContractKnobs knobs;
+    int64_t blocks, panels, batches;
+    size_t packed_bytes;
+    bool constant;         /* B was packed when compiling */
+    int function[4][2][2]; /* first, middle, last, only block; rows left over; edge of the columns */
+} Contract;
+
+/* Panel `panel` of all batches' panels, from B as it lies to `packed`. */
+void contract_pack_panel(const Contract *k, const void *b, void *packed, int64_t panel);
+whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err);
+
+#endif

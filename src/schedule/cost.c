@@ -1,0 +1,79 @@
+/* Default knobs of contractions.
+ *
+ * Measured on Zen 4, every tile with 20-28 accumulators runs at the same 98-99 % of peak once it divides the shape (8 x 3, 6 x 4,
+ * 12 x 2, 9 x 3, 14 x 2 vectors), so what matters is how rows and columns are cut up. The model counts issue slots of the whole
+ * product: a tile of r rows and v vectors takes, for each step of depth,
+ *
+ *     max(r v, the slots a chain of FMAs needs to hide its latency, the slots to bring v vectors from L2) + a little for each
+ * load
+ *
+ * and some slots for its beginning and end. Loads of B count twice those of A, as YNNPACK's authors found by regression. */
+#include "schedule/cost.h"
+
+enum {
+    HIDE_LATENCY = 8, /* latency 4 on two ports */
+    L2_SLOTS = 2,     /* per vector: half a vector a slot */
+    TILE_SLOTS = 60,  /* of a tile's beginning and end, besides its stores */
+    FALLBACK_L2 = 512 << 10
+};
+
+static double largest(double a, double b) {
+    return a > b ? a : b;
+}
+
+static double tile_slots(int64_t rows, int64_t vectors, int64_t depth) {
+    if (!rows || !vectors)
+        return 0;
+    double step = largest((double)(rows * vectors), largest(HIDE_LATENCY, (double)(L2_SLOTS * vectors)));
+    return (double)depth * (step + 0.02 * (double)rows + 0.04 * (double)vectors + 0.04) + TILE_SLOTS +
+           2 * (double)(rows * vectors);
+}
+
+static double product_slots(ContractShape s, int mr, int nv, int lanes) {
+    int64_t vectors = (s.columns + lanes - 1) / lanes, panels = vectors / nv, edge = vectors % nv;
+    int64_t tiles = s.rows / mr, rest = s.rows % mr;
+    double column = (double)tiles * tile_slots(mr, nv, s.depth) + tile_slots(rest, nv, s.depth);
+    double last = (double)tiles * tile_slots(mr, edge, s.depth) + tile_slots(rest, edge, s.depth);
+    return (double)panels * column + last;
+}
+
+static void choose_tile(const Target *target, ContractShape shape, int lanes, ContractKnobs *knobs) {
+    int registers = target->registers[CLASS_VECTOR];
+    double best = -1;
+    int best_mr = 1, best_nv = 1;
+    for (int nv = knobs->nv ? knobs->nv : 1; nv <= (knobs->nv ? knobs->nv : 6); nv++)
+        for (int mr = knobs->mr ? knobs->mr : 1; mr <= (knobs->mr ? knobs->mr : registers); mr++) {
+            if (mr * nv + nv + 1 > registers && !(knobs->mr && knobs->nv))
+                continue;
+            double slots = product_slots(shape, mr, nv, lanes);
+            if (best < 0 || slots < best) {
+                best = slots;
+                best_mr = mr;
+                best_nv = nv;
+            }
+        }
+    knobs->mr = best_mr;
+    knobs->nv = best_nv;
+}
+
+static int64_t round_up(int64_t value, int64_t unit) {
+    return (value + unit - 1) / unit * unit;
+}
+
+void cost_contract(const Target *target, ContractShape shape, int element_bytes, ContractKnobs *knobs) {
+    int lanes = target->bytes / 4;
+    if (!knobs->mr || !knobs->nv)
+        choose_tile(target, shape, lanes, knobs);
+    if (!knobs->unroll) /* enough that counting does not show: ten FMAs a pointer step at the least */
+        knobs->unroll = knobs->mr * knobs->nv >= 16 ? 2 : 4;
+    int64_t l2 = (int64_t)target->cache_bytes[1] > 0 ? (int64_t)target->cache_bytes[1] : FALLBACK_L2;
+    if (!knobs->kc) { /* a panel of B in a quarter of L2, blocks of equal depth */
+        int64_t most = l2 / 4 / ((int64_t)knobs->nv * target->bytes * element_bytes / 4);
+        int64_t blocks = (shape.depth + most - 1) / (most > 0 ? most : 1);
+        knobs->kc = blocks > 1 ? round_up((shape.depth + blocks - 1) / blocks, knobs->unroll) : shape.depth;
+    }
+    if (!knobs->mc) { /* a block of A in half of it */
+        int64_t most = l2 / 2 / (knobs->kc > 0 ? knobs->kc * element_bytes : 1);
+        knobs->mc = most > knobs->mr ? most / knobs->mr * knobs->mr : knobs->mr;
+    }
+}

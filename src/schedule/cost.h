@@ -1,0 +1,21 @@
+/* The cost model: default knobs from registers, lanes and caches alone. */
+#ifndef WHET_SCHEDULE_COST_H
+#define WHET_SCHEDULE_COST_H
+
+#include "target/target.h"
+
+typedef struct ContractShape {
+    int64_t rows, columns, depth;
+} ContractShape;
+
+typedef struct ContractKnobs {
+    int mr, nv; /* rows and vectors of a tile */
+    int unroll; /* of the depth */
+    int64_t kc; /* depth of a block */
+    int64_t mc; /* rows of a block, a multiple of mr */
+} ContractKnobs;
+
+/* Knobs that are set (not 0) are kept. */
+void cost_contract(const Target *target, ContractShape shape, int element_bytes, ContractKnobs *knobs);
+
+#endif

@@ -1,0 +1,129 @@
+/* From definitions with dimensions and indices to loops with strides: all that templates want to know of a definition.
+ *
+ * Dense row-major tensors and affine indices make every access offset + sum(stride * axis). Axes of extent 1 go; neighbours that
+ * every access walks as one (stride of the outer = stride of the inner * its extent) become one. So [batch, sequence, hidden]
+ * times [hidden, n] is the same nest as a plain matrix product. */
+#include "schedule/schedule.h"
+
+#include <string.h>
+
+static bool flatten(const Nest *nest, const KernelTensor *tensor, const Index *index, Access *access, const char **why) {
+    int64_t stride = 1;
+    memset(access->stride, 0, sizeof access->stride);
+    for (int d = tensor->rank - 1; d >= 0; d--) {
+        if (!index[d].affine) {
+            *why = "an index that is not affine";
+            return false;
+        }
+        access->offset += index[d].offset * stride;
+        for (int a = 0; a < nest->definition->axis_count; a++)
+            access->stride[a] += index[d].coef[a] * stride;
+        stride *= tensor->dims[d];
+    }
+    return true;
+}
+
+static bool add_read(Nest *nest, const Expr *read, const char **why) {
+    if (nest->access_count == NEST_MAX_ACCESSES) {
+        *why = "more reads than a template takes";
+        return false;
+    }
+    if (read->guarded) {
+        *why = "a guarded read";
+        return false;
+    }
+    const KernelTensor *tensor = &nest->kernel->tensors[read->tensor];
+    Access *access = &nest->access[nest->access_count++];
+    *access = (Access){.read = read, .tensor = read->tensor, .type = tensor->type};
+    return flatten(nest, tensor, read->index, access, why);
+}
+
+static bool add_reads(Nest *nest, const Expr *expr, const char **why) {
+    if (expr->op == EXPR_READ)
+        return add_read(nest, expr, why);
+    for (int i = 0; i < 3; i++)
+        if (expr->arg[i] && !add_reads(nest, expr->arg[i], why))
+            return false;
+    return true;
+}
+
+static void remove_axis(Nest *nest, int axis) {
+    nest->parallel_count -= axis < nest->parallel_count;
+    nest->axis_count--;
+    for (int a = axis; a < nest->axis_count; a++)
+        nest->axis[a] = nest->axis[a + 1];
+    for (int i = 0; i < nest->access_count; i++)
+        memmove(&nest->access[i].stride[axis], &nest->access[i].stride[axis + 1],
+                (size_t)(nest->axis_count - axis) * sizeof(int64_t));
+}
+
+static bool walks_as_one(const Nest *nest, int outer) {
+    if (nest->axis[outer].reduced != nest->axis[outer + 1].reduced)
+        return false;
+    for (int i = 0; i < nest->access_count; i++)
+        if (nest->access[i].stride[outer] != nest->access[i].stride[outer + 1] * nest->axis[outer + 1].extent)
+            return false;
+    return true;
+}
+
+static void simplify(Nest *nest) {
+    for (int a = nest->axis_count - 1; a >= 0; a--)
+        if (nest->axis[a].extent == 1)
+            remove_axis(nest, a);
+    for (int a = nest->axis_count - 2; a >= 0; a--)
+        if (walks_as_one(nest, a)) {
+            nest->axis[a + 1].extent *= nest->axis[a].extent;
+            remove_axis(nest, a);
+        }
+}
+
+/* Strides that count through the tensor without a gap, in any order of axes. */
+static bool fills(const Nest *nest) {
+    const Access *write = &nest->access[0];
+    int64_t next = 1;
+    bool used[NEST_MAX_AXES] = {false};
+    for (int round = 0; round < nest->parallel_count; round++) {
+        int found = -1;
+        for (int a = 0; a < nest->parallel_count; a++)
+            if (!used[a] && write->stride[a] == next)
+                found = a;
+        if (found < 0)
+            return false;
+        used[found] = true;
+        next *= nest->axis[found].extent;
+    }
+    return write->offset == 0 && next == nest->kernel->tensors[write->tensor].count;
+}
+
+bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, const char **why) {
+    memset(out, 0, sizeof *out);
+    out->kernel = kernel;
+    out->definition = definition;
+    if (definition->axis_count > NEST_MAX_AXES) {
+        *why = "more axes than a template takes";
+        return false;
+    }
+    out->axis_count = definition->axis_count;
+    out->parallel_count = definition->parallel_count;
+    for (int a = 0; a < definition->axis_count; a++)
+        out->axis[a] = (NestAxis){definition->axes[a].extent, a >= definition->parallel_count};
+    const KernelTensor *tensor = &kernel->tensors[definition->tensor];
+    out->access[out->access_count++] = (Access){.tensor = definition->tensor, .type = tensor->type};
+    if (!flatten(out, tensor, definition->left, &out->access[0], why) || !add_reads(out, definition->value, why))
+        return false;
+    for (int a = 0; a < out->axis_count; a++)
+        if (out->axis[a].extent == 0 && !out->axis[a].reduced) {
+            *why = "nothing to do"; /* the evaluator does that as fast */
+            return false;
+        }
+    simplify(out);
+    out->covers = fills(out);
+    return true;
+}
+
+int nest_find(const Nest *nest, const Expr *read) {
+    for (int i = 1; i < nest->access_count; i++)
+        if (nest->access[i].read == read)
+            return i;
+    return -1;
+}

@@ -1,0 +1,116 @@
+/* Schedules: from a bound kernel to vector code, and from there to something that runs.
+ *
+ *     Kernel --nest.c--> loops and accesses --template (contract.c, map.c, rows.c ...)--> vector functions --Target--> code
+ *                                                                              `--- a driver in C walks tiles, blocks and threads
+ *
+ * Templates are tried in order; each takes the whole kernel or refuses it with a reason. Vector functions are leaves: they
+ * allocate nothing, know no threads, and get pointers to where their tile begins. */
+#ifndef WHET_SCHEDULE_H
+#define WHET_SCHEDULE_H
+
+#include "kernel/kernel.h"
+#include "target/target.h"
+
+/* ---- compile.c: the door ---------------------------------------------------------------------------------------------- */
+
+typedef struct ScheduleOptions {
+    const whet_allocator *allocator; /* for packed weights; NULL: the C library's */
+    /* constant[t]: the data of tensor t where it is known now and will never change (weights): packed here, once, and not read
+     * again. The array or an entry may be NULL. */
+    const void *const *constant;
+    int mr, nv, kc, unroll; /* knobs of contractions: rows and vectors of a tile, depth of a block; 0: the cost model's */
+    uint64_t seed;          /* not 0: registers in random order (tests) */
+} ScheduleOptions;
+
+typedef struct Compiled Compiled; /* immutable, may run in any number of threads at once */
+
+/* WHET_ERROR_UNSUPPORTED: no template takes the kernel, and *why (static or in the kernel's arena) says why the most fitting
+ * one refused; the caller then uses the evaluator. Other errors are errors. `kernel` must outlive the result. */
+whet_status schedule_compile(const Kernel *kernel, const Target *target, const ScheduleOptions *options, Compiled **out,
+                             const char **why, whet_error *err);
+/* data[t] for tensor t, as for kernel_eval; entries of constant tensors are not read. Outputs must not overlap inputs. */
+whet_status compiled_run(const Compiled *compiled, void *const *data, const EvalOptions *options, whet_error *err);
+void compiled_free(Compiled *compiled);
+/* What was made, for people: the template and its knobs in one line; the vector code; the assembly text. */
+void compiled_print_schedule(const Compiled *compiled, Text *out);
+void compiled_print_vector(const Compiled *compiled, Text *out);
+void compiled_print_code(const Compiled *compiled, Text *out);
+
+/* ---- nest.c: loops and accesses, free of dimensions ------------------------------------------------------------------- */
+
+#define NEST_MAX_ACCESSES 24
+#define NEST_MAX_AXES     16
+
+/* One read, or the write: elements at offset + sum(stride[axis] * axis) of a tensor. */
+typedef struct Access {
+    const Expr *read; /* NULL: the write */
+    int tensor;
+    DType type;
+    int64_t offset;
+    int64_t stride[NEST_MAX_AXES];
+} Access;
+
+typedef struct NestAxis {
+    int64_t extent;
+    bool reduced;
+} NestAxis;
+
+/* One definition. Neighbouring axes that every access walks as one are merged; axes of extent 1 are dropped. */
+typedef struct Nest {
+    const Kernel *kernel;
+    const Definition *definition;
+    NestAxis axis[NEST_MAX_AXES]; /* parallel ones first, outermost first */
+    int axis_count, parallel_count;
+    Access access[NEST_MAX_ACCESSES]; /* access[0] is the write */
+    int access_count;
+    bool covers; /* the write fills its whole tensor */
+} Nest;
+
+/* False: *why says what cannot be described (a gather, a guarded read, too many reads). */
+bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, const char **why);
+int nest_find(const Nest *nest, const Expr *read); /* the access of a read */
+
+/* ---- expr.c: expressions as vector code ------------------------------------------------------------------------------- */
+
+typedef struct ExprEmitter {
+    VectorFunction *f;
+    const Nest *nest;
+    int (*read)(struct ExprEmitter *emitter, int access); /* the vector at the place in question */
+    void *context;
+    const Expr *reduction; /* the node that `reduced` stands for; NULL: none may occur */
+    int reduced;
+    const char *refused; /* the first thing that cannot be said; NULL: none */
+} ExprEmitter;
+int expr_emit(ExprEmitter *emitter, const Expr *expr); /* a vector, or a mask for bool; -1 once refused */
+
+/* math.c: functions as vector code, f32. Errors below 2 ULP; see docs/internals/vector.md. -1: there is none. */
+int math_emit(VectorFunction *f, ExprOp op, int x);
+
+/* ---- templates -------------------------------------------------------------------------------------------------------- */
+
+struct Compiled {
+    const Kernel *kernel;
+    Target target;
+    const whet_allocator *allocator;
+    const char *template;
+    TargetCode *code;
+    Arena arena; /* vector functions, for printing, and the template's data */
+    const VectorFunction **functions;
+    int function_count;
+    void *packed; /* constants in the order in which code reads them */
+    size_t packed_bytes;
+    void *state; /* the template's, in `arena` */
+    whet_status (*run)(const Compiled *compiled, void *const *data, const EvalOptions *options, whet_error *err);
+    void (*print)(const Compiled *compiled, Text *out);
+};
+
+/* Each fills `c` (arena, target and allocator are set): functions, state, run, print. False: *why or `err` says why not; an
+ * `err` whose status is set is an error, not a refusal. */
+typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
+ScheduleTemplate schedule_contract;
+
+/* Helpers of drivers. */
+bool schedule_late(const EvalOptions *options); /* the deadline has passed */
+void schedule_parallel(const EvalOptions *options, size_t count, void (*task)(void *context, size_t i), void *context);
+
+#endif
