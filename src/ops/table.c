@@ -10,6 +10,7 @@
 #define FAMILIES(X) \
     X(cast) \
     X(constant) \
+    X(control) \
     X(convolve) \
     X(elementwise) \
     X(index) \
