@@ -115,6 +115,8 @@ typedef struct whet_options {
     size_t memory_limit;             /* bytes that tensors at run time may take; 0: the memory of the machine or cgroup */
     double time_limit;               /* seconds one run may take; 0: none. Checked between kernels and inside loops. */
     int evaluate;                    /* not 0: run kernels by the plain evaluator, not by machine code */
+    const char *target;              /* "x86-avx2", "x86-avx512": code for this; NULL: the best that runs here. One that this
+                                        machine cannot run is refused (WHET_ERROR_UNSUPPORTED). */
 } whet_options;
 
 /* ---- Models ---------------------------------------------------------------------------------------------------------------- */

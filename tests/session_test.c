@@ -17,8 +17,7 @@
 static const char *const MODEL = "examples/doodles/doodles.onnx";
 
 /* The model's first input with `batch` in place of every symbol, filled from a seed. Free data. */
-static whet_tensor make_input(const whet_model *model, int64_t batch, uint32_t seed)
-{
+static whet_tensor make_input(const whet_model *model, int64_t batch, uint32_t seed) {
     whet_value_info info;
     assert_int_equal(whet_model_input(model, 0, &info), WHET_OK);
     whet_tensor t = {.type = info.type, .rank = info.rank};
@@ -34,15 +33,13 @@ static whet_tensor make_input(const whet_model *model, int64_t batch, uint32_t s
     return t;
 }
 
-static const char *input_name(const whet_model *model)
-{
+static const char *input_name(const whet_model *model) {
     whet_value_info info;
     assert_int_equal(whet_model_input(model, 0, &info), WHET_OK);
     return info.name;
 }
 
-static whet_model *load(const whet_options *options)
-{
+static whet_model *load(const whet_options *options) {
     whet_error err;
     whet_model *model;
     if (whet_model_load(MODEL, options, &model, &err) != WHET_OK)
@@ -50,8 +47,7 @@ static whet_model *load(const whet_options *options)
     return model;
 }
 
-static whet_session *open_session(const whet_model *model, const whet_options *options)
-{
+static whet_session *open_session(const whet_model *model, const whet_options *options) {
     whet_error err;
     whet_session *session;
     if (whet_session_new(model, options, &session, &err) != WHET_OK)
@@ -60,8 +56,7 @@ static whet_session *open_session(const whet_model *model, const whet_options *o
 }
 
 /* Runs on `input`; the first output's rows go to `out` (caller frees). */
-static float *run(whet_session *session, const whet_model *model, const whet_tensor *input, whet_tensor *shape)
-{
+static float *run(whet_session *session, const whet_model *model, const whet_tensor *input, whet_tensor *shape) {
     whet_error err;
     if (whet_session_set_input(session, input_name(model), input, &err) != WHET_OK ||
         whet_session_run(session, &err) != WHET_OK || whet_session_output(session, 0, shape, &err) != WHET_OK)
@@ -71,8 +66,7 @@ static float *run(whet_session *session, const whet_model *model, const whet_ten
     return out;
 }
 
-static void the_answer_of_a_picture_does_not_depend_on_its_neighbours(void **state)
-{
+static void the_answer_of_a_picture_does_not_depend_on_its_neighbours(void **state) {
     (void)state;
     whet_model *model = load(NULL);
     whet_session *session = open_session(model, NULL);
@@ -95,8 +89,7 @@ static void the_answer_of_a_picture_does_not_depend_on_its_neighbours(void **sta
     whet_model_free(model);
 }
 
-static void any_number_of_threads_gives_the_same_bits(void **state)
-{
+static void any_number_of_threads_gives_the_same_bits(void **state) {
     (void)state;
     whet_model *model = load(NULL);
     whet_tensor input = make_input(model, 9, 3), shape;
@@ -118,8 +111,7 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
     whet_model_free(model);
 }
 
-static void memory_stays_flat_over_many_shapes(void **state)
-{
+static void memory_stays_flat_over_many_shapes(void **state) {
     (void)state;
     whet_model *model = load(NULL);
     whet_session *session = open_session(model, NULL);
@@ -141,8 +133,7 @@ static void memory_stays_flat_over_many_shapes(void **state)
     whet_model_free(model);
 }
 
-static void wrong_inputs_are_refused_and_the_session_lives_on(void **state)
-{
+static void wrong_inputs_are_refused_and_the_session_lives_on(void **state) {
     (void)state;
     whet_error err;
     whet_model *model = load(NULL);
@@ -172,8 +163,7 @@ static void wrong_inputs_are_refused_and_the_session_lives_on(void **state)
     whet_model_free(model);
 }
 
-static void limits_end_a_run_with_their_status(void **state)
-{
+static void limits_end_a_run_with_their_status(void **state) {
     (void)state;
     whet_error err;
     whet_model *model = load(NULL);
@@ -200,8 +190,7 @@ typedef struct Worker {
     whet_tensor shape;
 } Worker;
 
-static void *work(void *context)
-{
+static void *work(void *context) {
     Worker *w = context;
     whet_options one = {.threads = 1};
     whet_session *session = NULL;
@@ -221,8 +210,7 @@ static void *work(void *context)
     return NULL;
 }
 
-static void sessions_in_two_threads_share_a_model(void **state)
-{
+static void sessions_in_two_threads_share_a_model(void **state) {
     (void)state;
     whet_model *model = load(NULL);
     Worker workers[2];
@@ -248,8 +236,7 @@ typedef struct Countdown {
     long left, out;
 } Countdown;
 
-static void *countdown_allocate(void *context, size_t bytes, size_t alignment)
-{
+static void *countdown_allocate(void *context, size_t bytes, size_t alignment) {
     Countdown *c = context;
     if (c->left-- <= 0)
         return NULL;
@@ -257,16 +244,14 @@ static void *countdown_allocate(void *context, size_t bytes, size_t alignment)
     return aligned_alloc(alignment, bytes);
 }
 
-static void countdown_release(void *context, void *pointer, size_t bytes)
-{
+static void countdown_release(void *context, void *pointer, size_t bytes) {
     (void)bytes;
     ((Countdown *)context)->out--;
     free(pointer);
 }
 
 /* Every allocation of load and run fails once: an error, no crash, nothing left behind. */
-static void every_failing_allocation_is_an_error_and_leaks_nothing(void **state)
-{
+static void every_failing_allocation_is_an_error_and_leaks_nothing(void **state) {
     (void)state;
     bool done = false;
     long left = 0;
@@ -298,8 +283,7 @@ static void every_failing_allocation_is_an_error_and_leaks_nothing(void **state)
     print_message("load and run take about %ld allocations\n", left);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_answer_of_a_picture_does_not_depend_on_its_neighbours),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),

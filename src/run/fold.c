@@ -52,7 +52,8 @@ whet_status run_fold_node(const Node *node, const Type *const *in, Tensor *out, 
     for (int a = 0; a < node->attr_count; a++)
         if (node->attrs[a].kind == ATTR_GRAPH)
             return error_set(err, WHET_ERROR_UNSUPPORTED, "a node with a subgraph is not folded");
-    whet_options options = {.allocator = allocator, .threads = 1, .memory_limit = FOLD_LIMIT + input_bytes(node, in)};
+    whet_options options = {
+        .allocator = allocator, .threads = 1, .evaluate = 1, .memory_limit = FOLD_LIMIT + input_bytes(node, in)};
     Runner runner;
     whet_status status = runner_init(&runner, NULL, &options, err);
     if (!status)

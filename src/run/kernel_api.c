@@ -7,6 +7,7 @@
 struct whet_kernel {
     Arena arena;
     Kernel *kernel;
+    Executable executable;
     Threads *threads;
     whet_options options;
     int args[KERNEL_MAX_TENSORS]; /* tensors of the kernel that are arguments: inputs, then outputs */
@@ -15,8 +16,7 @@ struct whet_kernel {
 
 /* Dims give extents by name, args types and perhaps shapes: what kernel_bind takes. */
 static whet_status bind(whet_kernel *k, const whet_dim *dims, int dim_count, const whet_kernel_arg *args, int arg_count,
-                        whet_error *err)
-{
+                        whet_error *err) {
     KernelConst *consts = ARENA_ARRAY(&k->arena, KernelConst, dim_count);
     KernelArg *bound = ARENA_ARRAY(&k->arena, KernelArg, arg_count);
     if (!consts || !bound)
@@ -44,9 +44,8 @@ static whet_status bind(whet_kernel *k, const whet_dim *dims, int dim_count, con
     return kernel_bind(k->kernel, bound, arg_count, consts, dim_count, err);
 }
 
-whet_status whet_kernel_compile(const char *text, const whet_dim *dims, int dim_count, const whet_kernel_arg *args,
-                                int arg_count, const whet_options *options, whet_kernel **out, whet_error *err)
-{
+whet_status whet_kernel_compile(const char *text, const whet_dim *dims, int dim_count, const whet_kernel_arg *args, int arg_count,
+                                const whet_options *options, whet_kernel **out, whet_error *err) {
     whet_error local;
     err = err ? err : &local;
     error_clear(err);
@@ -58,6 +57,12 @@ whet_status whet_kernel_compile(const char *text, const whet_dim *dims, int dim_
     arena_init(&k->arena, k->options.allocator);
     k->kernel = kernel_parse(&k->arena, text, strlen(text), err);
     whet_status status = k->kernel ? bind(k, dims, dim_count, args, arg_count, err) : err->status;
+    Target target;
+    bool found = false;
+    if (!status)
+        status = executable_target(&k->options, &target, &found, err);
+    if (!status)
+        status = executable_init(&k->executable, k->kernel, found ? &target : NULL, NULL, k->options.allocator, err);
     if (!status) {
         k->threads = threads_new(k->options.threads, err);
         status = k->threads ? WHET_OK : err->status;
@@ -74,35 +79,30 @@ whet_status whet_kernel_compile(const char *text, const whet_dim *dims, int dim_
     return WHET_OK;
 }
 
-void whet_kernel_free(whet_kernel *kernel)
-{
+void whet_kernel_free(whet_kernel *kernel) {
     if (!kernel)
         return;
     threads_free(kernel->threads);
+    executable_free(&kernel->executable);
     arena_free(&kernel->arena);
     free(kernel);
 }
 
-int whet_kernel_arg_count(const whet_kernel *kernel)
-{
+int whet_kernel_arg_count(const whet_kernel *kernel) {
     return kernel->arg_count;
 }
 
-whet_status whet_kernel_arg_info(const whet_kernel *kernel, int index, whet_kernel_arg *out)
-{
+whet_status whet_kernel_arg_info(const whet_kernel *kernel, int index, whet_kernel_arg *out) {
     if (index < 0 || index >= kernel->arg_count)
         return WHET_ERROR_ARGUMENT;
     const KernelTensor *tensor = &kernel->kernel->tensors[kernel->args[index]];
-    *out = (whet_kernel_arg){.name = tensor->name,
-                             .type = (whet_type)tensor->type,
-                             .rank = tensor->rank,
-                             .is_output = tensor->role == ROLE_OUTPUT};
+    *out = (whet_kernel_arg){
+        .name = tensor->name, .type = (whet_type)tensor->type, .rank = tensor->rank, .is_output = tensor->role == ROLE_OUTPUT};
     memcpy(out->dims, tensor->dims, (size_t)tensor->rank * sizeof *tensor->dims);
     return WHET_OK;
 }
 
-whet_status whet_kernel_run(const whet_kernel *kernel, void *const *data, whet_error *err)
-{
+whet_status whet_kernel_run(const whet_kernel *kernel, void *const *data, whet_error *err) {
     error_clear(err);
     void *tensors[KERNEL_MAX_TENSORS] = {0};
     for (int i = 0; i < kernel->arg_count; i++) {
@@ -114,23 +114,33 @@ whet_status whet_kernel_run(const whet_kernel *kernel, void *const *data, whet_e
     EvalOptions options = {.parallel = threads_parallel(kernel->threads),
                            .deadline = kernel->options.time_limit > 0 ? clock_now() + kernel->options.time_limit : 0,
                            .allocator = kernel->options.allocator};
-    return kernel_eval(kernel->kernel, tensors, &options, err);
+    return executable_run(&kernel->executable, tensors, &options, err);
 }
 
-double whet_kernel_flops(const whet_kernel *kernel)
-{
+double whet_kernel_flops(const whet_kernel *kernel) {
     return kernel->kernel->flops;
 }
 
-whet_status whet_kernel_show(const whet_kernel *kernel, const char *stage, char **out, whet_error *err)
-{
+whet_status whet_kernel_show(const whet_kernel *kernel, const char *stage, char **out, whet_error *err) {
     error_clear(err);
     *out = NULL;
-    if (strcmp(stage, "kernel") != 0)
-        return error_set(err, WHET_ERROR_ARGUMENT, "stage '%s'; wanted: kernel", stage);
+    static const char *const stages[] = {"kernel", "schedule", "vector", "asm"};
+    size_t s = 0;
+    while (s < COUNT(stages) && strcmp(stage, stages[s]) != 0)
+        s++;
+    if (s == COUNT(stages))
+        return error_set(err, WHET_ERROR_ARGUMENT, "stage '%s'; wanted: kernel, schedule, vector or asm", stage);
+    const Compiled *compiled = kernel->executable.compiled;
+    if (s > 0 && !compiled)
+        return error_set(err, WHET_ERROR_UNSUPPORTED, "the evaluator runs this kernel: %s", kernel->executable.why);
     Text text;
     text_init(&text);
-    kernel_print(kernel->kernel, &text);
+    switch (s) {
+    case 0: kernel_print(kernel->kernel, &text); break;
+    case 1: compiled_print_schedule(compiled, &text); break;
+    case 2: compiled_print_vector(compiled, &text); break;
+    default: compiled_print_code(compiled, &text); break;
+    }
     *out = text_steal(&text);
     return *out ? WHET_OK : error_memory(err);
 }

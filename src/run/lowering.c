@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool key_put(Runner *runner, size_t *length, const void *data, size_t bytes)
-{
+static bool key_put(Runner *runner, size_t *length, const void *data, size_t bytes) {
     size_t need;
     if (!checked_size_add(*length, bytes, &need))
         return false;
@@ -28,8 +27,7 @@ static bool key_put(Runner *runner, size_t *length, const void *data, size_t byt
 }
 
 /* Writes the key of the call to runner->key. */
-static bool make_key(Runner *runner, const Node *node, const Tensor *const *inputs, size_t *length)
-{
+static bool make_key(Runner *runner, const Node *node, const Tensor *const *inputs, size_t *length) {
     *length = 0;
     for (int i = 0; i < node->input_count; i++) {
         const Tensor *t = inputs[i];
@@ -47,8 +45,7 @@ static bool make_key(Runner *runner, const Node *node, const Tensor *const *inpu
 }
 
 /* The lowering's own copy of what is known of input `t`. The content that decides shapes is kept with it. */
-static bool set_type(Lowering *l, int i, const Tensor *t)
-{
+static bool set_type(Lowering *l, int i, const Tensor *t) {
     Type *type = &l->in[i];
     *type = (Type){.type = (DType)t->type, .rank = t->rank};
     memcpy(type->dims, t->dims, (size_t)t->rank * sizeof *t->dims);
@@ -63,8 +60,7 @@ static bool set_type(Lowering *l, int i, const Tensor *t)
     return copy->data != NULL;
 }
 
-static bool set_types(Lowering *l, const Node *node, const Tensor *const *inputs)
-{
+static bool set_types(Lowering *l, const Node *node, const Tensor *const *inputs) {
     l->in = ARENA_ARRAY(&l->arena, Type, node->input_count);
     l->call.in = ARENA_ARRAY(&l->arena, const Type *, node->input_count);
     l->call.out = ARENA_ARRAY(&l->arena, Type, node->output_count);
@@ -78,21 +74,32 @@ static bool set_types(Lowering *l, const Node *node, const Tensor *const *inputs
     return true;
 }
 
-static whet_status lower(Lowering *l)
-{
+/* Weights are known now and are packed now. A single node being folded runs once: the evaluator is fastest for that. */
+static whet_status make_executable(Runner *runner, Lowering *l) {
+    const void *constant[KERNEL_MAX_TENSORS] = {0};
+    const Node *node = l->call.node;
+    for (int i = 0; i < node->input_count; i++)
+        if (node->inputs[i] && node->inputs[i]->type.constant && l->lowered.in_tensor[i] >= 0)
+            constant[l->lowered.in_tensor[i]] = node->inputs[i]->type.constant->data;
+    return executable_init(&l->executable, l->lowered.kernel, runner->has_target ? &runner->target : NULL, constant,
+                           runner->pool.allocator, l->call.err);
+}
+
+static whet_status lower(Runner *runner, Lowering *l) {
     const OpRow *row = l->call.row;
     bool may_be_kernel = row->text || row->build;
     whet_status status = may_be_kernel ? op_lower(&l->call, &l->lowered) : op_infer(&l->call);
     if (status)
         return status;
     l->kind = row->view ? STEP_VIEW : l->lowered.kernel ? STEP_KERNEL : STEP_C;
+    if (l->kind == STEP_KERNEL)
+        return make_executable(runner, l);
     if (l->kind == STEP_C && !row->run)
         return error_set(l->call.err, WHET_ERROR_UNSUPPORTED, "no kernel for these types and shapes");
     return WHET_OK;
 }
 
-static Lowering *lowering_new(Runner *runner, const Node *node, const Tensor *const *inputs, size_t key_length, whet_error *err)
-{
+static Lowering *lowering_new(Runner *runner, const Node *node, const Tensor *const *inputs, size_t key_length, whet_error *err) {
     Lowering *l = memory_alloc(runner->pool.allocator, sizeof *l);
     if (!l) {
         error_memory(err);
@@ -111,23 +118,22 @@ static Lowering *lowering_new(Runner *runner, const Node *node, const Tensor *co
                        .out_count = node->output_count};
     if (!l->key || !set_types(l, node, inputs)) {
         error_memory(err);
-    } else if (lower(l) == WHET_OK) {
+    } else if (lower(runner, l) == WHET_OK) {
         return l;
     }
     lowering_free(runner, l);
     return NULL;
 }
 
-void lowering_free(Runner *runner, Lowering *l)
-{
+void lowering_free(Runner *runner, Lowering *l) {
     if (!l)
         return;
+    executable_free(&l->executable);
     arena_free(&l->arena);
     memory_free(runner->pool.allocator, l, sizeof *l);
 }
 
-Lowering *lowering_get(Runner *runner, StepCache *cache, const Node *node, const Tensor *const *inputs, whet_error *err)
-{
+Lowering *lowering_get(Runner *runner, StepCache *cache, const Node *node, const Tensor *const *inputs, whet_error *err) {
     size_t key_length;
     if (!make_key(runner, node, inputs, &key_length)) {
         error_memory(err);

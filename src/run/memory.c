@@ -7,28 +7,24 @@
 
 enum { PAGE = 4096 };
 
-void pool_init(Pool *pool, const whet_allocator *allocator, size_t limit)
-{
+void pool_init(Pool *pool, const whet_allocator *allocator, size_t limit) {
     *pool = (Pool){.allocator = allocator, .limit = limit ? limit : machine_memory()};
 }
 
-static void forget(Pool *pool, int index)
-{
+static void forget(Pool *pool, int index) {
     memory_free(pool->allocator, pool->kept[index].data, pool->kept[index].bytes);
     pool->kept_bytes -= pool->kept[index].bytes;
     pool->kept_count--;
     memmove(&pool->kept[index], &pool->kept[index + 1], (size_t)(pool->kept_count - index) * sizeof *pool->kept);
 }
 
-void pool_free(Pool *pool)
-{
+void pool_free(Pool *pool) {
     while (pool->kept_count)
         forget(pool, pool->kept_count - 1);
 }
 
 /* The smallest kept block that fits without wasting more than a quarter; -1: none. */
-static int best_kept(const Pool *pool, size_t bytes)
-{
+static int best_kept(const Pool *pool, size_t bytes) {
     int best = -1;
     for (int i = 0; i < pool->kept_count; i++) {
         size_t size = pool->kept[i].bytes;
@@ -38,8 +34,7 @@ static int best_kept(const Pool *pool, size_t bytes)
     return best;
 }
 
-whet_status pool_take(Pool *pool, size_t bytes, Block *out, whet_error *err)
-{
+whet_status pool_take(Pool *pool, size_t bytes, Block *out, whet_error *err) {
     if (bytes > pool->limit || pool->used > pool->limit - bytes)
         return error_set(err, WHET_ERROR_MEMORY, "%zu bytes more than the %zu in use are beyond the memory limit of %zu", bytes,
                          pool->used, pool->limit);
@@ -65,8 +60,7 @@ whet_status pool_take(Pool *pool, size_t bytes, Block *out, whet_error *err)
     return WHET_OK;
 }
 
-void pool_give(Pool *pool, Block block)
-{
+void pool_give(Pool *pool, Block block) {
     pool->used -= block.bytes;
     if (pool->kept_count == POOL_KEPT)
         forget(pool, 0);
@@ -74,15 +68,13 @@ void pool_give(Pool *pool, Block block)
     pool->kept_bytes += block.bytes;
 }
 
-void pool_mark(Pool *pool)
-{
+void pool_mark(Pool *pool) {
     pool->peak = pool->used;
     while (pool->kept_count && pool->kept_bytes > pool->limit)
         forget(pool, 0);
 }
 
-size_t machine_memory(void)
-{
+size_t machine_memory(void) {
     size_t pages = (size_t)sysconf(_SC_PHYS_PAGES), bytes = pages * (size_t)sysconf(_SC_PAGESIZE);
     size_t limit = cgroup_memory("");
     return limit && limit < bytes ? limit : bytes;

@@ -14,8 +14,7 @@ typedef struct Builder {
     whet_error *err;
 } Builder;
 
-static bool collect_graphs(Builder *b, const Graph *graph)
-{
+static bool collect_graphs(Builder *b, const Graph *graph) {
     Program *p = b->program;
     if (!arena_grow(b->arena, &p->graphs, &b->graph_capacity, p->graph_count + 1, sizeof *p->graphs))
         return false;
@@ -28,8 +27,7 @@ static bool collect_graphs(Builder *b, const Graph *graph)
 }
 
 /* Marks in last[value id] the step `at` for every value of `home` that the node reads, itself or in its subgraphs. */
-static void mark_reads(const Node *node, const Graph *home, size_t at, size_t *last)
-{
+static void mark_reads(const Node *node, const Graph *home, size_t at, size_t *last) {
     for (int i = 0; i < node->input_count; i++)
         if (node->inputs[i] && node->inputs[i]->graph == home)
             last[node->inputs[i]->id] = at;
@@ -48,8 +46,7 @@ static void mark_reads(const Node *node, const Graph *home, size_t at, size_t *l
 static const size_t NEVER = SIZE_MAX, UNREAD = SIZE_MAX - 1;
 
 /* The last step that touches each value; NEVER: it stays (outputs and constants). */
-static size_t *last_touches(Builder *b, const Graph *graph)
-{
+static size_t *last_touches(Builder *b, const Graph *graph) {
     size_t *last = ARENA_ARRAY(b->arena, size_t, graph->value_count + 1);
     if (!last)
         return NULL;
@@ -68,8 +65,7 @@ static size_t *last_touches(Builder *b, const Graph *graph)
     return last;
 }
 
-static bool build_steps(Builder *b, GraphProgram *gp)
-{
+static bool build_steps(Builder *b, GraphProgram *gp) {
     const Graph *graph = gp->graph;
     gp->step_count = graph->node_count;
     gp->steps = ARENA_ARRAY(b->arena, Step, gp->step_count);
@@ -95,8 +91,7 @@ static bool build_steps(Builder *b, GraphProgram *gp)
     return true;
 }
 
-Program *program_new(Arena *arena, const Graph *graph, whet_error *err)
-{
+Program *program_new(Arena *arena, const Graph *graph, whet_error *err) {
     Builder b = {.arena = arena, .program = ARENA_NEW(arena, Program), .err = err};
     bool fine = b.program && collect_graphs(&b, graph);
     for (size_t g = 0; fine && g < b.program->graph_count; g++)
@@ -108,8 +103,7 @@ Program *program_new(Arena *arena, const Graph *graph, whet_error *err)
     return b.program;
 }
 
-const GraphProgram *program_find(const Program *program, const Graph *graph)
-{
+const GraphProgram *program_find(const Program *program, const Graph *graph) {
     for (size_t g = 0; g < program->graph_count; g++)
         if (program->graphs[g].graph == graph)
             return &program->graphs[g];

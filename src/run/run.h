@@ -12,6 +12,7 @@
 #include "graph/graph.h"
 #include "kernel/kernel.h"
 #include "ops/ops.h"
+#include "schedule/schedule.h"
 
 /* memory.c: where the values of a run live. Memory that is given back is kept for the next value of about its size, up to the
  * most that was ever in use at one time; so a second run asks the system for nothing. */
@@ -32,8 +33,8 @@ void pool_free(Pool *pool);
 /* Whole blocks, aligned to 64 bytes, not cleared. WHET_ERROR_MEMORY says what was asked for and what the limit is. */
 whet_status pool_take(Pool *pool, size_t bytes, Block *out, whet_error *err);
 void pool_give(Pool *pool, Block block);
-void pool_mark(Pool *pool);           /* starts a new peak */
-size_t machine_memory(void);          /* bytes of this machine or of its cgroup, the smaller */
+void pool_mark(Pool *pool);  /* starts a new peak */
+size_t machine_memory(void); /* bytes of this machine or of its cgroup, the smaller */
 
 /* threads.c: pthreadpool behind kernel.h's Parallel. */
 typedef struct Threads Threads;
@@ -58,8 +59,8 @@ void value_drop(OpValue *value);     /* NULL is fine */
 /* program.c: the steps of a graph and of the graphs inside it. */
 typedef struct Step {
     const Node *node;
-    size_t cache;              /* index of its caches in a Runner */
-    const Value **dead;        /* values of this graph that nobody reads after it */
+    size_t cache;       /* index of its caches in a Runner */
+    const Value **dead; /* values of this graph that nobody reads after it */
     int dead_count;
 } Step;
 typedef struct GraphProgram {
@@ -75,6 +76,20 @@ typedef struct Program {
 Program *program_new(Arena *arena, const Graph *graph, whet_error *err);
 const GraphProgram *program_find(const Program *program, const Graph *graph);
 
+/* executable.c: a bound kernel that runs: as machine code where a schedule takes it, by the evaluator otherwise. */
+typedef struct Executable {
+    const Kernel *kernel;
+    Compiled *compiled; /* NULL: the evaluator runs it */
+    const char *why;    /* it does */
+} Executable;
+/* Chooses the target of whet_options; *found is false where the evaluator runs everything. */
+whet_status executable_target(const whet_options *options, Target *out, bool *found, whet_error *err);
+/* `target` NULL: the evaluator. constant[t]: the data of tensor t if it never changes (NULL: none does); packed here. */
+whet_status executable_init(Executable *executable, const Kernel *kernel, const Target *target, const void *const *constant,
+                            const whet_allocator *allocator, whet_error *err);
+void executable_free(Executable *executable);
+whet_status executable_run(const Executable *executable, void *const *data, const EvalOptions *options, whet_error *err);
+
 /* lowering.c: a step, lowered for one set of input types, shapes and contents that decide shapes. */
 typedef enum StepKind { STEP_KERNEL, STEP_VIEW, STEP_C } StepKind;
 typedef struct Lowering {
@@ -85,6 +100,7 @@ typedef struct Lowering {
     OpCall call; /* its input types are this lowering's own; `constant` is set anew for each run of a STEP_C */
     Type *in;
     Lowered lowered;
+    Executable executable; /* of a STEP_KERNEL */
 } Lowering;
 enum { LOWERINGS_KEPT = 4 }; /* a step keeps these many */
 typedef struct StepCache {
@@ -103,7 +119,8 @@ typedef struct Runner {
     size_t key_capacity;
     double deadline; /* of the run under way; 0: none */
     double flops;    /* of the run under way */
-    bool evaluate;
+    Target target;
+    bool has_target; /* false: the evaluator runs all kernels */
 } Runner;
 /* The lowering for these inputs (NULL: omitted), from the cache (NULL: none) or made. Released by lowering_free if the cache is
  * NULL. NULL: error. */

@@ -5,23 +5,20 @@
 #include <string.h>
 #include <time.h>
 
-double clock_now(void)
-{
+double clock_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-whet_status runner_interrupted(const Runner *runner, whet_error *err)
-{
+whet_status runner_interrupted(const Runner *runner, whet_error *err) {
     if (runner->deadline == 0 || clock_now() < runner->deadline)
         return WHET_OK;
     return error_set(err, WHET_ERROR_LIMIT, "the time limit has passed");
 }
 
-whet_status runner_init(Runner *runner, const Program *program, const whet_options *options, whet_error *err)
-{
-    *runner = (Runner){.program = program, .evaluate = options->evaluate != 0};
+whet_status runner_init(Runner *runner, const Program *program, const whet_options *options, whet_error *err) {
+    *runner = (Runner){.program = program};
     pool_init(&runner->pool, options->allocator, options->memory_limit);
     arena_init(&runner->arena, options->allocator);
     runner->symbols = symbols_new(&runner->arena);
@@ -29,12 +26,14 @@ whet_status runner_init(Runner *runner, const Program *program, const whet_optio
     runner->caches = ARENA_ARRAY(&runner->arena, StepCache, caches);
     if (!runner->symbols || !runner->caches)
         return error_memory(err);
+    whet_status status = executable_target(options, &runner->target, &runner->has_target, err);
+    if (status)
+        return status;
     runner->threads = threads_new(options->threads, err);
     return runner->threads ? WHET_OK : WHET_ERROR_MEMORY;
 }
 
-void runner_free(Runner *runner)
-{
+void runner_free(Runner *runner) {
     for (size_t c = 0; runner->caches && runner->program && c < runner->program->cache_count; c++)
         for (int i = 0; i < LOWERINGS_KEPT; i++)
             lowering_free(runner, runner->caches[c].kept[i]);
@@ -46,8 +45,7 @@ void runner_free(Runner *runner)
 }
 
 /* The value's slot, in the activation of the graph that defines it. Constants come to life at their first reading. */
-static OpValue *get(Runner *runner, Activation *activation, const Value *value, whet_error *err)
-{
+static OpValue *get(Runner *runner, Activation *activation, const Value *value, whet_error *err) {
     while (activation && activation->graph != value->graph)
         activation = activation->outer;
     if (!activation) {
@@ -72,8 +70,7 @@ typedef struct Operands {
     void *few[3 * FEW];
 } Operands;
 
-static bool operands_init(Operands *o, const Node *node)
-{
+static bool operands_init(Operands *o, const Node *node) {
     size_t ins = (size_t)node->input_count, outs = (size_t)node->output_count;
     bool fits = ins <= FEW && outs <= FEW;
     o->heap = fits ? NULL : calloc(2 * ins + outs, sizeof(void *));
@@ -87,8 +84,7 @@ static bool operands_init(Operands *o, const Node *node)
     return true;
 }
 
-static whet_status run_step(Runner *runner, const Step *step, Activation *activation, Operands *o, whet_error *err)
-{
+static whet_status run_step(Runner *runner, const Step *step, Activation *activation, Operands *o, whet_error *err) {
     const Node *node = step->node;
     for (int i = 0; i < node->input_count; i++) {
         o->in[i] = NULL;
@@ -113,8 +109,7 @@ static whet_status run_step(Runner *runner, const Step *step, Activation *activa
     return status;
 }
 
-static whet_status run_steps(Runner *runner, const GraphProgram *program, Activation *activation, whet_error *err)
-{
+static whet_status run_steps(Runner *runner, const GraphProgram *program, Activation *activation, whet_error *err) {
     for (size_t s = 0; s < program->step_count; s++) {
         const Step *step = &program->steps[s];
         Operands operands;
@@ -139,8 +134,7 @@ static whet_status run_steps(Runner *runner, const GraphProgram *program, Activa
 }
 
 whet_status runner_run(Runner *runner, const Graph *graph, Activation *outer, OpValue *const *inputs, OpValue **outputs,
-                       whet_error *err)
-{
+                       whet_error *err) {
     const GraphProgram *program = program_find(runner->program, graph);
     if (!program)
         return error_set(err, WHET_ERROR_INTERNAL, "graph '%s' has no program", graph->name);
@@ -167,8 +161,7 @@ whet_status runner_run(Runner *runner, const Graph *graph, Activation *outer, Op
     return status;
 }
 
-whet_status runner_node(Runner *runner, const Node *node, const Tensor *const *inputs, OpValue **outputs, whet_error *err)
-{
+whet_status runner_node(Runner *runner, const Node *node, const Tensor *const *inputs, OpValue **outputs, whet_error *err) {
     Operands operands;
     if (!operands_init(&operands, node))
         return error_memory(err);

@@ -8,13 +8,12 @@ struct whet_session {
     const whet_model *model;
     whet_options options;
     Runner runner;
-    Tensor *given;   /* one an input of the graph; data NULL and rank -1: not given */
+    Tensor *given; /* one an input of the graph; data NULL and rank -1: not given */
     OpValue **inputs, **outputs;
     bool ran; /* outputs are there */
 };
 
-whet_status whet_session_new(const whet_model *model, const whet_options *options, whet_session **out, whet_error *err)
-{
+whet_status whet_session_new(const whet_model *model, const whet_options *options, whet_session **out, whet_error *err) {
     error_clear(err);
     *out = NULL;
     const Graph *graph = model->model->graph;
@@ -39,16 +38,14 @@ whet_status whet_session_new(const whet_model *model, const whet_options *option
     return WHET_OK;
 }
 
-static void drop_values(OpValue **values, int count)
-{
+static void drop_values(OpValue **values, int count) {
     for (int i = 0; values && i < count; i++) {
         value_drop(values[i]);
         values[i] = NULL;
     }
 }
 
-void whet_session_free(whet_session *session)
-{
+void whet_session_free(whet_session *session) {
     if (!session)
         return;
     drop_values(session->outputs, session->model->model->graph->output_count);
@@ -60,8 +57,7 @@ void whet_session_free(whet_session *session)
 }
 
 /* Type and shape of what is given against what the model declares. */
-static whet_status check_input(const Model *model, const Value *value, const whet_tensor *tensor, whet_error *err)
-{
+static whet_status check_input(const Model *model, const Value *value, const whet_tensor *tensor, whet_error *err) {
     const Type *want = &value->type;
     Text seen, wanted;
     text_init(&seen);
@@ -73,8 +69,8 @@ static whet_status check_input(const Model *model, const Value *value, const whe
         !checked_count(tensor->dims, tensor->rank, &count) || !dtype_bytes((DType)tensor->type, count, &bytes))
         status = error_set(err, WHET_ERROR_ARGUMENT, "input '%s': the tensor given has no valid type and shape", value->name);
     else if (tensor->bytes < bytes || (bytes && !tensor->data))
-        status = error_set(err, WHET_ERROR_ARGUMENT, "input '%s': %zu bytes of data; wanted: %zu", value->name, tensor->bytes,
-                           bytes);
+        status =
+            error_set(err, WHET_ERROR_ARGUMENT, "input '%s': %zu bytes of data; wanted: %zu", value->name, tensor->bytes, bytes);
     bool fits = status || want->type == DT_NONE || (int)want->type == (int)tensor->type;
     if (!status && want->rank >= 0) {
         fits = fits && want->rank == tensor->rank;
@@ -93,8 +89,7 @@ static whet_status check_input(const Model *model, const Value *value, const whe
     return status;
 }
 
-whet_status whet_session_set_input(whet_session *session, const char *name, const whet_tensor *tensor, whet_error *err)
-{
+whet_status whet_session_set_input(whet_session *session, const char *name, const whet_tensor *tensor, whet_error *err) {
     error_clear(err);
     const Graph *graph = session->model->model->graph;
     int i = 0;
@@ -111,8 +106,7 @@ whet_status whet_session_set_input(whet_session *session, const char *name, cons
 }
 
 /* One symbol has one extent in all inputs. Inputs were checked one by one when they were given. */
-static whet_status check_symbols(const whet_session *s, whet_error *err)
-{
+static whet_status check_symbols(const whet_session *s, whet_error *err) {
     const Model *model = s->model->model;
     const Graph *graph = model->graph;
     for (int i = 0; i < graph->input_count; i++)
@@ -131,8 +125,7 @@ static whet_status check_symbols(const whet_session *s, whet_error *err)
     return WHET_OK;
 }
 
-static whet_status take_inputs(whet_session *s, whet_error *err)
-{
+static whet_status take_inputs(whet_session *s, whet_error *err) {
     const Graph *graph = s->model->model->graph;
     for (int i = 0; i < graph->input_count; i++) {
         if (!model_input_given(graph->inputs[i]))
@@ -146,8 +139,7 @@ static whet_status take_inputs(whet_session *s, whet_error *err)
     return check_symbols(s, err);
 }
 
-whet_status whet_session_run(whet_session *session, whet_error *err)
-{
+whet_status whet_session_run(whet_session *session, whet_error *err) {
     whet_error local;
     err = err ? err : &local;
     error_clear(err);
@@ -166,8 +158,7 @@ whet_status whet_session_run(whet_session *session, whet_error *err)
     return status;
 }
 
-whet_status whet_session_output(const whet_session *session, int index, whet_tensor *out, whet_error *err)
-{
+whet_status whet_session_output(const whet_session *session, int index, whet_tensor *out, whet_error *err) {
     error_clear(err);
     int count = session->model->model->graph->output_count;
     if (index < 0 || index >= count)
@@ -178,12 +169,10 @@ whet_status whet_session_output(const whet_session *session, int index, whet_ten
     return WHET_OK;
 }
 
-double whet_session_flops(const whet_session *session)
-{
+double whet_session_flops(const whet_session *session) {
     return session->runner.flops;
 }
 
-size_t whet_session_peak_bytes(const whet_session *session)
-{
+size_t whet_session_peak_bytes(const whet_session *session) {
     return session->runner.pool.peak;
 }

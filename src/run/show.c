@@ -4,8 +4,8 @@
 #include "run/handles.h"
 
 /* The types of a node's inputs with symbols replaced; false: something stays open until it runs. */
-static bool bind_inputs(const whet_model *m, const Node *node, const whet_dim *dims, int dim_count, Type *types, const Type **in)
-{
+static bool bind_inputs(const whet_model *m, const Node *node, const whet_dim *dims, int dim_count, Type *types,
+                        const Type **in) {
     for (int i = 0; i < node->input_count; i++) {
         if (!node->inputs[i])
             continue;
@@ -27,8 +27,7 @@ static bool bind_inputs(const whet_model *m, const Node *node, const whet_dim *d
     return true;
 }
 
-static whet_status show_lowered(OpCall *call, Text *out)
-{
+static whet_status show_lowered(OpCall *call, Text *out) {
     Lowered lowered = {0};
     whet_status status = call->row->text || call->row->build ? op_lower(call, &lowered) : WHET_OK;
     if (status)
@@ -41,8 +40,7 @@ static whet_status show_lowered(OpCall *call, Text *out)
 }
 
 static whet_status show_node(const whet_model *m, const Node *node, const whet_dim *dims, int dim_count, Text *out,
-                             whet_error *err)
-{
+                             whet_error *err) {
     char label[256];
     text_printf(out, "## %s\n", node_label(node, label, sizeof label));
     Arena arena;
@@ -57,8 +55,16 @@ static whet_status show_node(const whet_model *m, const Node *node, const whet_d
     if (!status && !bind_inputs(m, node, dims, dim_count, types, in)) {
         text_put(out, "# lowered when it runs: its shapes are not known before\n\n");
     } else if (!status) {
-        OpCall call = {.node = node, .row = node->row, .arena = &arena, .symbols = symbols, .err = err, .opset = node->opset,
-                       .in_count = node->input_count, .out_count = node->output_count, .in = in, .out = outs};
+        OpCall call = {.node = node,
+                       .row = node->row,
+                       .arena = &arena,
+                       .symbols = symbols,
+                       .err = err,
+                       .opset = node->opset,
+                       .in_count = node->input_count,
+                       .out_count = node->output_count,
+                       .in = in,
+                       .out = outs};
         status = show_lowered(&call, out);
         if (status)
             error_prefix(err, "%s", label);
@@ -68,8 +74,7 @@ static whet_status show_node(const whet_model *m, const Node *node, const whet_d
     return status;
 }
 
-static whet_status show_kernels(const whet_model *m, const whet_dim *dims, int dim_count, Text *out, whet_error *err)
-{
+static whet_status show_kernels(const whet_model *m, const whet_dim *dims, int dim_count, Text *out, whet_error *err) {
     for (size_t g = 0; g < m->program->graph_count; g++) {
         const GraphProgram *program = &m->program->graphs[g];
         if (g > 0)
@@ -84,8 +89,7 @@ static whet_status show_kernels(const whet_model *m, const whet_dim *dims, int d
 }
 
 whet_status whet_model_show(const whet_model *model, const char *stage, const whet_dim *dims, int dim_count, char **out,
-                            whet_error *err)
-{
+                            whet_error *err) {
     whet_error local;
     err = err ? err : &local;
     error_clear(err);

@@ -16,8 +16,7 @@ typedef struct Call {
     int scratch_count;
 } Call;
 
-static Call *call_of(const OpRun *run)
-{
+static Call *call_of(const OpRun *run) {
     return run->self;
 }
 
@@ -25,8 +24,7 @@ static Call *call_of(const OpRun *run)
 
 /* Memory for every output of the kernel: the node's, and those the node omits, which go at once. */
 static whet_status place_outputs(Runner *runner, const Lowering *l, OpValue **outputs, OpValue **unwanted, void **data,
-                                 whet_error *err)
-{
+                                 whet_error *err) {
     const Kernel *kernel = l->lowered.kernel;
     for (int t = kernel->input_count; t < kernel->tensor_count; t++) {
         const KernelTensor *tensor = &kernel->tensors[t];
@@ -44,19 +42,17 @@ static whet_status place_outputs(Runner *runner, const Lowering *l, OpValue **ou
     return WHET_OK;
 }
 
-static whet_status run_kernel(Runner *runner, const Lowering *l, OpValue *const *inputs, OpValue **outputs, whet_error *err)
-{
+static whet_status run_kernel(Runner *runner, const Lowering *l, OpValue *const *inputs, OpValue **outputs, whet_error *err) {
     void *data[KERNEL_MAX_TENSORS] = {0};
     OpValue *unwanted[KERNEL_MAX_TENSORS] = {0};
     for (int i = 0; i < l->call.in_count; i++)
         if (inputs[i] && l->lowered.in_tensor[i] >= 0)
             data[l->lowered.in_tensor[i]] = inputs[i]->tensor.data;
     whet_status status = place_outputs(runner, l, outputs, unwanted, data, err);
-    EvalOptions options = {.parallel = threads_parallel(runner->threads),
-                           .deadline = runner->deadline,
-                           .allocator = runner->pool.allocator};
+    EvalOptions options = {
+        .parallel = threads_parallel(runner->threads), .deadline = runner->deadline, .allocator = runner->pool.allocator};
     if (!status)
-        status = kernel_eval(l->lowered.kernel, data, &options, err);
+        status = executable_run(&l->executable, data, &options, err);
     for (int t = 0; t < l->lowered.kernel->tensor_count; t++)
         value_drop(unwanted[t]);
     runner->flops += l->lowered.kernel->flops;
@@ -65,8 +61,7 @@ static whet_status run_kernel(Runner *runner, const Lowering *l, OpValue *const 
 
 /* ---- Views -------------------------------------------------------------------------------------------------------------- */
 
-static whet_status make_view(const Lowering *l, OpValue *const *inputs, OpValue **outputs, whet_error *err)
-{
+static whet_status make_view(const Lowering *l, OpValue *const *inputs, OpValue **outputs, whet_error *err) {
     const Type *out = &l->call.out[0];
     int64_t count, wanted;
     if (!inputs[0] || out->rank < 0 || !checked_count(out->dims, out->rank, &wanted))
@@ -79,19 +74,16 @@ static whet_status make_view(const Lowering *l, OpValue *const *inputs, OpValue 
 
 /* ---- C ------------------------------------------------------------------------------------------------------------------ */
 
-const Tensor *op_input(const OpRun *run, int index)
-{
+const Tensor *op_input(const OpRun *run, int index) {
     const Call *call = call_of(run);
     return index < run->call->in_count && call->inputs[index] ? &call->inputs[index]->tensor : NULL;
 }
 
-bool op_wanted(const OpRun *run, int index)
-{
+bool op_wanted(const OpRun *run, int index) {
     return index < run->call->out_count && run->call->node->outputs[index] != NULL;
 }
 
-static whet_status set_output(OpRun *run, int index, OpValue *value)
-{
+static whet_status set_output(OpRun *run, int index, OpValue *value) {
     Call *call = call_of(run);
     if (!value)
         return WHET_ERROR_MEMORY;
@@ -104,8 +96,7 @@ static whet_status set_output(OpRun *run, int index, OpValue *value)
     return WHET_OK;
 }
 
-void *op_output(OpRun *run, int index, DType type, int rank, const int64_t *dims)
-{
+void *op_output(OpRun *run, int index, DType type, int rank, const int64_t *dims) {
     OpValue *value = value_new(&call_of(run)->runner->pool, type, rank, dims, run->call->err);
     if (index >= run->call->out_count) { /* omitted at the end of the list: memory for the operator to write to all the same */
         if (!value)
@@ -117,16 +108,14 @@ void *op_output(OpRun *run, int index, DType type, int rank, const int64_t *dims
     return set_output(run, index, value) == WHET_OK ? value->tensor.data : NULL;
 }
 
-whet_status op_output_alias(OpRun *run, int index, int input, int rank, const int64_t *dims)
-{
+whet_status op_output_alias(OpRun *run, int index, int input, int rank, const int64_t *dims) {
     OpValue *of = input < run->call->in_count ? call_of(run)->inputs[input] : NULL;
     if (!of)
         return error_set(run->call->err, WHET_ERROR_INTERNAL, "a view of input %d, which is omitted", input);
     return set_output(run, index, value_view(of, rank, dims, run->call->err));
 }
 
-void *op_scratch(OpRun *run, size_t bytes)
-{
+void *op_scratch(OpRun *run, size_t bytes) {
     Call *call = call_of(run);
     if (call->scratch_count == COUNT(call->scratch)) {
         error_set(run->call->err, WHET_ERROR_INTERNAL, "more than %d pieces of scratch memory", call->scratch_count);
@@ -139,37 +128,31 @@ void *op_scratch(OpRun *run, size_t bytes)
     return block->data;
 }
 
-whet_status op_interrupted(OpRun *run)
-{
+whet_status op_interrupted(OpRun *run) {
     return runner_interrupted(call_of(run)->runner, run->call->err);
 }
 
-OpValue *op_value_of_input(OpRun *run, int index)
-{
+OpValue *op_value_of_input(OpRun *run, int index) {
     return index < run->call->in_count ? value_keep(call_of(run)->inputs[index]) : NULL;
 }
 
-OpValue *op_value_new(OpRun *run, DType type, int rank, const int64_t *dims, void **data)
-{
+OpValue *op_value_new(OpRun *run, DType type, int rank, const int64_t *dims, void **data) {
     OpValue *value = value_new(&call_of(run)->runner->pool, type, rank, dims, run->call->err);
     if (value && data)
         *data = value->tensor.data;
     return value;
 }
 
-const Tensor *op_value_tensor(const OpValue *value)
-{
+const Tensor *op_value_tensor(const OpValue *value) {
     return &value->tensor;
 }
 
-void op_value_release(OpRun *run, OpValue *value)
-{
+void op_value_release(OpRun *run, OpValue *value) {
     (void)run;
     value_drop(value);
 }
 
-whet_status op_subgraph(OpRun *run, const Graph *graph, OpValue *const *inputs, int input_count, OpValue **outputs)
-{
+whet_status op_subgraph(OpRun *run, const Graph *graph, OpValue *const *inputs, int input_count, OpValue **outputs) {
     Call *call = call_of(run);
     if (!call->activation)
         return error_set(run->call->err, WHET_ERROR_UNSUPPORTED, "a subgraph cannot be folded");
@@ -182,13 +165,11 @@ whet_status op_subgraph(OpRun *run, const Graph *graph, OpValue *const *inputs, 
     return status ? error_prefix(err, "subgraph '%s'", graph->name) : WHET_OK;
 }
 
-whet_status op_output_value(OpRun *run, int index, OpValue *value)
-{
+whet_status op_output_value(OpRun *run, int index, OpValue *value) {
     return set_output(run, index, value);
 }
 
-static whet_status run_c(Runner *runner, Lowering *l, Activation *activation, OpValue *const *inputs, OpValue **outputs)
-{
+static whet_status run_c(Runner *runner, Lowering *l, Activation *activation, OpValue *const *inputs, OpValue **outputs) {
     Call call = {.runner = runner, .lowering = l, .activation = activation, .inputs = inputs, .outputs = outputs};
     call.run = (OpRun){.call = &l->call, .self = &call};
     for (int i = 0; i < l->call.in_count; i++)
@@ -206,8 +187,7 @@ static whet_status run_c(Runner *runner, Lowering *l, Activation *activation, Op
 /* A lowering of a node in a loop's body may run while it runs (a subgraph that calls itself cannot exist), so its call is
  * one at a time; the error goes where this run wants it. */
 whet_status step_run(Runner *runner, Lowering *l, Activation *activation, OpValue *const *inputs, OpValue **outputs,
-                     whet_error *err)
-{
+                     whet_error *err) {
     memset(outputs, 0, (size_t)l->call.out_count * sizeof *outputs);
     l->call.err = err;
     whet_status status = l->kind == STEP_KERNEL ? run_kernel(runner, l, inputs, outputs, err)

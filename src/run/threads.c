@@ -9,13 +9,11 @@ struct Threads {
     Parallel parallel;
 };
 
-static void run_in_pool(void *self, size_t count, void (*task)(void *context, size_t i), void *context)
-{
+static void run_in_pool(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
     pthreadpool_parallelize_1d(self, task, context, count, 0);
 }
 
-Threads *threads_new(int count, whet_error *err)
-{
+Threads *threads_new(int count, whet_error *err) {
     if (count < 0 || count > 4096) {
         error_set(err, WHET_ERROR_ARGUMENT, "%d threads; wanted: 0 (all) to 4096", count);
         return NULL;
@@ -39,15 +37,13 @@ Threads *threads_new(int count, whet_error *err)
     return threads;
 }
 
-void threads_free(Threads *threads)
-{
+void threads_free(Threads *threads) {
     if (!threads)
         return;
     pthreadpool_destroy(threads->pool);
     free(threads);
 }
 
-const Parallel *threads_parallel(const Threads *threads)
-{
+const Parallel *threads_parallel(const Threads *threads) {
     return threads && threads->pool ? &threads->parallel : NULL;
 }

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static OpValue *new_header(Pool *pool, whet_error *err)
-{
+static OpValue *new_header(Pool *pool, whet_error *err) {
     OpValue *value = memory_alloc(pool->allocator, sizeof *value);
     if (!value) {
         error_memory(err);
@@ -15,14 +14,12 @@ static OpValue *new_header(Pool *pool, whet_error *err)
     return value;
 }
 
-static void set_shape(Tensor *tensor, int rank, const int64_t *dims)
-{
+static void set_shape(Tensor *tensor, int rank, const int64_t *dims) {
     tensor->rank = rank;
     memcpy(tensor->dims, dims, (size_t)rank * sizeof *dims);
 }
 
-OpValue *value_new(Pool *pool, DType type, int rank, const int64_t *dims, whet_error *err)
-{
+OpValue *value_new(Pool *pool, DType type, int rank, const int64_t *dims, whet_error *err) {
     int64_t count;
     size_t bytes;
     if (rank < 0 || rank > WHET_MAX_RANK || !checked_count(dims, rank, &count) || !dtype_bytes(type, count, &bytes)) {
@@ -43,16 +40,14 @@ OpValue *value_new(Pool *pool, DType type, int rank, const int64_t *dims, whet_e
     return value;
 }
 
-OpValue *value_borrow(Pool *pool, const Tensor *tensor, whet_error *err)
-{
+OpValue *value_borrow(Pool *pool, const Tensor *tensor, whet_error *err) {
     OpValue *value = new_header(pool, err);
     if (value)
         value->tensor = *tensor;
     return value;
 }
 
-OpValue *value_view(OpValue *of, int rank, const int64_t *dims, whet_error *err)
-{
+OpValue *value_view(OpValue *of, int rank, const int64_t *dims, whet_error *err) {
     OpValue *value = new_header(of->pool, err);
     if (!value)
         return NULL;
@@ -62,15 +57,13 @@ OpValue *value_view(OpValue *of, int rank, const int64_t *dims, whet_error *err)
     return value;
 }
 
-OpValue *value_keep(OpValue *value)
-{
+OpValue *value_keep(OpValue *value) {
     if (value)
         value->references++;
     return value;
 }
 
-void value_drop(OpValue *value)
-{
+void value_drop(OpValue *value) {
     while (value && --value->references == 0) {
         OpValue *viewed = value->viewed;
         if (value->block.data)
