@@ -1,5 +1,6 @@
 /* Fuzz target: any bytes as a model, from memory and without a folder. They are read or refused; nothing else may happen. What
  * is read is also printed and aligned, which walks all of it. */
+// Seeds: examples/doodles/doodles.onnx ../shared/onnx-node/*/model.onnx
 #include "onnx/reader.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -17,7 +17,7 @@ for target; do
     mkdir -p "$seeds" "$corpus" "$build/crash"
     for glob in $(sed -n 's|^// Seeds: ||p' "fuzz/$name.c"); do
         for file in $glob; do # a glob without a match stays as it is, and is no file
-            [ -f "$file" ] && cp "$file" "$seeds/$(echo "$file" | tr / _)"
+            [ -f "$file" ] && cp "$file" "$seeds/$(echo "$file" | tr /. __)"
         done
     done
     echo "fuzz: $name for $seconds s, $(ls "$seeds" | wc -l) seeds"
