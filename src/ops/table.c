@@ -8,12 +8,14 @@
 
 // clang-format off
 #define FAMILIES(X) \
+    X(attention) \
     X(cast) \
     X(constant) \
     X(control) \
     X(convolve) \
     X(elementwise) \
     X(index) \
+    X(linear_attention) \
     X(loss) \
     X(matrix) \
     X(movement) \
