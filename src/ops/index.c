@@ -155,8 +155,8 @@ static whet_status gather_elements_build(OpCall *call, Text *out) {
         text_put(out, d ? ", " : "");
         if (d == axis)
             put_wrapped(out, read.data, x->dims[axis]);
-        else
-            text_printf(out, "i%d", d);
+        else /* with `+ 0` the axis does not take its extent from the data */
+            text_printf(out, x->dims[d] == y->dims[d] ? "i%d" : "i%d + 0", d);
     }
     text_put(out, "]");
     text_free(&read);

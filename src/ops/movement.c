@@ -271,7 +271,7 @@ static whet_status split_build(OpCall *call, Text *out) {
             text_put(out, "] = input[");
             for (int d = 0; d < x->rank; d++) {
                 text_printf(out, "%si%d", d ? ", " : "", d);
-                if (d == axis && offset)
+                if (d == axis) /* with `+ 0` the axis does not take its extent from the input */
                     text_printf(out, " + %lld", (long long)offset);
             }
             text_put(out, "]\n");

@@ -196,10 +196,10 @@ static whet_status slice_build(OpCall *call, Text *out) {
     for (int d = 0; d < x->rank; d++) {
         Range r = ranges[d];
         text_put(out, d ? ", " : "");
-        if (r.count == 1) /* the axis has one value, 0 */
+        if (r.count == x->dims[d] && r.step == 1)
+            text_printf(out, "i%d", d);
+        else if (r.step == 1 || r.count == 1) /* with `+ 0` the axis does not take its extent from the data */
             text_printf(out, "i%d + %lld", d, (long long)r.start);
-        else if (r.step == 1)
-            text_printf(out, r.start ? "i%d + %lld" : "i%d", d, (long long)r.start);
         else
             text_printf(out, "%lld %c %lld*i%d", (long long)r.start, r.step < 0 ? '-' : '+',
                         (long long)(r.step < 0 ? -r.step : r.step), d);
