@@ -101,7 +101,8 @@ void x86_emit(X86Code *code, const X86Instruction *instruction) {
     request.allowed_encodings =
         instruction->evex ? ZYDIS_ENCODABLE_ENCODING_EVEX : ZYDIS_ENCODABLE_ENCODING_VEX | ZYDIS_ENCODABLE_ENCODING_LEGACY;
     int constant = -1;
-    bool immediate = false;
+    /* A byte behind the displacement: an immediate, or the fourth register of a blend. */
+    bool immediate = instruction->operand[3].kind == X86_REGISTER;
     for (int i = 0; i < 4 && instruction->operand[i].kind != X86_NONE; i++) {
         const X86Operand *operand = &instruction->operand[i];
         put_operand(&request, operand);

@@ -1,0 +1,418 @@
+/* The interpreter: what vector code means, lane by lane, on real memory. Slow and plain; every target is tested against it. */
+#include "vector/vector.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LARGEST = 256 }; /* bytes of a register: SVE's 2048 bits */
+
+typedef union Lanes {
+    float f32[LARGEST / 4];
+    double f64[LARGEST / 8];
+    int32_t s32[LARGEST / 4];
+    uint32_t u32[LARGEST / 4];
+    uint64_t u64[LARGEST / 8];
+    uint16_t u16[LARGEST / 2];
+    uint8_t u8[LARGEST];
+    int8_t s8[LARGEST];
+    int64_t number; /* index and pointer values */
+} Lanes;
+
+typedef struct Machine {
+    const VectorFunction *f;
+    Lanes *value;
+    int bytes;
+    whet_error *err;
+    bool failed;
+} Machine;
+
+static int lanes_of(const Machine *m, DType type) {
+    return m->bytes * 8 / dtype_bits(type);
+}
+
+static bool refuse(Machine *m, const VectorOp *op) {
+    error_set(m->err, WHET_ERROR_UNSUPPORTED, "vector code '%s': the interpreter has no '%s %s'", m->f->name,
+              vector_info[op->code].name, dtype_name(op->type));
+    m->failed = true;
+    return false;
+}
+
+static char *address_of(const Machine *m, const VectorAddress *a) {
+    int64_t at = m->value[a->base].number + a->offset + a->scaled * m->bytes;
+    for (int t = 0; t < a->terms; t++)
+        at += a->term[t].coef * m->value[a->term[t].index].number;
+    return (char *)(intptr_t)at;
+}
+
+/* ---- memory ---- */
+
+static void load_lane(Lanes *to, int lane, DType type, DType from, const char *at) {
+    uint16_t half;
+    memcpy(&half, at, from == DT_F16 || from == DT_BF16 || from == DT_S16 || from == DT_U16 ? 2 : 1);
+    if (type == from)
+        memcpy(&to->u8[lane * (dtype_bits(type) / 8)], at, (size_t)dtype_bits(type) / 8);
+    else if (from == DT_F16)
+        to->f32[lane] = f16_to_f32(half);
+    else if (from == DT_BF16)
+        to->f32[lane] = bf16_to_f32(half);
+    else if (from == DT_S16)
+        to->s32[lane] = (int16_t)half;
+    else if (from == DT_U16)
+        to->s32[lane] = half;
+    else if (from == DT_S8)
+        to->s32[lane] = (int8_t)*at;
+    else
+        to->s32[lane] = (uint8_t)*at;
+}
+
+static int32_t clamp(int32_t x, int32_t low, int32_t high) {
+    return x < low ? low : x > high ? high : x;
+}
+
+static void store_lane(const Lanes *from, int lane, DType type, DType to, char *at) {
+    uint16_t half = 0;
+    if (type == to) {
+        memcpy(at, &from->u8[lane * (dtype_bits(type) / 8)], (size_t)dtype_bits(type) / 8);
+        return;
+    }
+    if (to == DT_F16)
+        half = f32_to_f16(from->f32[lane]);
+    else if (to == DT_BF16)
+        half = f32_to_bf16(from->f32[lane]);
+    else if (to == DT_S16)
+        half = (uint16_t)clamp(from->s32[lane], INT16_MIN, INT16_MAX);
+    else if (to == DT_U16)
+        half = (uint16_t)clamp(from->s32[lane], 0, UINT16_MAX);
+    else if (to == DT_S8)
+        *at = (char)clamp(from->s32[lane], INT8_MIN, INT8_MAX);
+    else
+        *at = (char)(uint8_t)clamp(from->s32[lane], 0, UINT8_MAX);
+    if (dtype_bits(to) == 16)
+        memcpy(at, &half, 2);
+}
+
+static void run_memory(Machine *m, const VectorOp *op, Lanes *result) {
+    char *at = address_of(m, &op->address);
+    int lanes = op->code == VECTOR_STORE_FIRST ? 1 : lanes_of(m, op->type), step = dtype_bits(op->from) / 8;
+    if (result)
+        memset(result, 0, sizeof *result);
+    for (int i = 0; i < lanes; i++) {
+        if (op->mask >= 0 && !m->value[op->mask].u8[i])
+            continue;
+        if (op->code == VECTOR_LOAD || op->code == VECTOR_SPLAT)
+            load_lane(result, i, op->type, op->from, at + (op->code == VECTOR_SPLAT ? 0 : i * step));
+        else
+            store_lane(&m->value[op->arg[0]], i, op->type, op->from, at + i * step);
+    }
+}
+
+/* ---- arithmetic ---- */
+
+static int32_t wrap(int64_t x) {
+    return (int32_t)(uint32_t)(uint64_t)x;
+}
+
+static int32_t to_int(float x) {
+    return x >= -2147483648.f && x < 2147483648.f ? (int32_t)x : INT32_MIN;
+}
+
+/* One lane of an operation on floats of either width, computed in `T`; comparisons give 0 or 1. */
+#define FLOAT_LANE(T, NAME, FMA, SQRT, FLOOR, CEIL, TRUNC, ROUND)                                                                \
+    static bool NAME(VectorCode code, T a, T b, T c, T *out, bool *truth) {                                                      \
+        switch (code) {                                                                                                          \
+        case VECTOR_ADD: *out = a + b; break;                                                                                    \
+        case VECTOR_SUB: *out = a - b; break;                                                                                    \
+        case VECTOR_MUL: *out = a * b; break;                                                                                    \
+        case VECTOR_DIV: *out = a / b; break;                                                                                    \
+        case VECTOR_MIN: *out = isnan(a) ? a : isnan(b) ? b : a < b ? a : b; break;                                              \
+        case VECTOR_MAX: *out = isnan(a) ? a : isnan(b) ? b : a > b ? a : b; break;                                              \
+        case VECTOR_MIN_OR: *out = a < b ? a : b; break;                                                                         \
+        case VECTOR_MAX_OR: *out = a > b ? a : b; break;                                                                         \
+        case VECTOR_FMA: *out = FMA(a, b, c); break;                                                                             \
+        case VECTOR_FNMA: *out = FMA(-a, b, c); break;                                                                           \
+        case VECTOR_SQRT: *out = SQRT(a); break;                                                                                 \
+        case VECTOR_FLOOR: *out = FLOOR(a); break;                                                                               \
+        case VECTOR_CEIL: *out = CEIL(a); break;                                                                                 \
+        case VECTOR_TRUNC: *out = TRUNC(a); break;                                                                               \
+        case VECTOR_ROUND: *out = ROUND(a); break;                                                                               \
+        case VECTOR_EQ: *truth = a == b; break;                                                                                  \
+        case VECTOR_NE: *truth = a != b; break;                                                                                  \
+        case VECTOR_LT: *truth = a < b; break;                                                                                   \
+        case VECTOR_LE: *truth = a <= b; break;                                                                                  \
+        case VECTOR_UNORDERED: *truth = isnan(a) || isnan(b); break;                                                             \
+        default: return false;                                                                                                   \
+        }                                                                                                                        \
+        return true;                                                                                                             \
+    }
+FLOAT_LANE(float, lane_f32, fmaf, sqrtf, floorf, ceilf, truncf, rintf)
+FLOAT_LANE(double, lane_f64, fma, sqrt, floor, ceil, trunc, rint)
+
+static bool lane_s32(const VectorOp *op, int32_t a, int32_t b, int32_t *out, bool *truth) {
+    int shift = (int)op->number;
+    switch (op->code) {
+    case VECTOR_ADD: *out = wrap((int64_t)a + b); break;
+    case VECTOR_SUB: *out = wrap((int64_t)a - b); break;
+    case VECTOR_MUL: *out = wrap((int64_t)a * b); break;
+    case VECTOR_MIN: *out = a < b ? a : b; break;
+    case VECTOR_MAX: *out = a > b ? a : b; break;
+    case VECTOR_SHL: *out = wrap((int64_t)((uint64_t)(uint32_t)a << shift)); break;
+    case VECTOR_SHR: *out = (int32_t)((uint32_t)a >> shift); break;
+    case VECTOR_SAR: *out = wrap((int64_t)a >> shift); break;
+    case VECTOR_EQ: *truth = a == b; break;
+    case VECTOR_NE: *truth = a != b; break;
+    case VECTOR_LT: *truth = a < b; break;
+    case VECTOR_LE: *truth = a <= b; break;
+    default: return false;
+    }
+    return true;
+}
+
+static bool run_bits(const Machine *m, VectorCode code, const Lanes *a, const Lanes *b, Lanes *out) {
+    for (int i = 0; i < m->bytes; i++)
+        switch (code) {
+        case VECTOR_AND: out->u8[i] = a->u8[i] & b->u8[i]; break;
+        case VECTOR_OR: out->u8[i] = a->u8[i] | b->u8[i]; break;
+        case VECTOR_XOR: out->u8[i] = a->u8[i] ^ b->u8[i]; break;
+        case VECTOR_AND_NOT: out->u8[i] = (uint8_t)(~a->u8[i] & b->u8[i]); break;
+        default: return false;
+        }
+    return true;
+}
+
+static const Lanes zero_lanes;
+
+static bool run_arithmetic(Machine *m, const VectorOp *op, Lanes *out) {
+    const Lanes *arg[3];
+    for (int k = 0; k < 3; k++)
+        arg[k] = k < vector_arg_count(op->code) && op->arg[k] >= 0 ? &m->value[op->arg[k]] : &zero_lanes;
+    if (run_bits(m, op->code, arg[0], arg[1], out))
+        return true;
+    for (int i = 0; i < lanes_of(m, op->type); i++) {
+        bool truth = false, known;
+        if (op->type == DT_F32)
+            known = lane_f32(op->code, arg[0]->f32[i], arg[1]->f32[i], arg[2]->f32[i], &out->f32[i], &truth);
+        else if (op->type == DT_F64)
+            known = lane_f64(op->code, arg[0]->f64[i], arg[1]->f64[i], arg[2]->f64[i], &out->f64[i], &truth);
+        else
+            known = lane_s32(op, arg[0]->s32[i], arg[1]->s32[i], &out->s32[i], &truth);
+        if (!known)
+            return refuse(m, op);
+        if (vector_info[op->code].result == 'M')
+            out->u8[i] = truth;
+    }
+    return true;
+}
+
+/* ---- the rest ---- */
+
+static void run_reduce(const Machine *m, const VectorOp *op, Lanes *out) {
+    VectorCode code = op->code == VECTOR_REDUCE_ADD ? VECTOR_ADD : op->code == VECTOR_REDUCE_MIN ? VECTOR_MIN_OR : VECTOR_MAX_OR;
+    VectorOp step = *op;
+    step.code = op->type == DT_S32 && code == VECTOR_MIN_OR   ? VECTOR_MIN
+                : op->type == DT_S32 && code == VECTOR_MAX_OR ? VECTOR_MAX
+                                                              : code;
+    Lanes now = m->value[op->arg[0]];
+    for (int half = lanes_of(m, op->type) / 2; half; half /= 2) {
+        *out = now;
+        for (int i = 0; i < lanes_of(m, op->type); i++) {
+            bool truth;
+            if (op->type == DT_F32)
+                lane_f32(step.code, now.f32[i], now.f32[i ^ half], 0, &out->f32[i], &truth);
+            else if (op->type == DT_F64)
+                lane_f64(step.code, now.f64[i], now.f64[i ^ half], 0, &out->f64[i], &truth);
+            else
+                lane_s32(&step, now.s32[i], now.s32[i ^ half], &out->s32[i], &truth);
+        }
+        now = *out;
+    }
+}
+
+static bool run_dot(Machine *m, const VectorOp *op, Lanes *out) {
+    const Lanes *a = &m->value[op->arg[0]], *b = &m->value[op->arg[1]], *c = &m->value[op->arg[2]];
+    for (int i = 0; i < m->bytes / 4; i++) {
+        if (op->code == VECTOR_DOT2) {
+            float sum = c->f32[i]; /* vdpbf16ps adds the odd product first */
+            sum = fmaf(bf16_to_f32(a->u16[2 * i + 1]), bf16_to_f32(b->u16[2 * i + 1]), sum);
+            out->f32[i] = fmaf(bf16_to_f32(a->u16[2 * i]), bf16_to_f32(b->u16[2 * i]), sum);
+        } else {
+            int64_t sum = c->s32[i];
+            for (int j = 4 * i; j < 4 * i + 4; j++)
+                sum += (op->code == VECTOR_DOT4_US ? a->u8[j] : a->s8[j]) * b->s8[j];
+            out->s32[i] = wrap(sum);
+        }
+    }
+    return true;
+}
+
+/* 2 x 2 of each 128 bits: out[r][c] += sum over 8 of a[r][k] * b[c][k]; bf16: over 4. */
+static bool run_mmla(Machine *m, const VectorOp *op, Lanes *out) {
+    const Lanes *a = &m->value[op->arg[0]], *b = &m->value[op->arg[1]], *c = &m->value[op->arg[2]];
+    for (int i = 0; i < m->bytes / 4; i++) {
+        int block = i / 4, r = i % 4 / 2, col = i % 2;
+        if (op->type == DT_S32) {
+            int64_t sum = c->s32[i];
+            for (int k = 0; k < 8; k++)
+                sum += a->s8[16 * block + 8 * r + k] * b->s8[16 * block + 8 * col + k];
+            out->s32[i] = wrap(sum);
+        } else {
+            float sum = c->f32[i];
+            for (int k = 0; k < 4; k++)
+                sum += bf16_to_f32(a->u16[8 * block + 4 * r + k]) * bf16_to_f32(b->u16[8 * block + 4 * col + k]);
+            out->f32[i] = sum;
+        }
+    }
+    return true;
+}
+
+static void run_const(const Machine *m, const VectorOp *op, Lanes *out) {
+    for (int i = 0; i < lanes_of(m, op->type); i++)
+        if (op->type == DT_F64)
+            out->f64[i] = op->number;
+        else if (op->type == DT_F32)
+            out->f32[i] = (float)op->number;
+        else
+            out->s32[i] = (int32_t)op->number;
+}
+
+static bool run_convert(Machine *m, const VectorOp *op, Lanes *out) {
+    const Lanes *a = &m->value[op->arg[0]];
+    if (op->code != VECTOR_BITS && !(op->type == DT_F32 && op->from == DT_S32) && !(op->type == DT_S32 && op->from == DT_F32))
+        return refuse(m, op);
+    for (int i = 0; i < m->bytes / 4; i++)
+        if (op->code == VECTOR_BITS)
+            out->u32[i] = a->u32[i];
+        else if (op->type == DT_F32)
+            out->f32[i] = (float)a->s32[i];
+        else
+            out->s32[i] = to_int(op->code == VECTOR_CVT_ROUND ? rintf(a->f32[i]) : a->f32[i]);
+    return true;
+}
+
+static void run_mask(const Machine *m, const VectorOp *op, Lanes *out) {
+    int64_t below = op->code == VECTOR_MASK_FIRST   ? (int64_t)op->number
+                    : op->code == VECTOR_MASK_BELOW ? m->value[op->arg[0]].number
+                                                    : 0;
+    for (int i = 0; i < lanes_of(m, op->type); i++) {
+        if (op->code == VECTOR_MASK_FIRST || op->code == VECTOR_MASK_BELOW) {
+            out->u8[i] = i < below;
+            continue;
+        }
+        uint8_t a = m->value[op->arg[0]].u8[i], b = m->value[op->arg[1]].u8[i];
+        out->u8[i] = op->code == VECTOR_MASK_AND ? a & b : op->code == VECTOR_MASK_OR ? a | b : a ^ b;
+    }
+}
+
+static void run_select(const Machine *m, const VectorOp *op, Lanes *out) {
+    int size = dtype_bits(op->type) / 8;
+    for (int i = 0; i < lanes_of(m, op->type); i++)
+        memcpy(&out->u8[i * size], &m->value[op->arg[m->value[op->arg[0]].u8[i] ? 1 : 2]].u8[i * size], (size_t)size);
+}
+
+static bool run_op(Machine *m, const VectorOp *op) {
+    Lanes out = {.u64 = {0}};
+    bool ok = true;
+    switch (op->code) {
+    case VECTOR_LOAD:
+    case VECTOR_SPLAT: run_memory(m, op, &out); break;
+    case VECTOR_STORE:
+    case VECTOR_STORE_FIRST: run_memory(m, op, NULL); break;
+    case VECTOR_PREFETCH: break;
+    case VECTOR_CONST: run_const(m, op, &out); break;
+    case VECTOR_CVT:
+    case VECTOR_CVT_ROUND:
+    case VECTOR_BITS: ok = run_convert(m, op, &out); break;
+    case VECTOR_MASK_FIRST:
+    case VECTOR_MASK_BELOW:
+    case VECTOR_MASK_AND:
+    case VECTOR_MASK_OR:
+    case VECTOR_MASK_XOR: run_mask(m, op, &out); break;
+    case VECTOR_SELECT: run_select(m, op, &out); break;
+    case VECTOR_REDUCE_ADD:
+    case VECTOR_REDUCE_MIN:
+    case VECTOR_REDUCE_MAX: run_reduce(m, op, &out); break;
+    case VECTOR_DOT4_US:
+    case VECTOR_DOT4_SS:
+    case VECTOR_DOT2: ok = run_dot(m, op, &out); break;
+    case VECTOR_MMLA: ok = run_mmla(m, op, &out); break;
+    case VECTOR_FMA_LANE:
+        for (int i = 0; i < m->bytes / 4; i++)
+            out.f32[i] = fmaf(m->value[op->arg[0]].f32[i], m->value[op->arg[1]].f32[i / 4 * 4 + (int)op->number],
+                              m->value[op->arg[2]].f32[i]);
+        break;
+    case VECTOR_POINTER_ADD: out.number = m->value[op->arg[0]].number + (int64_t)op->number; break;
+    case VECTOR_POINTER_INDEX:
+        out.number = m->value[op->arg[0]].number + m->value[op->arg[1]].number * (int64_t)op->number;
+        break;
+    case VECTOR_TILE_ZERO:
+    case VECTOR_OUTER:
+    case VECTOR_TILE_DOT:
+    case VECTOR_TILE_LOAD:
+    case VECTOR_TILE_STORE:
+    case VECTOR_TILE_ROW: return refuse(m, op);
+    default: ok = run_arithmetic(m, op, &out); break;
+    }
+    if (ok && op->result >= 0)
+        m->value[op->result] = out;
+    return ok;
+}
+
+static bool run_range(Machine *m, int from, int to);
+
+static bool run_loop(Machine *m, int at) {
+    const VectorOp *head = &m->f->ops[at], *end = &m->f->ops[head->other];
+    const int *first = m->f->ids + head->carried, *next = m->f->ids + end->carried;
+    int n = head->carry_count;
+    Lanes *moved = ARENA_ARRAY(m->f->arena, Lanes, (size_t)n + 1); /* all at once: one may be another's name */
+    if (!moved)
+        return error_memory(m->err), false;
+    for (int c = 0; c < n; c++)
+        moved[c] = m->value[first[c]];
+    for (int c = 0; c < n; c++)
+        m->value[first[n + c]] = moved[c];
+    int64_t limit = head->limit >= 0 ? m->value[head->limit].number : (int64_t)head->number;
+    for (int64_t i = 0; i < limit; i += head->step) {
+        m->value[head->result].number = i;
+        if (!run_range(m, at + 1, head->other))
+            return false;
+        for (int c = 0; c < n; c++)
+            moved[c] = m->value[next[c]];
+        for (int c = 0; c < n; c++)
+            m->value[first[n + c]] = moved[c];
+    }
+    for (int c = 0; c < n; c++)
+        m->value[next[n + c]] = m->value[first[n + c]];
+    return true;
+}
+
+static bool run_range(Machine *m, int from, int to) {
+    for (int i = from; i < to; i++) {
+        const VectorOp *op = &m->f->ops[i];
+        if (op->code == VECTOR_LOOP) {
+            if (!run_loop(m, i))
+                return false;
+            i = op->other;
+        } else if (!run_op(m, op))
+            return false;
+    }
+    return true;
+}
+
+whet_status vector_interpret(const VectorFunction *f, const int64_t *arguments, int bytes, whet_error *err) {
+    Arena arena;
+    whet_error mine;
+    arena_init(&arena, NULL);
+    VectorFunction local = *f; /* temporaries go to an arena of this run */
+    local.arena = &arena;
+    Machine m = {.f = &local, .bytes = f->bytes ? f->bytes : bytes, .err = err ? err : &mine};
+    error_clear(m.err);
+    m.value = ARENA_ARRAY(&arena, Lanes, (size_t)f->value_count + 1);
+    if (!m.value || m.bytes > LARGEST) {
+        arena_free(&arena);
+        return error_memory(m.err);
+    }
+    for (int i = 0; i < f->parameter_count; i++)
+        m.value[i].number = arguments[i];
+    bool ok = run_range(&m, 0, f->op_count);
+    arena_free(&arena);
+    return ok ? WHET_OK : m.err->status;
+}

@@ -1,0 +1,399 @@
+/* Vector code: the text form, the passes, and the oracle chain: what the interpreter computes, the x86 code computes, with AVX2
+ * and with AVX-512, whatever registers were chosen. Programs are random; a failure prints the seed and the program. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "target/target.h"
+#include "vector/vector.h"
+
+/* ---- random programs ---- */
+
+enum { INPUTS = 3, INPUT_BYTES = 8192, OUTPUT_BYTES = 16384, GUARD = 128, MAX_LIVE = 10 };
+
+typedef struct Random {
+    uint64_t state;
+} Random;
+
+static uint32_t next(Random *r) {
+    r->state = r->state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(r->state >> 33);
+}
+
+static int below(Random *r, int n) {
+    return (int)(next(r) % (uint32_t)n);
+}
+
+typedef struct Program {
+    VectorFunction *f;
+    Random r;
+    int input[INPUTS], output, limit;
+    int floats[MAX_LIVE], ints[MAX_LIVE], masks[MAX_LIVE];
+    int float_count, int_count, mask_count;
+    int counters[3], counter_count;
+    int64_t at; /* of the next store */
+    bool wide_ok;
+} Program;
+
+static int pick(Program *p, const int *from, int count) {
+    return from[below(&p->r, count)];
+}
+
+static void keep(Program *p, int *to, int *count, int value) {
+    if (*count < MAX_LIVE)
+        to[(*count)++] = value;
+    else
+        to[below(&p->r, MAX_LIVE)] = value;
+}
+
+static VectorAddress some_address(Program *p) {
+    VectorAddress a = vector_at(p->input[below(&p->r, INPUTS)], 4 * below(&p->r, 64));
+    for (int i = 0; i < p->counter_count; i++)
+        if (below(&p->r, 2))
+            a = vector_plus(a, p->counters[i], 4 * below(&p->r, 20));
+    return a;
+}
+
+static void add_value(Program *p) {
+    static const VectorCode float_binary[] = {VECTOR_ADD,    VECTOR_SUB,    VECTOR_MUL, VECTOR_DIV, VECTOR_MIN, VECTOR_MAX,
+                                              VECTOR_MIN_OR, VECTOR_MAX_OR, VECTOR_AND, VECTOR_OR,  VECTOR_XOR, VECTOR_AND_NOT};
+    static const VectorCode int_binary[] = {VECTOR_ADD, VECTOR_SUB, VECTOR_MUL, VECTOR_MIN,
+                                            VECTOR_MAX, VECTOR_AND, VECTOR_OR,  VECTOR_XOR};
+    static const VectorCode unary[] = {VECTOR_SQRT, VECTOR_FLOOR, VECTOR_CEIL, VECTOR_TRUNC, VECTOR_ROUND};
+    static const VectorCode compare[] = {VECTOR_EQ, VECTOR_NE, VECTOR_LT, VECTOR_LE, VECTOR_UNORDERED};
+    static const VectorCode shift[] = {VECTOR_SHL, VECTOR_SHR, VECTOR_SAR};
+    static const VectorCode logic[] = {VECTOR_MASK_AND, VECTOR_MASK_OR, VECTOR_MASK_XOR};
+    static const VectorCode reduce[] = {VECTOR_REDUCE_ADD, VECTOR_REDUCE_MIN, VECTOR_REDUCE_MAX};
+    VectorFunction *f = p->f;
+    Random *r = &p->r;
+#define F        pick(p, p->floats, p->float_count)
+#define S        pick(p, p->ints, p->int_count)
+#define M        pick(p, p->masks, p->mask_count)
+#define FLOAT(x) keep(p, p->floats, &p->float_count, x)
+#define INT(x)   keep(p, p->ints, &p->int_count, x)
+#define MASK(x)  keep(p, p->masks, &p->mask_count, x)
+    int a, b;
+    switch (below(r, 21)) {
+    case 0: FLOAT(vector_load(f, DT_F32, DT_F32, some_address(p), -1)); break;
+    case 1: FLOAT(vector_splat(f, DT_F32, DT_F32, some_address(p))); break;
+    case 2: FLOAT(vector_const(f, DT_F32, below(r, 9) - 4)); break;
+    case 3: a = F, b = F, FLOAT(vector_binary(f, float_binary[below(r, COUNT(float_binary))], a, b)); break;
+    case 4:
+    case 5: a = F, b = F, FLOAT(vector_ternary(f, below(r, 2) ? VECTOR_FMA : VECTOR_FNMA, a, b, F)); break;
+    case 6: FLOAT(vector_unary(f, unary[below(r, COUNT(unary))], F)); break;
+    case 7: a = S, b = S, INT(vector_binary(f, int_binary[below(r, COUNT(int_binary))], a, b)); break;
+    case 8: INT(vector_immediate(f, shift[below(r, 3)], S, below(r, 32))); break;
+    case 9: INT(vector_convert(f, below(r, 2) ? VECTOR_CVT : VECTOR_CVT_ROUND, DT_S32, F)); break;
+    case 10: FLOAT(vector_convert(f, VECTOR_CVT, DT_F32, S)); break;
+    case 11: INT(vector_convert(f, VECTOR_BITS, DT_S32, F)); break;
+    case 12: a = F, b = F, MASK(vector_binary(f, compare[below(r, 5)], a, b)); break;
+    case 13: a = S, b = S, MASK(vector_binary(f, compare[below(r, 4)], a, b)); break;
+    case 14: a = M, b = M, MASK(vector_binary(f, logic[below(r, 3)], a, b)); break;
+    case 15: a = M, b = F, FLOAT(vector_ternary(f, VECTOR_SELECT, a, b, F)); break;
+    case 16: a = M, b = S, INT(vector_ternary(f, VECTOR_SELECT, a, b, S)); break;
+    case 17:
+        if (below(r, 2))
+            FLOAT(vector_unary(f, reduce[below(r, 3)], F));
+        else
+            INT(vector_unary(f, reduce[below(r, 3)], S));
+        break;
+    case 18: FLOAT(vector_load(f, DT_F32, DT_F32, some_address(p), M)); break;
+    case 19:
+        MASK(vector_mask_below(f, DT_F32, below(r, 2) || !p->counter_count ? p->limit : pick(p, p->counters, p->counter_count)));
+        break;
+    default:
+        INT(vector_load(f, DT_S32, (DType[]){DT_S32, DT_S8, DT_U8, DT_S16, DT_U16}[below(r, 5)], some_address(p), -1));
+        break;
+    }
+}
+
+static void add_store(Program *p) {
+    VectorAddress a = vector_at(p->output, p->at);
+    for (int i = 0; i < p->counter_count; i++)
+        a = vector_plus(a, p->counters[i], 64 * (1 + below(&p->r, 3)));
+    if (p->at < 2048)
+        p->at += 4 * below(&p->r, 20);
+    int kind = below(&p->r, 4);
+    int value = below(&p->r, 2) ? F : S;
+    DType type = p->f->failed ? DT_F32 : p->f->values[value].type;
+    if (kind == 0)
+        vector_store_first(p->f, type, value, a);
+    else
+        vector_store(p->f, type, value, a, kind == 1 ? M : -1);
+}
+
+static void add_body(Program *p, int depth);
+
+static void add_loop(Program *p, int depth) {
+    int initial[4], inside[4], after[4], count = below(&p->r, 4), floats = p->float_count, ints = p->int_count,
+                                         masks = p->mask_count;
+    Program saved = *p;
+    for (int i = 0; i < count; i++)
+        initial[i] = F;
+    int step = 1 + below(&p->r, 3);
+    int counter = vector_loop(p->f, below(&p->r, 3) ? -1 : p->limit, below(&p->r, 6), step, initial, inside, count);
+    p->counters[p->counter_count++] = counter;
+    for (int i = 0; i < count; i++)
+        FLOAT(inside[i]);
+    add_body(p, depth + 1);
+    for (int i = 0; i < count; i++)
+        inside[i] = F;
+    vector_end(p->f, inside, after);
+    memcpy(p->floats, saved.floats, sizeof saved.floats); /* what the body made is gone */
+    memcpy(p->ints, saved.ints, sizeof saved.ints);
+    memcpy(p->masks, saved.masks, sizeof saved.masks);
+    p->float_count = floats, p->int_count = ints, p->mask_count = masks;
+    p->counter_count--;
+    for (int i = 0; i < count; i++)
+        FLOAT(after[i]);
+}
+
+static void add_body(Program *p, int depth) {
+    int statements = 3 + below(&p->r, 12);
+    for (int i = 0; i < statements; i++) {
+        int what = below(&p->r, 10);
+        if (what == 0 && depth < 3)
+            add_loop(p, depth);
+        else if (what <= 2)
+            add_store(p);
+        else
+            add_value(p);
+    }
+    add_store(p);
+}
+
+static VectorFunction *random_program(Arena *arena, uint64_t seed, int bytes) {
+    Program p = {.r = {seed * 2654435761u + 12345}};
+    p.f = vector_new(arena, "random", bytes);
+    for (int i = 0; i < INPUTS; i++)
+        p.input[i] = vector_parameter(p.f, CLASS_POINTER, (const char *[]){"x", "y", "z"}[i]);
+    p.output = vector_parameter(p.f, CLASS_POINTER, "out");
+    p.limit = vector_parameter(p.f, CLASS_INDEX, "limit");
+    for (int i = 0; i < 3; i++) {
+        keep(&p, p.floats, &p.float_count, vector_load(p.f, DT_F32, DT_F32, vector_at(p.input[i], 64 * i), -1));
+        keep(&p, p.ints, &p.int_count, vector_load(p.f, DT_S32, DT_S32, vector_at(p.input[i], 64 * i), -1));
+    }
+    keep(&p, p.masks, &p.mask_count, vector_mask_first(p.f, DT_F32, below(&p.r, bytes / 4 + 1)));
+    keep(&p, p.masks, &p.mask_count, vector_mask_below(p.f, DT_F32, p.limit));
+    add_body(&p, 0);
+    return p.f;
+}
+
+/* ---- running and comparing ---- */
+
+typedef struct Memory {
+    unsigned char input[INPUTS][INPUT_BYTES + GUARD], output[OUTPUT_BYTES + GUARD];
+} Memory;
+
+static void fill(Memory *m, uint64_t seed) {
+    Random r = {seed + 99};
+    for (int i = 0; i < INPUTS; i++)
+        for (int j = 0; j < (INPUT_BYTES + GUARD) / 4; j++) {
+            static const float special[] = {0.f, -0.f, INFINITY, -INFINITY, NAN, 1e-40f, 3e9f, -3e9f};
+            float x = below(&r, 16) ? (float)(below(&r, 2001) - 1000) / 64 : special[below(&r, 8)];
+            memcpy(&m->input[i][4 * j], &x, 4);
+        }
+    memset(m->output, 0xab, sizeof m->output);
+}
+
+static void arguments_of(Memory *m, int64_t limit, int64_t out[INPUTS + 2]) {
+    for (int i = 0; i < INPUTS; i++)
+        out[i] = (int64_t)(intptr_t)m->input[i];
+    out[INPUTS] = (int64_t)(intptr_t)m->output;
+    out[INPUTS + 1] = limit;
+}
+
+/* Bits, but any NaN equals any other: their payloads are nobody's promise. A NaN read as an integer shows its payload, so
+ * words that differ are compared as floats. */
+static bool same_output(const Memory *a, const Memory *b) {
+    for (size_t i = 0; i < sizeof a->output; i += 4) {
+        float x, y;
+        memcpy(&x, &a->output[i], 4);
+        memcpy(&y, &b->output[i], 4);
+        if (memcmp(&x, &y, 4) && !(isnan(x) && isnan(y)))
+            return false;
+    }
+    return true;
+}
+
+static void show(const VectorFunction *f, uint64_t seed, const char *what) {
+    Text text;
+    text_init(&text);
+    vector_print(f, &text);
+    print_error("seed %llu, %s:\n%s", (unsigned long long)seed, what, text.data);
+    text_free(&text);
+}
+
+static void interpret_into(const VectorFunction *f, uint64_t seed, int64_t limit, Memory *m) {
+    int64_t arguments[INPUTS + 2];
+    whet_error err;
+    fill(m, seed);
+    arguments_of(m, limit, arguments);
+    if (vector_interpret(f, arguments, 0, &err) != WHET_OK) {
+        show(f, seed, err.message);
+        fail();
+    }
+}
+
+static void text_round_trip(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        Arena arena;
+        arena_init(&arena, NULL);
+        whet_error err;
+        VectorFunction *f = random_program(&arena, seed, seed % 2 ? 64 : 32);
+        if (!vector_finish(f, &err) || vector_check(f, "building", &err) != WHET_OK) {
+            show(f, seed, err.message);
+            fail();
+        }
+        Text once, twice;
+        text_init(&once);
+        text_init(&twice);
+        vector_print(f, &once);
+        VectorFunction *g = vector_parse(&arena, once.data, once.length, &err);
+        if (!g) {
+            show(f, seed, err.message);
+            fail();
+        }
+        vector_print(g, &twice);
+        assert_string_equal(once.data, twice.data);
+        text_free(&once);
+        text_free(&twice);
+        arena_free(&arena);
+    }
+}
+
+static void malformed_text(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "",
+        "function",
+        "function f, 48 bytes a register",
+        "function f, 64 bytes a register, pointer %a\n  %1 = load f32 [%b]",
+        "function f, 64 bytes a register, pointer %a\n  %1 = load f99 [%a]",
+        "function f, 64 bytes a register, pointer %a\n  %1 = frobnicate f32 %a",
+        "function f, 64 bytes a register, pointer %a\n  loop %1 = 0 to 4 step 1\n",
+        "function f, 64 bytes a register, pointer %a\n  end",
+        "function f, 64 bytes a register, pointer %a\n  %1 = add f32 %a, %a",
+        "function f, 64 bytes a register, pointer %a\n  loop %1 = 0 to 4 step 1\n  %2 = const f32 1\n  end\n  store f32 [%a] %2",
+        "function f, 64 bytes a register, pointer %a\n  loop %1 = 0 to 4 step 0\n  end",
+    };
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        Arena arena;
+        whet_error err = {WHET_OK, ""};
+        arena_init(&arena, NULL);
+        assert_null(vector_parse(&arena, texts[i], strlen(texts[i]), &err));
+        assert_int_not_equal(err.status, WHET_OK);
+        assert_true(strlen(err.message) > 0);
+        arena_free(&arena);
+    }
+}
+
+static void lowering_keeps_meaning(void **state) {
+    (void)state;
+    static Memory before, after;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        Arena arena;
+        arena_init(&arena, NULL);
+        whet_error err;
+        VectorFunction *f = random_program(&arena, seed, 64);
+        VectorFunction *lowered = vector_lower_addresses(f, &err);
+        assert_non_null(lowered);
+        if (vector_check(lowered, "lowering", &err) != WHET_OK) {
+            show(lowered, seed, err.message);
+            fail();
+        }
+        int64_t limit = (int64_t)(seed % 9);
+        interpret_into(f, seed, limit, &before);
+        interpret_into(lowered, seed, limit, &after);
+        if (!same_output(&before, &after)) {
+            show(f, seed, "lowering addresses changed the result");
+            fail();
+        }
+        arena_free(&arena);
+    }
+}
+
+/* False: this machine cannot run it. */
+static bool target_of(int bytes, Target *out) {
+    uint64_t features = target_features_here();
+    if (bytes == 32)
+        features &= ~FEATURE(AVX512F);
+    if (!target_x86(features, out) || out->bytes != bytes)
+        return false;
+    out->runs_here = true;
+    return true;
+}
+
+static void x86_as_interpreted(int bytes) {
+    static Memory wanted, got;
+    Target target;
+    int refused = 0, runs = 0;
+    if (!target_of(bytes, &target)) {
+        print_message("skipped: this machine has no registers of %d bytes\n", bytes);
+        skip();
+    }
+    for (uint64_t seed = 1; seed <= 1500; seed++) {
+        Arena arena;
+        arena_init(&arena, NULL);
+        whet_error err;
+        VectorFunction *f = random_program(&arena, seed, bytes);
+        const VectorFunction *functions[] = {f};
+        TargetCode *code = NULL;
+        int64_t limit = (int64_t)(seed % 21), arguments[INPUTS + 2];
+        whet_status status = target.compile(&target, functions, 1, seed % 3 ? seed : 0, &code, &err);
+        if (status == WHET_ERROR_UNSUPPORTED && strstr(err.message, "registers")) {
+            refused++;
+            arena_free(&arena);
+            continue;
+        }
+        if (status != WHET_OK) {
+            show(f, seed, err.message);
+            fail();
+        }
+        interpret_into(f, seed, limit, &wanted);
+        fill(&got, seed);
+        arguments_of(&got, limit, arguments);
+        target.entry(code, 0)(arguments);
+        if (!same_output(&wanted, &got)) {
+            show(f, seed, "x86 code and interpreter differ");
+            Text text;
+            text_init(&text);
+            target.print(code, &text);
+            print_error("%s", text.data);
+            text_free(&text);
+            fail();
+        }
+        runs++;
+        target.free(code);
+        arena_free(&arena);
+    }
+    print_message("%d-byte registers: %d programs agree, %d need too many registers\n", bytes, runs, refused);
+    assert_true(runs > 500);
+}
+
+static void avx2_as_interpreted(void **state) {
+    (void)state;
+    x86_as_interpreted(32);
+}
+
+static void avx512_as_interpreted(void **state) {
+    (void)state;
+    x86_as_interpreted(64);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_round_trip),     cmocka_unit_test(malformed_text),        cmocka_unit_test(lowering_keeps_meaning),
+        cmocka_unit_test(avx2_as_interpreted), cmocka_unit_test(avx512_as_interpreted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
