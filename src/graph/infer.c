@@ -104,8 +104,8 @@ static whet_status apply_rule(Infer *infer, OpCall *call, int nesting) {
         fold_call(infer, call);
         return WHET_OK;
     }
-    for (int i = 0; i < call->out_count; i++)
-        call->out[i] = (Type){.rank = -1};
+    for (int i = 0; i < call->out_count; i++) /* element types follow from the signature, if that much was right */
+        call->out[i] = (Type){.type = status == WHET_ERROR_UNSUPPORTED ? DT_NONE : call->out[i].type, .rank = -1};
     if (status == WHET_ERROR_UNSUPPORTED)
         return refusals_add(infer->refusals, call->node, infer->err.message) ? WHET_OK : fail_memory(infer);
     bool may_not_happen = nesting > 0 && (status == WHET_ERROR_DATA || status == WHET_ERROR_FORMAT);
@@ -130,6 +130,8 @@ static whet_status infer_node(Infer *infer, Node *node, int nesting, NodeList *o
     if (status)
         return status; /* it names the node inside */
     status = infer_operands(infer, node, nesting);
+    if (infer->scratch.failed)
+        status = fail_memory(infer); /* whatever it looked like to the rule */
     arena_free(&infer->scratch);
     char label[256];
     if (status)
@@ -264,7 +266,7 @@ whet_status infer_model(Model *model, Refusals *refusals, size_t fold_limit, whe
     whet_status status = infer_all(&infer);
     arena_free(&infer.name_arena);
     arena_free(&infer.scratch);
-    if (!status && model->arena.failed)
+    if (model->arena.failed)
         status = error_memory(&infer.err);
     if (status && err)
         *err = infer.err;

@@ -532,6 +532,10 @@ Model *graph_parse(const char *text, size_t length, const whet_allocator *alloca
     bool fine = parse_model(&parser) && !parser.scan.failed;
     if (!fine && !parser.scan.failed)
         scan_fail(&parser.scan, "bad text");
+    if (model->arena.failed || parser.scratch.failed) {
+        error_memory(err); /* whatever it looked like from where it happened */
+        fine = false;
+    }
     arena_free(&parser.scratch);
     if (fine)
         return model;
