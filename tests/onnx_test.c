@@ -512,7 +512,7 @@ static void test_graph_types(void **state) {
     put_message(&graph, 11, make_value("b", -1, NULL));
     put_message(&graph, 11, make_value("c", 2, (int64_t[]){-1, 0}));
     put_message(&graph, 12, make_value("b", -2, NULL));
-    reads_as(make_model(graph), "graph \"g\" {\n  in %\"in put\": f16[\"in put\", \"in put_1\"]\n  in %b: f32\n"
+    reads_as(make_model(graph), "graph \"g\" {\n  in %\"in put\": f16[\"in put_0\", \"in put_1\"]\n  in %b: f32\n"
                                 "  in %c: f32[n, 0]\n  out %b\n}\n");
 }
 

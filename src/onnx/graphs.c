@@ -273,7 +273,7 @@ bool identity_add(Reader *reader, const Scope *scope, Value *from, Value *to) {
     Node *node = graph_node(scope->graph, "", "Identity", 1, 1, 0);
     if (!node)
         return wire_fail_memory(reader->wire);
-    node->opset = reader->model->opset;
+    node->opset = reader->model->opset ? reader->model->opset : 13; /* a model may import other domains alone */
     node->inputs[0] = from;
     node->outputs[0] = to;
     to->producer = node;

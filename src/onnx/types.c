@@ -3,9 +3,15 @@
 
 #include <inttypes.h>
 
+/* "image_2": the third dimension of an input. */
+static Dim new_symbol(Reader *reader, const char *stem, int axis) {
+    const char *name = arena_printf(reader->arena, "%s_%d", stem, axis);
+    return name ? dim_fresh(reader->model->symbols, name) : DIM_UNKNOWN;
+}
+
 /* A dimension without number and name is a new symbol where there is a stem for its name, else unknown. -1 is what some
  * exporters write for "unknown". */
-static bool read_dim(Reader *reader, Str message, const char *stem, Dim *out) {
+static bool read_dim(Reader *reader, Str message, const char *stem, int axis, Dim *out) {
     DimensionProto dim;
     if (!READ(reader->wire, DimensionProto, message, &dim))
         return false;
@@ -14,7 +20,7 @@ static bool read_dim(Reader *reader, Str message, const char *stem, Dim *out) {
     else if (dim.dim_value.given && dim.dim_value.value != -1)
         *out = dim.dim_value.value;
     else
-        *out = stem ? dim_fresh(reader->model->symbols, stem) : DIM_UNKNOWN;
+        *out = stem ? new_symbol(reader, stem, axis) : DIM_UNKNOWN;
     if (!dim.dim_param.length && *out < 0 && dim.dim_value.value < -1)
         return wire_fail(reader->wire, WHET_ERROR_FORMAT, "a dimension of its type is %" PRId64, dim.dim_value.value);
     return true;
@@ -29,7 +35,7 @@ static bool read_dims(Reader *reader, Str message, const char *stem, Type *out) 
                          WHET_MAX_RANK);
     out->rank = 0;
     for (Str bytes; many_next(&shape.dim, &bytes); out->rank++)
-        if (!read_dim(reader, bytes, stem, &out->dims[out->rank]))
+        if (!read_dim(reader, bytes, stem, out->rank, &out->dims[out->rank]))
             return false;
     return true;
 }
