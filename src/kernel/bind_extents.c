@@ -207,7 +207,7 @@ static bool add_indices(Binder *b, const Leading *leading, int rank, const int64
 }
 
 static whet_status expand_leading(Binder *b, Definition *d) {
-    Leading leading;
+    Leading leading = {0};
     whet_status status = leading_extents(b, d, &leading);
     if (status)
         return status;
