@@ -11,6 +11,9 @@
     X(attention) \
     X(cast) \
     X(constant) \
+    X(contrib) \
+    X(contrib_attention) \
+    X(contrib_quantized) \
     X(control) \
     X(convolve) \
     X(elementwise) \

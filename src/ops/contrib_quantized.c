@@ -1,0 +1,397 @@
+/* The domain com.microsoft, quantized: QLinear operators, QGemm, and products with float results.
+ *
+ * All are notation of one pattern: dequantize, compute in f32, quantize. Scales and zero points are single numbers (rank 0, or rank 1
+ * with one element), or of weights one a column.
+ */
+#include "ops/native.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static whet_status one_number(OpCall *call, int input) {
+    if (!op_has(call, input) || call->in[input]->rank < 0)
+        return WHET_OK;
+    const Type *x = call->in[input];
+    if (x->rank > 1 || (x->rank == 1 && dim_is_extent(x->dims[0]) && x->dims[0] != 1))
+        return op_error(call, WHET_ERROR_DATA, "input %d must be one number", input);
+    return WHET_OK;
+}
+
+static whet_status one_number_each(OpCall *call, const int *inputs, size_t count) {
+    whet_status status = WHET_OK;
+    for (size_t i = 0; status == WHET_OK && i < count; i++)
+        status = one_number(call, inputs[i]);
+    return status;
+}
+
+/* "[]" or "[0]", or "[n]" where there is one a column. */
+static const char *at(const Type *x) {
+    if (x->rank == 0)
+        return "[]";
+    return x->dims[0] == 1 ? "[0]" : "[n]";
+}
+
+/* "((f32(s32(A[..]) - s32(zero[]))) * scale[])"; inputs `first`, scale and zero point in a row. */
+static void put_dequantized(OpCall *call, Text *out, const char *name, const char *indices, int scale, const char *scale_name,
+                            int zero, const char *zero_name) {
+    text_printf(out, "(f32(s32(%s[%s])", name, indices);
+    if (zero >= 0 && op_has(call, zero))
+        text_printf(out, " - s32(%s%s)", zero_name, at(call->in[zero]));
+    text_printf(out, ") * %s%s)", scale_name, at(call->in[scale]));
+}
+
+/* "round(value / scale) + zero", cast to the type; `value` was written between these two. */
+static void put_quantize_open(OpCall *call, Text *out) { text_printf(out, "%s(round((", dtype_name(call->out[0].type)); }
+
+static void put_quantize_close(OpCall *call, Text *out, int scale, const char *scale_name, int zero, const char *zero_name) {
+    text_printf(out, ") / %s%s)", scale_name, at(call->in[scale]));
+    if (op_has(call, zero))
+        text_printf(out, " + f32(%s%s)", zero_name, at(call->in[zero]));
+    text_put(out, ")");
+}
+
+/* ---- Elementwise ----------------------------------------------------------------------------------------------------------------- */
+
+static whet_status binary_shape(OpCall *call) {
+    static const int numbers[] = {1, 2, 4, 5, 6, 7};
+    whet_status status = one_number_each(call, numbers, COUNT(numbers));
+    return status == WHET_OK ? op_broadcast(call, &call->out[0], call->in[0], call->in[3]) : status;
+}
+
+static whet_status binary_build(OpCall *call, Text *out) {
+    text_put(out, "C[..] = ");
+    put_quantize_open(call, out);
+    put_dequantized(call, out, "A", "..", 1, "A_scale", 2, "A_zero_point");
+    text_put(out, call->row->name[7] == 'A' ? " + " : " * ");
+    put_dequantized(call, out, "B", "..", 4, "B_scale", 5, "B_zero_point");
+    put_quantize_close(call, out, 6, "C_scale", 7, "C_zero_point");
+    return WHET_OK;
+}
+
+static const int unary_numbers[] = {1, 2, 3, 4};
+
+static whet_status unary_shape(OpCall *call) {
+    whet_status status = one_number_each(call, unary_numbers, COUNT(unary_numbers));
+    return status == WHET_OK ? op_same_shape(call, 0, 0) : status;
+}
+
+static void put_unary_input(OpCall *call, Text *out, const char *indices) {
+    put_dequantized(call, out, "X", indices, 1, "X_scale", 2, "X_zero_point");
+}
+
+static void put_unary_output(OpCall *call, Text *out, const char *indices, const char *value) {
+    text_printf(out, "Y[%s] = ", indices);
+    put_quantize_open(call, out);
+    text_put(out, value);
+    put_quantize_close(call, out, 3, "Y_scale", 4, "Y_zero_point");
+}
+
+static whet_status leaky_build(OpCall *call, Text *out) {
+    text_put(out, "z[..] = ");
+    put_unary_input(call, out, "..");
+    text_put(out, "\n");
+    put_unary_output(call, out, "..", "select(z[..] >= 0, z[..], alpha * z[..])");
+    return WHET_OK;
+}
+
+static whet_status sigmoid_build(OpCall *call, Text *out) {
+    text_put(out, "z[..] = ");
+    put_unary_input(call, out, "..");
+    text_put(out, "\n");
+    put_unary_output(call, out, "..", "1 / (1 + exp(-z[..]))");
+    return WHET_OK;
+}
+
+/* ---- Softmax ---------------------------------------------------------------------------------------------------------------------- */
+
+static whet_status softmax_shape(OpCall *call) {
+    const Type *x = call->in[0];
+    if (x->rank >= 0) {
+        int axis = op_axis(call, op_int(call, "axis"), x->rank);
+        if (axis < 0)
+            return WHET_ERROR_FORMAT;
+        if (op_int(call, "opset") < 13 && axis != x->rank - 1)
+            return op_error(call, WHET_ERROR_UNSUPPORTED, "axis %d of rank %d with opset %lld; only the last axis is supported",
+                            axis, x->rank, (long long)op_int(call, "opset"));
+    }
+    return unary_shape(call);
+}
+
+static whet_status softmax_build(OpCall *call, Text *out) {
+    int rank = call->in[0]->rank, axis = op_axis(call, op_int(call, "axis"), rank);
+    Text cell, row;
+    text_init(&cell);
+    text_init(&row);
+    for (int d = 0; d < rank; d++) {
+        text_printf(&cell, "%si%d", d ? ", " : "", d);
+        if (d != axis)
+            text_printf(&row, "%si%d", row.length ? ", " : "", d);
+    }
+    text_printf(out, "z[%s] = ", cell.data);
+    put_unary_input(call, out, cell.data);
+    text_printf(out, "\ntop[%s] = max(i%d) z[%s]\n", row.data, axis, cell.data);
+    text_printf(out, "e[%s] = exp(z[%s] - top[%s])\n", cell.data, cell.data, row.data);
+    text_printf(out, "total[%s] = sum(i%d) e[%s]\n", row.data, axis, cell.data);
+    Text value;
+    text_init(&value);
+    text_printf(&value, "e[%s] / total[%s]", cell.data, row.data);
+    put_unary_output(call, out, cell.data, value.data);
+    text_free(&value);
+    text_free(&row);
+    text_free(&cell);
+    return WHET_OK;
+}
+
+/* ---- Pooling ---------------------------------------------------------------------------------------------------------------------- */
+
+static whet_status global_shape(OpCall *call) {
+    const Type *x = call->in[0];
+    bool last = op_int(call, "channels_last") != 0;
+    whet_status status = one_number_each(call, unary_numbers, COUNT(unary_numbers));
+    if (status != WHET_OK || x->rank < 0)
+        return status;
+    if (x->rank < 3)
+        return op_error(call, WHET_ERROR_DATA, "the input has rank %d; at least 3 is wanted", x->rank);
+    op_same_shape(call, 0, 0);
+    for (int d = 1; d < x->rank; d++)
+        if (d != (last ? x->rank - 1 : 1))
+            call->out[0].dims[d] = 1;
+    return WHET_OK;
+}
+
+static whet_status global_build(OpCall *call, Text *out) {
+    const Type *x = call->in[0];
+    int channel = op_int(call, "channels_last") ? x->rank - 1 : 1;
+    int64_t count = 1;
+    Text cell, axes, place;
+    text_init(&cell);
+    text_init(&axes);
+    text_init(&place);
+    for (int d = 0; d < x->rank; d++) {
+        bool kept = d == 0 || d == channel;
+        text_printf(&cell, "%si%d", d ? ", " : "", d);
+        text_printf(&place, kept ? "%si%d" : "%s0", d ? ", " : "", d);
+        if (!kept)
+            text_printf(&axes, "%si%d", axes.length ? ", " : "", d);
+        count *= kept ? 1 : x->dims[d];
+    }
+    text_printf(out, "z[i0, i%d] = (sum(%s) ", channel, axes.data);
+    put_unary_input(call, out, cell.data);
+    text_printf(out, ") / %lld.0\n", (long long)count);
+    Text value;
+    text_init(&value);
+    text_printf(&value, "z[i0, i%d]", channel);
+    put_unary_output(call, out, place.data, value.data);
+    text_free(&value);
+    text_free(&place);
+    text_free(&axes);
+    text_free(&cell);
+    return WHET_OK;
+}
+
+/* ---- Concat ----------------------------------------------------------------------------------------------------------------------- */
+
+/* Inputs: Y_scale, Y_zero_point, then tensor, scale, zero point for each part. */
+static whet_status concat_shape(OpCall *call) {
+    int parts = (call->in_count - 2) / 3;
+    if (call->in_count < 5 || (call->in_count - 2) % 3)
+        return op_error(call, WHET_ERROR_FORMAT, "has %d inputs; 2 and three for each part are wanted", call->in_count);
+    if (3 * parts + 3 > KERNEL_MAX_TENSORS)
+        return op_error(call, WHET_ERROR_UNSUPPORTED, "%d parts are too many", parts);
+    if (!op_ranks_known(call))
+        return WHET_OK;
+    const Type *first = call->in[2];
+    int axis = op_axis(call, op_int(call, "axis"), first->rank);
+    if (axis < 0)
+        return WHET_ERROR_FORMAT;
+    call->out[0].type = call->in[1]->type;
+    op_set_shape(call, 0, first->rank, first->dims);
+    for (int p = 0; p < parts; p++) {
+        const Type *x = call->in[2 + 3 * p];
+        whet_status status = one_number_each(call, (const int[]){3 + 3 * p, 4 + 3 * p}, 2);
+        if (status != WHET_OK)
+            return status;
+        if (x->rank != first->rank || (x->type != DT_U8 && x->type != DT_S8))
+            return op_error(call, WHET_ERROR_DATA, "part %d is %s of rank %d", p, dtype_name(x->type), x->rank);
+        for (int d = 0; d < x->rank; d++)
+            if (d != axis && dim_is_extent(x->dims[d]) && dim_is_extent(first->dims[d]) && x->dims[d] != first->dims[d])
+                return op_error(call, WHET_ERROR_DATA, "dimension %d of part %d is %lld; %lld is wanted", d, p,
+                                (long long)x->dims[d], (long long)first->dims[d]);
+        if (p)
+            call->out[0].dims[axis] = dim_add(call->symbols, call->out[0].dims[axis], x->dims[axis]);
+    }
+    return one_number_each(call, (const int[]){0, 1}, 2);
+}
+
+static whet_status concat_build(OpCall *call, Text *out) {
+    int rank = call->out[0].rank, axis = op_axis(call, op_int(call, "axis"), rank), parts = (call->in_count - 2) / 3;
+    int64_t offset = 0;
+    for (int p = 0; p < parts; p++) {
+        char x[24], scale[24], zero[24];
+        snprintf(x, sizeof x, "inputs%d", 3 * p);
+        snprintf(scale, sizeof scale, "inputs%d", 3 * p + 1);
+        snprintf(zero, sizeof zero, "inputs%d", 3 * p + 2);
+        if (call->in[2 + 3 * p]->dims[axis] == 0)
+            continue;
+        Text cell;
+        text_init(&cell);
+        native_axes(&cell, "i", rank);
+        text_put(out, "Y[");
+        for (int d = 0; d < rank; d++) {
+            text_printf(out, "%si%d", d ? ", " : "", d);
+            if (d == axis && offset)
+                text_printf(out, " + %lld", (long long)offset);
+        }
+        text_put(out, "] = ");
+        put_quantize_open(call, out);
+        put_dequantized(call, out, x, cell.data, 3 + 3 * p, scale, 4 + 3 * p, zero);
+        put_quantize_close(call, out, 0, "Y_scale", 1, "Y_zero_point");
+        text_put(out, "\n");
+        text_free(&cell);
+        offset += call->in[2 + 3 * p]->dims[axis];
+    }
+    return WHET_OK;
+}
+
+/* ---- Products ---------------------------------------------------------------------------------------------------------------------- */
+
+static whet_status column_or_one(OpCall *call, int input, Dim columns) {
+    if (!op_has(call, input) || call->in[input]->rank < 0)
+        return WHET_OK;
+    const Type *x = call->in[input];
+    if (x->rank > 1 || (x->rank == 1 && dim_is_extent(x->dims[0]) && dim_is_extent(columns) && x->dims[0] != 1 &&
+                        x->dims[0] != columns))
+        return op_error(call, WHET_ERROR_DATA, "input %d must be one number, or one a column", input);
+    return WHET_OK;
+}
+
+/* A[.., m, k] by B[k, n], or swapped. */
+static whet_status product_shape(OpCall *call, int b_input, bool swap_a, bool swap_b, Dim *columns) {
+    const Type *a = call->in[0], *b = call->in[b_input];
+    *columns = DIM_UNKNOWN;
+    if (a->rank < 0 || b->rank < 0)
+        return WHET_OK;
+    if (a->rank < 2 || b->rank != 2)
+        return op_error(call, WHET_ERROR_UNSUPPORTED, "ranks %d and %d; 2 or more and 2 are supported", a->rank, b->rank);
+    Dim k = a->dims[a->rank - 1 - swap_a], other = b->dims[swap_b];
+    if (dim_is_extent(k) && dim_is_extent(other) && k != other)
+        return op_error(call, WHET_ERROR_DATA, "the inner dimensions are %lld and %lld", (long long)k, (long long)other);
+    *columns = b->dims[!swap_b];
+    op_set_shape(call, 0, a->rank, a->dims);
+    call->out[0].dims[a->rank - 2] = a->dims[a->rank - 2 + swap_a];
+    call->out[0].dims[a->rank - 1] = *columns;
+    return WHET_OK;
+}
+
+static whet_status gemm_shape(OpCall *call) {
+    Dim columns;
+    whet_status status = product_shape(call, 3, op_int(call, "transA") != 0, op_int(call, "transB") != 0, &columns);
+    if (status == WHET_OK && call->in[0]->rank > 2)
+        status = op_error(call, WHET_ERROR_DATA, "A has rank %d; 2 is wanted", call->in[0]->rank);
+    for (int i = 4; status == WHET_OK && i < 6; i++)
+        status = column_or_one(call, i, columns);
+    call->out[0].type = op_has(call, 7) ? call->in[0]->type : DT_F32;
+    return status == WHET_OK ? one_number_each(call, (const int[]){1, 2, 7, 8}, 4) : status;
+}
+
+static whet_status gemm_build(OpCall *call, Text *out) {
+    const char *a = op_int(call, "transA") ? "k, m" : "m, k", *b = op_int(call, "transB") ? "n, k" : "k, n";
+    text_printf(out, "s[m, n] = sum(k) (s32(A[%s]) - s32(a_zero_point%s)) * (s32(B[%s]) - s32(b_zero_point%s))\n", a,
+                at(call->in[2]), b, at(call->in[5]));
+    text_put(out, "z[m, n] = f32(s[m, n]");
+    if (op_has(call, 6))
+        text_printf(out, " + %s", call->in[6]->rank == 2 ? (call->in[6]->dims[0] == 1 ? "C[0, n]" : "C[m, n]")
+                                  : call->in[6]->rank == 1 && call->in[6]->dims[0] > 1 ? "C[n]"
+                                  : call->in[6]->rank == 1                              ? "C[0]"
+                                                                                        : "C[]");
+    text_printf(out, ") * a_scale%s * b_scale%s * alpha\n", at(call->in[1]), at(call->in[4]));
+    text_put(out, "Y[m, n] = ");
+    if (!op_has(call, 7)) {
+        text_put(out, "z[m, n]");
+        return WHET_OK;
+    }
+    put_quantize_open(call, out);
+    text_put(out, "z[m, n]");
+    put_quantize_close(call, out, 7, "y_scale", 8, "y_zero_point");
+    return WHET_OK;
+}
+
+static whet_status to_float_shape(OpCall *call) {
+    Dim columns;
+    whet_status status = product_shape(call, 1, false, false, &columns);
+    if (status == WHET_OK)
+        status = one_number_each(call, (const int[]){2, 4}, 2);
+    for (int i = 3; status == WHET_OK && i < 7; i += i == 3 ? 2 : 1)
+        status = column_or_one(call, i, columns);
+    return status;
+}
+
+static void put_bias(OpCall *call, Text *out, int input) {
+    if (op_has(call, input))
+        text_printf(out, " + bias%s", at(call->in[input]));
+}
+
+static whet_status to_float_build(OpCall *call, Text *out) {
+    text_put(out, "Y[.., m, n] = f32(sum(k) ");
+    text_put(out, op_has(call, 4) ? "(s32(A[.., m, k]) - s32(a_zero_point" : "s32(A[.., m, k])");
+    if (op_has(call, 4))
+        text_printf(out, "%s))", at(call->in[4]));
+    text_put(out, op_has(call, 5) ? " * (s32(B[k, n]) - s32(b_zero_point" : " * s32(B[k, n])");
+    if (op_has(call, 5))
+        text_printf(out, "%s))", at(call->in[5]));
+    text_printf(out, ") * a_scale%s * b_scale%s", at(call->in[2]), at(call->in[3]));
+    put_bias(call, out, 6);
+    return WHET_OK;
+}
+
+static whet_status dynamic_shape(OpCall *call) {
+    Dim columns;
+    whet_status status = product_shape(call, 1, false, false, &columns);
+    for (int i = 2; status == WHET_OK && i < 5; i++)
+        status = column_or_one(call, i, columns);
+    return status;
+}
+
+/* A is quantized as DynamicQuantizeLinear does it, over the whole tensor. */
+static whet_status dynamic_build(OpCall *call, Text *out) {
+    int rank = call->in[0]->rank;
+    Text axes;
+    text_init(&axes);
+    native_axes(&axes, "i", rank);
+    text_printf(out, "low[] = min(min(%s) A[%s], 0)\nhigh[] = max(max(%s) A[%s], 0)\n", axes.data, axes.data, axes.data, axes.data);
+    text_free(&axes);
+    text_put(out, "scale[] = select(high[] == low[], 1, (high[] - low[]) / 255)\n"
+                  "zero[] = round(-low[] / scale[])\n"
+                  "q[.., m, k] = s32(max(min(round(A[.., m, k] / scale[]) + zero[], 255), 0)) - s32(zero[])\n"
+                  "Y[.., m, n] = f32(sum(k) q[.., m, k] * ");
+    if (op_has(call, 3))
+        text_printf(out, "(s32(B[k, n]) - s32(b_zero_point%s)))", at(call->in[3]));
+    else
+        text_put(out, "s32(B[k, n]))");
+    text_printf(out, " * scale[] * b_scale%s", at(call->in[2]));
+    put_bias(call, out, 4);
+    return WHET_OK;
+}
+
+#define MICROSOFT "com.microsoft"
+#define BINARY "A:T, A_scale:f32, A_zero_point?:T, B:T, B_scale:f32, B_zero_point?:T, C_scale:f32, C_zero_point?:T -> C:T"
+#define UNARY "X:T, X_scale:f32, X_zero_point?:T, Y_scale:f32, Y_zero_point?:T -> Y:T"
+#define GEMM                                                                                                                     \
+    "A:A, a_scale:f32, a_zero_point:A, B:B, b_scale:f32, b_zero_point:B, C?:s32, y_scale?:f32, y_zero_point?:A -> Y:*"
+#define BYTES "T=u8|s8"
+
+// clang-format off
+const OpRow ops_contrib_quantized[] = {
+    {MICROSOFT, "DynamicQuantizeMatMul", 1, "A:f32, B:T, b_scale:f32, b_zero_point?:T, bias?:f32 -> Y:f32", BYTES, "", dynamic_shape, .build = dynamic_build},
+    {MICROSOFT, "MatMulIntegerToFloat", 1, "A:A, B:B, a_scale:f32, b_scale:f32, a_zero_point?:A, b_zero_point?:B, bias?:f32 -> Y:f32", "A=u8|s8 B=u8|s8", "", to_float_shape, .build = to_float_build},
+    {MICROSOFT, "QGemm", 1, GEMM, "A=u8|s8 B=u8|s8", "alpha:f=1 transA:i=0 transB:i=0", gemm_shape, .build = gemm_build},
+    {MICROSOFT, "QLinearAdd", 1, BINARY, BYTES, "", binary_shape, .build = binary_build},
+    {MICROSOFT, "QLinearConcat", 1, "Y_scale:f32, Y_zero_point:T, inputs...:* -> Y:T", BYTES, "axis:i!", concat_shape, .build = concat_build},
+    {MICROSOFT, "QLinearGlobalAveragePool", 1, UNARY, BYTES, "channels_last:i=0", global_shape, .build = global_build},
+    {MICROSOFT, "QLinearLeakyRelu", 1, UNARY, BYTES, "alpha:f=0.01", unary_shape, .build = leaky_build},
+    {MICROSOFT, "QLinearMul", 1, BINARY, BYTES, "", binary_shape, .build = binary_build},
+    {MICROSOFT, "QLinearSigmoid", 1, UNARY, BYTES, "", unary_shape, .build = sigmoid_build},
+    {MICROSOFT, "QLinearSoftmax", 1, UNARY, BYTES, "axis:i=-1 opset:i!", softmax_shape, .build = softmax_build},
+};
+// clang-format on
+const size_t ops_contrib_quantized_count = COUNT(ops_contrib_quantized);
