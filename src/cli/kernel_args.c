@@ -1,0 +1,49 @@
+/* What the command line says of a kernel's tensors: NAME=TYPE, or NAME=TYPE[2, 3]. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+/* "[2, 3]" into `arg`; false if it is anything else. */
+static bool parse_dims(const char *at, whet_kernel_arg *arg) {
+    size_t length = strlen(at);
+    if (length < 2 || *at != '[' || at[length - 1] != ']')
+        return false;
+    arg->rank = 0;
+    for (at++; *at != ']';) {
+        char *end;
+        long long extent = strtoll(at, &end, 10);
+        while (*end == ' ')
+            end++;
+        if (end == at || extent < 0 || arg->rank == WHET_MAX_RANK || (*end != ',' && *end != ']'))
+            return false;
+        arg->dims[arg->rank++] = extent;
+        at = *end == ',' ? end + 1 : end;
+    }
+    return at[1] == 0;
+}
+
+int kernel_args_add(KernelArgs *types, const Args *args, const char *word) {
+    const char *equals = strchr(word, '=');
+    if (!equals || equals == word)
+        return usage_error(args, "-a wants NAME=TYPE or NAME=TYPE[DIMS], not '%s'", word);
+    size_t length = strcspn(equals + 1, "[");
+    whet_kernel_arg arg = {.type = type_parse(equals + 1, length), .rank = -1};
+    if (arg.type == WHET_NONE)
+        return usage_error(args, "-a: '%.*s' is no element type; there are f32, f64, f16, bf16, s8, u8, s32, s64, bool ...",
+                           (int)length, equals + 1);
+    if (equals[1 + length] && !parse_dims(equals + 1 + length, &arg))
+        return usage_error(args, "-a: '%s' is no list of dimensions: [2, 3]", equals + 1 + length);
+    char *name = need(strdup(word));
+    name[equals - word] = 0;
+    arg.name = name;
+    types->items = need(realloc(types->items, sizeof *types->items * (size_t)(types->count + 1)));
+    types->items[types->count++] = arg;
+    return STATUS_FINE;
+}
+
+void kernel_args_free(KernelArgs *types) {
+    for (int i = 0; i < types->count; i++)
+        free((char *)types->items[i].name);
+    free(types->items);
+}
