@@ -54,19 +54,33 @@ static void put_reduction(Text *out, const char *function, const Window *window)
 /* ---- MaxPool
  * ---------------------------------------------------------------------------------------------------------------------- */
 
-/* "+ 12*(2*o0 + k0 - 1)": the position of a tap in its plane, in row-major or column-major order */
-static bool put_position(Text *out, const Window *window, bool column_major) {
+static bool plane_size(const Window *window, int64_t *out) {
+    return checked_count(window->in, window->axes, out);
+}
+
+/* "3*(2*o0 + k0 - 1) + 1*(2*o1 + k1 - 1)": the position of a tap in its plane, row by row */
+static void put_position(Text *out, const Window *window) {
     int64_t stride = 1;
-    for (int n = 0; n < window->axes; n++) {
-        int i = column_major ? n : window->axes - 1 - n;
-        text_printf(out, "%s%lld*(", n ? " + " : "", (long long)stride);
+    for (int i = window->axes - 1; i >= 0; i--) {
+        text_printf(out, "%s%lld*(", i + 1 < window->axes ? " + " : "", (long long)stride);
         window_put_index(out, window, i);
         text_char(out, ')');
-        if (!checked_mul(stride, window->in[i], &stride))
-            return false;
+        stride *= window->in[i];
     }
-    text_printf(out, " + %lld*(n*size(c) + c)", (long long)stride);
-    return true;
+}
+
+/* The position first[...], numbered column by column: each of its coordinates by the extents before it. */
+static void put_column_major(Text *out, const Window *window) {
+    int64_t inner = 1, outer = 1;
+    for (int i = 1; i < window->axes; i++)
+        inner *= window->in[i];
+    for (int i = 0; i < window->axes; i++) {
+        text_printf(out, "%s%lld*(first[n, c", i ? " + " : "", (long long)outer);
+        window_put_outputs(out, window);
+        text_printf(out, "] // %lld %% %lld)", (long long)inner, (long long)window->in[i]);
+        outer *= window->in[i];
+        inner /= i + 1 < window->axes && window->in[i + 1] ? window->in[i + 1] : 1;
+    }
 }
 
 /* Is tap k inside the input? " & (2*o0 + k0 - 1 >= 0) & (2*o0 + k0 - 1 < 8)" */
@@ -84,22 +98,32 @@ static const char *lowest(DType type) {
     return type == DT_U8 ? "" : type == DT_S8 ? "(-128)" : "(-inf)";
 }
 
-/* The first position whose element is the maximum. */
+/* The first position, row by row, whose element is the maximum; then its number in the whole tensor. */
 static whet_status put_max_indices(OpCall *call, Text *out, const Window *window) {
-    const char *outside = lowest(call->in[0]->type);
-    put_left(out, "indices", window);
+    int64_t plane;
+    if (!plane_size(window, &plane))
+        return op_error(call, WHET_ERROR_DATA, "the input's positions do not fit 64 bits");
+    put_left(out, "first", window);
     put_reduction(out, "min", window);
     text_put(out, "select((x[n, c");
-    window_put_indices(out, window, outside);
+    window_put_indices(out, window, lowest(call->in[0]->type));
     text_put(out, " == y[n, c");
     window_put_outputs(out, window);
     text_put(out, "])");
     if (window_leaves(window))
         put_inside(out, window);
     text_put(out, ", ");
-    if (!put_position(out, window, op_int(call, "storage_order") != 0))
-        return op_error(call, WHET_ERROR_DATA, "the input's positions do not fit 64 bits");
+    put_position(out, window);
     text_put(out, ", 9223372036854775807)\n");
+    put_left(out, "indices", window);
+    if (op_int(call, "storage_order")) {
+        put_column_major(out, window);
+    } else {
+        text_put(out, "first[n, c");
+        window_put_outputs(out, window);
+        text_char(out, ']');
+    }
+    text_printf(out, " + %lld*(n*size(c) + c)\n", (long long)plane);
     return WHET_OK;
 }
 
