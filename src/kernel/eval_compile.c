@@ -61,6 +61,8 @@ static Nest *new_nest(Compiler *c, Nest *parent, AxisSet axes) {
         (Nest){.parent = parent, .id = c->program->nest_count++, .bound = axes, .row = -1, .col = -1, .result = -1, .sums = -1};
     nest->reach = axes | (parent ? parent->reach : 0);
     nest->strip = parent ? parent->strip : 0;
+    nest->row = parent ? parent->row : -1; /* of the strip in force, until the nest gets its own */
+    nest->col = parent ? parent->col : -1;
     return nest;
 }
 
