@@ -599,7 +599,7 @@ static void test_graph_constant_twice(void **state) {
 /* An If whose branches read x of the graph around, hide it, put it out. */
 static Bytes branch(Bytes node, const char *output) {
     Bytes graph = {0};
-    if (node.length)
+    if (node.data)
         put_message(&graph, 1, node);
     put_text(&graph, 2, "b");
     put_message(&graph, 12, make_value(output, -2, NULL));

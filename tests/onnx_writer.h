@@ -13,7 +13,10 @@ typedef struct Bytes {
 } Bytes;
 
 static inline void put_raw(Bytes *out, const void *data, size_t length) {
-    out->data = realloc(out->data, out->length + length + 1);
+    unsigned char *grown = realloc(out->data, out->length + length + 1);
+    if (!grown)
+        abort();
+    out->data = grown;
     if (length)
         memcpy(out->data + out->length, data, length);
     out->length += length;
