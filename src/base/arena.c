@@ -1,4 +1,4 @@
-/* Arenas: bump allocation from a list of chunks, freed whole. Chunks double up to a bound, so a small kernel costs one page and
+/* Arenas: bump allocation from a list of chunks, freed whole. Chunks grow up to a bound, so a small kernel costs one page and
  * a large model a few hundred allocations. */
 #include "base/base.h"
 
@@ -53,7 +53,7 @@ void arena_free(Arena *arena) {
 
 /* A chunk with room for `need` bytes becomes the one allocated from. */
 static bool add_chunk(Arena *arena, size_t need) {
-    size_t size = arena->chunks ? arena->chunks->size * 2 : FIRST_CHUNK;
+    size_t size = arena->chunks ? arena->total : FIRST_CHUNK; /* with each chunk the whole doubles */
     if (size > LARGEST_CHUNK)
         size = LARGEST_CHUNK;
     size_t whole;

@@ -159,7 +159,15 @@ static whet_status stack_output(OpRun *run, const Stack *stack, int index, int a
 
 static whet_status if_shape(OpCall *call) {
     whet_status status = check_arity(call, "then_branch", 0, call->out_count);
-    return status == WHET_OK ? check_arity(call, "else_branch", 0, call->out_count) : status;
+    if (status == WHET_OK)
+        status = check_arity(call, "else_branch", 0, call->out_count);
+    for (int i = 0; status == WHET_OK && i < call->out_count; i++) {
+        DType yes = body_of(call, "then_branch")->outputs[i]->type.type, no = body_of(call, "else_branch")->outputs[i]->type.type;
+        if (yes != no && yes != DT_NONE && no != DT_NONE)
+            status = op_error(call, WHET_ERROR_DATA, "output %d is %s in one branch and %s in the other", i, dtype_name(yes),
+                              dtype_name(no));
+    }
+    return status;
 }
 
 static whet_status if_run(OpRun *run) {

@@ -16,7 +16,8 @@ static OpValue *new_header(Pool *pool, whet_error *err) {
 
 static void set_shape(Tensor *tensor, int rank, const int64_t *dims) {
     tensor->rank = rank;
-    memcpy(tensor->dims, dims, (size_t)rank * sizeof *dims);
+    if (rank) /* a scalar's dims may be NULL */
+        memcpy(tensor->dims, dims, (size_t)rank * sizeof *dims);
 }
 
 OpValue *value_new(Pool *pool, DType type, int rank, const int64_t *dims, whet_error *err) {
