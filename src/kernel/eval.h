@@ -108,7 +108,7 @@ struct Nest {
     int loop_count, loop[KERNEL_MAX_AXES];
     bool owns_strip;
     AxisSet strip; /* the axes of the strip in force */
-    int row, col;  /* of the own strip; -1: none */
+    int row, col;  /* of the strip in force; -1: none */
     int64_t row_block, col_block;
     Level *levels;
     Finish finish;

@@ -60,7 +60,11 @@ static Nest *new_nest(Compiler *c, Nest *parent, AxisSet axes) {
     *nest =
         (Nest){.parent = parent, .id = c->program->nest_count++, .bound = axes, .row = -1, .col = -1, .result = -1, .sums = -1};
     nest->reach = axes | (parent ? parent->reach : 0);
-    nest->strip = parent ? parent->strip : 0;
+    if (parent) { /* until it gets a strip of its own */
+        nest->strip = parent->strip;
+        nest->row = parent->row;
+        nest->col = parent->col;
+    }
     nest->row = parent ? parent->row : -1; /* of the strip in force, until the nest gets its own */
     nest->col = parent ? parent->col : -1;
     return nest;
