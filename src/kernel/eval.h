@@ -107,6 +107,7 @@ struct Nest {
     AxisSet reach; /* `bound` of this and all nests around */
     int loop_count, loop[KERNEL_MAX_AXES];
     bool owns_strip;
+    const Nest *owner; /* of the strip in force */
     AxisSet strip; /* the axes of the strip in force */
     int row, col;  /* of the strip in force; -1: none */
     int64_t row_block, col_block;

@@ -74,6 +74,7 @@ static Nest *new_nest(Compiler *c, Nest *parent, AxisSet axes) {
 static bool lay_out(Compiler *c, Nest *nest, bool owns_strip, int row, int col) {
     const int64_t *extent = c->work->extent;
     nest->owns_strip = owns_strip;
+    nest->owner = owns_strip ? nest : nest->parent->owner;
     if (owns_strip) {
         nest->row = row;
         nest->col = col;

@@ -91,10 +91,10 @@ static bool run_step(Context *c, const Step *step, const Nest *nest) {
     return true;
 }
 
-static bool run_level(Context *c, const Nest *nest, int level, const Nest *strip) {
+static bool run_level(Context *c, const Nest *nest, int level) {
     const Level *list = &nest->levels[level];
     for (size_t i = 0; i < list->count; i++)
-        if (!run_step(c, &list->steps[i], strip))
+        if (!run_step(c, &list->steps[i], nest->owner))
             return false;
     return true;
 }
@@ -154,7 +154,7 @@ static bool run_levels(Context *c, const Nest *nest, int level, const int64_t *i
     for (; level <= nest->loop_count; level++) {
         if (level > 0)
             c->at[nest->loop[level - 1]] = index[level - 1];
-        if (!run_level(c, nest, level, nest))
+        if (!run_level(c, nest, level))
             return false;
     }
     if (!nest->owns_strip)
@@ -162,7 +162,7 @@ static bool run_levels(Context *c, const Nest *nest, int level, const int64_t *i
     set_strip(c, nest, index[nest->loop_count], index[nest->loop_count + 1]);
     if (c->program->direct && nest == c->program->top)
         c->at_value[c->program->root] = eval_output_address(c, &c->program->work->output);
-    return run_level(c, nest, nest->loop_count + 1, nest);
+    return run_level(c, nest, nest->loop_count + 1);
 }
 
 static bool run_strips(Context *c, const Nest *nest, int64_t begin, int64_t end) {

@@ -437,7 +437,7 @@ static Expr *parse_prefixed(Parser *p) {
 }
 
 static Expr *parse_unary(Parser *p) {
-    if (p->level >= KERNEL_MAX_DEPTH)
+    if (p->level >= 2 * KERNEL_MAX_DEPTH) /* brackets count here, and the text that is printed has more of them */
         return parse_error(p, p->token.at, "expression nested deeper than %d", KERNEL_MAX_DEPTH);
     p->level++;
     Expr *expr = parse_prefixed(p);
