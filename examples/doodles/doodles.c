@@ -14,7 +14,7 @@
 
 #include "whet.h"
 
-enum { SIDE = 32, PIXELS = SIDE * SIDE, PER_ROW = 4, WIDTH = SIDE / 2 + 3, CLASSES = 64, NAME = 32 };
+enum { SIDE = 32, PIXELS = SIDE * SIDE, PER_ROW = 4, WIDTH = SIDE / 2 + 3, CLASSES = 64, NAME = 32, ROUNDS = 10 };
 
 typedef struct Answer {
     char truth[NAME];
@@ -67,14 +67,17 @@ static void read_labels(const whet_model *model, Labels *labels) {
     }
 }
 
-/* The session reads `ink` in place; the answer is one probability a label and picture. */
-static whet_status run(whet_session *session, float *ink, int count, whet_tensor *probabilities, double *took, whet_error *err) {
+/* The session reads `ink` in place; the answer is one probability a label and picture. `*least` is the time of the fastest round.
+ */
+static whet_status run(whet_session *session, float *ink, int count, whet_tensor *probabilities, double *least, whet_error *err) {
     whet_tensor picture = {WHET_F32, 4, {count, 1, SIDE, SIDE}, ink, (size_t)count * PIXELS * sizeof *ink};
     whet_status status = whet_session_set_input(session, "picture", &picture, err);
-    double start = milliseconds();
-    if (status == WHET_OK)
+    for (int round = 0; status == WHET_OK && round < ROUNDS; round++) {
+        double start = milliseconds();
         status = whet_session_run(session, err);
-    *took = milliseconds() - start;
+        double took = milliseconds() - start;
+        *least = round == 0 || took < *least ? took : *least;
+    }
     if (status == WHET_OK)
         status = whet_session_output(session, 0, probabilities, err);
     return status;
@@ -153,7 +156,7 @@ static int demo(const whet_model *model, float *ink, Answer *answers, char **pat
     }
     for (int i = 0; i < count; i += PER_ROW)
         show_row(ink + i * PIXELS, answers + i, count - i < PER_ROW ? count - i : PER_ROW);
-    if (run(session, ink, count, &probabilities, &all, &err) || run(session, ink, count, &probabilities, &all, &err))
+    if (run(session, ink, count, &probabilities, &all, &err))
         goto fail;
     printf("%d of %d right. One picture: %.3f ms; all %d as one batch: %.3f ms.\n", right, count, least, count, all);
     whet_session_free(session);
