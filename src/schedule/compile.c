@@ -23,6 +23,14 @@ void schedule_parallel(const EvalOptions *options, size_t count, void (*task)(vo
         task(context, i);
 }
 
+void schedule_call(const Compiled *c, int function, const int64_t *arguments) {
+    TargetEntry entry = c->target.entry(c->code, function);
+    if (entry)
+        entry(arguments);
+    else
+        vector_interpret(c->functions[function], arguments, 0, NULL);
+}
+
 static const struct {
     const char *name;
     ScheduleTemplate *template;
@@ -30,6 +38,7 @@ static const struct {
     {"contract", schedule_contract},
 };
 
+/* One attempt, in an empty `c`. */
 static whet_status make(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     bool fits = false;
     for (size_t i = 0; i < COUNT(templates) && !fits; i++) {
@@ -43,10 +52,36 @@ static whet_status make(Compiled *c, const ScheduleOptions *options, const char 
     if (!fits)
         return error_set(err, WHET_ERROR_UNSUPPORTED, "no schedule for this kernel: %s", *why ? *why : "no template");
     whet_status status = c->target.compile(&c->target, c->functions, c->function_count, options->seed, &c->code, err);
-    if (status == WHET_ERROR_UNSUPPORTED) {
-        char *copy = arena_string(c->kernel->arena, err->message, strlen(err->message));
-        *why = copy ? copy : "code cannot be made";
+    if (status == WHET_OK && c->prepare && !c->prepare(c, options, err))
+        return err->status;
+    return status;
+}
+
+static void clear(Compiled *c) {
+    if (c->code)
+        c->target.free(c->code);
+    memory_free(c->allocator, c->packed, c->packed_bytes);
+    arena_free(&c->arena);
+    c->code = NULL;
+    c->packed = NULL;
+    c->function_count = 0;
+    c->template = NULL;
+    c->prepare = NULL;
+}
+
+/* Code that needs too many registers is tried again with smaller tiles. */
+static whet_status make_fitting(Compiled *c, ScheduleOptions options, const char **why, whet_error *err) {
+    whet_status status = WHET_OK;
+    for (int spare = options.spare_registers; spare <= 12; spare += spare ? 2 : 4) {
+        options.spare_registers = spare;
+        error_clear(err);
+        status = make(c, &options, why, err);
+        if (status != WHET_ERROR_UNSUPPORTED || !c->template)
+            return status;
+        clear(c);
     }
+    char *copy = arena_string(c->kernel->arena, err->message, strlen(err->message));
+    *why = copy ? copy : "code cannot be made";
     return status;
 }
 
@@ -66,7 +101,7 @@ whet_status schedule_compile(const Kernel *kernel, const Target *target, const S
     c->target = *target;
     c->allocator = options->allocator;
     arena_init(&c->arena, NULL);
-    whet_status status = make(c, options, &reason, err);
+    whet_status status = make_fitting(c, *options, &reason, err);
     if (why)
         *why = reason;
     if (status != WHET_OK) {
@@ -84,10 +119,7 @@ whet_status compiled_run(const Compiled *compiled, void *const *data, const Eval
 void compiled_free(Compiled *c) {
     if (!c)
         return;
-    if (c->code)
-        c->target.free(c->code);
-    memory_free(c->allocator, c->packed, c->packed_bytes);
-    arena_free(&c->arena);
+    clear(c);
     free(c);
 }
 

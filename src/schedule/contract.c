@@ -4,9 +4,11 @@
  * factor that moves along N is B, the other is A. Of the axes that A and the result have without B, the longest is M; all
  * others are walked by the driver.
  *
- * B is packed into panels of nr = nv vectors, [batch][panel][k][nr], zeros behind its last column; constant factors once, when
- * compiling. A is read where it lies, one element at a time spread over a vector. A tile keeps mr x nv accumulators in
- * registers over a whole block of depth:
+ * B is packed into panels of nr = nv vectors, [batch][panel][k][nr], zeros behind its last column: a constant once, when
+ * compiling; what changes panel by panel just before it is used, so that there is never more than one panel a thread. Packing
+ * follows any strides and guards, which makes a convolution of channels-first images (weights are A, pixels are N) a
+ * contraction like any other. A is read where it lies, one element at a time spread over a vector. A tile keeps mr x nv
+ * accumulators in registers over a whole block of depth:
  *
  *     for block of depth kc:          C holds the sums so far between blocks
  *       for block of rows mc:         A's block stays in L2
@@ -24,23 +26,14 @@ enum { MAX_ACCUMULATORS = 64 };
 
 /* ---- recognition ---- */
 
-static const Expr *find_reduction(const Expr *expr, int *count) {
-    const Expr *found = NULL;
-    if (expr->op == EXPR_REDUCE) {
-        (*count)++;
-        return expr;
-    }
-    for (int i = 0; i < 3; i++)
-        if (expr->arg[i]) {
-            const Expr *inner = find_reduction(expr->arg[i], count);
-            found = found ? found : inner;
-        }
-    return found;
-}
-
 static bool find_factors(Contract *k, const char **why) {
+    const Definition *definition = k->nest.definition;
     int count = 0;
-    k->reduction = find_reduction(k->nest.definition->value, &count);
+    for (int i = 0; i < definition->expr_count; i++)
+        if (definition->exprs[i]->op == EXPR_REDUCE) {
+            k->reduction = definition->exprs[i];
+            count++;
+        }
     if (count != 1 || k->reduction->reduce != REDUCE_SUM) {
         *why = "not one sum";
         return false;
@@ -57,60 +50,111 @@ static bool find_factors(Contract *k, const char **why) {
             *why = "a contraction of a type other than f32";
             return false;
         }
+    if (k->a == k->b) {
+        *why = "a sum of squares";
+        return false;
+    }
+    return true;
+}
+
+/* All accesses but B walk `outer` and the outermost axis of N as one. */
+static bool joins_columns(const Contract *k, int outer) {
+    for (int i = 0; i < k->nest.access_count; i++)
+        if (i != k->b && !access_merges(&k->nest.access[i], outer, k->n_axis[0], k->nest.axis[k->n_axis[0]].extent))
+            return false;
+    return k->nest.access[k->b].stride[outer] != 0;
+}
+
+static void find_columns(Contract *k, bool taken[NEST_MAX_AXES]) {
+    const Nest *nest = &k->nest;
+    int first = -1;
+    k->columns = 1;
+    for (int x = 0; x < nest->parallel_count; x++)
+        if (nest->access[0].stride[x] == 1)
+            first = x;
+    if (first < 0)
+        return; /* one column */
+    if (nest->access[k->a].stride[first]) {
+        int swap = k->a;
+        k->a = k->b;
+        k->b = swap;
+    }
+    if (nest->access[k->a].stride[first] || !nest->access[k->b].stride[first])
+        return; /* both factors or neither move along it: it is an axis of batches, and there is one column */
+    taken[first] = true;
+    k->n_axis[k->n_count++] = first;
+    k->columns = nest->axis[first].extent;
+    for (int x = nest->parallel_count - 1; x >= 0; x--)
+        if (!taken[x] && joins_columns(k, x)) {
+            taken[x] = true;
+            memmove(&k->n_axis[1], &k->n_axis[0], (size_t)k->n_count++ * sizeof(int));
+            k->n_axis[0] = x;
+            k->columns *= nest->axis[x].extent;
+            x = nest->parallel_count; /* an outer one may join now */
+        }
+}
+
+/* Depth as A walks it: neighbours that are one axis to A are one level, whatever B does, for B is packed. */
+static bool find_levels(Contract *k, const char **why) {
+    const Nest *nest = &k->nest;
+    k->depth = 1;
+    for (int x = nest->parallel_count; x < nest->axis_count; x++) {
+        int64_t extent = nest->axis[x].extent, stride = nest->access[k->a].stride[x];
+        k->k_axis[k->k_count++] = x;
+        k->depth *= extent;
+        if (k->level_count && k->level[k->level_count - 1].a_stride == stride * extent) {
+            k->level[k->level_count - 1].extent *= extent;
+            k->level[k->level_count - 1].a_stride = stride;
+            continue;
+        }
+        if (k->level_count == CONTRACT_MAX_DEPTH) {
+            *why = "more axes of depth than a contraction takes";
+            return false;
+        }
+        k->level[k->level_count].extent = extent;
+        k->level[k->level_count++].a_stride = stride;
+    }
+    if (!k->level_count) /* one step */
+        k->level[k->level_count++].extent = 1;
+    k->inner_depth = k->level[k->level_count - 1].extent;
     return true;
 }
 
 static bool find_axes(Contract *k, const char **why) {
     const Nest *nest = &k->nest;
-    k->m_axis = k->n_axis = -1;
-    for (int x = 0; x < nest->parallel_count; x++)
-        if (nest->access[0].stride[x] == 1)
-            k->n_axis = x;
-    if (k->n_axis >= 0 && nest->access[k->a].stride[k->n_axis] && !nest->access[k->b].stride[k->n_axis]) {
-        int swap = k->a;
-        k->a = k->b;
-        k->b = swap;
-    }
-    const int64_t *a = nest->access[k->a].stride, *b = nest->access[k->b].stride;
-    if (k->n_axis >= 0 && (a[k->n_axis] || !b[k->n_axis])) {
-        *why = "both or neither of the factors move along the contiguous axis of the result";
+    bool taken[NEST_MAX_AXES] = {false};
+    k->m_axis = -1;
+    find_columns(k, taken);
+    if (nest->access[k->a].guard_count) {
+        *why = "a guarded read of the factor that is not packed";
         return false;
     }
     for (int x = 0; x < nest->parallel_count; x++)
-        if (x != k->n_axis && !b[x] && (k->m_axis < 0 || nest->axis[x].extent > nest->axis[k->m_axis].extent))
+        if (!taken[x] && !nest->access[k->b].stride[x] && (k->m_axis < 0 || nest->axis[x].extent > nest->axis[k->m_axis].extent))
             k->m_axis = x;
     for (int x = 0; x < nest->parallel_count; x++)
-        if (x != k->n_axis && x != k->m_axis)
+        if (!taken[x] && x != k->m_axis)
             k->outer[k->outer_count++] = x;
-    k->depth = 1;
-    for (int x = nest->parallel_count; x < nest->axis_count; x++) {
-        k->k_axis[k->k_count++] = x;
-        k->depth *= nest->axis[x].extent;
-    }
-    if (k->k_count > CONTRACT_MAX_DEPTH) {
-        *why = "more axes of depth than a contraction takes";
-        return false;
-    }
     k->rows = k->m_axis >= 0 ? nest->axis[k->m_axis].extent : 1;
-    k->columns = k->n_axis >= 0 ? nest->axis[k->n_axis].extent : 1;
-    return true;
-}
-
-static int64_t stride_of(const Contract *k, int access, int axis) {
-    return axis < 0 ? 0 : k->nest.access[access].stride[axis];
+    return find_levels(k, why);
 }
 
 static bool find_epilogue(Contract *k, const char **why) {
     for (int i = 1; i < k->nest.access_count; i++) {
+        const Access *access = &k->nest.access[i];
         if (i == k->a || i == k->b)
             continue;
-        int64_t n = stride_of(k, i, k->n_axis);
+        int64_t n = contract_n_stride(k, i);
         if (n != 0 && n != 1) {
             *why = "an operand of the epilogue that is not contiguous along the result's contiguous axis";
             return false;
         }
+        if (access->guard_count) {
+            *why = "a guarded read in the epilogue";
+            return false;
+        }
         for (int x = k->nest.parallel_count; x < k->nest.axis_count; x++)
-            if (k->nest.access[i].stride[x]) {
+            if (access->stride[x]) {
                 *why = "an operand of the epilogue that moves with the sum";
                 return false;
             }
@@ -124,8 +168,9 @@ static bool find_epilogue(Contract *k, const char **why) {
 typedef struct Tile {
     const Contract *k;
     VectorFunction *f;
-    int mr, nv, mask; /* mask: of the last vector, -1: none */
-    int64_t depth;    /* of the innermost depth axis in this block */
+    int mr, nv, edge_lanes; /* of the last vector; 0: all */
+    int mask;               /* the same, where it is needed; -1: none */
+    int64_t depth;          /* of the innermost depth axis in this block */
     int pointer[NEST_MAX_ACCESSES];
     int row_counter; /* the loop over tiles */
     int depth_counter[CONTRACT_MAX_DEPTH];
@@ -134,26 +179,25 @@ typedef struct Tile {
 
 static VectorAddress place(const Tile *t, int access, int row, int vector) {
     const Contract *k = t->k;
-    int64_t m = 4 * stride_of(k, access, k->m_axis), n = 4 * stride_of(k, access, k->n_axis);
+    int64_t m = 4 * contract_m_stride(k, access), n = 4 * contract_n_stride(k, access);
     VectorAddress address = vector_at(t->pointer[access], row * m + vector * n * k->lanes);
     return vector_plus(address, t->row_counter, m);
 }
 
 static void emit_step(Tile *t, int64_t step, int *sums) {
     const Contract *k = t->k;
-    int b[MAX_ACCUMULATORS], last = k->k_count - 1;
-    int64_t a_step = k->k_count ? 4 * stride_of(k, k->a, k->k_axis[last]) : 0, b_row = 4 * (int64_t)k->nr;
-    VectorAddress b_at = vector_at(t->pointer[k->b], step * b_row), a_at = vector_at(t->pointer[k->a], step * a_step);
+    int b[MAX_ACCUMULATORS], last = k->level_count - 1;
+    int64_t b_row = 4 * (int64_t)k->nr, m = 4 * contract_m_stride(k, k->a);
+    VectorAddress b_at = vector_at(t->pointer[k->b], step * b_row);
+    VectorAddress a_at = vector_plus(vector_at(t->pointer[k->a], 4 * step * k->level[last].a_stride), t->row_counter, m);
     int64_t below = 1; /* steps of depth in one round of the level */
     for (int level = last; level >= 0; level--) {
         if (t->depth_counter[level] >= 0) {
             b_at = vector_plus(b_at, t->depth_counter[level], below * b_row);
-            a_at = vector_plus(a_at, t->depth_counter[level], 4 * stride_of(k, k->a, k->k_axis[level]));
+            a_at = vector_plus(a_at, t->depth_counter[level], 4 * k->level[level].a_stride);
         }
-        below *= level == last ? t->depth : k->nest.axis[k->k_axis[level]].extent;
+        below *= level == last ? t->depth : k->level[level].extent;
     }
-    int64_t m = 4 * stride_of(k, k->a, k->m_axis);
-    a_at = vector_plus(a_at, t->row_counter, m);
     for (int j = 0; j < t->nv; j++)
         b[j] = vector_load(t->f, DT_F32, DT_F32, vector_offset(b_at, (int64_t)j * t->f->bytes), -1);
     for (int i = 0; i < t->mr; i++) {
@@ -180,14 +224,19 @@ static void emit_innermost(Tile *t, int level, int *sums) {
 }
 
 static void emit_depth(Tile *t, int level, int *sums) {
-    if (level >= t->k->k_count - 1) {
+    if (level == t->k->level_count - 1) {
         emit_innermost(t, level, sums);
         return;
     }
     int inside[MAX_ACCUMULATORS], count = t->mr * t->nv;
-    t->depth_counter[level] = vector_loop(t->f, -1, t->k->nest.axis[t->k->k_axis[level]].extent, 1, sums, inside, count);
+    t->depth_counter[level] = vector_loop(t->f, -1, t->k->level[level].extent, 1, sums, inside, count);
     emit_depth(t, level + 1, inside);
     vector_end(t->f, inside, sums);
+}
+
+/* Made anew on either side of the depth, where every register is taken. */
+static void make_mask(Tile *t) {
+    t->mask = t->edge_lanes ? vector_mask_first(t->f, DT_F32, t->edge_lanes) : -1;
 }
 
 static int mask_of(const Tile *t) {
@@ -197,24 +246,25 @@ static int mask_of(const Tile *t) {
 static int read_operand(ExprEmitter *e, int access) {
     Tile *t = e->context;
     VectorAddress at = place(t, access, t->row, t->vector);
-    if (stride_of(t->k, access, t->k->n_axis))
+    if (contract_n_stride(t->k, access))
         return vector_load(t->f, DT_F32, DT_F32, at, mask_of(t));
     return vector_splat(t->f, DT_F32, DT_F32, at);
 }
 
 static void emit_stores(Tile *t, const int *sums, bool last, const char **why) {
+    ExprEmitter e = {.f = t->f, .nest = &t->k->nest, .read = read_operand, .context = t, .reduction = t->k->reduction};
+    if (!expr_start(&e, t->f->arena))
+        return; /* the arena's failure is sticky */
     for (t->row = 0; t->row < t->mr; t->row++)
         for (t->vector = 0; t->vector < t->nv; t->vector++) {
-            int value = sums[t->row * t->nv + t->vector];
+            int value = e.reduced = sums[t->row * t->nv + t->vector];
             if (last) {
-                ExprEmitter e = {.f = t->f, .nest = &t->k->nest, .read = read_operand, .context = t};
-                e.reduction = t->k->reduction;
-                e.reduced = value;
+                expr_forget(&e);
                 value = expr_emit(&e, t->k->nest.definition->value);
-                if (e.refused) {
-                    *why = e.refused;
-                    return;
-                }
+            }
+            if (e.refused) {
+                *why = e.refused;
+                return;
             }
             vector_store(t->f, DT_F32, value, place(t, 0, t->row, t->vector), mask_of(t));
         }
@@ -222,7 +272,7 @@ static void emit_stores(Tile *t, const int *sums, bool last, const char **why) {
 
 static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const ContractVariant *v, const char **why,
                                        whet_error *err) {
-    Tile t = {.k = k, .mr = v->mr, .nv = v->nv, .depth = v->depth, .mask = -1};
+    Tile t = {.k = k, .mr = v->mr, .nv = v->nv, .edge_lanes = v->edge_lanes, .depth = v->depth};
     t.f = vector_new(
         &c->arena,
         arena_printf(&c->arena, "contract_%dx%d%s%s", v->mr, v->nv * k->lanes, v->first ? "" : "_add", v->last ? "" : "_part"),
@@ -240,10 +290,9 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Con
                                                                  : "c",
                                                      i));
     int rows = vector_parameter(t.f, CLASS_INDEX, "rows");
-    if (v->edge_lanes)
-        t.mask = vector_mask_first(t.f, DT_F32, v->edge_lanes);
     t.row_counter = vector_loop(t.f, rows, 0, v->mr, NULL, NULL, 0);
     int sums[MAX_ACCUMULATORS];
+    make_mask(&t);
     for (int i = 0; i < v->mr; i++)
         for (int j = 0; j < v->nv; j++) {
             int mask = j == v->nv - 1 ? t.mask : -1;
@@ -251,6 +300,7 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Con
                 v->first ? vector_const(t.f, DT_F32, 0) : vector_load(t.f, DT_F32, DT_F32, place(&t, 0, i, j), mask);
         }
     emit_depth(&t, 0, sums);
+    make_mask(&t);
     emit_stores(&t, sums, v->last, why);
     vector_end(t.f, NULL, NULL);
     if (*why || !vector_finish(t.f, err))
@@ -303,17 +353,16 @@ static void print_contract(const Compiled *c, Text *out) {
         out,
         "contract m=%lld n=%lld k=%lld: tile %d x %d, depth in blocks of %lld, rows in blocks of %lld, unrolled %d times, %s\n",
         (long long)k->rows, (long long)k->columns, (long long)k->depth, k->knobs.mr, k->nr, (long long)k->knobs.kc,
-        (long long)k->knobs.mc, k->knobs.unroll, k->constant ? "B packed once" : "B packed in each run");
+        (long long)k->knobs.mc, k->knobs.unroll, k->constant ? "B packed once" : "B packed panel by panel");
 }
 
 static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options) {
     k->lanes = c->target.bytes / 4;
-    k->inner_depth = k->k_count ? k->nest.axis[k->k_axis[k->k_count - 1]].extent : 1;
     k->knobs = (ContractKnobs){.mr = options->mr, .nv = options->nv, .kc = options->kc, .unroll = options->unroll};
-    bool several = k->k_count > 1;
-    if (several) /* blocks are cut from one axis alone */
+    bool several = k->level_count > 1;
+    if (several) /* blocks are cut from one level alone */
         k->knobs.kc = k->inner_depth;
-    cost_contract(&c->target, (ContractShape){k->rows, k->columns, k->depth}, 4, &k->knobs);
+    cost_contract(&c->target, (ContractShape){k->rows, k->columns, k->depth}, 4, options->spare_registers, &k->knobs);
     if (k->knobs.mr * k->knobs.nv > MAX_ACCUMULATORS)
         return false;
     if (k->knobs.kc < 1 || k->knobs.kc > k->inner_depth)
@@ -325,11 +374,26 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options) {
     for (int i = 0; i < k->outer_count; i++)
         if (k->nest.access[k->b].stride[k->outer[i]])
             k->batches *= k->nest.axis[k->outer[i]].extent;
-    int64_t count;
-    const int64_t dims[] = {k->batches, k->panels, k->depth, k->nr, 4};
-    if (!checked_count(dims, 5, &count))
+    int64_t panel, whole;
+    if (!checked_mul(k->depth, 4 * (int64_t)k->nr, &panel) || !checked_mul(panel, k->batches * k->panels, &whole))
         return false;
-    k->packed_bytes = (size_t)count;
+    k->panel_bytes = (size_t)panel;
+    k->packed_bytes = (size_t)whole;
+    return true;
+}
+
+static bool pack_constant(Compiled *c, const ScheduleOptions *options, whet_error *err) {
+    Contract *k = c->state;
+    const void *b = options->constant ? options->constant[k->nest.access[k->b].tensor] : NULL;
+    if (!b)
+        return true;
+    c->packed_bytes = k->packed_bytes;
+    c->packed = memory_alloc(c->allocator, c->packed_bytes);
+    if (!c->packed)
+        return error_memory(err), false;
+    for (int64_t p = 0; p < k->batches * k->panels; p++)
+        contract_pack_panel(k, b, p / k->panels, p % k->panels, (float *)c->packed + (size_t)p * k->panel_bytes / 4);
+    k->constant = true;
     return true;
 }
 
@@ -348,20 +412,11 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
         *why = "a contraction too large";
         return false;
     }
-    const void *b = options->constant ? options->constant[k->nest.access[k->b].tensor] : NULL;
     if (!emit_all(k, c, why, err))
         return false;
-    if (b) {
-        c->packed_bytes = k->packed_bytes;
-        c->packed = memory_alloc(c->allocator, c->packed_bytes);
-        if (!c->packed)
-            return error_memory(err), false;
-        for (int64_t p = 0; p < k->batches * k->panels; p++)
-            contract_pack_panel(k, b, c->packed, p);
-        k->constant = true;
-    }
     c->template = "contract";
     c->state = k;
+    c->prepare = pack_constant;
     c->run = contract_run;
     c->print = print_contract;
     return true;

@@ -18,21 +18,36 @@ typedef struct Contract {
     Nest nest;
     const Expr *reduction;
     int a, b;                              /* accesses */
-    int m_axis, n_axis;                    /* -1: extent 1 */
+    int m_axis;                            /* -1: extent 1 */
+    int n_axis[NEST_MAX_AXES], n_count;    /* outermost first; one axis to all accesses but B */
     int outer[NEST_MAX_AXES], outer_count; /* walked by the driver */
-    int k_axis[NEST_MAX_AXES], k_count;    /* outermost first */
+    int k_axis[NEST_MAX_AXES], k_count;    /* outermost first, as B is packed */
+    struct {
+        int64_t extent, a_stride;
+    } level[CONTRACT_MAX_DEPTH]; /* the same steps as A walks them: neighbours merged */
+    int level_count;
     int epilogue[NEST_MAX_ACCESSES], epilogue_count;
     int64_t rows, columns, depth, inner_depth;
     int lanes, nr;
     ContractKnobs knobs;
     int64_t blocks, panels, batches;
-    size_t packed_bytes;
+    size_t panel_bytes, packed_bytes;
     bool constant;         /* B was packed when compiling */
     int function[4][2][2]; /* first, middle, last, only block; rows left over; edge of the columns */
 } Contract;
 
-/* Panel `panel` of all batches' panels, from B as it lies to `packed`. */
-void contract_pack_panel(const Contract *k, const void *b, void *packed, int64_t panel);
+/* The stride of an access along N. */
+static inline int64_t contract_n_stride(const Contract *k, int access) {
+    return k->n_count ? k->nest.access[access].stride[k->n_axis[k->n_count - 1]] : 0;
+}
+
+static inline int64_t contract_m_stride(const Contract *k, int access) {
+    return k->m_axis < 0 ? 0 : k->nest.access[access].stride[k->m_axis];
+}
+
+/* contract_pack.c: panel `panel` of batch `batch`, from B as it lies to [depth][nr] floats at `to`. */
+void contract_pack_panel(const Contract *k, const void *b, int64_t batch, int64_t panel, float *to);
+/* contract_run.c */
 whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err);
 
 #endif

@@ -1,62 +1,8 @@
-/* Drives a contraction: packs B where that could not be done before, cuts the work into tasks, walks blocks and calls tiles. */
+/* Drives a contraction: cuts the work into tasks, packs panels that could not be packed before, walks blocks and calls tiles. */
 #include "schedule/contract.h"
 
 #include <stdatomic.h>
 #include <string.h>
-
-/* ---- packing ---- */
-
-/* The place of step `k` of the depth in an access, by its digits over the depth's axes. */
-static int64_t depth_offset(const Contract *k, int access, int64_t step) {
-    int64_t offset = 0;
-    for (int level = k->k_count - 1; level >= 0; level--) {
-        int axis = k->k_axis[level];
-        offset += step % k->nest.axis[axis].extent * k->nest.access[access].stride[axis];
-        step /= k->nest.axis[axis].extent;
-    }
-    return offset;
-}
-
-static int64_t batch_offset(const Contract *k, int64_t batch) {
-    int64_t offset = 0;
-    for (int i = k->outer_count - 1; i >= 0; i--) {
-        int axis = k->outer[i];
-        int64_t stride = k->nest.access[k->b].stride[axis];
-        if (!stride)
-            continue;
-        offset += batch % k->nest.axis[axis].extent * stride;
-        batch /= k->nest.axis[axis].extent;
-    }
-    return offset;
-}
-
-void contract_pack_panel(const Contract *k, const void *b, void *packed, int64_t panel) {
-    const Access *access = &k->nest.access[k->b];
-    int64_t first = panel % k->panels * k->nr, n_stride = k->n_axis >= 0 ? access->stride[k->n_axis] : 0;
-    int64_t columns = k->columns - first < k->nr ? k->columns - first : k->nr;
-    const float *from = (const float *)b + access->offset + batch_offset(k, panel / k->panels) + first * n_stride;
-    float *to = (float *)packed + panel * k->depth * k->nr;
-    for (int64_t step = 0; step < k->depth; step++, to += k->nr) {
-        const float *row = from + depth_offset(k, k->b, step);
-        if (n_stride == 1)
-            memcpy(to, row, (size_t)columns * sizeof *to);
-        else
-            for (int64_t n = 0; n < columns; n++)
-                to[n] = row[n * n_stride];
-        memset(to + columns, 0, (size_t)(k->nr - columns) * sizeof *to);
-    }
-}
-
-typedef struct PackWork {
-    const Contract *k;
-    const void *b;
-    void *packed;
-} PackWork;
-
-static void pack_task(void *context, size_t i) {
-    const PackWork *w = context;
-    contract_pack_panel(w->k, w->b, w->packed, (int64_t)i);
-}
 
 /* ---- tiles ---- */
 
@@ -64,10 +10,10 @@ typedef struct Work {
     const Compiled *c;
     const Contract *k;
     void *const *data;
-    const float *packed;
     const EvalOptions *options;
+    const whet_allocator *allocator;
     int64_t row_tasks, panel_tasks, rows_each, panels_each; /* the grid of one outer index */
-    atomic_bool late;
+    atomic_bool late, no_memory;
 } Work;
 
 typedef struct Corner {                /* one outer index */
@@ -93,60 +39,89 @@ static Corner corner_of(const Contract *k, int64_t outer) {
     return corner;
 }
 
-static int64_t along(const Contract *k, int access, int axis, int64_t steps) {
-    return axis < 0 ? 0 : k->nest.access[access].stride[axis] * steps;
-}
-
 /* Rows [row, row + count) of one panel in one block of depth. `rest`: fewer rows than a tile. */
-static void call_tile(const Work *w, const Corner *corner, int64_t block, int64_t panel, int64_t row, int64_t count, bool rest) {
+static void call_tile(const Work *w, const Corner *corner, const float *packed, int64_t block, int64_t panel, int64_t row,
+                      int64_t count, bool rest) {
     const Contract *k = w->k;
     int64_t arguments[NEST_MAX_ACCESSES + 1], step = block * k->knobs.kc;
     for (int a = 0; a < k->nest.access_count; a++) {
         char *base = w->data[k->nest.access[a].tensor];
-        int64_t at = corner->offset[a] + along(k, a, k->m_axis, row) + along(k, a, k->n_axis, panel * k->nr);
-        if (a == k->a && k->k_count)
-            at += along(k, a, k->k_axis[k->k_count - 1], step);
-        if (a == k->b)
-            arguments[a] = (int64_t)(intptr_t)(w->packed + ((corner->batch * k->panels + panel) * k->depth + step) * k->nr);
-        else
-            arguments[a] = (int64_t)(intptr_t)(base + 4 * at);
+        int64_t at = corner->offset[a] + contract_m_stride(k, a) * row + contract_n_stride(k, a) * panel * k->nr;
+        if (a == k->a)
+            at += step * k->level[k->level_count - 1].a_stride;
+        arguments[a] = (int64_t)(intptr_t)(a == k->b ? (const char *)(packed + step * k->nr) : base + 4 * at);
     }
     arguments[k->nest.access_count] = count;
     int kind = k->blocks == 1 ? 3 : block == 0 ? 0 : block == k->blocks - 1 ? 2 : 1;
     bool edge = (panel + 1) * k->nr > k->columns;
-    w->c->target.entry(w->c->code, k->function[kind][rest][edge])(arguments);
+    schedule_call(w->c, k->function[kind][rest][edge], arguments);
 }
 
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static void walk(Work *w, const Corner *corner, int64_t row_from, int64_t row_to, int64_t panel_from, int64_t panel_to) {
+static bool stopped(Work *w) {
+    if (schedule_late(w->options))
+        atomic_store(&w->late, true);
+    return atomic_load_explicit(&w->late, memory_order_relaxed) || atomic_load_explicit(&w->no_memory, memory_order_relaxed);
+}
+
+static void call_rows(const Work *w, const Corner *corner, const float *packed, int64_t block, int64_t panel, int64_t row,
+                      int64_t rows) {
+    int64_t whole = rows / w->k->knobs.mr * w->k->knobs.mr;
+    if (whole)
+        call_tile(w, corner, packed, block, panel, row, whole, false);
+    if (whole < rows)
+        call_tile(w, corner, packed, block, panel, row + whole, rows - whole, true);
+}
+
+typedef struct Range {
+    int64_t from, to;
+} Range;
+
+/* Panels that lie packed: a block of A stays in L2 while all panels pass. */
+static void walk_packed(Work *w, const Corner *corner, Range rows, Range panels) {
     const Contract *k = w->k;
+    const float *batch = (const float *)w->c->packed + (size_t)(corner->batch * k->panels) * k->panel_bytes / 4;
     for (int64_t block = 0; block < k->blocks; block++)
-        for (int64_t row = row_from; row < row_to; row += k->knobs.mc) {
-            int64_t rows = least(k->knobs.mc, row_to - row), whole = rows / k->knobs.mr * k->knobs.mr;
-            for (int64_t panel = panel_from; panel < panel_to; panel++) {
-                if (whole)
-                    call_tile(w, corner, block, panel, row, whole, false);
-                if (whole < rows)
-                    call_tile(w, corner, block, panel, row + whole, rows - whole, true);
-            }
-            if (schedule_late(w->options))
-                atomic_store(&w->late, true);
-            if (atomic_load_explicit(&w->late, memory_order_relaxed))
+        for (int64_t row = rows.from; row < rows.to; row += k->knobs.mc) {
+            for (int64_t panel = panels.from; panel < panels.to; panel++)
+                call_rows(w, corner, batch + (size_t)panel * k->panel_bytes / 4, block, panel, row,
+                          least(k->knobs.mc, rows.to - row));
+            if (stopped(w))
                 return;
         }
+}
+
+/* Panels that are packed here: each is used for all rows before the next is made. */
+static void walk_unpacked(Work *w, const Corner *corner, Range rows, Range panels) {
+    const Contract *k = w->k;
+    float *packed = memory_alloc(w->allocator, k->panel_bytes);
+    if (!packed) {
+        atomic_store(&w->no_memory, true);
+        return;
+    }
+    for (int64_t panel = panels.from; panel < panels.to && !stopped(w); panel++) {
+        contract_pack_panel(k, w->data[k->nest.access[k->b].tensor], corner->batch, panel, packed);
+        for (int64_t block = 0; block < k->blocks; block++)
+            call_rows(w, corner, packed, block, panel, rows.from, rows.to - rows.from);
+    }
+    memory_free(w->allocator, packed, k->panel_bytes);
 }
 
 static void work_task(void *context, size_t i) {
     Work *w = context;
     int64_t each = w->row_tasks * w->panel_tasks, in = (int64_t)i % each;
-    if (atomic_load_explicit(&w->late, memory_order_relaxed))
+    if (stopped(w))
         return;
     Corner corner = corner_of(w->k, (int64_t)i / each);
     int64_t row = in / w->panel_tasks * w->rows_each, panel = in % w->panel_tasks * w->panels_each;
-    walk(w, &corner, row, least(row + w->rows_each, w->k->rows), panel, least(panel + w->panels_each, w->k->panels));
+    Range rows = {row, least(row + w->rows_each, w->k->rows)}, panels = {panel, least(panel + w->panels_each, w->k->panels)};
+    if (w->k->constant)
+        walk_packed(w, &corner, rows, panels);
+    else
+        walk_unpacked(w, &corner, rows, panels);
 }
 
 static int64_t ceiling(int64_t a, int64_t b) {
@@ -163,6 +138,8 @@ static int64_t make_grid(Work *w, int64_t outer) {
     w->panels_each = ceiling(k->panels, w->panel_tasks);
     w->panel_tasks = ceiling(k->panels, w->panels_each);
     int64_t tiles = ceiling(k->rows, k->knobs.mr), row_tasks = least(ceiling(wanted, w->panel_tasks), tiles);
+    if (!k->constant && w->panel_tasks > 1) /* each would pack the same panels again */
+        row_tasks = 1;
     w->rows_each = ceiling(tiles, row_tasks) * k->knobs.mr;
     w->row_tasks = ceiling(k->rows, w->rows_each);
     return outer * w->row_tasks * w->panel_tasks;
@@ -176,22 +153,14 @@ static void clear_gaps(const Contract *k, void *const *data) {
 
 whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
     const Contract *k = c->state;
-    Work w = {.c = c, .k = k, .data = data, .packed = c->packed, .options = options};
-    const whet_allocator *allocator = options && options->allocator ? options->allocator : c->allocator;
+    Work w = {.c = c, .k = k, .data = data, .options = options};
+    w.allocator = options && options->allocator ? options->allocator : c->allocator;
     int64_t outer = 1;
     for (int i = 0; i < k->outer_count; i++)
         outer *= k->nest.axis[k->outer[i]].extent;
-    void *scratch = NULL;
-    if (!k->constant) {
-        scratch = memory_alloc(allocator, k->packed_bytes);
-        if (!scratch)
-            return error_memory(err);
-        PackWork pack = {k, data[k->nest.access[k->b].tensor], scratch};
-        schedule_parallel(options, (size_t)(k->batches * k->panels), pack_task, &pack);
-        w.packed = scratch;
-    }
     clear_gaps(k, data);
     schedule_parallel(options, (size_t)make_grid(&w, outer), work_task, &w);
-    memory_free(allocator, scratch, k->packed_bytes);
+    if (atomic_load(&w.no_memory))
+        return error_memory(err);
     return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
 }

@@ -37,13 +37,13 @@ static double product_slots(ContractShape s, int mr, int nv, int lanes) {
     return (double)panels * column + last;
 }
 
-static void choose_tile(const Target *target, ContractShape shape, int lanes, ContractKnobs *knobs) {
+static void choose_tile(const Target *target, ContractShape shape, int lanes, int spare, ContractKnobs *knobs) {
     int registers = target->registers[CLASS_VECTOR];
     double best = -1;
     int best_mr = 1, best_nv = 1;
     for (int nv = knobs->nv ? knobs->nv : 1; nv <= (knobs->nv ? knobs->nv : 6); nv++)
         for (int mr = knobs->mr ? knobs->mr : 1; mr <= (knobs->mr ? knobs->mr : registers); mr++) {
-            if (mr * nv + nv + 1 > registers && !(knobs->mr && knobs->nv))
+            if (mr * nv + (nv + 1 > spare ? nv + 1 : spare) > registers && !(knobs->mr && knobs->nv))
                 continue;
             double slots = product_slots(shape, mr, nv, lanes);
             if (best < 0 || slots < best) {
@@ -60,10 +60,10 @@ static int64_t round_up(int64_t value, int64_t unit) {
     return (value + unit - 1) / unit * unit;
 }
 
-void cost_contract(const Target *target, ContractShape shape, int element_bytes, ContractKnobs *knobs) {
+void cost_contract(const Target *target, ContractShape shape, int element_bytes, int spare, ContractKnobs *knobs) {
     int lanes = target->bytes / 4;
     if (!knobs->mr || !knobs->nv)
-        choose_tile(target, shape, lanes, knobs);
+        choose_tile(target, shape, lanes, spare, knobs);
     if (!knobs->unroll) /* enough that counting does not show: ten FMAs a pointer step at the least */
         knobs->unroll = knobs->mr * knobs->nv >= 16 ? 2 : 4;
     int64_t l2 = (int64_t)target->cache_bytes[1] > 0 ? (int64_t)target->cache_bytes[1] : FALLBACK_L2;

@@ -76,9 +76,29 @@ static bool type_served(const Expr *expr) {
     return expr->type == DT_F32;
 }
 
+bool expr_start(ExprEmitter *e, Arena *arena) {
+    e->known = ARENA_ARRAY(arena, int, (size_t)e->nest->definition->expr_count + 1);
+    if (e->known)
+        expr_forget(e);
+    return e->known != NULL;
+}
+
+void expr_forget(ExprEmitter *e) {
+    for (int i = 0; i < e->nest->definition->expr_count; i++)
+        e->known[i] = -1;
+}
+
+static int emit(ExprEmitter *e, const Expr *expr);
+
 int expr_emit(ExprEmitter *e, const Expr *expr) {
     if (e->refused)
         return -1;
+    if (e->known[expr->id] < 0)
+        e->known[expr->id] = emit(e, expr);
+    return e->known[expr->id];
+}
+
+static int emit(ExprEmitter *e, const Expr *expr) {
     if (!type_served(expr))
         return refuse(e, "an element type other than f32");
     if (expr == e->reduction)

@@ -7,7 +7,28 @@
 
 #include <string.h>
 
-static bool flatten(const Nest *nest, const KernelTensor *tensor, const Index *index, Access *access, const char **why) {
+/* What a guarded index must be checked for; nothing if it cannot leave its dimension. */
+static bool add_guard(const Nest *nest, const Index *index, int64_t extent, Access *access, const char **why) {
+    int64_t least = index->offset, most = index->offset;
+    for (int a = 0; a < nest->definition->axis_count; a++) {
+        int64_t reach = index->coef[a] * (nest->axis[a].extent - 1);
+        *(reach < 0 ? &least : &most) += reach;
+    }
+    if (least >= 0 && most < extent)
+        return true;
+    if (access->guard_count == NEST_MAX_GUARDS) {
+        *why = "more guarded indices than a template takes";
+        return false;
+    }
+    Guard *guard = &access->guard[access->guard_count++];
+    *guard = (Guard){.offset = index->offset, .extent = extent};
+    for (int a = 0; a < nest->definition->axis_count; a++)
+        guard->coef[a] = index->coef[a];
+    return true;
+}
+
+static bool flatten(const Nest *nest, const KernelTensor *tensor, const Index *index, bool guarded, Access *access,
+                    const char **why) {
     int64_t stride = 1;
     memset(access->stride, 0, sizeof access->stride);
     for (int d = tensor->rank - 1; d >= 0; d--) {
@@ -19,6 +40,8 @@ static bool flatten(const Nest *nest, const KernelTensor *tensor, const Index *i
         for (int a = 0; a < nest->definition->axis_count; a++)
             access->stride[a] += index[d].coef[a] * stride;
         stride *= tensor->dims[d];
+        if (guarded && !add_guard(nest, &index[d], tensor->dims[d], access, why))
+            return false;
     }
     return true;
 }
@@ -28,21 +51,16 @@ static bool add_read(Nest *nest, const Expr *read, const char **why) {
         *why = "more reads than a template takes";
         return false;
     }
-    if (read->guarded) {
-        *why = "a guarded read";
-        return false;
-    }
     const KernelTensor *tensor = &nest->kernel->tensors[read->tensor];
     Access *access = &nest->access[nest->access_count++];
     *access = (Access){.read = read, .tensor = read->tensor, .type = tensor->type};
-    return flatten(nest, tensor, read->index, access, why);
+    access->outside = read->arg[0] ? read->arg[0]->number : 0;
+    return flatten(nest, tensor, read->index, read->guarded, access, why);
 }
 
-static bool add_reads(Nest *nest, const Expr *expr, const char **why) {
-    if (expr->op == EXPR_READ)
-        return add_read(nest, expr, why);
-    for (int i = 0; i < 3; i++)
-        if (expr->arg[i] && !add_reads(nest, expr->arg[i], why))
+static bool add_reads(Nest *nest, const char **why) {
+    for (int i = 0; i < nest->definition->expr_count; i++)
+        if (nest->definition->exprs[i]->op == EXPR_READ && !add_read(nest, nest->definition->exprs[i], why))
             return false;
     return true;
 }
@@ -52,16 +70,29 @@ static void remove_axis(Nest *nest, int axis) {
     nest->axis_count--;
     for (int a = axis; a < nest->axis_count; a++)
         nest->axis[a] = nest->axis[a + 1];
-    for (int i = 0; i < nest->access_count; i++)
-        memmove(&nest->access[i].stride[axis], &nest->access[i].stride[axis + 1],
-                (size_t)(nest->axis_count - axis) * sizeof(int64_t));
+    size_t bytes = (size_t)(nest->axis_count - axis) * sizeof(int64_t);
+    for (int i = 0; i < nest->access_count; i++) {
+        Access *access = &nest->access[i];
+        memmove(&access->stride[axis], &access->stride[axis + 1], bytes);
+        for (int g = 0; g < access->guard_count; g++)
+            memmove(&access->guard[g].coef[axis], &access->guard[g].coef[axis + 1], bytes);
+    }
+}
+
+bool access_merges(const Access *access, int outer, int inner, int64_t inner_extent) {
+    if (access->stride[outer] != access->stride[inner] * inner_extent)
+        return false;
+    for (int g = 0; g < access->guard_count; g++)
+        if (access->guard[g].coef[outer] || access->guard[g].coef[inner])
+            return false;
+    return true;
 }
 
 static bool walks_as_one(const Nest *nest, int outer) {
     if (nest->axis[outer].reduced != nest->axis[outer + 1].reduced)
         return false;
     for (int i = 0; i < nest->access_count; i++)
-        if (nest->access[i].stride[outer] != nest->access[i].stride[outer + 1] * nest->axis[outer + 1].extent)
+        if (!access_merges(&nest->access[i], outer, outer + 1, nest->axis[outer + 1].extent))
             return false;
     return true;
 }
@@ -109,7 +140,7 @@ bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, cons
         out->axis[a] = (NestAxis){definition->axes[a].extent, a >= definition->parallel_count};
     const KernelTensor *tensor = &kernel->tensors[definition->tensor];
     out->access[out->access_count++] = (Access){.tensor = definition->tensor, .type = tensor->type};
-    if (!flatten(out, tensor, definition->left, &out->access[0], why) || !add_reads(out, definition->value, why))
+    if (!flatten(out, tensor, definition->left, false, &out->access[0], why) || !add_reads(out, why))
         return false;
     for (int a = 0; a < out->axis_count; a++)
         if (out->axis[a].extent == 0 && !out->axis[a].reduced) {

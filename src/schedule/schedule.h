@@ -19,7 +19,9 @@ typedef struct ScheduleOptions {
      * again. The array or an entry may be NULL. */
     const void *const *constant;
     int mr, nv, kc, unroll; /* knobs of contractions: rows and vectors of a tile, depth of a block; 0: the cost model's */
-    uint64_t seed;          /* not 0: registers in random order (tests) */
+    int spare_registers; /* vector registers a tile leaves free for its epilogue; raised by the door itself when code does not fit
+                          */
+    uint64_t seed;       /* not 0: registers in random order (tests) */
 } ScheduleOptions;
 
 typedef struct Compiled Compiled; /* immutable, may run in any number of threads at once */
@@ -41,6 +43,14 @@ void compiled_print_code(const Compiled *compiled, Text *out);
 #define NEST_MAX_ACCESSES 24
 #define NEST_MAX_AXES     16
 
+#define NEST_MAX_GUARDS 4
+
+/* A guarded index that can leave its dimension: inside where 0 <= offset + sum(coef[axis] * axis) < extent. */
+typedef struct Guard {
+    int64_t offset, extent;
+    int64_t coef[NEST_MAX_AXES];
+} Guard;
+
 /* One read, or the write: elements at offset + sum(stride[axis] * axis) of a tensor. */
 typedef struct Access {
     const Expr *read; /* NULL: the write */
@@ -48,6 +58,9 @@ typedef struct Access {
     DType type;
     int64_t offset;
     int64_t stride[NEST_MAX_AXES];
+    Guard guard[NEST_MAX_GUARDS];
+    int guard_count;
+    double outside; /* what a guarded read gives there */
 } Access;
 
 typedef struct NestAxis {
@@ -66,9 +79,11 @@ typedef struct Nest {
     bool covers; /* the write fills its whole tensor */
 } Nest;
 
-/* False: *why says what cannot be described (a gather, a guarded read, too many reads). */
+/* False: *why says what cannot be described (a gather, too many reads or axes). */
 bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, const char **why);
 int nest_find(const Nest *nest, const Expr *read); /* the access of a read */
+/* The access walks `outer` and `inner` as one axis, and neither is guarded. */
+bool access_merges(const Access *access, int outer, int inner, int64_t inner_extent);
 
 /* ---- expr.c: expressions as vector code ------------------------------------------------------------------------------- */
 
@@ -80,7 +95,10 @@ typedef struct ExprEmitter {
     const Expr *reduction; /* the node that `reduced` stands for; NULL: none may occur */
     int reduced;
     const char *refused; /* the first thing that cannot be said; NULL: none */
+    int *known; /* by Expr.id: what is emitted already, so that shared expressions are computed once; made by expr_start */
 } ExprEmitter;
+bool expr_start(ExprEmitter *emitter, Arena *arena);   /* false: out of memory. Call before the first expr_emit */
+void expr_forget(ExprEmitter *emitter);                /* the place has changed: nothing is known any more */
 int expr_emit(ExprEmitter *emitter, const Expr *expr); /* a vector, or a mask for bool; -1 once refused */
 
 /* math.c: functions as vector code, f32. Errors below 2 ULP; see docs/internals/vector.md. -1: there is none. */
@@ -99,7 +117,8 @@ struct Compiled {
     int function_count;
     void *packed; /* constants in the order in which code reads them */
     size_t packed_bytes;
-    void *state; /* the template's, in `arena` */
+    void *state;                                                                          /* the template's, in `arena` */
+    bool (*prepare)(Compiled *compiled, const ScheduleOptions *options, whet_error *err); /* once code is made; NULL: nothing */
     whet_status (*run)(const Compiled *compiled, void *const *data, const EvalOptions *options, whet_error *err);
     void (*print)(const Compiled *compiled, Text *out);
 };
@@ -110,6 +129,8 @@ typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const
 ScheduleTemplate schedule_contract;
 
 /* Helpers of drivers. */
+/* Runs one of the functions: its code, or the interpreter where the target is not this machine (tests). */
+void schedule_call(const Compiled *c, int function, const int64_t *arguments);
 bool schedule_late(const EvalOptions *options); /* the deadline has passed */
 void schedule_parallel(const EvalOptions *options, size_t count, void (*task)(void *context, size_t i), void *context);
 

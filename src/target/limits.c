@@ -4,16 +4,14 @@
 
 #include <time.h>
 
-static double now(void)
-{
+static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 /* The best of many runs of about 0.1 ms: on a busy machine some of them have the core for themselves. */
-static double best_peak(const Target *target, PeakKind kind, double seconds)
-{
+static double best_peak(const Target *target, PeakKind kind, double seconds) {
     Peak *peak = peak_new(target, kind, NULL);
     double best = 0;
     if (!peak)
@@ -27,22 +25,19 @@ static double best_peak(const Target *target, PeakKind kind, double seconds)
 }
 
 /* Two instruction sets may serve one type at different speeds (AVX2 and AVX-512 do on some CPUs); the limit is the faster. */
-static double best_of_forms(const Target *wide, const Target *narrow, PeakKind kind)
-{
+static double best_of_forms(const Target *wide, const Target *narrow, PeakKind kind) {
     double a = best_peak(wide, kind, 0.06), b = narrow ? best_peak(narrow, kind, 0.06) : 0;
     return a > b ? a : b;
 }
 
-static size_t level_bytes(const whet_cpu *cpu, int level)
-{
+static size_t level_bytes(const whet_cpu *cpu, int level) {
     if (level < WHET_CACHE_LEVELS) /* half of a level: above the one below, and room for what else lives there */
         return cpu->cache_bytes[level] / 2;
     size_t largest = cpu->cache_bytes[2] ? cpu->cache_bytes[2] : cpu->cache_bytes[1];
     return largest > (32u << 20) ? 2 * largest : 64u << 20;
 }
 
-whet_status whet_cpu_measure(whet_cpu_limits *out, whet_error *err)
-{
+whet_status whet_cpu_measure(whet_cpu_limits *out, whet_error *err) {
     Target wide, narrow;
     whet_cpu cpu;
     *out = (whet_cpu_limits){0};

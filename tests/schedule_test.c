@@ -1,0 +1,308 @@
+/* Schedules against the evaluator: the same kernel, shapes and data through machine code (AVX2 and AVX-512) and through the
+ * interpreter, with the tensor under test surrounded by sentinels. A failure prints the kernel, the extents and the seed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "schedule/schedule.h"
+
+enum { GUARD_FLOATS = 64, MAX_NAMES = 12 };
+
+static uint64_t state_of_random;
+
+static uint32_t next(void) {
+    state_of_random = state_of_random * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(state_of_random >> 33);
+}
+
+static int64_t pick(const int64_t *from, size_t count) {
+    return from[next() % count];
+}
+
+/* A kernel, the tensors whose shapes must be said, and the extents that are drawn. */
+typedef struct Sample {
+    const char *template; /* that must take it */
+    const char *text;
+    struct {
+        const char *name;
+        int rank;
+        const char *dims[5]; /* names of extents, or numbers; "h+2" adds */
+    } shapes[4];
+    const char *extents[MAX_NAMES]; /* names to draw */
+    const char *constants;          /* tensors that may be given as constants, comma-separated */
+} Sample;
+
+static const Sample samples[] = {
+    {"contract", "c[m, n] = sum(k) a[m, k] * b[k, n]", {{"a", 2, {"m", "k"}}, {"b", 2, {"k", "n"}}}, {"m", "n", "k"}, "b"},
+    {"contract",
+     "c[m, n] = max(sum(k) a[m, k] * b[n, k] + bias[n], 0)",
+     {{"a", 2, {"m", "k"}}, {"b", 2, {"n", "k"}}, {"bias", 1, {"n"}}},
+     {"m", "n", "k"},
+     "b"},
+    {"contract",
+     "c[m, n] = clip(2 * (sum(k) a[m, k] * b[k, n]) + r[m, n] - d[m], -1.5, 3)",
+     {{"a", 2, {"m", "k"}}, {"b", 2, {"k", "n"}}, {"r", 2, {"m", "n"}}, {"d", 1, {"m"}}},
+     {"m", "n", "k"},
+     "b"},
+    {"contract",
+     "c[m, n] = hard_swish(sum(k) a[k, m] * b[k, n])",
+     {{"a", 2, {"k", "m"}}, {"b", 2, {"k", "n"}}},
+     {"m", "n", "k"},
+     ""},
+    {"contract",
+     "c[b, h, s, d] = sum(t) p[b, h, s, t] * v[b, t, h, d]",
+     {{"p", 4, {"b", "h", "s", "t"}}, {"v", 4, {"b", "t", "h", "d"}}},
+     {"b", "h", "s", "t", "d"},
+     ""},
+    {"contract",
+     "c[b, h, s, t] = (sum(d) q[b, s, h, d] * v[b, t, h, d]) * 0.125",
+     {{"q", 4, {"b", "s", "h", "d"}}, {"v", 4, {"b", "t", "h", "d"}}},
+     {"b", "h", "s", "t", "d"},
+     ""},
+    {"contract",
+     "y[n, o, h, w] = sum(c, i:3, j:3) x[n, c, h + i - 1, w + j - 1]? * f[o, c, i, j] + b[o]",
+     {{"x", 4, {"n", "c", "h", "w"}}, {"f", 4, {"o", "c", "3", "3"}}, {"b", 1, {"o"}}},
+     {"n", "o", "c", "h", "w"},
+     "f"},
+    {"contract",
+     "y[n, o, h, w] = max(sum(c, i:3, j:5) x[n, c, 2 * h + i - 1, 2 * w + 2 * j - 3]? * f[o, c, i, j] + b[o] + r[n, o, h, w], 0)",
+     {{"x", 4, {"n", "c", "20", "23"}}, {"f", 4, {"o", "c", "3", "5"}}, {"b", 1, {"o"}}, {"r", 4, {"n", "o", "10", "9"}}},
+     {"n", "o", "c"},
+     "f"},
+    {"contract",
+     "y[n, o, h, w] = sum(c) x[n, c, h, w] * f[o, c] + b[o]",
+     {{"x", 4, {"n", "c", "h", "w"}}, {"f", 2, {"o", "c"}}, {"b", 1, {"o"}}},
+     {"n", "o", "c", "h", "w"},
+     "f"},
+    {"contract",
+     "y[n, 3*g:2 + m:3, h, w] = sum(c:2, i:3, j:3) x[n, 2*g + c, h + i - 1, w + j - 1]? * f[3*g + m, c, i, j]",
+     {{"x", 4, {"n", "4", "h", "w"}}, {"f", 4, {"6", "2", "3", "3"}}},
+     {"n", "h", "w"},
+     "f"},
+    {"contract", "y[i, 5 + n] = sum(k) a[i, k] * b[k, n]", {{"a", 2, {"m", "k"}}, {"b", 2, {"k", "n"}}}, {"m", "n", "k"}, "b"},
+};
+
+static const int64_t extents[] = {1, 1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 48, 64, 67, 100};
+static const int64_t small_extents[] = {1, 2, 3, 4, 5, 7, 8, 9, 14, 16, 17};
+
+typedef struct Buffers {
+    float *whole[KERNEL_MAX_TENSORS]; /* with sentinels on both sides */
+    void *data[KERNEL_MAX_TENSORS];
+} Buffers;
+
+static bool buffers_new(const Kernel *kernel, Buffers *b) {
+    memset(b, 0, sizeof *b);
+    for (int t = 0; t < kernel->tensor_count; t++) {
+        size_t count = (size_t)kernel->tensors[t].count;
+        b->whole[t] = malloc((count + 2 * GUARD_FLOATS) * sizeof(float));
+        if (!b->whole[t])
+            return false;
+        for (size_t i = 0; i < count + 2 * GUARD_FLOATS; i++)
+            b->whole[t][i] = -12345.5f;
+        b->data[t] = b->whole[t] + GUARD_FLOATS;
+        for (size_t i = 0; i < count && kernel->tensors[t].role == ROLE_INPUT; i++)
+            ((float *)b->data[t])[i] = (float)((int)(next() % 2001) - 1000) / 512;
+    }
+    return true;
+}
+
+static void buffers_free(const Kernel *kernel, Buffers *b) {
+    for (int t = 0; t < kernel->tensor_count; t++)
+        free(b->whole[t]);
+}
+
+static bool sentinels_whole(const Kernel *kernel, const Buffers *b) {
+    for (int t = 0; t < kernel->tensor_count; t++)
+        for (size_t i = 0; i < GUARD_FLOATS; i++)
+            if (b->whole[t][i] != -12345.5f || b->whole[t][GUARD_FLOATS + (size_t)kernel->tensors[t].count + i] != -12345.5f)
+                return false;
+    return true;
+}
+
+typedef struct Drawn {
+    int64_t value[MAX_NAMES];
+} Drawn;
+
+static int64_t extent_of(const Sample *s, const Drawn *d, const char *name) {
+    for (int i = 0; i < MAX_NAMES && s->extents[i]; i++)
+        if (!strcmp(s->extents[i], name))
+            return d->value[i];
+    return atoll(name);
+}
+
+static Kernel *bind(Arena *arena, const Sample *s, const Drawn *d, whet_error *err) {
+    Kernel *kernel = kernel_parse(arena, s->text, strlen(s->text), err);
+    KernelArg args[4];
+    KernelConst consts[MAX_NAMES];
+    int64_t dims[4][5];
+    int arg_count = 0, const_count = 0;
+    for (; arg_count < 4 && s->shapes[arg_count].name; arg_count++) {
+        args[arg_count] = (KernelArg){s->shapes[arg_count].name, DT_F32, s->shapes[arg_count].rank, dims[arg_count]};
+        for (int i = 0; i < s->shapes[arg_count].rank; i++)
+            dims[arg_count][i] = extent_of(s, d, s->shapes[arg_count].dims[i]);
+    }
+    for (; const_count < MAX_NAMES && s->extents[const_count]; const_count++)
+        consts[const_count] = (KernelConst){.name = s->extents[const_count], .integer = d->value[const_count]};
+    if (!kernel || kernel_bind(kernel, args, arg_count, consts, const_count, err) != WHET_OK)
+        return NULL;
+    return kernel;
+}
+
+static void report(const Sample *s, const Drawn *d, const char *target, const char *what) {
+    print_error("%s\n", s->text);
+    for (int i = 0; i < MAX_NAMES && s->extents[i]; i++)
+        print_error("%s=%lld ", s->extents[i], (long long)d->value[i]);
+    print_error("\non %s: %s\n", target, what);
+}
+
+/* |got - wanted| within what rounding a sum of this length may do. */
+static bool close_enough(const Kernel *kernel, int t, const Buffers *got, const Buffers *wanted, double depth) {
+    const float *x = got->data[t], *y = wanted->data[t];
+    double scale = 1;
+    for (int64_t i = 0; i < kernel->tensors[t].count; i++)
+        if (isfinite(y[i]) && fabs((double)y[i]) > scale)
+            scale = fabs((double)y[i]);
+    double bound = 1.2e-7 * (depth + 8) * (scale + 4 * sqrt(depth));
+    for (int64_t i = 0; i < kernel->tensors[t].count; i++) {
+        bool same = x[i] == y[i] || (isnan(x[i]) && isnan(y[i])) || fabs((double)x[i] - (double)y[i]) <= bound;
+        if (!same) {
+            print_error("element %lld of %s: %.9g, wanted %.9g (bound %.2g)\n", (long long)i, kernel->tensors[t].name,
+                        (double)x[i], (double)y[i], bound);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void run_threads(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
+    (void)self;
+    for (size_t i = count; i-- > 0;) /* any order is allowed: take the one least expected */
+        task(context, i);
+}
+
+static void check_on(const Sample *s, const Drawn *d, const Kernel *kernel, const Target *target, const char *label) {
+    Buffers got, wanted;
+    whet_error err;
+    const char *why = NULL;
+    const void *constant[KERNEL_MAX_TENSORS] = {0};
+    uint64_t seed = state_of_random;
+    assert_true(buffers_new(kernel, &wanted));
+    state_of_random = seed; /* the same inputs again */
+    assert_true(buffers_new(kernel, &got));
+    for (int t = 0; t < kernel->input_count; t++)
+        if (next() % 2 && strcmp(s->constants, kernel->tensors[t].name) == 0)
+            constant[t] = got.data[t];
+    ScheduleOptions options = {.constant = constant, .seed = next() % 3 ? 0 : next()};
+    if (next() % 3 == 0)
+        options.kc = 1 + next() % 40;
+    if (next() % 3 == 0)
+        options.unroll = 1 + (int)(next() % 5);
+    if (next() % 3 == 0) {
+        options.mr = 1 + (int)(next() % 4);
+        options.nv = 1 + (int)(next() % 3);
+    }
+    Compiled *compiled = NULL;
+    if (schedule_compile(kernel, target, &options, &compiled, &why, &err) != WHET_OK) {
+        report(s, d, label, err.message);
+        fail();
+    }
+    Parallel parallel = {.threads = 1 + (int)(next() % 4), .run = run_threads};
+    EvalOptions how = {.parallel = next() % 2 ? &parallel : NULL};
+    if (kernel_eval(kernel, wanted.data, NULL, &err) != WHET_OK || compiled_run(compiled, got.data, &how, &err) != WHET_OK) {
+        report(s, d, label, err.message);
+        fail();
+    }
+    double depth = 1;
+    for (int i = 0; i < kernel->definition_count; i++)
+        for (int a = kernel->definitions[i].parallel_count; a < kernel->definitions[i].axis_count; a++)
+            depth *= (double)kernel->definitions[i].axes[a].extent;
+    bool same = sentinels_whole(kernel, &got);
+    if (!same)
+        print_error("a sentinel was overwritten\n");
+    for (int t = 0; t < kernel->tensor_count; t++)
+        same = same && (kernel->tensors[t].role != ROLE_OUTPUT || close_enough(kernel, t, &got, &wanted, depth));
+    if (!same) {
+        Text text;
+        text_init(&text);
+        compiled_print_schedule(compiled, &text);
+        report(s, d, label, text.data);
+        text_free(&text);
+        fail();
+    }
+    compiled_free(compiled);
+    buffers_free(kernel, &got);
+    buffers_free(kernel, &wanted);
+}
+
+static void check_samples(const Target *target, const char *label, int rounds, const char *only) {
+    for (size_t i = 0; i < COUNT(samples); i++)
+        for (int round = 0; round < rounds; round++) {
+            const Sample *s = &samples[i];
+            state_of_random = (uint64_t)i * 1000 + (uint64_t)round + 1;
+            next();
+            if (only && strcmp(only, s->template) != 0)
+                continue;
+            Drawn d = {{0}};
+            bool many = s->extents[3] != NULL;
+            for (int e = 0; e < MAX_NAMES && s->extents[e]; e++)
+                d.value[e] = many ? pick(small_extents, COUNT(small_extents)) : pick(extents, COUNT(extents));
+            Arena arena;
+            whet_error err;
+            arena_init(&arena, NULL);
+            Kernel *kernel = bind(&arena, s, &d, &err);
+            if (!kernel) {
+                report(s, &d, label, err.message);
+                fail();
+            }
+            check_on(s, &d, kernel, target, label);
+            arena_free(&arena);
+        }
+}
+
+static bool target_of(uint64_t without, Target *out) {
+    return target_host(~without, out);
+}
+
+static void on_avx2(void **state) {
+    (void)state;
+    Target target;
+    if (!target_of(FEATURE(AVX512F), &target) || target.bytes != 32) {
+        print_message("skipped: no AVX2 here\n");
+        skip();
+    }
+    check_samples(&target, "x86-avx2", 40, NULL);
+}
+
+static void on_avx512(void **state) {
+    (void)state;
+    Target target;
+    if (!target_of(0, &target) || target.bytes != 64) {
+        print_message("skipped: no AVX-512 here\n");
+        skip();
+    }
+    check_samples(&target, "x86-avx512", 40, NULL);
+}
+
+static void interpreted(void **state) {
+    (void)state;
+    Target target;
+    assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
+    check_samples(&target, "the interpreter", 4, NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(on_avx2),
+        cmocka_unit_test(on_avx512),
+        cmocka_unit_test(interpreted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
