@@ -1,5 +1,5 @@
 /* Fuzz target: any text as a graph. It parses or is refused; what parses prints, and what was printed parses to what prints the
- * same. */
+ * same. Resolving and inference then give an answer or an error, and leave a graph that keeps the rules. */
 // Seeds: tests/graph/*.txt
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +35,14 @@ static void check_round_trip(const Text *printed) {
     model_free(model);
 }
 
+static void check_inference(Model *model) {
+    whet_error err = {0};
+    if (graph_resolve(model, &err) || graph_infer(model, &err))
+        return;
+    if (graph_check(model->graph, "infer", &err))
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     whet_error err = {0};
     const char *text = (const char *)data;
@@ -48,6 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!printed.failed)
         check_round_trip(&printed);
     text_free(&printed);
+    check_inference(model);
     model_free(model);
     return 0;
 }

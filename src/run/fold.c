@@ -7,6 +7,7 @@
 #include "run/run.h"
 
 enum { FOLD_LIMIT = 64 << 20 };
+static const double FOLD_SECONDS = 0.5; /* behind graph/fold.c's estimates: WHET_ERROR_LIMIT stops folding for good */
 
 static size_t input_bytes(const Node *node, const Type *const *in) {
     size_t bytes = 0;
@@ -56,6 +57,7 @@ whet_status run_fold_node(const Node *node, const Type *const *in, Tensor *out, 
         .allocator = allocator, .threads = 1, .evaluate = 1, .memory_limit = FOLD_LIMIT + input_bytes(node, in)};
     Runner runner;
     whet_status status = runner_init(&runner, NULL, &options, err);
+    runner.deadline = clock_now() + FOLD_SECONDS;
     if (!status)
         status = fold(&runner, node, in, out, arena, err);
     runner_free(&runner);
