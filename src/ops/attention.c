@@ -239,21 +239,16 @@ static void put_masked(OpCall *call, Text *out, const Heads *h, const char *scor
 }
 
 /* p: the softmax of z over t; all zero in a row that sees no key. */
-static void put_softmax(Text *out, DType narrow, DType wide) {
+static void put_softmax(Text *out) {
     text_put(out, "top" ROW " = max(t) z" CELL "\n");
     text_put(out, "e" CELL " = exp(z" CELL " - select(top" ROW " == -inf, 0, top" ROW "))\n");
     text_put(out, "total" ROW " = sum(t) e" CELL "\n");
-    text_put(out, "p" CELL " = ");
-    op_put_cast(out, narrow, wide);
-    op_put_cast(out, wide, narrow);
-    text_put(out, "e" CELL " / select(total" ROW " == 0, 1, total" ROW ")))\n");
+    text_put(out, "p" CELL " = e" CELL " / select(total" ROW " == 0, 1, total" ROW ")\n");
 }
 
-static void put_scores(OpCall *call, Text *out, const Heads *h, const char *from, DType wide) {
-    text_printf(out, "scores[n, %lld*g:%lld + r:%lld, s, t] = ", (long long)(h->heads / h->kv_heads), (long long)h->kv_heads,
-                (long long)(h->heads / h->kv_heads));
-    op_put_cast(out, wide, call->out[SCORES].type);
-    text_printf(out, "%s" CELL ")\n", from);
+static void put_scores(Text *out, const Heads *h, const char *from) {
+    text_printf(out, "scores[n, %lld*g:%lld + r:%lld, s, t] = %s" CELL "\n", (long long)(h->heads / h->kv_heads),
+                (long long)h->kv_heads, (long long)(h->heads / h->kv_heads), from);
 }
 
 static whet_status check_attention(OpCall *call, const Heads *h) {
@@ -271,19 +266,29 @@ static whet_status check_attention(OpCall *call, const Heads *h) {
     return WHET_OK;
 }
 
-static void put_product(OpCall *call, Text *out, const Heads *h, DType wide) {
+/* In f16 both operands are scaled, as the specification has it, by the root: so what overflows there overflows here. */
+static void put_product(OpCall *call, Text *out, const Heads *h) {
     long long shared = h->heads / h->kv_heads, size = h->size;
+    DType type = call->in[Q]->type, wide = op_wide(type);
     const Attr *given = op_attr(call, "scale");
     double scale = given ? (double)given->f : 1 / sqrt((double)size);
-    text_printf(out, "a[n, g:%lld, r:%lld, s, t] = (sum(d:%lld) ", (long long)h->kv_heads, shared, size);
-    op_put_cast(out, call->in[Q]->type, wide);
+    char factor[48] = "";
+    if (wide != type)
+        snprintf(factor, sizeof factor, " * %.9g", sqrt(scale));
+    text_printf(out, "a[n, g:%lld, r:%lld, s, t] = ", (long long)h->kv_heads, shared);
+    op_put_cast(out, wide, type);
+    text_printf(out, "sum(d:%lld) ", size);
+    op_put_cast(out, type, wide);
     if (h->flat)
-        text_printf(out, "q[n, s, %lld*g + %lld*r + d]) * ", shared * size, size);
+        text_printf(out, "q[n, s, %lld*g + %lld*r + d]%s) * ", shared * size, size, factor);
     else
-        text_printf(out, "q[n, %lld*g + r, s, d]) * ", shared);
-    op_put_cast(out, call->in[K]->type, wide);
+        text_printf(out, "q[n, %lld*g + r, s, d]%s) * ", shared, factor);
+    op_put_cast(out, type, wide);
     put_key(call, out, h, false);
-    text_printf(out, ")) * %.17g\n", scale);
+    text_printf(out, "%s))", factor);
+    if (wide == type)
+        text_printf(out, " * %.17g", scale);
+    text_char(out, '\n');
 }
 
 static whet_status build_attention(OpCall *call, Text *out) {
@@ -299,21 +304,23 @@ static whet_status build_attention(OpCall *call, Text *out) {
     const char *score = cap > 0 ? "c" : "a";
     put_present(call, out, &h, false);
     put_present(call, out, &h, true);
-    put_product(call, out, &h, wide);
+    put_product(call, out, &h);
     if (cap > 0)
         text_printf(out, "c" CELL " = tanh(a" CELL " / %.9g) * %.9g\n", cap, cap);
-    put_masked(call, out, &h, score, wide);
-    put_softmax(out, type, wide);
+    put_masked(call, out, &h, score, type);
+    put_softmax(out);
     if (op_wants(call, SCORES)) {
         const char *const modes[] = {"a", score, "z", "p"};
-        put_scores(call, out, &h, modes[op_int(call, "qk_matmul_output_mode")], wide);
+        put_scores(out, &h, modes[op_int(call, "qk_matmul_output_mode")]);
     }
     if (h.flat)
         text_printf(out, "y[n, s, %lld*g:%lld + %lld*r:%lld + e:%lld] = ", shared * v_size, groups, v_size, shared, v_size);
     else
         text_printf(out, "y[n, %lld*g:%lld + r:%lld, s, e] = ", shared, groups, shared);
     op_put_cast(out, wide, type);
-    text_put(out, "sum(t) p" CELL " * ");
+    text_put(out, "sum(t) ");
+    op_put_cast(out, type, wide);
+    text_put(out, "p" CELL ") * ");
     op_put_cast(out, call->in[V]->type, wide);
     put_key(call, out, &h, true);
     text_put(out, "))\n");
@@ -455,12 +462,13 @@ static whet_status build_causal(OpCall *call, Text *out) {
  * --------------------------------------------------------------------------------------------------------------------------------------
  */
 
+// clang-format off
 #define ATTENTION_ATTRS                                                                                                          \
     "is_causal:i=0 kv_num_heads:i=0 q_num_heads:i=0 qk_matmul_output_mode:i=0 scale:f softcap:f=0 softmax_precision:i"
-#define ATTENTION_OUT   " -> y:T, present_k?:T, present_v?:V, scores?:T"
-#define ATTENTION_TYPES "T=float V=float M=float|bool"
+#define ATTENTION_OUT " -> y:T, present_k?:T, present_v?:V, scores?:T"
+/* No bf16: see Softmax. */
+#define ATTENTION_TYPES "T=f16|f32|f64 V=f16|f32|f64 M=f16|f32|f64|bool"
 
-// clang-format off
 const OpRow ops_attention[] = {
     {"", "Attention", 23, "q:T, k:T, v:V, mask?:M, past_k?:T, past_v?:V" ATTENTION_OUT, ATTENTION_TYPES, ATTENTION_ATTRS,
      shape_attention, .build = build_attention},

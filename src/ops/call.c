@@ -17,8 +17,7 @@ whet_status op_error(OpCall *call, whet_status status, const char *format, ...) 
     return error_set(call->err, status, "%s", message);
 }
 
-/* ---- Attributes -------------------------------------------------------------------------------------------------------------
- */
+/* ---- Attributes -------------------------------------------------------------------------------------------------- */
 
 const Attr *op_attr(const OpCall *call, const char *name) {
     return node_attr(call->node, name);
@@ -68,8 +67,7 @@ const int64_t *op_ints(const OpCall *call, const char *name, int *count) {
     return attr->ints;
 }
 
-/* ---- Operands -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- Operands ---------------------------------------------------------------------------------------------------- */
 
 bool op_has(const OpCall *call, int input) {
     return input >= 0 && input < call->in_count && call->in[input];
@@ -150,8 +148,7 @@ bool op_ranks_known(const OpCall *call) {
     return true;
 }
 
-/* ---- Shapes -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Shapes ------------------------------------------------------------------------------------------------------ */
 
 void op_set_shape(OpCall *call, int output, int rank, const Dim *dims) {
     assert(rank <= WHET_MAX_RANK);

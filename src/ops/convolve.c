@@ -11,8 +11,7 @@
 #include "ops/ops.h"
 #include "ops/window.h"
 
-/* ---- Groups ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Groups ------------------------------------------------------------------------------------------------------ */
 
 typedef struct Groups {
     int64_t groups, in, out;              /* channels of a group */
@@ -112,8 +111,7 @@ static whet_status shape_conv(OpCall *call) {
     return shape_conv_of(call, 0, 1, 2);
 }
 
-/* ---- Conv: text ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- Conv: text -------------------------------------------------------------------------------------------------- */
 
 /* "sum(c, k0, k1) f32(x[n, c, ...]) * f32(w[m, c, k0, k1])", the operands cast from their types to `wide` */
 static void put_contraction(Text *out, const Groups *g, const Window *window, const char *x, DType x_type, const char *w,
@@ -506,9 +504,9 @@ static whet_status build_transpose(OpCall *call, Text *out) {
 /* ---- Rows
  * ------------------------------------------------------------------------------------------------------------------------ */
 
+// clang-format off
 #define CONV_ATTRS "auto_pad:s=NOTSET dilations:I group:i=1 kernel_shape:I pads:I strides:I"
 
-// clang-format off
 const OpRow ops_convolve[] = {
     {"", "Conv", 1, "x:T, w:T, b?:T -> y:T", "T=float", CONV_ATTRS, shape_conv, .build = build_conv},
     {"", "ConvInteger", 10, "x:T, w:U, x_zero?:T, w_zero?:U -> y:s32", "T=s8|u8 U=s8|u8", CONV_ATTRS, shape_conv_integer,

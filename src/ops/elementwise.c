@@ -171,18 +171,18 @@ static whet_status build_gelu(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-#define UNARY(name, types, value)                                                                                                \
-    { "", name, 1, "x:T -> y:T", "T=" types, "", shape_same, .text = "y[..] = " value }
-#define UNARY_WITH(name, attrs, value)                                                                                           \
-    { "", name, 1, "x:T -> y:T", "T=float", attrs, shape_same, .text = "y[..] = " value }
-#define BINARY(name, types, symbol)                                                                                              \
-    { "", name, 7, "a:T, b:T -> y:T", "T=" types, "", shape_broadcast, .text = "y[..] = a[..] " symbol " b[..]" }
-#define COMPARE(name, types, symbol)                                                                                             \
-    { "", name, 7, "a:T, b:T -> y:bool", "T=" types, "", shape_broadcast, .text = "y[..] = a[..] " symbol " b[..]" }
-#define VARIADIC(name, types, function)                                                                                          \
-    { "", name, 6, "x...:T -> y:T", "T=" types, "", shape_broadcast, .build = function }
-
 // clang-format off
+#define UNARY(name, types, value)                                                                                                \
+    {"", name, 1, "x:T -> y:T", "T=" types, "", shape_same, .text = "y[..] = " value}
+#define UNARY_WITH(name, attrs, value)                                                                                           \
+    {"", name, 1, "x:T -> y:T", "T=float", attrs, shape_same, .text = "y[..] = " value}
+#define BINARY(name, types, symbol)                                                                                              \
+    {"", name, 7, "a:T, b:T -> y:T", "T=" types, "", shape_broadcast, .text = "y[..] = a[..] " symbol " b[..]"}
+#define COMPARE(name, types, symbol)                                                                                             \
+    {"", name, 7, "a:T, b:T -> y:bool", "T=" types, "", shape_broadcast, .text = "y[..] = a[..] " symbol " b[..]"}
+#define VARIADIC(name, types, function)                                                                                          \
+    {"", name, 6, "x...:T -> y:T", "T=" types, "", shape_broadcast, .build = function}
+
 const OpRow ops_elementwise[] = {
     UNARY("Abs", "num", "abs(x[..])"),
     UNARY("Acos", "float", "acos(x[..])"),

@@ -202,9 +202,9 @@ static whet_status build_cross_entropy(OpCall *call, Text *out) {
     return put_loss(call, out, "p", wide);
 }
 
+// clang-format off
 #define LOSS_ATTRS "ignore_index:i reduction:s=mean"
 
-// clang-format off
 const OpRow ops_loss[] = {
     {"", "NegativeLogLikelihoodLoss", 12, "x:T, target:U, weight?:T -> y:T", "T=float U=s32|s64", LOSS_ATTRS, shape_loss,
      .build = build_likelihood},

@@ -587,10 +587,10 @@ static whet_status run_det(OpRun *run) {
  * ----------------------------------------------------------------------------------------------------------------------------------
  */
 
+// clang-format off
 #define BYTES      "s8|u8"
 #define GEMM_ATTRS "alpha:f=1 beta:f=1 transA:i=0 transB:i=0"
 
-// clang-format off
 const OpRow ops_matrix[] = {
     {"", "Det", 11, "x:T -> y:T", "T=float", "", shape_det, .run = run_det},
     {"", "Einsum", 12, "x...:T -> y:T", "T=num", "equation:s!", shape_einsum, .build = build_einsum},

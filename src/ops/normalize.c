@@ -535,11 +535,11 @@ static whet_status build_lrn(OpCall *call, Text *out) {
  * --------------------------------------------------------------------------------------------------------------------------------------
  */
 
+// clang-format off
 #define BATCH_ATTRS "epsilon:f=1e-5 momentum:f=0.9"
 #define BATCH_OLD   "x:T, scale:T, b:T, mean:T, variance:T -> y:T, mean_out?:T, variance_out?:T, saved_mean?:T, saved_variance?:T"
 #define LAYER       "x:T, scale:T, b?:T -> y:T, saved_mean?:*, saved_inverse?:*"
 
-// clang-format off
 const OpRow ops_normalize[] = {
     {"", "BatchNormalization", 7, BATCH_OLD, "T=float", BATCH_ATTRS " spatial:i=1", shape_batch, .build = build_batch_7},
     {"", "BatchNormalization", 9, BATCH_OLD, "T=float", BATCH_ATTRS, shape_batch, .build = build_batch},

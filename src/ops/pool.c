@@ -418,12 +418,12 @@ static whet_status run_unpool(OpRun *run) {
  * --------------------------------------------------------------------------------------------------------------------------------
  */
 
+// clang-format off
 #define POOL_ATTRS     "auto_pad:s=NOTSET kernel_shape:I! pads:I strides:I"
 #define POOL_ATTRS_NOW POOL_ATTRS " ceil_mode:i=0 dilations:I"
 #define GLOBAL(name, attrs, function)                                                                                            \
     { "", name, 1, "x:T -> y:T", "T=float", attrs, shape_global, .build = function }
 
-// clang-format off
 const OpRow ops_pool[] = {
     {"", "AveragePool", 7, "x:T -> y:T", "T=float", POOL_ATTRS_NOW " count_include_pad:i=0", shape_pool,
      .build = build_average_pool},

@@ -7,7 +7,7 @@
 
 #include "ops/ops.h"
 
-/* ---- The texts of a row ------------------------------------------------------------------------------------------------- */
+/* ---- The texts of a row ------------------------------------------------------------------------------------------ */
 
 static void skip_spaces(const char **at) {
     while (**at == ' ' || **at == ',')
@@ -87,7 +87,7 @@ bool signature_find_attr(const char *text, const char *name, AttrSpec *out) {
     return false;
 }
 
-/* ---- Sets of types -------------------------------------------------------------------------------------------------------- */
+/* ---- Sets of types ----------------------------------------------------------------------------------------------- */
 
 static bool type_in_word(Str word, DType type) {
     Kind kind = dtype_kind(type);
@@ -137,8 +137,7 @@ static Str set_of(const char *types, Str letter) {
     return letter;
 }
 
-/* ---- A node against its row ---------------------------------------------------------------------------------------------------
- */
+/* ---- A node against its row -------------------------------------------------------------------------------------- */
 
 static const Operand *formal(const Operand *operands, int count, int index) {
     if (index < count)
