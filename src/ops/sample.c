@@ -1,0 +1,245 @@
+/* GridSample and AffineGrid: pictures (or volumes) read at computed places.
+ *
+ * For each point of the grid, each axis has one place (nearest), two (linear) or four (cubic) with weights; their products are
+ * found once and used for all channels. Padding follows ONNX's reference, op_grid_sample.py.
+ */
+#include "ops/native.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MOST_AXES 3
+#define MOST_TAPS 64
+
+typedef enum Method { METHOD_NEAREST, METHOD_LINEAR, METHOD_CUBIC, METHOD_BAD } Method;
+typedef enum Padding { PADDING_ZEROS, PADDING_BORDER, PADDING_REFLECTION, PADDING_BAD } Padding;
+
+static Method method_of(OpCall *call) {
+    if (op_string_is(call, "mode", "nearest"))
+        return METHOD_NEAREST;
+    if (op_string_is(call, "mode", "linear") || op_string_is(call, "mode", "bilinear"))
+        return METHOD_LINEAR;
+    return op_string_is(call, "mode", "cubic") || op_string_is(call, "mode", "bicubic") ? METHOD_CUBIC : METHOD_BAD;
+}
+
+static Padding padding_of(OpCall *call) {
+    if (op_string_is(call, "padding_mode", "zeros"))
+        return PADDING_ZEROS;
+    if (op_string_is(call, "padding_mode", "border"))
+        return PADDING_BORDER;
+    return op_string_is(call, "padding_mode", "reflection") ? PADDING_REFLECTION : PADDING_BAD;
+}
+
+static whet_status grid_sample_shape(OpCall *call) {
+    const Type *x = call->in[0], *grid = call->in[1];
+    if (method_of(call) == METHOD_BAD || padding_of(call) == PADDING_BAD)
+        return op_error(call, WHET_ERROR_FORMAT, "mode or padding_mode is not known");
+    if (!op_ranks_known(call))
+        return WHET_OK;
+    if (x->rank < 3 || x->rank > 2 + MOST_AXES || grid->rank != x->rank)
+        return op_error(call, WHET_ERROR_UNSUPPORTED, "X has rank %d and the grid %d; equal ranks from 3 to %d are supported", x->rank,
+                        grid->rank, 2 + MOST_AXES);
+    Dim last = grid->dims[x->rank - 1];
+    if ((dim_is_extent(last) && last != x->rank - 2) ||
+        (dim_is_extent(x->dims[0]) && dim_is_extent(grid->dims[0]) && x->dims[0] != grid->dims[0]))
+        return op_error(call, WHET_ERROR_DATA, "the grid has a batch of %lld and %lld coordinates a point", (long long)grid->dims[0],
+                        (long long)last);
+    op_set_shape(call, 0, x->rank, grid->dims);
+    call->out[0].dims[1] = x->dims[1];
+    for (int d = 2; d < x->rank; d++)
+        call->out[0].dims[d] = grid->dims[d - 1];
+    return WHET_OK;
+}
+
+typedef struct Sampler {
+    Method method;
+    Padding padding;
+    bool align;
+    int axes;
+    int64_t dims[MOST_AXES];
+} Sampler;
+
+/* Folds x into [low, high] at its ends. */
+static float reflect(float x, float low, float high) {
+    float range = high - low;
+    if (!(range > 0))
+        return low;
+    float distance = x < low ? low - x : x > high ? x - high : -1;
+    if (distance < 0)
+        return x;
+    float turns = floorf(distance / range), rest = distance - turns * range;
+    bool even = fmodf(turns, 2) == 0;
+    return (x < low) == even ? low + rest : high - rest;
+}
+
+/* A whole place as the padding has it; -1: reads zero. */
+static int64_t padded_place(const Sampler *s, int d, float place) {
+    float extent = (float)s->dims[d];
+    if (s->padding == PADDING_REFLECTION)
+        place = truncf(reflect(place, s->align ? 0 : -0.5f, s->align ? extent - 1 : extent - 0.5f));
+    if (place < 0 || place >= extent) {
+        if (s->padding == PADDING_ZEROS)
+            return -1;
+        return place < 0 ? 0 : s->dims[d] - 1;
+    }
+    return (int64_t)place;
+}
+
+static float source_place(const Sampler *s, int d, float n) {
+    float extent = (float)s->dims[d], x = s->align ? (n + 1) / 2 * (extent - 1) : ((n + 1) * extent - 1) / 2;
+    float low = s->align ? 0 : -0.5f, high = s->align ? extent - 1 : extent - 0.5f;
+    x = x > -1e9f ? fminf(x, 1e9f) : -1e9f; /* NaN too */
+    if (s->method == METHOD_NEAREST)
+        x = rintf(x);
+    if (x < low || x > high) {
+        if (s->padding == PADDING_BORDER)
+            return fminf(fmaxf(x, 0), extent - 1);
+        if (s->padding == PADDING_REFLECTION)
+            return reflect(x, low, high);
+    }
+    return x;
+}
+
+static float cubic(float x) {
+    const float a = -0.75f;
+    x = fabsf(x);
+    return x <= 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
+}
+
+/* The taps of one axis: places and weights. */
+static int axis_taps(const Sampler *s, int d, float x, int64_t *place, float *weight) {
+    int count = s->method == METHOD_NEAREST ? 1 : s->method == METHOD_LINEAR ? 2 : 4;
+    float base = s->method == METHOD_NEAREST ? truncf(x) : floorf(x), ratio = x - base;
+    for (int t = 0; t < count; t++) {
+        int offset = count == 4 ? t - 1 : t;
+        place[t] = padded_place(s, d, base + (float)offset);
+        weight[t] = count == 1 ? 1 : count == 2 ? (t ? ratio : 1 - ratio) : cubic((float)offset - ratio);
+    }
+    return count;
+}
+
+/* The taps of one point: offsets into a plane and weights; coordinates come in the order of the last axis first. */
+static int point_taps(const Sampler *s, const float *point, int64_t *offset, float *weight) {
+    int count = 1;
+    offset[0] = 0;
+    weight[0] = 1;
+    for (int d = 0; d < s->axes; d++) {
+        int64_t place[4], made[MOST_TAPS];
+        float w[4], products[MOST_TAPS];
+        int taps = axis_taps(s, d, source_place(s, d, point[s->axes - 1 - d]), place, w), n = 0;
+        for (int i = 0; i < count; i++)
+            for (int t = 0; t < taps; t++) {
+                if (place[t] < 0)
+                    continue;
+                made[n] = offset[i] * s->dims[d] + place[t];
+                products[n++] = weight[i] * w[t];
+            }
+        memcpy(offset, made, (size_t)n * sizeof *made);
+        memcpy(weight, products, (size_t)n * sizeof *products);
+        count = n;
+    }
+    return count;
+}
+
+static whet_status grid_sample_run(OpRun *run) {
+    OpCall *call = run->call;
+    const Tensor *x = op_input(run, 0);
+    const Type *out = &call->out[0];
+    Sampler s = {method_of(call), padding_of(call), op_int(call, "align_corners") != 0, x->rank - 2, {0}};
+    memcpy(s.dims, x->dims + 2, (size_t)s.axes * sizeof *s.dims);
+    int64_t plane = native_count(s.axes, s.dims), points = native_count(s.axes, out->dims + 2), channels = x->dims[1];
+    int64_t count = native_count(out->rank, out->dims);
+    const float *data = native_f32(run, 0), *grid = data ? native_f32(run, 1) : NULL;
+    void *memory = grid ? native_output(run, 0) : NULL;
+    float *to = memory && x->type != WHET_F32 ? op_scratch(run, (size_t)count * sizeof *to + 1) : memory;
+    if (!to)
+        return native_failed(run);
+    if (count && !plane)
+        return native_error(run, WHET_ERROR_DATA, "there is nothing to sample");
+    for (int64_t n = 0; n < x->dims[0]; n++)
+        for (int64_t p = 0; p < points; p++) {
+            int64_t offset[MOST_TAPS];
+            float weight[MOST_TAPS];
+            int taps = point_taps(&s, grid + (n * points + p) * s.axes, offset, weight);
+            for (int64_t c = 0; c < channels; c++) {
+                const float *from = data + (n * channels + c) * plane;
+                float sum = 0;
+                for (int t = 0; t < taps; t++)
+                    sum += weight[t] * from[offset[t]];
+                to[(n * channels + c) * points + p] = sum;
+            }
+            if ((p & 4095) == 4095 && op_interrupted(run) != WHET_OK)
+                return native_failed(run);
+        }
+    if ((void *)to != memory)
+        native_from_f32((DType)x->type, to, count, memory);
+    return WHET_OK;
+}
+
+/* ---- AffineGrid ----------------------------------------------------------------------------------------------------------------------- */
+
+static whet_status affine_grid_shape(OpCall *call) {
+    const Type *theta = call->in[0];
+    const int64_t *size;
+    int64_t count;
+    if (!op_content_ints(call, 1, &size, &count))
+        return WHET_OK;
+    if (count != 4 && count != 5)
+        return op_error(call, WHET_ERROR_DATA, "size has %lld elements; 4 or 5 are wanted", (long long)count);
+    Dim dims[5];
+    for (int64_t d = 0; d < count; d++)
+        if (size[d] < 0)
+            return op_error(call, WHET_ERROR_DATA, "element %lld of size is %lld", (long long)d, (long long)size[d]);
+    if (theta->rank >= 0 &&
+        (theta->rank != 3 || (dim_is_extent(theta->dims[1]) && theta->dims[1] != count - 2) ||
+         (dim_is_extent(theta->dims[2]) && theta->dims[2] != count - 1) || (dim_is_extent(theta->dims[0]) && theta->dims[0] != size[0])))
+        return op_error(call, WHET_ERROR_DATA, "the shape of theta does not fit a size of %lld elements", (long long)count);
+    dims[0] = size[0];
+    for (int64_t d = 2; d < count; d++)
+        dims[d - 1] = size[d];
+    dims[count - 1] = count - 2;
+    op_set_shape(call, 0, (int)count, dims);
+    return WHET_OK;
+}
+
+/* The coordinate of element i of `extent`, from -1 to 1. */
+static double grid_coordinate(int64_t i, int64_t extent, bool align) {
+    if (align)
+        return extent > 1 ? -1 + 2.0 * (double)i / (double)(extent - 1) : -1;
+    return -1 + (2.0 * (double)i + 1) / (double)extent;
+}
+
+static whet_status affine_grid_run(OpRun *run) {
+    const Type *out = &run->call->out[0];
+    int axes = out->rank - 2;
+    bool align = op_int(run->call, "align_corners") != 0;
+    const double *theta = native_f64(run, 0);
+    char *to = theta ? native_output(run, 0) : NULL;
+    if (!to)
+        return native_failed(run);
+    int64_t points = native_count(axes, out->dims + 1), at[MOST_AXES] = {0};
+    for (int64_t p = 0; p < out->dims[0] * points; p++) {
+        const double *matrix = theta + p / points * axes * (axes + 1);
+        for (int r = 0; r < axes; r++) {
+            double value = matrix[r * (axes + 1) + axes];
+            for (int d = 0; d < axes; d++) /* coordinate d of the point belongs to axis axes - 1 - d */
+                value += matrix[r * (axes + 1) + d] * grid_coordinate(at[axes - 1 - d], out->dims[axes - d], align);
+            native_from_f64(out->type, &value, 1, to + (size_t)(p * axes + r) * native_size(out->type));
+        }
+        for (int d = axes - 1; d >= 0 && ++at[d] == out->dims[d + 1]; d--)
+            at[d] = 0;
+    }
+    return WHET_OK;
+}
+
+#define GRID_SAMPLE(since, attrs)                                                                                                \
+    { "", "GridSample", since, "X:T, grid:G -> Y:T", "T=num G=float", attrs, grid_sample_shape, .run = grid_sample_run }
+
+// clang-format off
+const OpRow ops_sample[] = {
+    {"", "AffineGrid", 20, "theta:T, size#:s64 -> grid:T", "T=float", "align_corners:i=0", affine_grid_shape, .run = affine_grid_run},
+    GRID_SAMPLE(16, "align_corners:i=0 mode:s=bilinear padding_mode:s=zeros"),
+    GRID_SAMPLE(20, "align_corners:i=0 mode:s=linear padding_mode:s=zeros"),
+};
+// clang-format on
+const size_t ops_sample_count = COUNT(ops_sample);
