@@ -16,6 +16,7 @@
     X(contrib_quantized) \
     X(control) \
     X(convolve) \
+    X(detection) \
     X(elementwise) \
     X(index) \
     X(linear_attention) \
@@ -31,8 +32,11 @@
     X(recurrent) \
     X(reduce) \
     X(resize) \
+    X(sample) \
     X(scatter) \
+    X(signal) \
     X(slice) \
+    X(unfold) \
     X(view)
 
 #define X(name) \
