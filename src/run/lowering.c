@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool key_put(Runner *runner, size_t *length, const void *data, size_t bytes) {
+bool lowering_key_put(Runner *runner, size_t *length, const void *data, size_t bytes) {
     size_t need;
     if (!checked_size_add(*length, bytes, &need))
         return false;
@@ -32,13 +32,13 @@ static bool make_key(Runner *runner, const Node *node, const Tensor *const *inpu
     for (int i = 0; i < node->input_count; i++) {
         const Tensor *t = inputs[i];
         int64_t head[2] = {t ? (int64_t)t->type : -1, t ? t->rank : 0};
-        if (!key_put(runner, length, head, sizeof head))
+        if (!lowering_key_put(runner, length, head, sizeof head))
             return false;
         if (!t)
             continue;
-        if (!key_put(runner, length, t->dims, (size_t)t->rank * sizeof *t->dims))
+        if (!lowering_key_put(runner, length, t->dims, (size_t)t->rank * sizeof *t->dims))
             return false;
-        if (op_input_is_content(node->row, i) && !key_put(runner, length, t->data, t->bytes))
+        if (op_input_is_content(node->row, i) && !lowering_key_put(runner, length, t->data, t->bytes))
             return false;
     }
     return true;
@@ -99,15 +99,17 @@ static whet_status lower(Runner *runner, Lowering *l) {
     return WHET_OK;
 }
 
-static Lowering *lowering_new(Runner *runner, const Node *node, const Tensor *const *inputs, size_t key_length, whet_error *err) {
+/* The first key_length bytes of the key in runner->key, whole_length long, are the step's own. */
+static Lowering *lowering_new(Runner *runner, const Node *node, const Tensor *const *inputs, size_t key_length,
+                              size_t whole_length, whet_error *err) {
     Lowering *l = memory_alloc(runner->pool.allocator, sizeof *l);
     if (!l) {
         error_memory(err);
         return NULL;
     }
-    *l = (Lowering){.key_length = key_length};
+    *l = (Lowering){.key_length = key_length, .whole_length = whole_length, .references = 1};
     arena_init(&l->arena, runner->pool.allocator);
-    l->key = arena_copy(&l->arena, runner->key, key_length);
+    l->key = arena_copy(&l->arena, runner->key, whole_length);
     l->call = (OpCall){.node = node,
                        .row = node->row,
                        .arena = &l->arena,
@@ -126,11 +128,31 @@ static Lowering *lowering_new(Runner *runner, const Node *node, const Tensor *co
 }
 
 void lowering_free(Runner *runner, Lowering *l) {
-    if (!l)
+    if (!l || --l->references > 0)
         return;
+    share_remove(runner, l);
     executable_free(&l->executable);
     arena_free(&l->arena);
     memory_free(runner->pool.allocator, l, sizeof *l);
+}
+
+/* Only kernels are shared: what C computes may depend on the node itself. */
+static Lowering *lowering_find_or_new(Runner *runner, const Node *node, const Tensor *const *inputs, size_t key_length,
+                                      whet_error *err) {
+    size_t whole_length = key_length;
+    if (!share_key(runner, node, &whole_length)) {
+        error_memory(err);
+        return NULL;
+    }
+    Lowering *l = share_find(runner, whole_length);
+    if (l) {
+        l->references++;
+        return l;
+    }
+    l = lowering_new(runner, node, inputs, key_length, whole_length, err);
+    if (l && l->kind == STEP_KERNEL)
+        share_add(runner, l);
+    return l;
 }
 
 Lowering *lowering_get(Runner *runner, StepCache *cache, const Node *node, const Tensor *const *inputs, whet_error *err) {
@@ -147,7 +169,7 @@ Lowering *lowering_get(Runner *runner, StepCache *cache, const Node *node, const
             return cache->kept[0] = l;
         }
     }
-    Lowering *l = lowering_new(runner, node, inputs, key_length, err);
+    Lowering *l = lowering_find_or_new(runner, node, inputs, key_length, err);
     if (!l || !cache)
         return l;
     if (at == LOWERINGS_KEPT)

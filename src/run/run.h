@@ -95,7 +95,10 @@ typedef enum StepKind { STEP_KERNEL, STEP_VIEW, STEP_C } StepKind;
 typedef struct Lowering {
     Arena arena; /* what follows lives in it */
     unsigned char *key;
-    size_t key_length;
+    size_t key_length, whole_length; /* the key of a step; with what else decides, that of all steps (share.c) */
+    int references;                  /* steps that keep it */
+    struct Lowering *next_shared;    /* in its bucket of Runner.shared; NULL if it is the last, or not shared */
+    bool shared;
     StepKind kind;
     OpCall call; /* its input types are this lowering's own; `constant` is set anew for each run of a STEP_C */
     Type *in;
@@ -107,6 +110,9 @@ typedef struct StepCache {
     Lowering *kept[LOWERINGS_KEPT]; /* the latest first */
 } StepCache;
 
+/* share.c: one lowering for all steps that would make the same: equal layers of a network, a chain of 50,000 Relus. */
+enum { SHARE_BUCKETS = 512 };
+
 /* runner.c: what runs a program: one to a session. */
 typedef struct Runner {
     const Program *program; /* NULL: single nodes alone (folding) */
@@ -115,6 +121,7 @@ typedef struct Runner {
     Arena arena; /* symbols */
     Symbols *symbols;
     StepCache *caches;
+    Lowering **shared;  /* SHARE_BUCKETS lists; NULL: nothing is shared (folding) */
     unsigned char *key; /* of the step under way, see lowering.c */
     size_t key_capacity;
     double deadline; /* of the run under way; 0: none */
@@ -125,7 +132,13 @@ typedef struct Runner {
 /* The lowering for these inputs (NULL: omitted), from the cache (NULL: none) or made. Released by lowering_free if the cache is
  * NULL. NULL: error. */
 Lowering *lowering_get(Runner *runner, StepCache *cache, const Node *node, const Tensor *const *inputs, whet_error *err);
-void lowering_free(Runner *runner, Lowering *lowering);
+void lowering_free(Runner *runner, Lowering *lowering); /* gives up one reference */
+bool lowering_key_put(Runner *runner, size_t *length, const void *data, size_t bytes);
+/* Extends the step's key in runner->key to one that holds for all steps; false: out of memory. */
+bool share_key(Runner *runner, const Node *node, size_t *length);
+Lowering *share_find(const Runner *runner, size_t length); /* one of the key in runner->key; NULL: there is none */
+void share_add(Runner *runner, Lowering *lowering);
+void share_remove(Runner *runner, Lowering *lowering);
 
 /* runner.c */
 whet_status runner_init(Runner *runner, const Program *program, const whet_options *options, whet_error *err);

@@ -24,7 +24,8 @@ whet_status runner_init(Runner *runner, const Program *program, const whet_optio
     runner->symbols = symbols_new(&runner->arena);
     size_t caches = program ? program->cache_count : 0;
     runner->caches = ARENA_ARRAY(&runner->arena, StepCache, caches);
-    if (!runner->symbols || !runner->caches)
+    runner->shared = program ? ARENA_ARRAY(&runner->arena, Lowering *, SHARE_BUCKETS) : NULL;
+    if (!runner->symbols || !runner->caches || (program && !runner->shared))
         return error_memory(err);
     whet_status status = executable_target(options, &runner->target, &runner->has_target, err);
     if (status)
