@@ -553,6 +553,7 @@ const OpRow ops_normalize[] = {
     {"", "InstanceNormalization", 6, "x:T, scale:T, b:T -> y:T", "T=float", "epsilon:f=1e-5", shape_image,
      .build = build_instance},
     {"", "LRN", 1, "x:T -> y:T", "T=float", "alpha:f=0.0001 beta:f=0.75 bias:f=1 size:i!", shape_image, .build = build_lrn},
+    /* Of version 17; onnxruntime writes it into models of older ones too. */
     {"", "LayerNormalization", 1, LAYER, "T=float", "axis:i=-1 epsilon:f=1e-5 stash_type:i=1", shape_layer,
      .build = build_layer},
     {"", "LpNormalization", 1, "x:T -> y:T", "T=float", "axis:i=-1 p:i=2", shape_same, .build = build_lp},

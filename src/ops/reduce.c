@@ -380,7 +380,8 @@ static whet_status build_softmax(OpCall *call, Text *out) {
     if (status)
         return status;
     const Type *x = call->in[0];
-    DType wide = x->type; /* the specification rounds each step to the type, f16 too */
+    /* From version 13 on it is a function of several steps, each rounded to the type. */
+    DType wide = call->row->since < 13 ? op_wide(x->type) : x->type;
     put_top(out, x, &axes, wide);
     put_all(out, "e", x->rank);
     text_put(out, " = exp(");
