@@ -1,4 +1,4 @@
-/* Pooling: windows and whole images, reduced by maximum, mean or norm; and MaxUnpool.
+/* Pooling: windows and whole images, reduced by maximum, mean or norm. (MaxUnpool is in unfold.c.)
  *
  * Axes as in convolve.c: n, c, outputs o<i>, taps k<i>. A padded 2x2 maximum of stride 2 is
  *
@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ops/native.h"
 #include "ops/ops.h"
 #include "ops/window.h"
 
@@ -320,100 +319,6 @@ static whet_status build_global_lp(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- MaxUnpool: in C, for it scatters to places that data names
- * ------------------------------------------------------------------------ */
-
-static whet_status shape_unpool(OpCall *call) {
-    const Type *x = call->in[0];
-    Window window;
-    if (x->rank < 0 || call->in[1]->rank < 0)
-        return WHET_OK;
-    if (x->rank < 3)
-        return op_error(call, WHET_ERROR_DATA, "the input has rank %d; wanted 3 or more", x->rank);
-    whet_status status = window_read(call, x->rank - 2, NULL, &window);
-    if (status)
-        return status;
-    Dim dims[WHET_MAX_RANK] = {x->dims[0], x->dims[1]};
-    const int64_t *given = NULL;
-    int64_t count = 0;
-    if (op_has(call, 2) && !op_content_ints(call, 2, &given, &count))
-        return WHET_OK;
-    if (given && count != x->rank)
-        return op_error(call, WHET_ERROR_DATA, "output_shape has %lld elements; wanted %d", (long long)count, x->rank);
-    for (int i = 0; i < x->rank; i++) {
-        if (given && given[i] < 0)
-            return op_error(call, WHET_ERROR_DATA, "output_shape[%d] is %lld", i, (long long)given[i]);
-        int64_t out, w = i - 2;
-        if (given)
-            dims[i] = given[i];
-        else if (i >= 2 && !dim_is_extent(x->dims[i]))
-            dims[i] = DIM_UNKNOWN;
-        else if (i >= 2) {
-            if (!checked_mul(x->dims[i] - 1, window.stride[w], &out) ||
-                !checked_add(out, window.kernel[w] - window.begin[w] - window.end[w], &out) || out < 0)
-                return op_error(call, WHET_ERROR_DATA, "the output's extent at dimension %d does not fit", i);
-            dims[i] = out;
-        }
-    }
-    op_set_shape(call, 0, x->rank, dims);
-    return WHET_OK;
-}
-
-/* An index is that of the element in the pooled image as it was: of the default extent, not of output_shape. */
-static whet_status unpool_default_dims(OpCall *call, int64_t *dims) {
-    Window window;
-    const Type *x = call->in[0];
-    whet_status status = window_read(call, x->rank - 2, NULL, &window);
-    for (int i = 0; !status && i < x->rank; i++)
-        dims[i] = i < 2
-                      ? x->dims[i]
-                      : (x->dims[i] - 1) * window.stride[i - 2] + window.kernel[i - 2] - window.begin[i - 2] - window.end[i - 2];
-    return status;
-}
-
-static bool unpool_place(int64_t index, const int64_t *from, const int64_t *to, int rank, int64_t *place) {
-    int64_t at = 0, stride = 1;
-    for (int d = rank - 1; d >= 0; d--) {
-        if (from[d] <= 0)
-            return false;
-        int64_t i = index % from[d];
-        index /= from[d];
-        if (i >= to[d])
-            return false;
-        at += i * stride;
-        stride *= to[d];
-    }
-    *place = at;
-    return index == 0;
-}
-
-static whet_status run_unpool(OpRun *run) {
-    OpCall *call = run->call;
-    const Tensor *x = op_input(run, 0), *indices = op_input(run, 1);
-    int64_t from[WHET_MAX_RANK], count = whet_tensor_count(x), total;
-    whet_status status = unpool_default_dims(call, from);
-    if (status)
-        return status;
-    if (count != whet_tensor_count(indices))
-        return op_error(call, WHET_ERROR_DATA, "%lld elements and %lld indices", (long long)count,
-                        (long long)whet_tensor_count(indices));
-    const Type *out = &call->out[0];
-    char *y = op_output(run, 0, (DType)x->type, out->rank, out->dims);
-    if (!y)
-        return native_failed(run);
-    size_t size = (size_t)dtype_bits((DType)x->type) / 8;
-    if (!checked_count(out->dims, out->rank, &total))
-        return op_error(call, WHET_ERROR_DATA, "the output does not fit 64 bits");
-    memset(y, 0, (size_t)total * size);
-    for (int64_t i = 0; i < count; i++) {
-        int64_t place, index = ((const int64_t *)indices->data)[i];
-        if (index < 0 || !unpool_place(index, from, out->dims, out->rank, &place))
-            return op_error(call, WHET_ERROR_DATA, "index %lld is outside the output", (long long)index);
-        memcpy(y + (size_t)place * size, (const char *)x->data + (size_t)i * size, size);
-    }
-    return WHET_OK;
-}
-
 /* ---- Rows
  * --------------------------------------------------------------------------------------------------------------------------------
  */
@@ -433,8 +338,6 @@ const OpRow ops_pool[] = {
     {"", "LpPool", 2, "x:T -> y:T", "T=float", POOL_ATTRS_NOW " p:i=2", shape_pool, .build = build_lp_pool},
     {"", "MaxPool", 1, "x:T -> y:T, indices?:s64", "T=float|s8|u8", POOL_ATTRS_NOW " storage_order:i=0", shape_pool,
      .build = build_max_pool},
-    {"", "MaxUnpool", 9, "x:T, indices:s64, output_shape?#:s64 -> y:T", "T=float", "kernel_shape:I! pads:I strides:I",
-     shape_unpool, .run = run_unpool},
 };
 // clang-format on
 const size_t ops_pool_count = COUNT(ops_pool);

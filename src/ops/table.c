@@ -16,6 +16,7 @@
     X(contrib_quantized) \
     X(control) \
     X(convolve) \
+    X(deform) \
     X(detection) \
     X(elementwise) \
     X(index) \
