@@ -36,6 +36,7 @@ static const struct {
     ScheduleTemplate *template;
 } templates[] = {
     {"contract", schedule_contract},
+    {"map", schedule_map},
 };
 
 /* One attempt, in an empty `c`. */
@@ -46,8 +47,10 @@ static whet_status make(Compiled *c, const ScheduleOptions *options, const char 
         fits = templates[i].template(c, options, &reason, err);
         if (!fits && err->status != WHET_OK)
             return err->status;
-        if (!fits)
+        if (!fits) {
+            c->function_count = 0;
             *why = reason;
+        }
     }
     if (!fits)
         return error_set(err, WHET_ERROR_UNSUPPORTED, "no schedule for this kernel: %s", *why ? *why : "no template");

@@ -65,6 +65,22 @@ static int emit_unary(ExprEmitter *e, const Expr *expr) {
     return y >= 0 || e->f->failed ? y : refuse(e, expr_info[expr->op].name);
 }
 
+/* Powers that are written for what they are. Others would need a logarithm of more than 24 bits. */
+static int emit_power(ExprEmitter *e, const Expr *expr) {
+    if (expr->arg[1]->op != EXPR_NUMBER)
+        return refuse(e, "pow");
+    double power = expr->arg[1]->number;
+    if (power != 2 && power != 3 && power != 1 && power != -1)
+        return refuse(e, "pow");
+    int x = expr_emit(e, expr->arg[0]);
+    if (e->refused || power == 1)
+        return x;
+    if (power == -1)
+        return vector_binary(e->f, VECTOR_DIV, number(e, 1), x);
+    int square = vector_binary(e->f, VECTOR_MUL, x, x);
+    return power == 2 ? square : vector_binary(e->f, VECTOR_MUL, square, x);
+}
+
 static int emit_select(ExprEmitter *e, const Expr *expr) {
     int mask = expr_emit(e, expr->arg[0]), yes = expr_emit(e, expr->arg[1]), no = expr_emit(e, expr->arg[2]);
     return e->refused ? -1 : vector_ternary(e->f, VECTOR_SELECT, mask, yes, no);
@@ -107,6 +123,7 @@ static int emit(ExprEmitter *e, const Expr *expr) {
     case EXPR_NUMBER: return number(e, expr->number);
     case EXPR_READ: return e->read(e, nest_find(e->nest, expr));
     case EXPR_SELECT: return emit_select(e, expr);
+    case EXPR_POW: return emit_power(e, expr);
     case EXPR_REDUCE: return refuse(e, "more than one reduction");
     case EXPR_CAST: return expr->arg[0]->type == expr->type ? expr_emit(e, expr->arg[0]) : refuse(e, "a conversion of types");
     case EXPR_AXIS:

@@ -1,0 +1,140 @@
+/* The functions of schedule/math.c against the C library in double: prints the largest error of each over all exponents and many
+ * significands, and checks it against its bound; special values must be right exactly. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "schedule/schedule.h"
+
+enum { SIGNIFICANDS = 1500 };
+
+static double sign_of(double x) {
+    return isnan(x) ? x : (x > 0) - (x < 0);
+}
+
+static double sigmoid(double x) {
+    return 1 / (1 + exp(-x));
+}
+
+static double gelu(double x) {
+    return 0.5 * x * (1 + erf(x * 0.7071067811865476));
+}
+
+static const struct {
+    const char *name;
+    double (*exact)(double);
+    double low, high; /* of |x|: where it is measured; beyond, results must not be nonsense */
+    double bound;     /* ULP; absolute errors below 2^-21 pass where `absolute` is set */
+    bool absolute;
+} functions[] = {
+    {"exp", exp, 0, 110, 1, false},       {"expm1", expm1, 0, 110, 2, false},    {"log", log, 0, INFINITY, 2, false},
+    {"log1p", log1p, 0, 3e38, 2, false},  {"tanh", tanh, 0, 100, 2, false},      {"erf", erf, 0, 100, 2, false},
+    {"sign", sign_of, 0, 3e38, 0, false}, {"sigmoid", sigmoid, 0, 80, 3, false}, {"gelu", gelu, 0, 100, 3, true},
+};
+
+/* Distance in units of the last place of the right answer, which is rounded to float's range. */
+static double ulp(float got, double exact) {
+    float nearest = (float)exact;
+    if (isnan(exact) || isnan(got))
+        return isnan(exact) && isnan(got) ? 0 : INFINITY;
+    if (isinf(nearest) || isinf(got))
+        return got == nearest || fabs(exact) > 3.4e38 ? 0 : INFINITY;
+    double unit = ldexp(1, (exact != 0 ? ilogb(exact) : -126) - 23);
+    if (unit < 0x1p-149)
+        unit = 0x1p-149;
+    return fabs((double)got - exact) / unit;
+}
+
+static size_t inputs(float *x) {
+    size_t n = 0;
+    uint64_t random = 1;
+    for (uint32_t exponent = 0; exponent < 256; exponent++)
+        for (int i = 0; i < SIGNIFICANDS; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            uint32_t bits = (uint32_t)(random >> 63) << 31 | exponent << 23 | ((uint32_t)(random >> 32) & 0x7fffff);
+            if (i < 4)
+                bits = (uint32_t)(i & 1) << 31 | exponent << 23 | (i & 2 ? 0x7fffff : 0);
+            memcpy(&x[n++], &bits, 4);
+        }
+    return n;
+}
+
+static void compute(const Target *target, const char *name, const float *x, float *y, size_t n) {
+    Arena arena;
+    whet_error err;
+    const char *why;
+    Compiled *compiled;
+    arena_init(&arena, NULL);
+    char *text = arena_printf(&arena, "y[i] = %s(x[i])", name);
+    Kernel *kernel = kernel_parse(&arena, text, strlen(text), &err);
+    KernelArg arg = {"x", DT_F32, 1, (int64_t[]){(int64_t)n}};
+    if (!kernel || kernel_bind(kernel, &arg, 1, NULL, 0, &err) != WHET_OK ||
+        schedule_compile(kernel, target, NULL, &compiled, &why, &err) != WHET_OK)
+        fail_msg("%s: %s", name, err.message);
+    void *data[2] = {(void *)(uintptr_t)x, y};
+    assert_int_equal(compiled_run(compiled, data, NULL, &err), WHET_OK);
+    compiled_free(compiled);
+    arena_free(&arena);
+}
+
+static void check_function(const Target *target, size_t which, const float *x, float *y, size_t n) {
+    double worst = 0;
+    float at = 0;
+    compute(target, functions[which].name, x, y, n);
+    for (size_t i = 0; i < n; i++) {
+        double size = fabs((double)x[i]), exact = functions[which].exact((double)x[i]);
+        double error = ulp(y[i], exact);
+        if (size > functions[which].high && !isnan(x[i])) { /* far out: the limit, or what it tends to */
+            if (error > 4 && fabs((double)y[i] - exact) > 1e-30)
+                fail_msg("%s(%a) is %a, wanted %a", functions[which].name, (double)x[i], (double)y[i], exact);
+            continue;
+        }
+        if (functions[which].absolute && fabs((double)y[i] - exact) < 0x1p-21)
+            error = 0;
+        if (error > worst) {
+            worst = error;
+            at = x[i];
+        }
+    }
+    print_message("%-11s %-8s largest error %.2f ULP at %a\n", target->name, functions[which].name, worst, (double)at);
+    assert_true(worst <= functions[which].bound);
+}
+
+static void check_all(uint64_t without) {
+    Target target;
+    if (!target_host(~without, &target)) {
+        print_message("skipped: no code generator for this machine\n");
+        skip();
+    }
+    size_t most = 256 * (size_t)SIGNIFICANDS;
+    float *x = malloc(most * sizeof *x), *y = malloc(most * sizeof *y);
+    assert_non_null(x);
+    assert_non_null(y);
+    size_t n = inputs(x);
+    for (size_t f = 0; f < COUNT(functions); f++)
+        check_function(&target, f, x, y, n);
+    free(x);
+    free(y);
+}
+
+static void best_target(void **state) {
+    (void)state;
+    check_all(0);
+}
+
+static void narrow_target(void **state) {
+    (void)state;
+    check_all(FEATURE(AVX512F));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(best_target), cmocka_unit_test(narrow_target)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
