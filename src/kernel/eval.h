@@ -41,6 +41,8 @@ typedef struct Term {
 typedef struct Access {
     int tensor;
     DType type;
+    size_t size, stored; /* bytes of an element in strips and in memory */
+    bool native;         /* the same in both */
     uint64_t offset, *stride;
     Term *terms; /* the strides that count */
     int term_count;
@@ -108,8 +110,8 @@ struct Nest {
     int loop_count, loop[KERNEL_MAX_AXES];
     bool owns_strip;
     const Nest *owner; /* of the strip in force */
-    AxisSet strip; /* the axes of the strip in force */
-    int row, col;  /* of the strip in force; -1: none */
+    AxisSet strip;     /* the axes of the strip in force */
+    int row, col;      /* of the strip in force; -1: none */
     int64_t row_block, col_block;
     Level *levels;
     Finish finish;

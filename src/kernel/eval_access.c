@@ -31,6 +31,9 @@ static bool access_init(Work *work, Access *access, int tensor, const Index *ind
     const Definition *d = work->definition;
     const KernelTensor *t = &work->kernel->tensors[tensor];
     *access = (Access){.tensor = tensor, .type = t->type, .guarded = guarded};
+    access->size = strip_size(t->type);
+    access->stored = (size_t)dtype_bits(t->type) / 8;
+    access->native = strip_type(t->type) == t->type;
     access->stride = ARENA_ARRAY(work->arena, uint64_t, (size_t)d->axis_count);
     access->checks = ARENA_ARRAY(work->arena, Check, (size_t)count);
     access->gathers = ARENA_ARRAY(work->arena, Gather, (size_t)count);

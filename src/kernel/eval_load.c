@@ -3,10 +3,6 @@
 
 #include "kernel/eval.h"
 
-static size_t stored_size(DType type) {
-    return (size_t)dtype_bits(type) / 8;
-}
-
 static uint64_t base_of(const Context *c, const Access *access) {
     uint64_t offset = access->offset;
     for (int i = 0; i < access->term_count; i++)
@@ -15,7 +11,7 @@ static uint64_t base_of(const Context *c, const Access *access) {
 }
 
 static char *address(const Context *c, const Access *access, uint64_t element) {
-    return (char *)c->data[access->tensor] + (int64_t)element * (int64_t)stored_size(access->type);
+    return (char *)c->data[access->tensor] + (int64_t)element * (int64_t)access->stored;
 }
 
 void *eval_output_address(const Context *c, const Access *access) {
@@ -51,39 +47,74 @@ static bool inside_here(const Context *c, const Access *access) {
 }
 
 static int64_t ceil_div(int64_t a, int64_t b) { /* b > 0 */
-    return a / b + (a % b > 0);
-}
-
-/* Columns [*low, *high) of a row are inside; `index` is that of column 0, growing by `step`. */
-static void clip(int64_t index, int64_t step, int64_t extent, int64_t *low, int64_t *high) {
-    int64_t from = 0, to = *high;
-    if (step == 0) {
-        to = index >= 0 && index < extent ? to : 0;
-    } else if (step > 0) {
-        from = index < 0 ? ceil_div(-index, step) : 0;
-        int64_t end = extent > index ? ceil_div(extent - index, step) : 0;
-        to = end < to ? end : to;
-    } else {
-        from = index >= extent ? ceil_div(index - extent + 1, -step) : 0;
-        int64_t end = index >= 0 ? index / -step + 1 : 0;
-        to = end < to ? end : to;
-    }
-    *low = from > *low ? from : *low;
-    *high = to;
-    if (*low > *high)
-        *low = *high;
+    return b == 1 ? a : a / b + (a % b > 0);    /* division is slow, and 1 the usual case */
 }
 
 typedef struct Span {
     int64_t low, high;
 } Span;
 
-static Span row_span(const Access *access, const int64_t *start, const Nest *nest, int64_t row, int64_t cols) {
-    Span span = {0, cols};
+/* Of the columns in the span those are left whose index is inside; `index` is that of column 0, growing by `step`. */
+static void clip(Span *span, int64_t index, int64_t step, int64_t extent) {
+    int64_t from = 0, to = span->high;
+    if (step == 0) {
+        to = index >= 0 && index < extent ? to : 0;
+    } else if (step > 0) {
+        from = index < 0 ? ceil_div(-index, step) : 0;
+        to = extent > index ? ceil_div(extent - index, step) : 0;
+    } else {
+        from = index >= extent ? ceil_div(index - extent + 1, -step) : 0;
+        to = index >= 0 ? index / -step + 1 : 0;
+    }
+    span->low = from > span->low ? from : span->low;
+    span->high = to < span->high ? to : span->high;
+    if (span->low > span->high)
+        span->low = span->high;
+}
+
+/* The tests of a strip. Most indices move along one of its axes only: these are made once, for all rows and for all columns. */
+typedef struct Guard {
+    const Access *access;
+    int64_t start[WHET_MAX_RANK]; /* of each check: its index where the strip begins */
+    int row, col;
+    Span rows, columns; /* what the checks leave that move along one axis */
+    bool oblique;       /* there are checks that move along both */
+} Guard;
+
+static int64_t coef_of(const Check *check, int axis) {
+    return axis < 0 ? 0 : check->coef[axis];
+}
+
+static void guard_init(const Context *c, const Access *access, const Nest *nest, Guard *guard) {
+    guard->access = access;
+    guard->row = nest->row;
+    guard->col = nest->col;
+    guard->oblique = false;
+    guard->rows = (Span){0, (int64_t)c->strip.rows};
+    guard->columns = (Span){0, (int64_t)c->strip.cols};
     for (int k = 0; k < access->check_count; k++) {
         const Check *check = &access->checks[k];
-        int64_t index = start[k] + (nest->row < 0 ? 0 : check->coef[nest->row] * row);
-        clip(index, nest->col < 0 ? 0 : check->coef[nest->col], check->extent, &span.low, &span.high);
+        int64_t row = coef_of(check, nest->row), col = coef_of(check, nest->col);
+        guard->start[k] = check_start(c, check);
+        if (row == 0)
+            clip(&guard->columns, guard->start[k], col, check->extent);
+        else if (col == 0)
+            clip(&guard->rows, guard->start[k], row, check->extent);
+        else
+            guard->oblique = true;
+    }
+}
+
+/* The columns of a row that are inside. */
+static Span guard_row(const Guard *guard, int64_t row) {
+    Span span = guard->columns;
+    if (row < guard->rows.low || row >= guard->rows.high)
+        return (Span){0, 0};
+    for (int k = 0; guard->oblique && k < guard->access->check_count; k++) {
+        const Check *check = &guard->access->checks[k];
+        int64_t step = coef_of(check, guard->row);
+        if (step != 0)
+            clip(&span, guard->start[k] + step * row, coef_of(check, guard->col), check->extent);
     }
     return span;
 }
@@ -112,7 +143,7 @@ bool eval_load_one(Context *c, const Step *step) {
         return false;
     if (!inside) {
         c->at_value[step->out] = (void *)&access->outside;
-    } else if (strip_type(access->type) == access->type) {
+    } else if (access->native) {
         c->at_value[step->out] = address(c, access, base);
     } else {
         c->at_value[step->out] = own_buffer(c, step->out);
@@ -135,11 +166,11 @@ static Strides strides_of(const Access *access, const Nest *nest) {
 /* Is the strip one piece of memory, in the form that steps take? */
 static bool one_piece(const Context *c, const Access *access, Strides s) {
     bool rows = c->strip.rows == 1 || s.row == (int64_t)c->strip.cols;
-    return strip_type(access->type) == access->type && (s.col == 1 || c->strip.cols == 1) && rows;
+    return access->native && (s.col == 1 || c->strip.cols == 1) && rows;
 }
 
 static void load_rows(Context *c, const Access *access, uint64_t base, Strides s, char *out) {
-    size_t bytes = c->strip.cols * strip_size(access->type);
+    size_t bytes = c->strip.cols * access->size;
     for (size_t r = 0; r < c->strip.rows; r++) {
         char *row = out + r * bytes;
         if (r > 0 && s.row == 0)
@@ -149,24 +180,26 @@ static void load_rows(Context *c, const Access *access, uint64_t base, Strides s
     }
 }
 
-static void load_checked(Context *c, const Access *access, const Nest *nest, uint64_t base, const int64_t *start, char *out) {
-    Strides s = strides_of(access, nest);
-    size_t size = strip_size(access->type);
-    for (size_t r = 0; r < c->strip.rows; r++) {
-        char *row = out + r * c->strip.cols * size;
-        Span span = row_span(access, start, nest, (int64_t)r, (int64_t)c->strip.cols);
+static void load_checked(Context *c, const Guard *guard, uint64_t base, Strides s, char *out) {
+    const Access *access = guard->access;
+    size_t size = access->size;
+    strip_fill(size, out, &access->outside, c->strip.count);
+    for (size_t r = (size_t)guard->rows.low; r < (size_t)guard->rows.high; r++) {
+        Span span = guard_row(guard, (int64_t)r);
         size_t low = (size_t)span.low, high = (size_t)span.high;
-        strip_fill(size, row, &access->outside, low);
         if (high > low)
-            strip_load(access->type, row + low * size, address(c, access, base + (uint64_t)s.row * r + (uint64_t)s.col * low),
-                       s.col, high - low);
-        strip_fill(size, row + high * size, &access->outside, c->strip.cols - high);
+            strip_load(access->type, out + (r * c->strip.cols + low) * size,
+                       address(c, access, base + (uint64_t)s.row * r + (uint64_t)s.col * low), s.col, high - low);
     }
 }
 
-static bool all_inside(const Context *c, const Access *access, const Nest *nest, const int64_t *start) {
+static bool all_inside(const Context *c, const Guard *guard) {
+    bool rows = guard->rows.low == 0 && guard->rows.high == (int64_t)c->strip.rows;
+    bool columns = guard->columns.low == 0 && guard->columns.high == (int64_t)c->strip.cols;
+    if (!guard->oblique || !rows || !columns)
+        return rows && columns;
     for (size_t r = 0; r < c->strip.rows; r++) {
-        Span span = row_span(access, start, nest, (int64_t)r, (int64_t)c->strip.cols);
+        Span span = guard_row(guard, (int64_t)r);
         if (span.low != 0 || span.high != (int64_t)c->strip.cols)
             return false;
     }
@@ -174,16 +207,14 @@ static bool all_inside(const Context *c, const Access *access, const Nest *nest,
 }
 
 /* Computed indices, an element at a time. */
-static bool load_gathered(Context *c, const Access *access, const Nest *nest, const Step *step, uint64_t base,
-                          const int64_t *start, char *out) {
-    Strides s = strides_of(access, nest);
-    size_t size = strip_size(access->type);
+static bool load_gathered(Context *c, const Guard *guard, const Nest *nest, uint64_t base, Strides s, char *out) {
+    const Access *access = guard->access;
+    size_t size = access->size;
     bool vector[WHET_MAX_RANK];
     for (int k = 0; k < access->gather_count; k++)
         vector[k] = (c->program->work->axes[access->gathers[k].index->id] & nest->strip) != 0;
-    (void)step;
     for (size_t r = 0, i = 0; r < c->strip.rows; r++) {
-        Span span = row_span(access, start, nest, (int64_t)r, (int64_t)c->strip.cols);
+        Span span = guard_row(guard, (int64_t)r);
         for (size_t col = 0; col < c->strip.cols; col++, i++) {
             bool inside = (int64_t)col >= span.low && (int64_t)col < span.high;
             uint64_t element = base + (uint64_t)s.row * r + (uint64_t)s.col * col;
@@ -217,22 +248,21 @@ bool eval_load_strip(Context *c, const Step *step, const Nest *nest) {
     uint64_t base = base_of(c, access);
     Strides s = strides_of(access, nest);
     char *out = own_buffer(c, step->out);
-    int64_t start[WHET_MAX_RANK];
     bool inside = true;
+    Guard guard;
     c->at_value[step->out] = out;
-    for (int k = 0; k < access->check_count; k++)
-        start[k] = check_start(c, &access->checks[k]);
+    guard_init(c, access, nest, &guard);
     if (access->gather_count && !fixed_gathers(c, access, nest))
-        return load_gathered(c, access, nest, step, base, start, out);
+        return load_gathered(c, &guard, nest, base, s, out);
     if (access->gather_count && !gathered_base(c, access, &base, &inside))
         return false;
     if (!inside) {
-        strip_fill(strip_size(access->type), out, &access->outside, c->strip.count);
+        strip_fill(access->size, out, &access->outside, c->strip.count);
         return true;
     }
     bool piece = one_piece(c, access, s);
-    if (access->check_count && !(piece && all_inside(c, access, nest, start)))
-        load_checked(c, access, nest, base, start, out);
+    if (access->check_count && !(piece && all_inside(c, &guard)))
+        load_checked(c, &guard, base, s, out);
     else if (piece)
         c->at_value[step->out] = address(c, access, base);
     else
@@ -243,13 +273,13 @@ bool eval_load_strip(Context *c, const Step *step, const Nest *nest) {
 void eval_store_strip(Context *c, const Access *access, const Nest *nest, int value, bool uniform) {
     Strides s = strides_of(access, nest);
     uint64_t base = base_of(c, access);
-    size_t size = strip_size(access->type), cols = c->strip.cols;
+    size_t size = access->size, cols = c->strip.cols;
     const char *from = c->at_value[value];
     for (size_t r = 0; r < c->strip.rows; r++) {
         char *to = address(c, access, base + (uint64_t)s.row * r);
         if (!uniform)
             strip_store(access->type, to, s.col, from + r * cols * size, cols);
         for (size_t i = 0; uniform && i < cols; i++)
-            strip_store(access->type, to + (int64_t)i * s.col * (int64_t)stored_size(access->type), 1, from, 1);
+            strip_store(access->type, to + (int64_t)i * s.col * (int64_t)access->stored, 1, from, 1);
     }
 }

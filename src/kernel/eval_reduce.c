@@ -191,7 +191,7 @@ void reduce_arg_strip(ReduceOp op, DType type, void *best, int64_t *index, const
         INTS(X)
         FLOATS(X)
 #undef X
-            default : break;
+    default: break;
     }
 }
 
@@ -202,7 +202,7 @@ void reduce_arg_across(ReduceOp op, DType type, void *best, int64_t *index, cons
         INTS(X)
         FLOATS(X)
 #undef X
-            default : break;
+    default: break;
     }
 }
 

@@ -32,7 +32,7 @@ static inline float floor_modf(float x, float y) {
     X(LOG1P, log1p((double)x)) X(EXPM1, expm1((double)x)) X(TAN, tan((double)x)) X(ASIN, asin((double)x))                        \
     X(ACOS, acos((double)x)) X(ATAN, atan((double)x)) X(SINH, sinh((double)x)) X(COSH, cosh((double)x))                          \
     X(TANH, tanh((double)x)) X(ASINH, asinh((double)x)) X(ACOSH, acosh((double)x)) X(ATANH, atanh((double)x))                    \
-    X(ERF, erf((double)x))
+    X(ERF, erff(x))
 #define F64_UNARY(X)                                                                                                             \
     X(NEG, -x) X(ABS, fabs(x)) X(SIGN, SIGN_OF(x)) X(FLOOR, floor(x)) X(CEIL, ceil(x)) X(TRUNC, trunc(x))                        \
     X(ROUND, rint(x)) X(SQRT, sqrt(x)) X(EXP, exp(x)) X(LOG, log(x)) X(SIN, sin(x)) X(COS, cos(x))                               \
