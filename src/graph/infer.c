@@ -183,7 +183,9 @@ static whet_status infer_branch(Infer *infer, Node *node, Graph *branch, int nes
 static whet_status infer_list(Infer *infer, Graph *graph, Node **nodes, size_t count, int nesting, NodeList *out) {
     for (size_t i = 0; i < count; i++) {
         assert(nodes[i]->graph == graph);
-        Graph *branch = nodes[i]->row && op_find("", "Identity", nodes[i]->opset, NULL) ? control_branch(nodes[i]) : NULL;
+        Graph *branch = nodes[i]->row ? control_branch(nodes[i]) : NULL;
+        if (branch && !op_find("", "Identity", nodes[i]->opset, NULL))
+            branch = NULL;
         whet_status status =
             branch ? infer_branch(infer, nodes[i], branch, nesting, out) : infer_node(infer, nodes[i], nesting, out);
         if (status)

@@ -132,5 +132,9 @@ whet_status graph_resolve(Model *model, whet_error *err) {
     if (!status)
         status = refusals_status(&refusals, err);
     refusals_free(&refusals);
+#ifdef WHET_CHECK_PASSES
+    if (!status)
+        status = graph_check(model->graph, "resolve", err);
+#endif
     return status;
 }
