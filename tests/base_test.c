@@ -98,6 +98,28 @@ static void arenas_refuse_overflow_and_respect_their_limit(void **state) {
     arena_free(&arena);
 }
 
+static void arenas_keep_a_chunk_when_they_are_reset(void **state) {
+    (void)state;
+    Arena arena;
+    arena_init(&arena, NULL);
+    arena_reset(&arena); /* of nothing */
+    for (int i = 0; i < 100; i++) {
+        assert_non_null(arena_alloc(&arena, 1, 100000));
+        unsigned char *p = arena_alloc(&arena, 1, 64);
+        assert_int_equal(p[0] | p[63], 0);
+        memset(p, 1, 64);
+        arena_reset(&arena);
+    }
+    assert_true(arena.total > 0 && arena.total < 300000);
+    assert_null(arena_alloc(&arena, SIZE_MAX / 2, 3));
+    arena_reset(&arena);
+    assert_false(arena.failed);
+    assert_non_null(arena_alloc(&arena, 1, 4 << 20));
+    arena_reset(&arena); /* too much to keep */
+    assert_int_equal(arena.total, 0);
+    arena_free(&arena);
+}
+
 static void floats_print_so_that_they_read_back(void **state) {
     (void)state;
     Text text;
@@ -203,6 +225,7 @@ int main(void) {
         cmocka_unit_test(count_refuses_what_overflows_even_behind_a_zero),
         cmocka_unit_test(arenas_survive_every_failing_allocation),
         cmocka_unit_test(arenas_refuse_overflow_and_respect_their_limit),
+        cmocka_unit_test(arenas_keep_a_chunk_when_they_are_reset),
         cmocka_unit_test(floats_print_so_that_they_read_back),
         cmocka_unit_test(maps_hold_what_was_put),
         cmocka_unit_test(every_code_of_a_narrow_float_survives_the_round_trip),

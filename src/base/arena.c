@@ -51,6 +51,21 @@ void arena_free(Arena *arena) {
     arena->limit = limit;
 }
 
+void arena_reset(Arena *arena) {
+    ArenaChunk *kept = arena->chunks;
+    if (!kept || kept->size > LARGEST_CHUNK) {
+        arena_free(arena);
+        return;
+    }
+    arena->chunks = kept->next;
+    arena_free(arena);
+    kept->next = NULL;
+    arena->chunks = kept;
+    arena->total = kept->size;
+    arena->at = (char *)(kept + 1);
+    arena->end = (char *)kept + kept->size;
+}
+
 /* A chunk with room for `need` bytes becomes the one allocated from. */
 static bool add_chunk(Arena *arena, size_t need) {
     size_t size = arena->chunks ? arena->total : FIRST_CHUNK; /* with each chunk the whole doubles */

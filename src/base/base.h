@@ -45,7 +45,8 @@ typedef struct Arena {
 } Arena;
 
 void arena_init(Arena *arena, const whet_allocator *allocator);
-void arena_free(Arena *arena); /* frees everything; the arena may be used again */
+void arena_free(Arena *arena);  /* frees everything; the arena may be used again */
+void arena_reset(Arena *arena); /* the same, but keeps a chunk to start with: for scratch memory that is wanted again and again */
 /* `count * size` zeroed bytes aligned to 16; the product is checked. Zero bytes give a unique non-NULL pointer. */
 void *arena_alloc(Arena *arena, size_t count, size_t size);
 void *arena_copy(Arena *arena, const void *data, size_t size);

@@ -132,7 +132,7 @@ static whet_status infer_node(Infer *infer, Node *node, int nesting, NodeList *o
     status = infer_operands(infer, node, nesting);
     if (infer->scratch.failed)
         status = fail_memory(infer); /* whatever it looked like to the rule */
-    arena_free(&infer->scratch);
+    arena_reset(&infer->scratch);
     char label[256];
     if (status)
         return error_prefix(&infer->err, "%s", node_label(node, label, sizeof label));

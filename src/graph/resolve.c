@@ -87,15 +87,13 @@ static whet_status check_node(const Node *node, Arena *scratch, whet_error *err)
     return op_check_call(&call);
 }
 
-static whet_status resolve_node(Node *node, Refusals *refusals, whet_error *err) {
+static whet_status resolve_node(Node *node, Refusals *refusals, Arena *scratch, whet_error *err) {
     const char *why = "";
     node->row = op_find(node->domain, node->op, node->opset, &why);
     if (!node->row)
         return refusals_add(refusals, node, why) ? WHET_OK : error_memory(err);
-    Arena scratch;
-    arena_init(&scratch, node->graph->model->arena.allocator);
-    whet_status status = check_node(node, &scratch, err);
-    arena_free(&scratch);
+    whet_status status = check_node(node, scratch, err);
+    arena_reset(scratch);
     if (status == WHET_ERROR_UNSUPPORTED) {
         node->row = NULL;
         return refusals_add(refusals, node, err->message) ? WHET_OK : error_memory(err);
@@ -104,13 +102,13 @@ static whet_status resolve_node(Node *node, Refusals *refusals, whet_error *err)
     return status ? error_prefix(err, "%s", node_label(node, label, sizeof label)) : WHET_OK;
 }
 
-static whet_status resolve_graph(Graph *graph, Refusals *refusals, whet_error *err) {
+static whet_status resolve_graph(Graph *graph, Refusals *refusals, Arena *scratch, whet_error *err) {
     for (size_t i = 0; i < graph->node_count; i++) {
         Node *node = graph->nodes[i];
-        whet_status status = resolve_node(node, refusals, err);
+        whet_status status = resolve_node(node, refusals, scratch, err);
         for (int a = 0; !status && a < node->attr_count; a++) {
             if (node->attrs[a].kind == ATTR_GRAPH && node->attrs[a].graph)
-                status = resolve_graph(node->attrs[a].graph, refusals, err);
+                status = resolve_graph(node->attrs[a].graph, refusals, scratch, err);
         }
         if (status)
             return status;
@@ -120,7 +118,12 @@ static whet_status resolve_graph(Graph *graph, Refusals *refusals, whet_error *e
 
 whet_status resolve_nodes(Model *model, Refusals *refusals, whet_error *err) {
     whet_status status = graph_sort(model->graph, err); /* bounds the nesting, too */
-    return status ? status : resolve_graph(model->graph, refusals, err);
+    Arena scratch;
+    arena_init(&scratch, model->arena.allocator);
+    if (!status)
+        status = resolve_graph(model->graph, refusals, &scratch, err);
+    arena_free(&scratch);
+    return status;
 }
 
 whet_status graph_resolve(Model *model, whet_error *err) {
