@@ -31,9 +31,11 @@ bool complain(const char *format, ...) CLI_PRINTF(1, 2);
 void note(const char *format, ...) CLI_PRINTF(1, 2);
 /* Ends the process with status 1 when `pointer` is NULL: a command cannot go on without memory. Returns `pointer`. */
 void *need(void *pointer);
-/* From now until progress_stop, where stderr is a terminal and a second has passed: one line "what ... 3 s". */
+/* From now until progress_stop, where stderr is a terminal and a second has passed: one line "what 3 s". Where one is on
+ * already, its text changes and its time goes on. */
 void progress_start(const char *format, ...) CLI_PRINTF(1, 2);
 void progress_stop(void);
+void progress_clear(void);  /* before printing a line: it is drawn again with the next second */
 void progress_forget(void); /* in a forked child: the line is its parent's */
 double seconds_now(void);   /* a clock that only goes forward */
 

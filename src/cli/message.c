@@ -48,6 +48,8 @@ void *need(void *pointer) {
 
 static void tick(int signal_number) {
     (void)signal_number;
+    if (!progress_on)
+        return;
     char line[192], digits[12];
     int seconds = ++progress_seconds, count = 0;
     size_t length = strlen(progress_text);
@@ -66,15 +68,18 @@ static void tick(int signal_number) {
 }
 
 void progress_start(const char *format, ...) {
-    progress_stop();
     if (!isatty(STDERR_FILENO))
         return;
+    bool was_on = progress_on;
+    progress_on = 0; /* the handler keeps off the text while it changes */
     va_list args;
     va_start(args, format);
     vsnprintf(progress_text, sizeof progress_text, format, args);
     va_end(args);
-    progress_seconds = 0;
     progress_on = 1;
+    if (was_on)
+        return;
+    progress_seconds = 0;
     struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGALRM, &action, NULL);
@@ -82,14 +87,18 @@ void progress_start(const char *format, ...) {
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
+void progress_clear(void) {
+    if (progress_on && progress_seconds > 0)
+        fputs("\r\033[K", stderr);
+}
+
 void progress_stop(void) {
     if (!progress_on)
         return;
     struct itimerval none = {{0, 0}, {0, 0}};
     setitimer(ITIMER_REAL, &none, NULL);
+    progress_clear();
     progress_on = 0;
-    if (progress_seconds > 0)
-        fputs("\r\033[K", stderr);
 }
 
 void progress_forget(void) {

@@ -181,7 +181,8 @@ static void run_one(Job *job, int index) {
     else
         run_apart(folder, &rule, &job->common.options, &verdict);
     double seconds = seconds_now() - start;
-    progress_stop();
+    if (verdict.outcome != OUTCOME_PASSED || job->verbose)
+        progress_clear();
     job->totals[verdict.outcome]++;
     if (verdict.outcome != OUTCOME_PASSED)
         printf("%s %s: %s\n", words[verdict.outcome], last_name(folder), verdict.reason);
@@ -192,6 +193,7 @@ static void run_one(Job *job, int index) {
 static int run_job(Job *job) {
     for (int i = 0; i < job->count; i++)
         run_one(job, i);
+    progress_stop();
     printf("%d passed, %d failed, %d skipped\n", job->totals[OUTCOME_PASSED], job->totals[OUTCOME_FAILED],
            job->totals[OUTCOME_SKIPPED]);
     return job->totals[OUTCOME_FAILED] == 0 ? STATUS_FINE : STATUS_FAILED;
