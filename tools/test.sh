@@ -17,6 +17,7 @@ awk '
 function finish() {
     if (name == "")
         return
+    passed += last_passed; failed += last_failed; skipped += last_skipped
     if (bad && !failed)
         failed = 1
     if (!bad && !passed && !skipped)
@@ -24,13 +25,13 @@ function finish() {
     if (skipped)
         skips = skips sprintf("  %s: %d skipped%s\n", name, skipped, reason)
     passes += passed; failures += failed; skippings += skipped
-    passed = failed = skipped = bad = 0; name = ""; reason = ""
+    passed = failed = skipped = bad = last_passed = last_failed = last_skipped = 0; name = ""; reason = ""
 }
 /^[0-9]+\/[0-9]+ Testing: / { finish(); name = $3 }
 /^\[  PASSED  \] [0-9]+ test\(s\)/ { passed += $4 }
 /^\[  FAILED  \] [0-9]+ test\(s\)/ { failed += $4 }
 /^\[  SKIPPED \] [0-9]+ test\(s\)/ { skipped += $4 }
-/^[0-9]+ passed, [0-9]+ failed/ { passed += $1; failed += $3; if ($6 == "skipped") skipped += $5 }
+/^[0-9]+ passed, [0-9]+ failed/ { last_passed = $1; last_failed = $3; last_skipped = $6 == "skipped" ? $5 : 0 }
 /^skipped: / && reason == "" { reason = " (" substr($0, 10) ")" }
 /^Test Failed\.$|^Test time = .*Timeout|\*\*\*Exception|^Test timeout/ { bad = 1 }
 END {

@@ -14,7 +14,7 @@
 
 #include "whet.h"
 
-enum { SIDE = 32, PIXELS = SIDE * SIDE, PER_ROW = 4, WIDTH = SIDE / 2 + 3, CLASSES = 64, NAME = 32, ROUNDS = 10 };
+enum { SIDE = 32, PIXELS = SIDE * SIDE, PER_ROW = 4, WIDTH = SIDE / 2 + 3, CLASSES = 64, NAME = 32, ROUNDS = 5 };
 
 typedef struct Answer {
     char truth[NAME];
