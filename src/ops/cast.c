@@ -1,8 +1,8 @@
 /* Cast, CastLike and BitCast.
  *
- * Between the types that kernels compute on, a cast is notation; storage-only floats, types below a byte and strings are converted
- * here. What the standard leaves undefined: floats outside an integer type's range saturate, for 4- and 2-bit integers they wrap,
- * as its reference does.
+ * Between the types that kernels compute on, a cast is notation; storage-only floats, types below a byte and strings are
+ * converted here. What the standard leaves undefined: floats outside an integer type's range saturate, for 4- and 2-bit integers
+ * they wrap, as its reference does.
  */
 #include "ops/native.h"
 
@@ -18,7 +18,8 @@ static whet_status cast_to(OpCall *call, DType to) {
     const Dim *values;
     int64_t count;
     bool ints = (from == DT_S64 || from == DT_S32) && (to == DT_S64 || to == DT_S32);
-    if (ints && call->in[0]->rank >= 0 && call->in[0]->rank <= 1 && !call->in[0]->constant && op_content(call, 0, &values, &count)) {
+    if (ints && call->in[0]->rank >= 0 && call->in[0]->rank <= 1 && !call->in[0]->constant &&
+        op_content(call, 0, &values, &count)) {
         call->out[0].content = values;
         call->out[0].content_count = count;
     }
@@ -30,7 +31,9 @@ static whet_status cast_shape(OpCall *call) {
     return to == DT_NONE ? WHET_ERROR_FORMAT : cast_to(call, to);
 }
 
-static whet_status cast_like_shape(OpCall *call) { return cast_to(call, call->in[1]->type); }
+static whet_status cast_like_shape(OpCall *call) {
+    return cast_to(call, call->in[1]->type);
+}
 
 static whet_status cast_build(OpCall *call, Text *out) {
     DType from = call->in[0]->type, to = call->out[0].type;
@@ -137,7 +140,7 @@ static whet_status cast_run(OpRun *run) {
     return strings_to_numbers(run, to, data);
 }
 
-/* ---- BitCast ------------------------------------------------------------------------------------------------------------------- */
+/* ---- BitCast ------------------------------------------------------------------------------------------------------------- */
 
 static whet_status bit_cast_shape(OpCall *call) {
     DType from = call->in[0]->type, to = native_dtype(call, "to", op_int(call, "to"));

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- Constant ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Constant ------------------------------------------------------------------------------------------------------------ */
 
 static Tensor *new_tensor(OpCall *call, DType type, int rank, int64_t count, const void *data) {
     Tensor *tensor = ARENA_NEW(call->arena, Tensor);
@@ -64,7 +64,7 @@ static whet_status constant_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- ConstantOfShape --------------------------------------------------------------------------------------------------------- */
+/* ---- ConstantOfShape ----------------------------------------------------------------------------------------------------- */
 
 static whet_status constant_of_shape_shape(OpCall *call) {
     const Attr *value = op_attr(call, "value");
@@ -97,7 +97,7 @@ static whet_status constant_of_shape_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- Shape, Size -------------------------------------------------------------------------------------------------------------- */
+/* ---- Shape, Size --------------------------------------------------------------------------------------------------------- */
 
 static whet_status shape_shape(OpCall *call) {
     const Type *x = call->in[0];
@@ -140,7 +140,7 @@ static whet_status content_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- Range -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Range --------------------------------------------------------------------------------------------------------------- */
 
 static const Tensor *known(const OpCall *call, int index) {
     const Tensor *tensor = call->in[index] ? call->in[index]->constant : NULL;
@@ -221,7 +221,7 @@ static whet_status range_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- EyeLike ------------------------------------------------------------------------------------------------------------------ */
+/* ---- EyeLike ------------------------------------------------------------------------------------------------------------- */
 
 /* The output's type: attribute dtype, or the input's. */
 static whet_status dtype_like_shape(OpCall *call) {
@@ -232,8 +232,7 @@ static whet_status dtype_like_shape(OpCall *call) {
             return WHET_ERROR_FORMAT;
     }
     if (call->out[0].type != DT_NONE && !native_in_notation(call->out[0].type))
-        return op_error(call, WHET_ERROR_UNSUPPORTED, "outputs of type %s are not supported here",
-                        dtype_name(call->out[0].type));
+        return op_error(call, WHET_ERROR_UNSUPPORTED, "outputs of type %s are not supported here", dtype_name(call->out[0].type));
     return op_same_shape(call, 0, 0);
 }
 
@@ -260,7 +259,7 @@ static whet_status eye_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- Random numbers ----------------------------------------------------------------------------------------------------------- */
+/* ---- Random numbers ------------------------------------------------------------------------------------------------------ */
 
 /* A splitmix64 sequence: from attribute seed, or else from the node's name, so that a model gives the same answer each time. */
 typedef struct Random {
@@ -321,8 +320,12 @@ static whet_status random_fill(OpRun *run, bool normal) {
     return WHET_OK;
 }
 
-static whet_status random_uniform_run(OpRun *run) { return random_fill(run, false); }
-static whet_status random_normal_run(OpRun *run) { return random_fill(run, true); }
+static whet_status random_uniform_run(OpRun *run) {
+    return random_fill(run, false);
+}
+static whet_status random_normal_run(OpRun *run) {
+    return random_fill(run, true);
+}
 
 static whet_status bernoulli_run(OpRun *run) {
     const Type *out = &run->call->out[0];
@@ -378,7 +381,7 @@ static whet_status multinomial_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- Dropout ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Dropout ------------------------------------------------------------------------------------------------------------- */
 
 static whet_status dropout_shape(OpCall *call) {
     whet_status status = op_same_shape(call, 0, 0);
@@ -423,7 +426,7 @@ static whet_status dropout_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- Windows ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Windows ------------------------------------------------------------------------------------------------------------- */
 
 static whet_status window_shape(OpCall *call) {
     const int64_t *size;
@@ -456,14 +459,19 @@ static whet_status window_run(OpRun *run, double a0, double a1, double a2) {
     return WHET_OK;
 }
 
-static whet_status hann_run(OpRun *run) { return window_run(run, 0.5, 0.5, 0); }
-static whet_status hamming_run(OpRun *run) { return window_run(run, 25.0 / 46, 21.0 / 46, 0); }
-static whet_status blackman_run(OpRun *run) { return window_run(run, 0.42, 0.5, 0.08); }
+static whet_status hann_run(OpRun *run) {
+    return window_run(run, 0.5, 0.5, 0);
+}
+static whet_status hamming_run(OpRun *run) {
+    return window_run(run, 25.0 / 46, 21.0 / 46, 0);
+}
+static whet_status blackman_run(OpRun *run) {
+    return window_run(run, 0.42, 0.5, 0.08);
+}
 
-#define CONSTANT_ATTRS                                                                                                           \
-    "value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S"
-#define WINDOW_ATTRS "output_datatype:i=1 periodic:i=1"
-#define ROW(name, since, signature, types, attrs, shape, function)                                                                    \
+#define CONSTANT_ATTRS "value:t value_float:f value_floats:F value_int:i value_ints:I value_string:s value_strings:S"
+#define WINDOW_ATTRS   "output_datatype:i=1 periodic:i=1"
+#define ROW(name, since, signature, types, attrs, shape, function)                                                               \
     { "", name, since, signature, types, attrs, shape, .run = function }
 
 // clang-format off

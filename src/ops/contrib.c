@@ -1,14 +1,14 @@
 /* The domain com.microsoft, in floats: the fused operators that ONNX Runtime's optimisers leave in exported models.
  *
- * Everything is notation, computed in f32 and cast to the type of the model. Attention is in contrib_attention.c, quantized operators
- * in contrib_quantized.c.
+ * Everything is notation, computed in f32 and cast to the type of the model. Attention is in contrib_attention.c, quantized
+ * operators in contrib_quantized.c.
  */
 #include "ops/native.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* ---- Gelu --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Gelu ---------------------------------------------------------------------------------------------------------------- */
 
 static whet_status gelu_build(OpCall *call, Text *out) {
     text_printf(out, "Y[..] = %s(0.5 * f32(X[..]) * (1 + erf(f32(X[..]) * 0.7071067811865476)))", dtype_name(call->in[0]->type));
@@ -33,7 +33,7 @@ static whet_status quick_gelu_build(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Normalisations with a residual ------------------------------------------------------------------------------------------------- */
+/* ---- Normalisations with a residual -------------------------------------------------------------------------------------- */
 
 static whet_status check_last(OpCall *call, int input, Dim extent) {
     if (!op_has(call, input) || call->in[input]->rank < 0)
@@ -63,7 +63,8 @@ static whet_status skip_shape(OpCall *call) {
 }
 
 /* From rows z[.., i] of `width`: y = (z - mean) * inverse * gamma + beta; or without the mean. */
-static void put_norm(OpCall *call, Text *out, const char *y, const char *gamma, const char *beta, int64_t width, bool simplified) {
+static void put_norm(OpCall *call, Text *out, const char *y, const char *gamma, const char *beta, int64_t width,
+                     bool simplified) {
     bool mean = op_wants(call, 1) && !strcmp(y, "output") && call->row->name[0] == 'S';
     bool inverse = op_wants(call, 2) && !strcmp(y, "output") && call->row->name[0] == 'S';
     if (!simplified)
@@ -120,7 +121,7 @@ static whet_status simplified_build(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- EmbedLayerNormalization --------------------------------------------------------------------------------------------------------- */
+/* ---- EmbedLayerNormalization --------------------------------------------------------------------------------------------- */
 
 enum { EMBED_IDS, EMBED_SEGMENTS, EMBED_WORDS, EMBED_PLACES, EMBED_KINDS, EMBED_GAMMA, EMBED_BETA, EMBED_MASK, EMBED_AT };
 
@@ -162,7 +163,7 @@ static whet_status embed_build(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- FusedMatMul --------------------------------------------------------------------------------------------------------------------- */
+/* ---- FusedMatMul --------------------------------------------------------------------------------------------------------- */
 
 static whet_status fused_matmul_shape(OpCall *call) {
     const Type *a = call->in[0], *b = call->in[1];
@@ -193,7 +194,7 @@ static whet_status fused_matmul_build(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- MatMulNBits --------------------------------------------------------------------------------------------------------------------- */
+/* ---- MatMulNBits --------------------------------------------------------------------------------------------------------- */
 
 static whet_status nbits_shape(OpCall *call) {
     const Type *a = call->in[0];
@@ -254,7 +255,7 @@ static whet_status nbits_build(OpCall *call, Text *out) {
 }
 
 #define MICROSOFT "com.microsoft"
-#define SKIP_OUT " -> output:T, mean?:f32, inv_std_var?:f32, input_skip_bias_sum?:T"
+#define SKIP_OUT  " -> output:T, mean?:f32, inv_std_var?:f32, input_skip_bias_sum?:T"
 #define EMBED                                                                                                                    \
     "input_ids:s32, segment_ids?:s32, word_embedding:T, position_embedding:T, segment_embedding?:T, gamma:T, beta:T, "           \
     "mask?:s32, position_ids?:s32 -> output:T, mask_index?:s32, embedding_sum?:T"

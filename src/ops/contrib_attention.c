@@ -16,15 +16,17 @@
 
 typedef struct Heads {
     int64_t batch, heads, queries, keys, past, size, v_size; /* keys: new ones; size: of a head */
-    int mask, bias, past_keys, past_values; /* inputs; -1: none */
+    int mask, bias, past_keys, past_values;                  /* inputs; -1: none */
     const char *mask_name, *bias_name;
     bool packed; /* past and present hold keys and values in one tensor */
 } Heads;
 
 #define CELL "[b, n, s, t]"
-#define ROW "[b, n, s]"
+#define ROW  "[b, n, s]"
 
-static bool has(const OpCall *call, int input) { return input >= 0 && op_has(call, input); }
+static bool has(const OpCall *call, int input) {
+    return input >= 0 && op_has(call, input);
+}
 
 /* keys or vals: the past in front, new ones after it, as `fresh` reads them. */
 static void put_cache(OpCall *call, Text *out, const Heads *h, bool values, const char *fresh) {
@@ -33,7 +35,10 @@ static void put_cache(OpCall *call, Text *out, const Heads *h, bool values, cons
     if (has(call, h->past_keys) && h->past > 0) {
         const char *past = h->packed ? "past[" : values ? "past_value[" : "past_key[";
         text_printf(out, "%s[b, n:%lld, t:%lld, h:%lld] = f32(%s%sb, n, t, h])\n", name, (long long)h->heads, (long long)h->past,
-                    size, past, !h->packed ? "" : values ? "1, " : "0, ");
+                    size, past,
+                    !h->packed ? ""
+                    : values   ? "1, "
+                               : "0, ");
     }
     text_printf(out, "%s[b, n:%lld, %lld + t:%lld, h:%lld] = %s\n", name, (long long)h->heads, (long long)h->past,
                 (long long)h->keys, size, fresh);
@@ -62,14 +67,16 @@ static void put_mask(OpCall *call, Text *out, const Heads *h) {
 
 static void put_attention(OpCall *call, Text *out, const Heads *h, const char *query) {
     double scale = op_attr(call, "scale") && op_float(call, "scale") != 0 ? op_float(call, "scale") : 0;
-    text_printf(out, "a[b, n:%lld, s, t] = (sum(h:%lld) %s * keys[b, n, t, h]) * ", (long long)h->heads, (long long)h->size, query);
+    text_printf(out, "a[b, n:%lld, s, t] = (sum(h:%lld) %s * keys[b, n, t, h]) * ", (long long)h->heads, (long long)h->size,
+                query);
     if (scale != 0)
         text_double(out, scale);
     else
         text_printf(out, "(1 / sqrt(%lld.0))", (long long)h->size);
     if (has(call, h->bias)) {
         const Type *bias = call->in[h->bias];
-        text_printf(out, " + f32(%s[%s, %s, s, t])", h->bias_name, bias->dims[0] == 1 ? "0" : "b", bias->dims[1] == 1 ? "0" : "n");
+        text_printf(out, " + f32(%s[%s, %s, s, t])", h->bias_name, bias->dims[0] == 1 ? "0" : "b",
+                    bias->dims[1] == 1 ? "0" : "n");
     }
     text_put(out, "\nz" CELL " = ");
     bool causal = op_int(call, "unidirectional") != 0;
@@ -98,9 +105,9 @@ static whet_status check_heads(OpCall *call, const Heads *h) {
         return WHET_OK;
     bool fits = mask->rank == 1   ? mask->dims[0] == h->batch || mask->dims[0] == 2 * h->batch
                 : mask->rank == 2 ? (mask->dims[0] == h->batch || mask->dims[0] == 1) && mask->dims[1] == total
-                : mask->rank == 3 ? (mask->dims[0] == h->batch || mask->dims[0] == 1) && mask->dims[1] == h->queries &&
-                                        mask->dims[2] == total
-                                  : false;
+                : mask->rank == 3
+                    ? (mask->dims[0] == h->batch || mask->dims[0] == 1) && mask->dims[1] == h->queries && mask->dims[2] == total
+                    : false;
     return fits ? WHET_OK : op_error(call, WHET_ERROR_UNSUPPORTED, "a mask of this shape (rank %d) is not supported", mask->rank);
 }
 
@@ -111,11 +118,15 @@ static int64_t head_count(OpCall *call) {
     return heads < 1 || heads > 65536 ? 0 : heads;
 }
 
-/* ---- Attention, QAttention: one projection for queries, keys and values ------------------------------------------------------------- */
+/* ---- Attention, QAttention: one projection for queries, keys and values -------------------------------------------------- */
 
-static bool is_quantized(const OpCall *call) { return call->row->name[0] == 'Q'; }
+static bool is_quantized(const OpCall *call) {
+    return call->row->name[0] == 'Q';
+}
 
-static int past_input(const OpCall *call) { return is_quantized(call) ? 8 : 4; }
+static int past_input(const OpCall *call) {
+    return is_quantized(call) ? 8 : 4;
+}
 
 /* Hidden sizes of queries (and keys) and of values. */
 static whet_status hidden_sizes(OpCall *call, Dim *hidden, Dim *v_hidden) {
@@ -148,8 +159,8 @@ static whet_status attention_shape(OpCall *call) {
     if (x->rank < 0 || w->rank < 0 || (past && past->rank < 0))
         return WHET_OK;
     if (x->rank != 3 || w->rank != 2 || (past && past->rank != 5))
-        return op_error(call, WHET_ERROR_DATA, "input, weights and past have ranks %d, %d, %d; 3, 2, 5 are wanted", x->rank, w->rank,
-                        past ? past->rank : 5);
+        return op_error(call, WHET_ERROR_DATA, "input, weights and past have ranks %d, %d, %d; 3, 2, 5 are wanted", x->rank,
+                        w->rank, past ? past->rank : 5);
     whet_status status = hidden_sizes(call, &hidden, &v_hidden);
     if (status != WHET_OK)
         return status;
@@ -170,8 +181,14 @@ static whet_status attention_heads(OpCall *call, Heads *h) {
     if (status != WHET_OK)
         return status;
     int64_t heads = head_count(call);
-    *h = (Heads){.batch = x->dims[0], .heads = heads, .queries = x->dims[1], .keys = x->dims[1], .mask_name = "mask_index",
-                 .bias_name = "attention_bias", .packed = true, .past_values = -1};
+    *h = (Heads){.batch = x->dims[0],
+                 .heads = heads,
+                 .queries = x->dims[1],
+                 .keys = x->dims[1],
+                 .mask_name = "mask_index",
+                 .bias_name = "attention_bias",
+                 .packed = true,
+                 .past_values = -1};
     h->mask = is_quantized(call) ? 5 : 3;
     h->bias = is_quantized(call) ? -1 : 5;
     h->past_keys = past_input(call);
@@ -190,7 +207,9 @@ static whet_status attention_heads(OpCall *call, Heads *h) {
     return check_heads(call, h);
 }
 
-static const char *number_at(const Type *x) { return x->rank == 0 ? "[]" : x->dims[0] == 1 ? "[0]" : "[j]"; }
+static const char *number_at(const Type *x) {
+    return x->rank == 0 ? "[]" : x->dims[0] == 1 ? "[0]" : "[j]";
+}
 
 static void put_projection(OpCall *call, Text *out) {
     if (!is_quantized(call)) {
@@ -216,7 +235,8 @@ static whet_status attention_build(OpCall *call, Text *out) {
     put_projection(call, out);
     for (int values = 0; values < 2; values++) {
         int64_t size = values ? h.v_size : h.size;
-        snprintf(fresh, sizeof fresh, "p[b, t + 0, %lld*n + h + %lld]", (long long)size, (long long)(h.heads * h.size * (values + 1)));
+        snprintf(fresh, sizeof fresh, "p[b, t + 0, %lld*n + h + %lld]", (long long)size,
+                 (long long)(h.heads * h.size * (values + 1)));
         put_cache(call, out, &h, values, fresh);
     }
     snprintf(query, sizeof query, "p[b, s, %lld*n + h]", (long long)h.size);
@@ -224,7 +244,7 @@ static whet_status attention_build(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- MultiHeadAttention: queries, keys and values were projected before -------------------------------------------------------------- */
+/* ---- MultiHeadAttention: queries, keys and values were projected before -------------------------------------------------- */
 
 enum { MHA_QUERY, MHA_KEY, MHA_VALUE, MHA_BIAS, MHA_PADDING, MHA_ATTENTION_BIAS, MHA_PAST_KEY, MHA_PAST_VALUE };
 
@@ -251,9 +271,16 @@ static whet_status multi_head_heads(OpCall *call, Heads *h) {
     const Type *q = call->in[0], *k = call->in[1], *v = call->in[2];
     const Type *past = op_has(call, MHA_PAST_KEY) ? call->in[MHA_PAST_KEY] : NULL;
     int64_t heads = head_count(call);
-    *h = (Heads){.batch = q->dims[0], .heads = heads, .queries = q->dims[1], .keys = k->dims[1], .mask = MHA_PADDING,
-                 .bias = MHA_ATTENTION_BIAS, .past_keys = MHA_PAST_KEY, .past_values = MHA_PAST_VALUE,
-                 .mask_name = "key_padding_mask", .bias_name = "attention_bias"};
+    *h = (Heads){.batch = q->dims[0],
+                 .heads = heads,
+                 .queries = q->dims[1],
+                 .keys = k->dims[1],
+                 .mask = MHA_PADDING,
+                 .bias = MHA_ATTENTION_BIAS,
+                 .past_keys = MHA_PAST_KEY,
+                 .past_values = MHA_PAST_VALUE,
+                 .mask_name = "key_padding_mask",
+                 .bias_name = "attention_bias"};
     h->past = past ? past->dims[2] : 0;
     h->size = q->dims[2] % heads ? 0 : q->dims[2] / heads;
     h->v_size = v->dims[2] % heads ? 0 : v->dims[2] / heads;
@@ -268,8 +295,7 @@ static whet_status multi_head_heads(OpCall *call, Heads *h) {
                 return op_error(call, WHET_ERROR_DATA, "the shapes of the past do not fit");
         }
     }
-    if (op_has(call, MHA_BIAS) &&
-        (call->in[MHA_BIAS]->rank != 1 || call->in[MHA_BIAS]->dims[0] != 2 * q->dims[2] + v->dims[2]))
+    if (op_has(call, MHA_BIAS) && (call->in[MHA_BIAS]->rank != 1 || call->in[MHA_BIAS]->dims[0] != 2 * q->dims[2] + v->dims[2]))
         return op_error(call, WHET_ERROR_DATA, "the bias does not fit queries, keys and values");
     return check_heads(call, h);
 }
@@ -296,9 +322,10 @@ static whet_status multi_head_build(OpCall *call, Text *out) {
 }
 
 #define MICROSOFT "com.microsoft"
-#define FLOATS "T=f32|f16|bf16"
+#define FLOATS    "T=f32|f16|bf16"
 #define ATTENTION                                                                                                                \
-    "input:T, weights:T, bias?:T, mask_index?:s32, past?:T, attention_bias?:T, past_sequence_length?:s32 -> output:T, present?:T"
+    "input:T, weights:T, bias?:T, mask_index?:s32, past?:T, attention_bias?:T, past_sequence_length?:s32 -> output:T, "          \
+    "present?:T"
 #define Q_ATTENTION                                                                                                              \
     "input:A, weight:B, bias:f32, input_scale:f32, weight_scale:f32, mask_index?:s32, input_zero_point?:A, "                     \
     "weight_zero_point?:B, past?:f32 -> output:f32, present?:f32"

@@ -1,7 +1,7 @@
 /* The domain com.microsoft, quantized: QLinear operators, QGemm, and products with float results.
  *
- * All are notation of one pattern: dequantize, compute in f32, quantize. Scales and zero points are single numbers (rank 0, or rank 1
- * with one element), or of weights one a column.
+ * All are notation of one pattern: dequantize, compute in f32, quantize. Scales and zero points are single numbers (rank 0, or
+ * rank 1 with one element), or of weights one a column.
  */
 #include "ops/native.h"
 
@@ -41,7 +41,9 @@ static void put_dequantized(OpCall *call, Text *out, const char *name, const cha
 }
 
 /* "round(value / scale) + zero", cast to the type; `value` was written between these two. */
-static void put_quantize_open(OpCall *call, Text *out) { text_printf(out, "%s(round((", dtype_name(call->out[0].type)); }
+static void put_quantize_open(OpCall *call, Text *out) {
+    text_printf(out, "%s(round((", dtype_name(call->out[0].type));
+}
 
 static void put_quantize_close(OpCall *call, Text *out, int scale, const char *scale_name, int zero, const char *zero_name) {
     text_printf(out, ") / %s%s)", scale_name, at(call->in[scale]));
@@ -50,7 +52,7 @@ static void put_quantize_close(OpCall *call, Text *out, int scale, const char *s
     text_put(out, ")");
 }
 
-/* ---- Elementwise ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Elementwise --------------------------------------------------------------------------------------------------------- */
 
 static whet_status binary_shape(OpCall *call) {
     static const int numbers[] = {1, 2, 4, 5, 6, 7};
@@ -102,7 +104,7 @@ static whet_status sigmoid_build(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Softmax ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Softmax ------------------------------------------------------------------------------------------------------------- */
 
 static whet_status softmax_shape(OpCall *call) {
     const Type *x = call->in[0];
@@ -142,7 +144,7 @@ static whet_status softmax_build(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Pooling ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Pooling ------------------------------------------------------------------------------------------------------------- */
 
 static whet_status global_shape(OpCall *call) {
     const Type *x = call->in[0];
@@ -189,7 +191,7 @@ static whet_status global_build(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Concat ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- Concat -------------------------------------------------------------------------------------------------------------- */
 
 /* Inputs: Y_scale, Y_zero_point, then tensor, scale, zero point for each part. */
 static whet_status concat_shape(OpCall *call) {
@@ -253,14 +255,14 @@ static whet_status concat_build(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Products ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Products ------------------------------------------------------------------------------------------------------------ */
 
 static whet_status column_or_one(OpCall *call, int input, Dim columns) {
     if (!op_has(call, input) || call->in[input]->rank < 0)
         return WHET_OK;
     const Type *x = call->in[input];
-    if (x->rank > 1 || (x->rank == 1 && dim_is_extent(x->dims[0]) && dim_is_extent(columns) && x->dims[0] != 1 &&
-                        x->dims[0] != columns))
+    if (x->rank > 1 ||
+        (x->rank == 1 && dim_is_extent(x->dims[0]) && dim_is_extent(columns) && x->dims[0] != 1 && x->dims[0] != columns))
         return op_error(call, WHET_ERROR_DATA, "input %d must be one number, or one a column", input);
     return WHET_OK;
 }
@@ -300,10 +302,11 @@ static whet_status gemm_build(OpCall *call, Text *out) {
                 at(call->in[2]), b, at(call->in[5]));
     text_put(out, "z[m, n] = f32(s[m, n]");
     if (op_has(call, 6))
-        text_printf(out, " + %s", call->in[6]->rank == 2 ? (call->in[6]->dims[0] == 1 ? "C[0, n]" : "C[m, n]")
-                                  : call->in[6]->rank == 1 && call->in[6]->dims[0] > 1 ? "C[n]"
-                                  : call->in[6]->rank == 1                              ? "C[0]"
-                                                                                        : "C[]");
+        text_printf(out, " + %s",
+                    call->in[6]->rank == 2                               ? (call->in[6]->dims[0] == 1 ? "C[0, n]" : "C[m, n]")
+                    : call->in[6]->rank == 1 && call->in[6]->dims[0] > 1 ? "C[n]"
+                    : call->in[6]->rank == 1                             ? "C[0]"
+                                                                         : "C[]");
     text_printf(out, ") * a_scale%s * b_scale%s * alpha\n", at(call->in[1]), at(call->in[4]));
     text_put(out, "Y[m, n] = ");
     if (!op_has(call, 7)) {
@@ -358,7 +361,8 @@ static whet_status dynamic_build(OpCall *call, Text *out) {
     Text axes;
     text_init(&axes);
     native_axes(&axes, "i", rank);
-    text_printf(out, "low[] = min(min(%s) A[%s], 0)\nhigh[] = max(max(%s) A[%s], 0)\n", axes.data, axes.data, axes.data, axes.data);
+    text_printf(out, "low[] = min(min(%s) A[%s], 0)\nhigh[] = max(max(%s) A[%s], 0)\n", axes.data, axes.data, axes.data,
+                axes.data);
     text_free(&axes);
     text_put(out, "scale[] = select(high[] == low[], 1, (high[] - low[]) / 255)\n"
                   "zero[] = round(-low[] / scale[])\n"
@@ -374,11 +378,10 @@ static whet_status dynamic_build(OpCall *call, Text *out) {
 }
 
 #define MICROSOFT "com.microsoft"
-#define BINARY "A:T, A_scale:f32, A_zero_point?:T, B:T, B_scale:f32, B_zero_point?:T, C_scale:f32, C_zero_point?:T -> C:T"
-#define UNARY "X:T, X_scale:f32, X_zero_point?:T, Y_scale:f32, Y_zero_point?:T -> Y:T"
-#define GEMM                                                                                                                     \
-    "A:A, a_scale:f32, a_zero_point:A, B:B, b_scale:f32, b_zero_point:B, C?:s32, y_scale?:f32, y_zero_point?:A -> Y:*"
-#define BYTES "T=u8|s8"
+#define BINARY    "A:T, A_scale:f32, A_zero_point?:T, B:T, B_scale:f32, B_zero_point?:T, C_scale:f32, C_zero_point?:T -> C:T"
+#define UNARY     "X:T, X_scale:f32, X_zero_point?:T, Y_scale:f32, Y_zero_point?:T -> Y:T"
+#define GEMM      "A:A, a_scale:f32, a_zero_point:A, B:B, b_scale:f32, b_zero_point:B, C?:s32, y_scale?:f32, y_zero_point?:A -> Y:*"
+#define BYTES     "T=u8|s8"
 
 // clang-format off
 const OpRow ops_contrib_quantized[] = {

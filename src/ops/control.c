@@ -25,7 +25,7 @@ static whet_status check_arity(OpCall *call, const char *name, int inputs, int l
     return WHET_OK;
 }
 
-/* ---- Values ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Values -------------------------------------------------------------------------------------------------------------- */
 
 static void release_all(OpRun *run, OpValue **values, int count) {
     for (int i = 0; i < count; i++) {
@@ -48,7 +48,7 @@ static whet_status truth_of(OpRun *run, const Tensor *tensor, bool *out) {
     return WHET_OK;
 }
 
-/* ---- Stacks: what an iteration gives, one after another -------------------------------------------------------------------------------- */
+/* ---- Stacks: what an iteration gives, one after another ------------------------------------------------------------------ */
 
 typedef struct Stack {
     OpValue *memory; /* bytes */
@@ -155,7 +155,7 @@ static whet_status stack_output(OpRun *run, const Stack *stack, int index, int a
     return WHET_OK;
 }
 
-/* ---- If --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- If ------------------------------------------------------------------------------------------------------------------ */
 
 static whet_status if_shape(OpCall *call) {
     whet_status status = check_arity(call, "then_branch", 0, call->out_count);
@@ -188,9 +188,11 @@ static whet_status if_run(OpRun *run) {
     return status;
 }
 
-/* ---- Loop ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Loop ---------------------------------------------------------------------------------------------------------------- */
 
-static int loop_carried(const OpCall *call) { return call->in_count > 2 ? call->in_count - 2 : 0; }
+static int loop_carried(const OpCall *call) {
+    return call->in_count > 2 ? call->in_count - 2 : 0;
+}
 
 static whet_status loop_shape(OpCall *call) {
     int carried = loop_carried(call);
@@ -290,12 +292,16 @@ static whet_status loop_run(OpRun *run) {
     return status;
 }
 
-/* ---- Scan ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Scan ---------------------------------------------------------------------------------------------------------------- */
 
 /* In version 8 a first input gives sequence lengths, and everything has a batch dimension in front. */
-static bool is_batched(const OpCall *call) { return call->row->since < 9; }
+static bool is_batched(const OpCall *call) {
+    return call->row->since < 9;
+}
 
-static int scan_values(const OpCall *call) { return call->in_count - is_batched(call); }
+static int scan_values(const OpCall *call) {
+    return call->in_count - is_batched(call);
+}
 
 /* An element of a list of ints, one an operand; 0 where the list is not given. */
 static int64_t listed(OpCall *call, const char *name, int index) {

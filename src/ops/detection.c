@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- NonMaxSuppression --------------------------------------------------------------------------------------------------------------- */
+/* ---- NonMaxSuppression --------------------------------------------------------------------------------------------------- */
 
 static whet_status suppression_shape(OpCall *call) {
     const Type *boxes = call->in[0], *scores = call->in[1];
@@ -117,7 +117,8 @@ static whet_status suppression_pass(OpRun *run, const Suppression *s, int64_t *t
 
 static whet_status suppression_run(OpRun *run) {
     const Tensor *boxes = op_input(run, 0), *scores = op_input(run, 1);
-    Suppression s = {boxes->data, scores->data, boxes->dims[0], scores->dims[1], boxes->dims[1], 0, 0, 0, false, false, NULL, NULL};
+    Suppression s = {boxes->data, scores->data, boxes->dims[0], scores->dims[1], boxes->dims[1], 0, 0, 0, false, false,
+                     NULL,        NULL};
     double most = native_number(run, 2, 0);
     s.most = most > 0 ? (int64_t)fmin(most, (double)s.count) : 0;
     s.overlap = (float)native_number(run, 3, 0);
@@ -136,7 +137,7 @@ static whet_status suppression_run(OpRun *run) {
     return s.most ? suppression_pass(run, &s, &total, to) : WHET_OK;
 }
 
-/* ---- RoiAlign ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- RoiAlign ------------------------------------------------------------------------------------------------------------ */
 
 static whet_status align_shape(OpCall *call) {
     const Type *x = call->in[0], *rois = call->in[1], *batch = call->in[2];
@@ -149,7 +150,8 @@ static whet_status align_shape(OpCall *call) {
     if (!op_ranks_known(call))
         return WHET_OK;
     if (x->rank != 4 || rois->rank != 2 || batch->rank != 1 || (dim_is_extent(rois->dims[1]) && rois->dims[1] != 4))
-        return op_error(call, WHET_ERROR_DATA, "X, rois and batch_indices must have ranks 4, 2 and 1, and rois four numbers each");
+        return op_error(call, WHET_ERROR_DATA,
+                        "X, rois and batch_indices must have ranks 4, 2 and 1, and rois four numbers each");
     if (dim_is_extent(rois->dims[0]) && dim_is_extent(batch->dims[0]) && rois->dims[0] != batch->dims[0])
         return op_error(call, WHET_ERROR_DATA, "there are %lld rois and %lld batch indices", (long long)rois->dims[0],
                         (long long)batch->dims[0]);
@@ -227,8 +229,16 @@ static whet_status align_region(OpRun *run, const Align *a, const float *plane, 
 static whet_status align_run(OpRun *run) {
     OpCall *call = run->call;
     const Tensor *x = op_input(run, 0), *rois = op_input(run, 1);
-    Align a = {x->dims[1], x->dims[2], x->dims[3], op_int(call, "output_height"), op_int(call, "output_width"),
-               op_int(call, "sampling_ratio"), (float)op_float(call, "spatial_scale"), 0, false, op_string_is(call, "mode", "max")};
+    Align a = {x->dims[1],
+               x->dims[2],
+               x->dims[3],
+               op_int(call, "output_height"),
+               op_int(call, "output_width"),
+               op_int(call, "sampling_ratio"),
+               (float)op_float(call, "spatial_scale"),
+               0,
+               false,
+               op_string_is(call, "mode", "max")};
     a.half_pixel = call->row->since >= 16 && op_string_is(call, "coordinate_transformation_mode", "half_pixel");
     a.shift = a.half_pixel ? 0.5f : 0;
     const float *data = native_f32(run, 0), *regions = data ? native_f32(run, 1) : NULL;
@@ -242,7 +252,8 @@ static whet_status align_run(OpRun *run) {
         if (batch[r] < 0 || batch[r] >= x->dims[0] || !a.height || !a.width)
             return native_error(run, WHET_ERROR_DATA, "batch index %lld of %lld, planes of %lld by %lld", (long long)batch[r],
                                 (long long)x->dims[0], (long long)a.height, (long long)a.width);
-        whet_status status = align_region(run, &a, data + batch[r] * a.channels * a.height * a.width, regions + 4 * r, to + r * each);
+        whet_status status =
+            align_region(run, &a, data + batch[r] * a.channels * a.height * a.width, regions + 4 * r, to + r * each);
         if (status != WHET_OK)
             return status;
     }

@@ -1,7 +1,7 @@
 /* Operators that read at indices which are data: Gather, GatherElements, GatherND, OneHot, TensorScatter.
  *
- * The gathers are notation: a read whose index is itself a read, checked against the extent when it runs. Negative indices count from
- * the end, as a select in the index.
+ * The gathers are notation: a read whose index is itself a read, checked against the extent when it runs. Negative indices count
+ * from the end, as a select in the index.
  */
 #include "ops/native.h"
 
@@ -26,7 +26,7 @@ static whet_status check_index(OpRun *run, int64_t extent, int64_t *index) {
     return WHET_OK;
 }
 
-/* ---- Gather ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Gather -------------------------------------------------------------------------------------------------------------- */
 
 static void gather_content(OpCall *call) {
     Type *out = &call->out[0];
@@ -118,7 +118,7 @@ static whet_status gather_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- GatherElements ----------------------------------------------------------------------------------------------------------- */
+/* ---- GatherElements ------------------------------------------------------------------------------------------------------ */
 
 static whet_status gather_elements_shape(OpCall *call) {
     const Type *x = call->in[0], *indices = call->in[1];
@@ -189,7 +189,7 @@ static whet_status gather_elements_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- GatherND ----------------------------------------------------------------------------------------------------------------- */
+/* ---- GatherND ------------------------------------------------------------------------------------------------------------ */
 
 static whet_status gather_nd_shape(OpCall *call) {
     const Type *x = call->in[0], *indices = call->in[1];
@@ -273,7 +273,7 @@ static whet_status gather_nd_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- OneHot ------------------------------------------------------------------------------------------------------------------- */
+/* ---- OneHot -------------------------------------------------------------------------------------------------------------- */
 
 static whet_status one_hot_axis(OpCall *call, int *axis) {
     int rank = call->in[0]->rank + 1;
@@ -322,7 +322,8 @@ static whet_status one_hot_run(OpRun *run) {
     for (int64_t i = 0; i < count; i++) {
         int64_t index = indices[i] < 0 ? indices[i] + depth : indices[i];
         if (index >= 0 && index < depth)
-            memcpy(to + (size_t)((i / inner * depth + index) * inner + i % inner) * size, (const char *)values->data + size, size);
+            memcpy(to + (size_t)((i / inner * depth + index) * inner + i % inner) * size, (const char *)values->data + size,
+                   size);
     }
     return WHET_OK;
 }

@@ -1,7 +1,8 @@
 /* Operators that move elements without computing: Transpose, Concat, Split, Expand, Tile, Where and the like.
  *
- * Each is an affine (or, for Tile, modular) map of indices, so most have a builder that writes it as notation, from where it fuses
- * with its neighbours. Element types that the notation lacks (strings, complex, 8-bit floats) go through strided copies in C.
+ * Each is an affine (or, for Tile, modular) map of indices, so most have a builder that writes it as notation, from where it
+ * fuses with its neighbours. Element types that the notation lacks (strings, complex, 8-bit floats) go through strided copies in
+ * C.
  */
 #include "ops/native.h"
 
@@ -10,7 +11,7 @@
 /* Room for outputs, and what else a kernel may need. */
 #define MOST_PARTS (KERNEL_MAX_TENSORS - 4)
 
-/* ---- Transpose ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Transpose ----------------------------------------------------------------------------------------------------------- */
 
 static whet_status get_perm(OpCall *call, int rank, int *perm) {
     int count;
@@ -79,7 +80,7 @@ static whet_status transpose_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- Concat ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Concat -------------------------------------------------------------------------------------------------------------- */
 
 /* The content of inputs of rank 1 (or 0 elements), one after another. */
 static void concat_content(OpCall *call) {
@@ -172,7 +173,7 @@ static whet_status concat_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- Split -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Split --------------------------------------------------------------------------------------------------------------- */
 
 /* The sizes that are given, by attribute (until opset 12) or input; NULL: equal parts. *known false: an input not known yet. */
 static const int64_t *split_sizes(OpCall *call, int64_t *count, bool *known) {
@@ -210,10 +211,11 @@ static whet_status equal_parts(OpCall *call, Dim extent, int axis, Dim *sizes) {
         return op_error(call, WHET_ERROR_FORMAT, "num_outputs is %lld; the node has %d outputs",
                         (long long)op_int(call, "num_outputs"), parts);
     if (!uneven && dim_is_extent(extent) && extent % parts)
-        return op_error(call, WHET_ERROR_DATA, "dimension %d, %lld, does not split into %d equal parts", axis,
-                        (long long)extent, parts);
-    Dim part = dim_is_extent(extent) ? (extent + parts - 1) / parts : uneven ? DIM_UNKNOWN
-                                                                             : dim_floordiv(call->symbols, extent, parts);
+        return op_error(call, WHET_ERROR_DATA, "dimension %d, %lld, does not split into %d equal parts", axis, (long long)extent,
+                        parts);
+    Dim part = dim_is_extent(extent) ? (extent + parts - 1) / parts
+               : uneven              ? DIM_UNKNOWN
+                                     : dim_floordiv(call->symbols, extent, parts);
     for (int i = 0; i < parts; i++) {
         sizes[i] = part;
         if (dim_is_extent(extent)) {
@@ -299,7 +301,7 @@ static whet_status split_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- Expand, Tile, Where ------------------------------------------------------------------------------------------------------ */
+/* ---- Expand, Tile, Where ------------------------------------------------------------------------------------------------- */
 
 /* Strides of `x` as it is read when broadcast to `rank` dimensions: 0 where it is repeated. */
 static void broadcast_strides(const Type *x, int rank, int64_t *strides) {

@@ -175,7 +175,7 @@ void native_copy_mapped(size_t size, int rank, const int64_t *dims, void *to, co
     }
 }
 
-/* ---- Conversion ------------------------------------------------------------------------------------------------------------ */
+/* ---- Conversion ---------------------------------------------------------------------------------------------------------- */
 
 #define CONVERT_FROM(DT, T)                                                                                                      \
     case DT:                                                                                                                     \
@@ -243,7 +243,9 @@ static int64_t saturate_s64(double value) {
     return !(value == value) ? 0 : value >= 0x1p63 ? INT64_MAX : value < -0x1p63 ? INT64_MIN : (int64_t)value;
 }
 
-static uint64_t saturate_u64(double value) { return !(value > 0) ? 0 : value >= 0x1p64 ? UINT64_MAX : (uint64_t)value; }
+static uint64_t saturate_u64(double value) {
+    return !(value > 0) ? 0 : value >= 0x1p64 ? UINT64_MAX : (uint64_t)value;
+}
 
 static void store(DType type, double value, void *to, int64_t i) {
     switch (type) {
@@ -309,7 +311,7 @@ int64_t native_int_at(const Tensor *tensor, int64_t index) {
     }
 }
 
-/* ---- Operands -------------------------------------------------------------------------------------------------------------- */
+/* ---- Operands ------------------------------------------------------------------------------------------------------------ */
 
 whet_status native_failed(OpRun *run) {
     whet_error *err = run->call->err;
@@ -404,7 +406,7 @@ void native_fill(void *to, const void *element, size_t size, int64_t count) {
     memcpy(at + done, at, total - done);
 }
 
-/* ---- Rules and builders ---------------------------------------------------------------------------------------------------- */
+/* ---- Rules and builders -------------------------------------------------------------------------------------------------- */
 
 void native_axes(Text *text, const char *stem, int rank) {
     for (int d = 0; d < rank; d++)

@@ -13,11 +13,13 @@
 bool native_in_notation(DType type);
 /* Refuses element types below a byte, by name, for operators that cannot address them. */
 whet_status native_whole_bytes(OpCall *call, DType type);
-static inline size_t native_size(DType type) { return (size_t)dtype_bits(type) / 8; }
+static inline size_t native_size(DType type) {
+    return (size_t)dtype_bits(type) / 8;
+}
 
 /* Row-major strides of a shape, in elements. */
 void native_strides(int rank, const int64_t *dims, int64_t *strides);
-bool native_empty(const Type *type); /* a dimension is 0 */
+bool native_empty(const Type *type);                 /* a dimension is 0 */
 int64_t native_count(int rank, const int64_t *dims); /* the product; dims were checked by op_output or a tensor */
 /* Copies a box of elements of `size` bytes between two strided places; strides in elements, of any sign. Rank <= 16. */
 void native_copy(size_t size, int rank, const int64_t *dims, void *to, const int64_t *to_strides, const void *from,

@@ -203,7 +203,7 @@ static whet_status pad_run(OpRun *run) {
     return copy_shifted(run, pad_mode(call), before, outside);
 }
 
-/* ---- CenterCropPad ------------------------------------------------------------------------------------------------------------ */
+/* ---- CenterCropPad ------------------------------------------------------------------------------------------------------- */
 
 /* Which elements of the shape go to which axis: axes[i], or i. */
 static whet_status crop_axes(OpCall *call, int rank, int *axes, int *count) {

@@ -61,15 +61,15 @@ static Compare compare_of(DType type) {
     }
 }
 
-/* ---- Sorting indices ------------------------------------------------------------------------------------------------------------ */
+/* ---- Sorting indices ----------------------------------------------------------------------------------------------------- */
 
 /* An order of places: by what lies there, then by place. */
 typedef struct Order {
     Compare compare;
     const char *data;
-    size_t stride; /* bytes between places */
+    size_t stride;             /* bytes between places */
     size_t parts, part_stride; /* a place holds `parts` elements, compared one after another */
-    int sign;      /* -1: largest first */
+    int sign;                  /* -1: largest first */
 } Order;
 
 static int order_values(const Order *order, int64_t a, int64_t b) {
@@ -118,7 +118,7 @@ static void sort_heap(const Order *order, int64_t *heap, int64_t count) {
     }
 }
 
-/* ---- TopK ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- TopK ---------------------------------------------------------------------------------------------------------------- */
 
 static whet_status top_k_count(OpCall *call, Dim *k) {
     const int64_t *given;
@@ -181,7 +181,11 @@ static whet_status top_k_run(OpRun *run) {
         return native_failed(run);
     for (int64_t line = 0; line < outer * inner; line++) {
         int64_t from = line / inner * extent * inner + line % inner, to = line / inner * k * inner + line % inner;
-        Order order = {compare_of((DType)x->type), (const char *)x->data + (size_t)from * size, (size_t)inner * size, 1, 0,
+        Order order = {compare_of((DType)x->type),
+                       (const char *)x->data + (size_t)from * size,
+                       (size_t)inner * size,
+                       1,
+                       0,
                        largest ? -1 : 1};
         top_k_line(&order, extent, k, heap);
         for (int64_t i = 0; i < k; i++) {
@@ -192,7 +196,7 @@ static whet_status top_k_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- NonZero -------------------------------------------------------------------------------------------------------------------- */
+/* ---- NonZero ------------------------------------------------------------------------------------------------------------- */
 
 static whet_status non_zero_shape(OpCall *call) {
     const Type *x = call->in[0];
@@ -233,7 +237,7 @@ static whet_status non_zero_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- Unique --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Unique -------------------------------------------------------------------------------------------------------------- */
 
 static whet_status unique_shape(OpCall *call) {
     const Type *x = call->in[0];

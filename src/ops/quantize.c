@@ -97,9 +97,13 @@ static void put_operand(Text *out, const char *name, const Type *type, Quantizat
     text_put(out, "]");
 }
 
-static bool is_plain_float(DType type) { return dtype_kind(type) == KIND_FLOAT && native_in_notation(type); }
+static bool is_plain_float(DType type) {
+    return dtype_kind(type) == KIND_FLOAT && native_in_notation(type);
+}
 
-static bool is_plain_int(DType type) { return type == DT_U8 || type == DT_S8 || type == DT_U16 || type == DT_S16; }
+static bool is_plain_int(DType type) {
+    return type == DT_U8 || type == DT_S8 || type == DT_U16 || type == DT_S16;
+}
 
 /* Which element of the scale belongs to element (outer, k, inner) of x. */
 typedef struct Spread {
@@ -125,7 +129,7 @@ static int64_t spread_at(const Spread *s, int64_t o, int64_t k, int64_t i) {
     return s->q.grain == GRAIN_AXIS ? k : (o * s->blocks + k / s->q.block) * s->inner + i;
 }
 
-/* ---- QuantizeLinear ------------------------------------------------------------------------------------------------------------- */
+/* ---- QuantizeLinear ------------------------------------------------------------------------------------------------------ */
 
 static whet_status quantize_shape(OpCall *call) {
     DType type = output_type(call, op_has(call, 2) ? call->in[2]->type : DT_U8);
@@ -197,7 +201,7 @@ static whet_status quantize_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- DequantizeLinear ----------------------------------------------------------------------------------------------------------- */
+/* ---- DequantizeLinear ---------------------------------------------------------------------------------------------------- */
 
 static whet_status dequantize_shape(OpCall *call) {
     DType scale = call->in[1]->type, type = output_type(call, scale == DT_F8E8M0 ? DT_F32 : scale);
@@ -253,7 +257,7 @@ static whet_status dequantize_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- DynamicQuantizeLinear ------------------------------------------------------------------------------------------------------ */
+/* ---- DynamicQuantizeLinear ----------------------------------------------------------------------------------------------- */
 
 static whet_status dynamic_shape(OpCall *call) {
     for (int i = 1; i < call->out_count; i++)
@@ -282,10 +286,10 @@ static whet_status dynamic_build(OpCall *call, Text *out) {
 
 #define LINEAR(name, since, signature, types, attrs, family)                                                                     \
     { "", name, since, signature, types, attrs, family##_shape, .build = family##_build, .run = family##_run }
-#define QUANTIZE "x:X, y_scale:S, y_zero_point?:* -> y:*"
+#define QUANTIZE   "x:X, y_scale:S, y_zero_point?:* -> y:*"
 #define DEQUANTIZE "x:X, x_scale:S, x_zero_point?:X -> y:*"
-#define FROM "X=f32|f16|bf16|s32 S=f32|f16|bf16|s32|f8e8m0"
-#define TO "X=any S=f32|f16|bf16|f8e8m0"
+#define FROM       "X=f32|f16|bf16|s32 S=f32|f16|bf16|s32|f8e8m0"
+#define TO         "X=any S=f32|f16|bf16|f8e8m0"
 
 // clang-format off
 const OpRow ops_quantize[] = {

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- DepthToSpace, SpaceToDepth ------------------------------------------------------------------------------------------------ */
+/* ---- DepthToSpace, SpaceToDepth ------------------------------------------------------------------------------------------ */
 
 #define MOST_BLOCK 8 /* the kernel has a definition for each place in the block; larger blocks are copied in C */
 
@@ -77,8 +77,12 @@ static whet_status block_build(OpCall *call, Text *out, bool to_space) {
     return WHET_OK;
 }
 
-static whet_status depth_to_space_build(OpCall *call, Text *out) { return block_build(call, out, true); }
-static whet_status space_to_depth_build(OpCall *call, Text *out) { return block_build(call, out, false); }
+static whet_status depth_to_space_build(OpCall *call, Text *out) {
+    return block_build(call, out, true);
+}
+static whet_status space_to_depth_build(OpCall *call, Text *out) {
+    return block_build(call, out, false);
+}
 
 /* As a copy of six axes: batch, channel, row, row in block, column, column in block. */
 static whet_status block_run(OpRun *run, bool to_space) {
@@ -99,10 +103,14 @@ static whet_status block_run(OpRun *run, bool to_space) {
     return WHET_OK;
 }
 
-static whet_status depth_to_space_run(OpRun *run) { return block_run(run, true); }
-static whet_status space_to_depth_run(OpRun *run) { return block_run(run, false); }
+static whet_status depth_to_space_run(OpRun *run) {
+    return block_run(run, true);
+}
+static whet_status space_to_depth_run(OpRun *run) {
+    return block_run(run, false);
+}
 
-/* ---- Trilu -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Trilu --------------------------------------------------------------------------------------------------------------- */
 
 static whet_status trilu_shape(OpCall *call) {
     if (call->in[0]->rank >= 0 && call->in[0]->rank < 2)
@@ -132,7 +140,7 @@ static whet_status trilu_build(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- ReverseSequence ---------------------------------------------------------------------------------------------------------- */
+/* ---- ReverseSequence ----------------------------------------------------------------------------------------------------- */
 
 static whet_status reverse_axes(OpCall *call, int64_t *time, int64_t *batch) {
     const Type *x = call->in[0];
@@ -200,13 +208,14 @@ static whet_status reverse_run(OpRun *run) {
             int64_t from = t < lens[b] ? lens[b] - 1 - t : t;
             size_t target = (size_t)(t * strides[time] + b * strides[batch]);
             size_t source = (size_t)(from * strides[time] + b * strides[batch]);
-            memcpy(to + target * native_size((DType)x->type), (const char *)x->data + source * native_size((DType)x->type), bytes);
+            memcpy(to + target * native_size((DType)x->type), (const char *)x->data + source * native_size((DType)x->type),
+                   bytes);
         }
     }
     return WHET_OK;
 }
 
-/* ---- Compress ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Compress ------------------------------------------------------------------------------------------------------------ */
 
 static whet_status compress_shape(OpCall *call) {
     const Type *x = call->in[0];

@@ -1,8 +1,8 @@
 /* LSTM, GRU and RNN.
  *
- * For each direction the inputs of all steps are multiplied by W at once; then each step multiplies the state by R and goes through the
- * gates. Weights are used where they lie: W and R hold a row an output, so every product is a dot product along memory. Everything
- * is computed in f32; other float types are converted on the way in and out.
+ * For each direction the inputs of all steps are multiplied by W at once; then each step multiplies the state by R and goes
+ * through the gates. Weights are used where they lie: W and R hold a row an output, so every product is a dot product along
+ * memory. Everything is computed in f32; other float types are converted on the way in and out.
  *
  *   LSTM  i, o, f = f(gates); c = g(gate); C = f C + i c; H = o h(C)      gates in the order i o f c
  *   GRU   z, r = f(gates); h = g(...); H = (1 - z) h + z H                gates in the order z r h
@@ -13,24 +13,46 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- Activations ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Activations --------------------------------------------------------------------------------------------------------- */
 
 typedef struct Activation {
     float (*apply)(float x, float alpha, float beta);
     float alpha, beta;
 } Activation;
 
-static float act_relu(float x, float a, float b) { return (void)a, (void)b, x > 0 ? x : 0; }
-static float act_tanh(float x, float a, float b) { return (void)a, (void)b, tanhf(x); }
-static float act_sigmoid(float x, float a, float b) { return (void)a, (void)b, 1 / (1 + expf(-x)); }
-static float act_affine(float x, float a, float b) { return a * x + b; }
-static float act_leaky(float x, float a, float b) { return (void)b, x >= 0 ? x : a * x; }
-static float act_thresholded(float x, float a, float b) { return (void)b, x > a ? x : 0; }
-static float act_scaled_tanh(float x, float a, float b) { return a * tanhf(b * x); }
-static float act_hard_sigmoid(float x, float a, float b) { return fminf(fmaxf(a * x + b, 0), 1); }
-static float act_elu(float x, float a, float b) { return (void)b, x >= 0 ? x : a * expm1f(x); }
-static float act_softsign(float x, float a, float b) { return (void)a, (void)b, x / (1 + fabsf(x)); }
-static float act_softplus(float x, float a, float b) { return (void)a, (void)b, fmaxf(x, 0) + log1pf(expf(-fabsf(x))); }
+static float act_relu(float x, float a, float b) {
+    return (void)a, (void)b, x > 0 ? x : 0;
+}
+static float act_tanh(float x, float a, float b) {
+    return (void)a, (void)b, tanhf(x);
+}
+static float act_sigmoid(float x, float a, float b) {
+    return (void)a, (void)b, 1 / (1 + expf(-x));
+}
+static float act_affine(float x, float a, float b) {
+    return a * x + b;
+}
+static float act_leaky(float x, float a, float b) {
+    return (void)b, x >= 0 ? x : a * x;
+}
+static float act_thresholded(float x, float a, float b) {
+    return (void)b, x > a ? x : 0;
+}
+static float act_scaled_tanh(float x, float a, float b) {
+    return a * tanhf(b * x);
+}
+static float act_hard_sigmoid(float x, float a, float b) {
+    return fminf(fmaxf(a * x + b, 0), 1);
+}
+static float act_elu(float x, float a, float b) {
+    return (void)b, x >= 0 ? x : a * expm1f(x);
+}
+static float act_softsign(float x, float a, float b) {
+    return (void)a, (void)b, x / (1 + fabsf(x));
+}
+static float act_softplus(float x, float a, float b) {
+    return (void)a, (void)b, fmaxf(x, 0) + log1pf(expf(-fabsf(x)));
+}
 
 static const struct ActivationRow {
     const char *name;
@@ -104,7 +126,7 @@ static whet_status get_activations(OpCall *call, int directions, Activation *out
     return WHET_OK;
 }
 
-/* ---- Shapes ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Shapes -------------------------------------------------------------------------------------------------------------- */
 
 enum { IN_X, IN_W, IN_R, IN_B, IN_LENS, IN_H, IN_C, IN_P };
 
@@ -130,7 +152,9 @@ static whet_status want(OpCall *call, int input, int rank, const Dim *dims) {
     return WHET_OK;
 }
 
-static bool is_batch_first(OpCall *call) { return call->row->since >= 14 && op_int(call, "layout"); }
+static bool is_batch_first(OpCall *call) {
+    return call->row->since >= 14 && op_int(call, "layout");
+}
 
 static whet_status recurrent_shape(OpCall *call) {
     const Family *family = family_of(call);
@@ -150,22 +174,27 @@ static whet_status recurrent_shape(OpCall *call) {
     const struct {
         int input, rank;
         Dim dims[3];
-    } wanted[] = {{IN_X, 3, {any, any, any}},       {IN_W, 3, {directions, rows, width}},
-                  {IN_R, 3, {directions, rows, hidden}}, {IN_B, 2, {directions, biases, 0}},
-                  {IN_LENS, 1, {batch, 0, 0}},      {IN_H, 3, {state[0], state[1], state[2]}},
-                  {IN_C, 3, {state[0], state[1], state[2]}}, {IN_P, 2, {directions, dim_mul(call->symbols, hidden, 3), 0}}};
+    } wanted[] = {{IN_X, 3, {any, any, any}},
+                  {IN_W, 3, {directions, rows, width}},
+                  {IN_R, 3, {directions, rows, hidden}},
+                  {IN_B, 2, {directions, biases, 0}},
+                  {IN_LENS, 1, {batch, 0, 0}},
+                  {IN_H, 3, {state[0], state[1], state[2]}},
+                  {IN_C, 3, {state[0], state[1], state[2]}},
+                  {IN_P, 2, {directions, dim_mul(call->symbols, hidden, 3), 0}}};
     for (size_t i = 0; status == WHET_OK && i < COUNT(wanted); i++)
         status = want(call, wanted[i].input, wanted[i].rank, wanted[i].dims);
     if (op_attr(call, "hidden_size") && dim_is_extent(hidden) && op_int(call, "hidden_size") != hidden)
         status = op_error(call, WHET_ERROR_DATA, "hidden_size is %lld; the weights have %lld",
                           (long long)op_int(call, "hidden_size"), (long long)hidden);
-    op_set_shape(call, 0, 4, (const Dim[]){first ? batch : steps, first ? steps : directions, first ? directions : batch, hidden});
+    op_set_shape(call, 0, 4,
+                 (const Dim[]){first ? batch : steps, first ? steps : directions, first ? directions : batch, hidden});
     for (int i = 1; i < call->out_count; i++)
         op_set_shape(call, i, 3, state);
     return status;
 }
 
-/* ---- Products ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Products ------------------------------------------------------------------------------------------------------------ */
 
 #define LANES 16
 
@@ -209,7 +238,7 @@ static void multiply_add(const float *x, int64_t rows, const float *w, int64_t c
             y[b * count + j] += dot_1(x + b * n, w + j * n, n);
 }
 
-/* ---- Steps -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Steps --------------------------------------------------------------------------------------------------------------- */
 
 typedef struct Recurrent {
     const Family *family;
@@ -220,8 +249,8 @@ typedef struct Recurrent {
     const int64_t *lens;
     Activation activations[6];
     float *y, *y_h, *y_c;
-    float *products; /* [steps * batch, gates * hidden]: x W^T and biases */
-    float *gates;    /* [batch, gates * hidden]: of one step */
+    float *products;      /* [steps * batch, gates * hidden]: x W^T and biases */
+    float *gates;         /* [batch, gates * hidden]: of one step */
     float *h, *c, *reset; /* [batch, hidden] */
 } Recurrent;
 
@@ -370,7 +399,7 @@ static whet_status run_direction(OpRun *run, const Recurrent *s, int64_t d, bool
     return WHET_OK;
 }
 
-/* ---- The operators ------------------------------------------------------------------------------------------------------------------ */
+/* ---- The operators ------------------------------------------------------------------------------------------------------- */
 
 static const float *optional_f32(OpRun *run, int index, bool *failed) {
     const Tensor *tensor = index < run->call->in_count ? op_input(run, index) : NULL;
@@ -475,7 +504,7 @@ static whet_status recurrent_run(OpRun *run) {
 }
 
 #define COMMON "activation_alpha:F activation_beta:F activations:S clip:f direction:s=forward hidden_size:i"
-#define STATE "X:T, W:T, R:T, B?:T, sequence_lens?:s32, initial_h?:T"
+#define STATE  "X:T, W:T, R:T, B?:T, sequence_lens?:s32, initial_h?:T"
 #define RECURRENT(name, since, signature, attrs)                                                                                 \
     { "", name, since, signature, "T=float", attrs, recurrent_shape, .run = recurrent_run }
 

@@ -1,8 +1,8 @@
 /* Resize (opsets 10, 11, 13, 18, 19) and Upsample (7, 9).
  *
  * Resizing is separable: each axis has, for every place of the output, a few places of the input with weights. Nearest picks one
- * place an axis, so it is a copy through tables; linear and cubic pass over one axis after another in f32. The choice of neighbours
- * and weights follows ONNX's reference (op_resize.py), coordinates are computed in f32 as ONNX Runtime does.
+ * place an axis, so it is a copy through tables; linear and cubic pass over one axis after another in f32. The choice of
+ * neighbours and weights follows ONNX's reference (op_resize.py), coordinates are computed in f32 as ONNX Runtime does.
  */
 #include "ops/native.h"
 
@@ -166,9 +166,9 @@ static void symbolic_shape(OpCall *call) {
     bool from_sizes = sizes_input > 0 && stretch && op_content(call, sizes_input, &sizes, &length) && length == count;
     for (int i = 0; i < count; i++) {
         Dim *dim = &out->dims[axes[i]];
-        double scale = listed && (int64_t)listed->count == count                  ? (double)listed->floats[i]
+        double scale = listed && (int64_t)listed->count == count                        ? (double)listed->floats[i]
                        : scales && whet_tensor_count(scales) == count && !is_crop(call) ? whet_tensor_get(scales, i)
-                                                                                  : 0.5;
+                                                                                        : 0.5;
         if (from_sizes)
             *dim = sizes[i];
         else if (scale == floor(scale) && scale > 0 && scale < 1e6)
@@ -204,7 +204,7 @@ static whet_status resize_shape(OpCall *call) {
     return status;
 }
 
-/* ---- Coordinates ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Coordinates --------------------------------------------------------------------------------------------------------- */
 
 typedef enum Transform { HALF_PIXEL, SYMMETRIC, PYTORCH, ALIGN, ASYMMETRIC, TF_HALF, CROP, TRANSFORM_BAD } Transform;
 
@@ -280,13 +280,13 @@ static whet_status nearest_run(OpRun *run, const ResizeAxis *plan, Transform tra
     return WHET_OK;
 }
 
-/* ---- Weights ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Weights ------------------------------------------------------------------------------------------------------------- */
 
 typedef struct Taps {
     int count;
     int64_t *place; /* out * count */
     float *weight;
-    uint8_t *lost;  /* out: extrapolated */
+    uint8_t *lost; /* out: extrapolated */
 } Taps;
 
 typedef struct Filter {
@@ -441,7 +441,8 @@ static whet_status resize_run(OpRun *run) {
 #define RESIZE_ATTRS                                                                                                             \
     "coordinate_transformation_mode:s=half_pixel cubic_coeff_a:f=-0.75 exclude_outside:i=0 extrapolation_value:f=0 "             \
     "mode:s=nearest nearest_mode:s=round_prefer_floor"
-#define RESIZE(name, since, signature, types, attrs) { "", name, since, signature, types, attrs, resize_shape, .run = resize_run }
+#define RESIZE(name, since, signature, types, attrs)                                                                             \
+    { "", name, since, signature, types, attrs, resize_shape, .run = resize_run }
 
 // clang-format off
 const OpRow ops_resize[] = {

@@ -37,13 +37,13 @@ static whet_status grid_sample_shape(OpCall *call) {
     if (!op_ranks_known(call))
         return WHET_OK;
     if (x->rank < 3 || x->rank > 2 + MOST_AXES || grid->rank != x->rank)
-        return op_error(call, WHET_ERROR_UNSUPPORTED, "X has rank %d and the grid %d; equal ranks from 3 to %d are supported", x->rank,
-                        grid->rank, 2 + MOST_AXES);
+        return op_error(call, WHET_ERROR_UNSUPPORTED, "X has rank %d and the grid %d; equal ranks from 3 to %d are supported",
+                        x->rank, grid->rank, 2 + MOST_AXES);
     Dim last = grid->dims[x->rank - 1];
     if ((dim_is_extent(last) && last != x->rank - 2) ||
         (dim_is_extent(x->dims[0]) && dim_is_extent(grid->dims[0]) && x->dims[0] != grid->dims[0]))
-        return op_error(call, WHET_ERROR_DATA, "the grid has a batch of %lld and %lld coordinates a point", (long long)grid->dims[0],
-                        (long long)last);
+        return op_error(call, WHET_ERROR_DATA, "the grid has a batch of %lld and %lld coordinates a point",
+                        (long long)grid->dims[0], (long long)last);
     op_set_shape(call, 0, x->rank, grid->dims);
     call->out[0].dims[1] = x->dims[1];
     for (int d = 2; d < x->rank; d++)
@@ -176,7 +176,7 @@ static whet_status grid_sample_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- AffineGrid ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- AffineGrid ---------------------------------------------------------------------------------------------------------- */
 
 static whet_status affine_grid_shape(OpCall *call) {
     const Type *theta = call->in[0];
@@ -190,9 +190,9 @@ static whet_status affine_grid_shape(OpCall *call) {
     for (int64_t d = 0; d < count; d++)
         if (size[d] < 0)
             return op_error(call, WHET_ERROR_DATA, "element %lld of size is %lld", (long long)d, (long long)size[d]);
-    if (theta->rank >= 0 &&
-        (theta->rank != 3 || (dim_is_extent(theta->dims[1]) && theta->dims[1] != count - 2) ||
-         (dim_is_extent(theta->dims[2]) && theta->dims[2] != count - 1) || (dim_is_extent(theta->dims[0]) && theta->dims[0] != size[0])))
+    if (theta->rank >= 0 && (theta->rank != 3 || (dim_is_extent(theta->dims[1]) && theta->dims[1] != count - 2) ||
+                             (dim_is_extent(theta->dims[2]) && theta->dims[2] != count - 1) ||
+                             (dim_is_extent(theta->dims[0]) && theta->dims[0] != size[0])))
         return op_error(call, WHET_ERROR_DATA, "the shape of theta does not fit a size of %lld elements", (long long)count);
     dims[0] = size[0];
     for (int64_t d = 2; d < count; d++)

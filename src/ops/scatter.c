@@ -110,7 +110,7 @@ static whet_status index_error(OpRun *run, int64_t index, int64_t extent) {
                         (long long)extent);
 }
 
-/* ---- ScatterElements ------------------------------------------------------------------------------------------------------------ */
+/* ---- ScatterElements ----------------------------------------------------------------------------------------------------- */
 
 static whet_status scatter_elements_shape(OpCall *call) {
     const Type *x = call->in[0], *indices = call->in[1], *updates = call->in[2];
@@ -159,7 +159,7 @@ static whet_status scatter_elements_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- ScatterND ---------------------------------------------------------------------------------------------------------------- */
+/* ---- ScatterND ----------------------------------------------------------------------------------------------------------- */
 
 static whet_status scatter_nd_shape(OpCall *call) {
     const Type *x = call->in[0], *indices = call->in[1], *updates = call->in[2];
@@ -212,7 +212,7 @@ static whet_status scatter_nd_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- TensorScatter -------------------------------------------------------------------------------------------------------------- */
+/* ---- TensorScatter ------------------------------------------------------------------------------------------------------- */
 
 static whet_status tensor_scatter_shape(OpCall *call) {
     const Type *x = call->in[0], *update = call->in[1];

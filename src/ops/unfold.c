@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- Col2Im ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Col2Im -------------------------------------------------------------------------------------------------------------- */
 
 typedef struct Column {
     int axes;
@@ -47,8 +47,8 @@ static whet_status get_column(OpCall *call, Column *out, bool *known) {
         out->block[d] = block[d];
         out->before[d] = pads[d];
         if (image[d] < 0 || image[d] > INT32_MAX || block[d] < 1 || block[d] > INT32_MAX)
-            return op_error(call, WHET_ERROR_DATA, "dimension %d is %lld of the image and %lld of the block", d, (long long)image[d],
-                            (long long)block[d]);
+            return op_error(call, WHET_ERROR_DATA, "dimension %d is %lld of the image and %lld of the block", d,
+                            (long long)image[d], (long long)block[d]);
         int64_t room = image[d] + pads[d] + pads[axes + d] - out->dilation[d] * (block[d] - 1) - 1;
         out->blocks[d] = room < 0 ? 0 : room / out->stride[d] + 1;
         if (!checked_mul(out->block_count, block[d], &out->block_count) ||
@@ -127,7 +127,7 @@ static whet_status column_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- MaxUnpool ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- MaxUnpool ----------------------------------------------------------------------------------------------------------- */
 
 /* The shape that undoes the pooling: (x - 1) * stride - pads + kernel. */
 static whet_status pooled_shape(OpCall *call, Dim *dims) {
@@ -156,7 +156,8 @@ static whet_status unpool_shape(OpCall *call) {
     if (x->rank < 3)
         return op_error(call, WHET_ERROR_DATA, "the input has rank %d; at least 3 is wanted", x->rank);
     for (int d = 0; d < x->rank && indices->rank >= 0; d++)
-        if (indices->rank != x->rank || (dim_is_extent(x->dims[d]) && dim_is_extent(indices->dims[d]) && x->dims[d] != indices->dims[d]))
+        if (indices->rank != x->rank ||
+            (dim_is_extent(x->dims[d]) && dim_is_extent(indices->dims[d]) && x->dims[d] != indices->dims[d]))
             return op_error(call, WHET_ERROR_DATA, "the indices have not the shape of the input");
     Dim dims[WHET_MAX_RANK];
     dims[0] = x->dims[0];

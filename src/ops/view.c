@@ -23,7 +23,7 @@ static whet_status identity_shape(OpCall *call) {
     return status;
 }
 
-/* ---- Reshape ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Reshape ------------------------------------------------------------------------------------------------------------- */
 
 /* The dimension that -1 stands for: what is left of the input's elements. Equal dims on both sides cancel, so that symbols do. */
 static Dim inferred_dim(OpCall *call, const Type *x, const Type *out, int hole) {
@@ -124,7 +124,7 @@ static whet_status reshape_shape(OpCall *call) {
     return check_counts(call, x, out);
 }
 
-/* ---- Flatten ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Flatten ------------------------------------------------------------------------------------------------------------- */
 
 static whet_status flatten_shape(OpCall *call) {
     const Type *x = call->in[0];
@@ -142,7 +142,7 @@ static whet_status flatten_shape(OpCall *call) {
     return WHET_OK;
 }
 
-/* ---- Squeeze, Unsqueeze ------------------------------------------------------------------------------------------------------- */
+/* ---- Squeeze, Unsqueeze -------------------------------------------------------------------------------------------------- */
 
 /* The axes, from the attribute (until opset 12) or the input; false: not known yet. *axes is NULL where they are not given. */
 static bool axes_of(OpCall *call, const int64_t **axes, int64_t *count) {
