@@ -121,6 +121,9 @@ expect 0 'seed 1$' run same.onnx -d rows=4 --seed 1 -o two
 expect 0 'seed 2$' run same.onnx -d rows=4 --seed 2 -o three
 same "one seed, the same numbers" one/y_0_a.npy two/y_0_a.npy
 if cmp -s one/y_0_a.npy three/y_0_a.npy; then bad "another seed gives the same numbers"; else good; fi
+expect 0 'random, seed 0$' run relu.onnx -i x=x.npy -i x=random
+expect 0 '^input +x +f32 +\[2, 3\]$' run relu.onnx -i x=random -i x=x.npy
+expect 1 'more than this machine has|more elements than memory can hold' run relu.onnx -d rows=1000000000000
 expect 2 "no input 'z'; it has: x" run relu.onnx -i z=x.npy
 expect 2 "is neither FILE.npy" run relu.onnx -i x=x.txt
 expect 2 "no input has a dimension 'cols' to set; there are: rows" run relu.onnx -d cols=3
@@ -199,6 +202,7 @@ expect 0 '^1 passed' test --metric l2 --rtol 1.1 wrong/value
 expect 1 'relative L2' test --metric l2 --rtol 0.9 wrong/value
 expect 1 'no model.onnx in it' test plain
 expect 1 'no such folder' test nowhere
+expect 1 'is a file' test x.npy
 
 # ---- bench and cpu
 expect 0 '^minimum +[0-9.]+ (us|ms)$' bench relu.onnx -d rows=100 --seconds 0 -t 1

@@ -47,12 +47,12 @@ static int take_given(Inputs *inputs, const Args *args, const whet_model *model,
     }
     whet_value_info info;
     whet_model_input(model, index, &info);
-    if (strcmp(rest, "random") == 0)
+    array_free(&inputs->values[index]); /* the last -i of an input counts */
+    inputs->random[index] = strcmp(rest, "random") == 0;
+    if (inputs->random[index])
         return STATUS_FINE;
     if (!ends_with(rest, ".npy") && !ends_with(rest, ".npz") && !ends_with(rest, ".pb"))
         return usage_error(args, "-i %s: '%s' is neither FILE.npy, FILE.npz, FILE.pb nor 'random'", info.name, rest);
-    array_free(&inputs->values[index]);
-    inputs->random[index] = false;
     return array_load(&inputs->values[index], rest, info.name, info.type) ? STATUS_FINE : STATUS_FAILED;
 }
 

@@ -80,6 +80,12 @@ static bool parse_type(const char *at, Header *header) {
     return fine;
 }
 
+/* Of a type as the header writes it, for people: '|O' or [('x', '<f4')]. */
+static int type_length(const char *type) {
+    size_t end = *type == '[' ? strcspn(type, "]") + 1 : strcspn(type, ",");
+    return end > 60 ? 60 : (int)end;
+}
+
 static bool parse_header(const uint8_t *data, size_t size, const char *label, Header *header) {
     if (size < 12 || memcmp(data, "\x93NUMPY", 6) != 0)
         return complain("%s: is not a NumPy array (.npy)", label);
@@ -97,7 +103,7 @@ static bool parse_header(const uint8_t *data, size_t size, const char *label, He
     const char *type = find_key(text, "descr"), *order = find_key(text, "fortran_order");
     bool fine = parse_type(type, header);
     if (!fine)
-        complain("%s: its elements (%.40s) are not of a plain NumPy type", label, type ? type : "unknown");
+        complain("%s: its elements (%.*s) are not of a plain NumPy type", label, type ? type_length(type) : 0, type ? type : "");
     else if (!order || !parse_shape(find_key(text, "shape"), header))
         fine = complain("%s: its header is broken, or its shape has more than %d dimensions", label, WHET_MAX_RANK);
     header->fortran = fine && strncmp(order, "True", 4) == 0;

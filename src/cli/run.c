@@ -81,8 +81,6 @@ static bool save_output(const Job *job, const char *name, const whet_tensor *ten
 }
 
 static bool show_outputs(const Job *job) {
-    if (job->folder && !folder_make(job->folder))
-        return false;
     for (int i = 0; i < whet_model_output_count(job->model); i++) {
         whet_value_info info;
         whet_tensor tensor;
@@ -113,6 +111,8 @@ static void show_inputs(const Job *job) {
 static int run_job(Job *job, const Args *args) {
     whet_error error = {0};
     const whet_options *options = &job->common.options;
+    if (job->folder && !folder_make(job->folder)) /* now, not when the work is done */
+        return STATUS_FAILED;
     double start = seconds_now();
     if (!load_model(job->path, options, &job->model))
         return STATUS_FAILED;

@@ -213,7 +213,7 @@ static bool parse_metric(const char *word, Metric *metric) {
 static int add_folder(Job *job, const char *folder) {
     int before = job->count;
     if (!is_folder(folder))
-        return complain("%s: no such folder", folder), STATUS_FAILED;
+        return complain("%s: %s", folder, is_file(folder) ? "is a file; folders are wanted" : "no such folder"), STATUS_FAILED;
     char *plain = need(strdup(folder)); /* without slashes at its end */
     for (size_t length = strlen(plain); length > 1 && plain[length - 1] == '/'; length--)
         plain[length - 1] = 0;
