@@ -5,17 +5,18 @@
  * every element turns out to be a number, they become constants too.
  *
  * A hostile file can ask for any amount of it, so bytes and work have budgets, spent by estimates that do not depend on the
- * machine; a time limit in run/ stands behind them. What is not folded runs later: never an error.
+ * machine; time limits, here and in run/, stand behind them. What is not folded runs later: never an error.
  */
 #include "graph/infer.h"
 
-#include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "run/fold.h"
 
 #define FOLD_NODE_BYTES ((size_t)16 << 20) /* of one result that is larger than the inputs */
 #define FOLD_NODE_WORK  1e4                /* that any fold costs */
+#define FOLD_SECONDS    1.0                /* for one model, where the estimates were wrong */
 
 /* Results differ from run to run, or the work is beyond what outputs' sizes tell. */
 static const char *const never_folded[] = {
@@ -172,16 +173,24 @@ static void keep_results(Infer *infer, OpCall *call, const Tensor *results) {
     }
 }
 
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
 static void fold_by_kernels(Infer *infer, OpCall *call) {
     Tensor *results = ARENA_ARRAY(&infer->scratch, Tensor, (size_t)call->out_count);
     Estimate cost;
     if (!results || !is_affordable(infer, call) || !estimate(call, &cost))
         return;
     infer->fold_work -= cost.work;
+    double start = now();
     whet_error ignored;
     error_clear(&ignored);
     whet_status status = run_fold_node(call->node, call->in, results, &infer->scratch, infer->model->arena.allocator, &ignored);
-    if (status == WHET_ERROR_LIMIT)
+    infer->fold_seconds += now() - start;
+    if (status == WHET_ERROR_LIMIT || infer->fold_seconds > FOLD_SECONDS)
         infer->fold_work = 0; /* the estimates are wrong for this file: no more of it */
     if (!status)
         keep_results(infer, call, results);

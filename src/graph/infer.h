@@ -47,9 +47,10 @@ typedef struct Infer {
     Refusals *refusals;
     Arena scratch; /* of one node */
     whet_error err;
-    size_t fold_limit;  /* bytes that folding may still make */
-    double fold_work;   /* elementary operations that folding may still do */
-    const Graph *named; /* the graph that `names` is of; NULL: none yet */
+    size_t fold_limit;   /* bytes that folding may still make */
+    double fold_work;    /* elementary operations that folding may still do */
+    double fold_seconds; /* that it has taken */
+    const Graph *named;  /* the graph that `names` is of; NULL: none yet */
     Map names;
     Arena name_arena;
     int renamed;
