@@ -14,8 +14,7 @@
 
 #include "ops/ops.h"
 
-/* ---- Attention: shape
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- Attention: shape -------------------------------------------------------------------------------------------- */
 
 enum { Q, K, V, MASK, PAST_K, PAST_V, VALID }; /* inputs */
 enum { Y, PRESENT_K, PRESENT_V, SCORES };      /* outputs */
@@ -114,8 +113,7 @@ static whet_status shape_attention(OpCall *call) {
     return WHET_OK;
 }
 
-/* ---- Attention: text
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Attention: text --------------------------------------------------------------------------------------------- */
 
 /* The keys or values with those of the past: "present_k[n, g, t:12, d] = ..." and "present_k[n, g, 12 + t:6, d] = ...". */
 static void put_present(OpCall *call, Text *out, const Heads *h, bool values) {
@@ -327,8 +325,7 @@ static whet_status build_attention(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- RotaryEmbedding
- * --------------------------------------------------------------------------------------------------------------------- */
+/* ---- RotaryEmbedding --------------------------------------------------------------------------------------------- */
 
 typedef struct Rotary {
     bool flat;
@@ -407,8 +404,7 @@ static whet_status build_rotary(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- CausalConvWithState
- * ------------------------------------------------------------------------------------------------------------------- */
+/* ---- CausalConvWithState ----------------------------------------------------------------------------------------- */
 
 static whet_status shape_causal(OpCall *call) {
     const Type *x = call->in[0], *w = call->in[1];
@@ -458,9 +454,7 @@ static whet_status build_causal(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Rows
- * --------------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 // clang-format off
 #define ATTENTION_ATTRS                                                                                                          \

@@ -203,8 +203,7 @@ whet_status op_broadcast(OpCall *call, Type *out, const Type *a, const Type *b) 
     return WHET_OK;
 }
 
-/* ---- Text of builders
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Text of builders -------------------------------------------------------------------------------------------- */
 
 void op_put_indices(Text *out, const char *stem, int from, int to) {
     for (int i = from; i < to; i++)

@@ -58,8 +58,7 @@ static whet_status check_bias(OpCall *call, int input, Dim channels) {
     return bias->rank == 1 ? check_equal(call, bias->dims[0], channels, "elements of the bias") : WHET_OK;
 }
 
-/* ---- Conv: shape
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- Conv: shape ------------------------------------------------------------------------------------------------- */
 
 static Dim times(OpCall *call, Dim a, int64_t b) {
     int64_t product;
@@ -171,8 +170,7 @@ static whet_status build_conv(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Integer convolutions
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Integer convolutions ---------------------------------------------------------------------------------------- */
 
 static whet_status shape_conv_integer(OpCall *call) {
     return shape_conv_of(call, 0, 1, -1);
@@ -273,8 +271,7 @@ static whet_status build_qlinear_conv(OpCall *call, Text *out) {
     return status;
 }
 
-/* ---- ConvTranspose
- * ---------------------------------------------------------------------------------------------------------------
+/* ---- ConvTranspose --------------------------------------------------------------------------------------------------
  *
  * Input i and tap k add to output o = stride*i + dilation*k - begin. Seen from the output: outputs with the same remainder by
  * the stride (o = stride*q + r, a "phase") read the same taps, k = first + step*t, at the inputs q + shift - back*t. So each
@@ -501,8 +498,7 @@ static whet_status build_transpose(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Rows
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 // clang-format off
 #define CONV_ATTRS "auto_pad:s=NOTSET dilations:I group:i=1 kernel_shape:I pads:I strides:I"

@@ -43,8 +43,7 @@ static whet_status shape_loss(OpCall *call) {
     return WHET_OK;
 }
 
-/* ---- Text
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Text -------------------------------------------------------------------------------------------------------- */
 
 /* "l[i0, i2, i3]": what has the target's shape */
 static void put_cell(Text *out, const char *name, char stem, int rank) {

@@ -8,8 +8,7 @@
 #include "ops/native.h"
 #include "ops/ops.h"
 
-/* ---- MatMul: NumPy's rules
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- MatMul: NumPy's rules --------------------------------------------------------------------------------------- */
 
 /* The batch dimensions: all but the last two (the last, for a vector). */
 static Type batch_of(const Type *type) {
@@ -113,8 +112,7 @@ static whet_status build_matmul(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Integer products
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Integer products -------------------------------------------------------------------------------------------- */
 
 /* A scale or zero point: one number, or one a row of A (a column of B). As a vector its only dimension is that one; with the
  * operand's rank, the dimension of `k` is 1. Writes "a_zero[]", "a_zero[m]", "a_zero[i0, m, 0]". */
@@ -205,9 +203,7 @@ static whet_status build_qlinear_matmul(OpCall *call, Text *out) {
     return status;
 }
 
-/* ---- Gemm
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Gemm -------------------------------------------------------------------------------------------------------- */
 
 static whet_status shape_gemm(OpCall *call) {
     const Type *a = call->in[0], *b = call->in[1];
@@ -267,8 +263,7 @@ static whet_status build_gemm(OpCall *call, Text *out) {
     return status;
 }
 
-/* ---- Einsum
- * --------------------------------------------------------------------------------------------------------------------------------
+/* ---- Einsum ---------------------------------------------------------------------------------------------------------
  *
  * A label is an axis: `a` for "a" is named la, "A" is uA; the dimensions of an ellipsis are e0, e1, ..., numbered from the
  * first of the longest. */
@@ -510,8 +505,7 @@ static whet_status build_einsum(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Det: in C, for elimination is no sum
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- Det: in C, for elimination is no sum ------------------------------------------------------------------------ */
 
 static whet_status shape_det(OpCall *call) {
     const Type *x = call->in[0];
@@ -583,9 +577,7 @@ static whet_status run_det(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- Rows
- * ----------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 // clang-format off
 #define BYTES      "s8|u8"

@@ -14,8 +14,7 @@
 
 #include "ops/ops.h"
 
-/* ---- Text of statistics over some axes
- * ------------------------------------------------------------------------------------------- */
+/* ---- Text of statistics over some axes --------------------------------------------------------------------------- */
 
 typedef struct Over {
     const Type *x;
@@ -143,8 +142,7 @@ static void put_broadcast(Text *out, const char *symbol, const char *name, const
     text_char(out, ')');
 }
 
-/* ---- BatchNormalization
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- BatchNormalization ------------------------------------------------------------------------------------------ */
 
 static whet_status shape_batch(OpCall *call) {
     AttrSpec spec;
@@ -266,8 +264,7 @@ static whet_status build_batch_7(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- InstanceNormalization, GroupNormalization
- * --------------------------------------------------------------------------------------------- */
+/* ---- InstanceNormalization, GroupNormalization ------------------------------------------------------------------- */
 
 static whet_status shape_image(OpCall *call) {
     const Type *x = call->in[0];
@@ -345,8 +342,7 @@ static whet_status build_group(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- LayerNormalization, RMSNormalization
- * ------------------------------------------------------------------------------------------------ */
+/* ---- LayerNormalization, RMSNormalization ------------------------------------------------------------------------ */
 
 static whet_status first_axis(OpCall *call, int *axis) {
     const Type *x = call->in[0];
@@ -431,8 +427,7 @@ static whet_status build_rms(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- MeanVarianceNormalization, LpNormalization, LRN
- * ---------------------------------------------------------------------------------------- */
+/* ---- MeanVarianceNormalization, LpNormalization, LRN ------------------------------------------------------------- */
 
 static whet_status mean_variance_axes(OpCall *call, bool *reduced) {
     static const int64_t usual[] = {0, 2, 3};
@@ -531,9 +526,7 @@ static whet_status build_lrn(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Rows
- * --------------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 // clang-format off
 #define BATCH_ATTRS "epsilon:f=1e-5 momentum:f=0.9"

@@ -10,8 +10,7 @@
 #include "ops/ops.h"
 #include "ops/window.h"
 
-/* ---- Windows
- * -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Windows ----------------------------------------------------------------------------------------------------- */
 
 static whet_status pool_window(OpCall *call, Window *window) {
     const Type *x = call->in[0];
@@ -50,8 +49,7 @@ static void put_reduction(Text *out, const char *function, const Window *window)
     text_put(out, ") ");
 }
 
-/* ---- MaxPool
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- MaxPool ----------------------------------------------------------------------------------------------------- */
 
 static bool plane_size(const Window *window, int64_t *out) {
     return checked_count(window->in, window->axes, out);
@@ -141,8 +139,7 @@ static whet_status build_max_pool(OpCall *call, Text *out) {
     return indices ? put_max_indices(call, out, &window) : WHET_OK;
 }
 
-/* ---- AveragePool and LpPool
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- AveragePool and LpPool -------------------------------------------------------------------------------------- */
 
 /* "count0[o0] = sum(k0:3) select(..., 1.0, 0.0)": taps that count at each output of one axis. With padding counted, those are the
  * taps in the padded input: a window of ceil_mode may reach even beyond that. */
@@ -236,8 +233,7 @@ static whet_status build_lp_pool(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Global pools: all of an image becomes one element
- * ------------------------------------------------------------------------------- */
+/* ---- Global pools: all of an image becomes one element ----------------------------------------------------------- */
 
 static whet_status shape_global(OpCall *call) {
     const Type *x = call->in[0];
@@ -319,9 +315,7 @@ static whet_status build_global_lp(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* ---- Rows
- * --------------------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 // clang-format off
 #define POOL_ATTRS     "auto_pad:s=NOTSET kernel_shape:I! pads:I strides:I"
