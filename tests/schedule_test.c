@@ -35,7 +35,7 @@ typedef struct Sample {
         const char *name;
         int rank;
         const char *dims[5]; /* names of extents, or numbers; "h+2" adds */
-    } shapes[4];
+    } shapes[5];
     const char *extents[MAX_NAMES]; /* names to draw */
     const char *constants;          /* tensors that may be given as constants, comma-separated */
 } Sample;
@@ -101,6 +101,31 @@ static const Sample samples[] = {
      ""},
     {"map", "y[c, a, b] = x[a, b, 0] - 2 * z[c, b]", {{"x", 3, {"m", "n", "1"}}, {"z", 2, {"k", "n"}}}, {"m", "n", "k"}, ""},
     {"map", "y[i:29997] = x[i + 3] * 2", {{"x", 1, {"30000"}}}, {0}, ""},
+    {"rows",
+     "top[i] = max(j) x[i, j]\ne[i, j] = exp(x[i, j] - top[i])\ntotal[i] = sum(j) e[i, j]\ny[i, j] = e[i, j] / total[i]",
+     {{"x", 2, {"m", "n"}}},
+     {"m", "n"},
+     ""},
+    {"rows",
+     "top[i, h, 0] = max(j) x[i, h, j]\ne[i, h, j] = exp(x[i, h, j] - top[i, h, 0])\ny[i, h, j] = e[i, h, j] / (sum(k) e[i, h, "
+     "k])",
+     {{"x", 3, {"m", "n", "k"}}},
+     {"m", "n", "k"},
+     ""},
+    {"rows",
+     "mean[i, j, 0] = (sum(k) x[i, j, k]) / 7\nv[i, j, 0] = (sum(k) square(x[i, j, k] - mean[i, j, 0])) / 7\n"
+     "r[i, j, 0] = 1 / sqrt(v[i, j, 0] + 1e-5)\ny[i, j, k] = (x[i, j, k] - mean[i, j, 0]) * r[i, j, 0] * s[k] + b[k]",
+     {{"x", 3, {"m", "n", "p"}}, {"s", 1, {"p"}}, {"b", 1, {"p"}}},
+     {"m", "n", "p"},
+     ""},
+    {"rows",
+     "f[c] = s[c] / sqrt(abs(v[c]) + 0.1)\ny[n, c, h, w] = x[n, c, h, w] * f[c] + b[c]",
+     {{"x", 4, {"m", "k", "h", "w"}}, {"s", 1, {"k"}}, {"v", 1, {"k"}}, {"b", 1, {"k"}}},
+     {"m", "k", "h", "w"},
+     ""},
+    {"rows", "y[i] = sum(j) abs(x[i, j])", {{"x", 2, {"m", "n"}}}, {"m", "n"}, ""},
+    {"rows", "y[n, c, 0, 0] = (sum(h, w) x[n, c, h, w]) / 9", {{"x", 4, {"m", "k", "h", "w"}}}, {"m", "k", "h", "w"}, ""},
+    {"rows", "t[i] = min(j) x[i, j]\ny[i] = t[i] + log(sum(j) exp(t[i] - x[i, j]))", {{"x", 2, {"m", "n"}}}, {"m", "n"}, ""},
     {"contract", "y[i, 5 + n] = sum(k) a[i, k] * b[k, n]", {{"a", 2, {"m", "k"}}, {"b", 2, {"k", "n"}}}, {"m", "n", "k"}, "b"},
 };
 

@@ -37,6 +37,7 @@ static const struct {
 } templates[] = {
     {"contract", schedule_contract},
     {"map", schedule_map},
+    {"rows", schedule_rows},
 };
 
 /* One attempt, in an empty `c`. */

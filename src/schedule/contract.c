@@ -243,8 +243,9 @@ static int mask_of(const Tile *t) {
     return t->vector == t->nv - 1 ? t->mask : -1;
 }
 
-static int read_operand(ExprEmitter *e, int access) {
+static int read_operand(ExprEmitter *e, const Expr *read) {
     Tile *t = e->context;
+    int access = nest_find(&t->k->nest, read);
     VectorAddress at = place(t, access, t->row, t->vector);
     if (contract_n_stride(t->k, access))
         return vector_load(t->f, DT_F32, DT_F32, at, mask_of(t));
@@ -252,14 +253,15 @@ static int read_operand(ExprEmitter *e, int access) {
 }
 
 static void emit_stores(Tile *t, const int *sums, bool last, const char **why) {
-    ExprEmitter e = {.f = t->f, .nest = &t->k->nest, .read = read_operand, .context = t, .reduction = t->k->reduction};
+    ExprEmitter e = {.f = t->f, .definition = t->k->nest.definition, .read = read_operand, .context = t};
     if (!expr_start(&e, t->f->arena))
         return; /* the arena's failure is sticky */
     for (t->row = 0; t->row < t->mr; t->row++)
         for (t->vector = 0; t->vector < t->nv; t->vector++) {
-            int value = e.reduced = sums[t->row * t->nv + t->vector];
+            int value = sums[t->row * t->nv + t->vector];
             if (last) {
                 expr_forget(&e);
+                expr_know(&e, t->k->reduction, value);
                 value = expr_emit(&e, t->k->nest.definition->value);
             }
             if (e.refused) {

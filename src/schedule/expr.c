@@ -93,15 +93,19 @@ static bool type_served(const Expr *expr) {
 }
 
 bool expr_start(ExprEmitter *e, Arena *arena) {
-    e->known = ARENA_ARRAY(arena, int, (size_t)e->nest->definition->expr_count + 1);
+    e->known = ARENA_ARRAY(arena, int, (size_t)e->definition->expr_count + 1);
     if (e->known)
         expr_forget(e);
     return e->known != NULL;
 }
 
 void expr_forget(ExprEmitter *e) {
-    for (int i = 0; i < e->nest->definition->expr_count; i++)
+    for (int i = 0; i < e->definition->expr_count; i++)
         e->known[i] = -1;
+}
+
+void expr_know(ExprEmitter *e, const Expr *expr, int value) {
+    e->known[expr->id] = value;
 }
 
 static int emit(ExprEmitter *e, const Expr *expr);
@@ -117,11 +121,9 @@ int expr_emit(ExprEmitter *e, const Expr *expr) {
 static int emit(ExprEmitter *e, const Expr *expr) {
     if (!type_served(expr))
         return refuse(e, "an element type other than f32");
-    if (expr == e->reduction)
-        return e->reduced;
     switch (expr->op) {
     case EXPR_NUMBER: return number(e, expr->number);
-    case EXPR_READ: return e->read(e, nest_find(e->nest, expr));
+    case EXPR_READ: return e->read(e, expr);
     case EXPR_SELECT: return emit_select(e, expr);
     case EXPR_POW: return emit_power(e, expr);
     case EXPR_REDUCE: return refuse(e, "more than one reduction");

@@ -94,8 +94,9 @@ static VectorAddress place(const Place *p, int access) {
     return p->column < 0 ? a : vector_plus(a, p->column, stride);
 }
 
-static int read_operand(ExprEmitter *e, int access) {
+static int read_operand(ExprEmitter *e, const Expr *read) {
     const Place *p = e->context;
+    int access = nest_find(&p->m->nest, read);
     if (column_stride(p->m, access))
         return vector_load(p->f, DT_F32, DT_F32, place(p, access), p->mask);
     return vector_splat(p->f, DT_F32, DT_F32, place(p, access));
@@ -114,7 +115,7 @@ static const VectorFunction *emit_map(const MapPlan *m, Compiled *c, int64_t col
     Place p = {.m = m, .column = -1, .mask = -1};
     int lanes = c->target.bytes / 4;
     p.f = vector_new(&c->arena, arena_printf(&c->arena, "map_%lld", (long long)columns), c->target.bytes);
-    ExprEmitter e = {.f = p.f, .nest = &m->nest, .read = read_operand, .context = &p};
+    ExprEmitter e = {.f = p.f, .definition = m->nest.definition, .read = read_operand, .context = &p};
     if (!p.f || !expr_start(&e, &c->arena)) {
         error_memory(err);
         return NULL;

@@ -8,10 +8,11 @@
 #include <string.h>
 
 /* What a guarded index must be checked for; nothing if it cannot leave its dimension. */
-static bool add_guard(const Nest *nest, const Index *index, int64_t extent, Access *access, const char **why) {
+static bool add_guard(const Definition *definition, const int *map, const Index *index, int64_t extent, Access *access,
+                      const char **why) {
     int64_t least = index->offset, most = index->offset;
-    for (int a = 0; a < nest->definition->axis_count; a++) {
-        int64_t reach = index->coef[a] * (nest->axis[a].extent - 1);
+    for (int a = 0; a < definition->axis_count; a++) {
+        int64_t reach = index->coef[a] * (definition->axes[a].extent - 1);
         *(reach < 0 ? &least : &most) += reach;
     }
     if (least >= 0 && most < extent)
@@ -22,47 +23,47 @@ static bool add_guard(const Nest *nest, const Index *index, int64_t extent, Acce
     }
     Guard *guard = &access->guard[access->guard_count++];
     *guard = (Guard){.offset = index->offset, .extent = extent};
-    for (int a = 0; a < nest->definition->axis_count; a++)
-        guard->coef[a] = index->coef[a];
+    for (int a = 0; a < definition->axis_count; a++)
+        if (index->coef[a] && map[a] >= 0)
+            guard->coef[map[a]] += index->coef[a];
     return true;
 }
 
-static bool flatten(const Nest *nest, const KernelTensor *tensor, const Index *index, bool guarded, Access *access,
-                    const char **why) {
+static bool flatten(const KernelTensor *tensor, const Definition *definition, const int *map, const Index *index, bool guarded,
+                    Access *access, const char **why) {
     int64_t stride = 1;
-    memset(access->stride, 0, sizeof access->stride);
     for (int d = tensor->rank - 1; d >= 0; d--) {
         if (!index[d].affine) {
             *why = "an index that is not affine";
             return false;
         }
         access->offset += index[d].offset * stride;
-        for (int a = 0; a < nest->definition->axis_count; a++)
-            access->stride[a] += index[d].coef[a] * stride;
+        for (int a = 0; a < definition->axis_count; a++)
+            if (index[d].coef[a] && definition->axes[a].extent != 1) {
+                if (map[a] < 0) {
+                    *why = "a read along an axis of another definition";
+                    return false;
+                }
+                access->stride[map[a]] += index[d].coef[a] * stride;
+            }
         stride *= tensor->dims[d];
-        if (guarded && !add_guard(nest, &index[d], tensor->dims[d], access, why))
+        if (guarded && !add_guard(definition, map, &index[d], tensor->dims[d], access, why))
             return false;
     }
     return true;
 }
 
-static bool add_read(Nest *nest, const Expr *read, const char **why) {
+bool nest_add(Nest *nest, const Definition *definition, const int *map, const Expr *read, const char **why) {
     if (nest->access_count == NEST_MAX_ACCESSES) {
         *why = "more reads than a template takes";
         return false;
     }
-    const KernelTensor *tensor = &nest->kernel->tensors[read->tensor];
+    int t = read ? read->tensor : definition->tensor;
+    const KernelTensor *tensor = &nest->kernel->tensors[t];
     Access *access = &nest->access[nest->access_count++];
-    *access = (Access){.read = read, .tensor = read->tensor, .type = tensor->type};
-    access->outside = read->arg[0] ? read->arg[0]->number : 0;
-    return flatten(nest, tensor, read->index, read->guarded, access, why);
-}
-
-static bool add_reads(Nest *nest, const char **why) {
-    for (int i = 0; i < nest->definition->expr_count; i++)
-        if (nest->definition->exprs[i]->op == EXPR_READ && !add_read(nest, nest->definition->exprs[i], why))
-            return false;
-    return true;
+    *access = (Access){.read = read, .tensor = t, .type = tensor->type};
+    access->outside = read && read->arg[0] ? read->arg[0]->number : 0;
+    return flatten(tensor, definition, map, read ? read->index : definition->left, read && read->guarded, access, why);
 }
 
 static void remove_axis(Nest *nest, int axis) {
@@ -97,7 +98,7 @@ static bool walks_as_one(const Nest *nest, int outer) {
     return true;
 }
 
-static void simplify(Nest *nest) {
+void nest_simplify(Nest *nest) {
     for (int a = nest->axis_count - 1; a >= 0; a--)
         if (nest->axis[a].extent == 1)
             remove_axis(nest, a);
@@ -138,22 +139,26 @@ bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, cons
     out->parallel_count = definition->parallel_count;
     for (int a = 0; a < definition->axis_count; a++)
         out->axis[a] = (NestAxis){definition->axes[a].extent, a >= definition->parallel_count};
-    const KernelTensor *tensor = &kernel->tensors[definition->tensor];
-    out->access[out->access_count++] = (Access){.tensor = definition->tensor, .type = tensor->type};
-    if (!flatten(out, tensor, definition->left, false, &out->access[0], why) || !add_reads(out, why))
+    int map[NEST_MAX_AXES];
+    for (int a = 0; a < definition->axis_count; a++)
+        map[a] = a;
+    if (!nest_add(out, definition, map, NULL, why))
         return false;
+    for (int i = 0; i < definition->expr_count; i++)
+        if (definition->exprs[i]->op == EXPR_READ && !nest_add(out, definition, map, definition->exprs[i], why))
+            return false;
     for (int a = 0; a < out->axis_count; a++)
         if (out->axis[a].extent == 0 && !out->axis[a].reduced) {
             *why = "nothing to do"; /* the evaluator does that as fast */
             return false;
         }
-    simplify(out);
+    nest_simplify(out);
     out->covers = fills(out);
     return true;
 }
 
 int nest_find(const Nest *nest, const Expr *read) {
-    for (int i = 1; i < nest->access_count; i++)
+    for (int i = 0; i < nest->access_count; i++)
         if (nest->access[i].read == read)
             return i;
     return -1;

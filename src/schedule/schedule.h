@@ -81,7 +81,11 @@ typedef struct Nest {
 
 /* False: *why says what cannot be described (a gather, too many reads or axes). */
 bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, const char **why);
-int nest_find(const Nest *nest, const Expr *read); /* the access of a read */
+/* For templates that put a nest together themselves: adds a read or (index `left`) a write whose axis a of `definition` is axis
+ * map[a] of the nest; then drops and merges axes. Axes of different `reduced` are never merged. */
+bool nest_add(Nest *nest, const Definition *definition, const int *map, const Expr *read, const char **why);
+void nest_simplify(Nest *nest);
+int nest_find(const Nest *nest, const Expr *read); /* the access of a read; -1: none */
 /* The access walks `outer` and `inner` as one axis, and neither is guarded. */
 bool access_merges(const Access *access, int outer, int inner, int64_t inner_extent);
 
@@ -89,16 +93,16 @@ bool access_merges(const Access *access, int outer, int inner, int64_t inner_ext
 
 typedef struct ExprEmitter {
     VectorFunction *f;
-    const Nest *nest;
-    int (*read)(struct ExprEmitter *emitter, int access); /* the vector at the place in question */
+    const Definition *definition;
+    int (*read)(struct ExprEmitter *emitter, const Expr *read); /* the vector at the place in question */
     void *context;
-    const Expr *reduction; /* the node that `reduced` stands for; NULL: none may occur */
-    int reduced;
     const char *refused; /* the first thing that cannot be said; NULL: none */
-    int *known; /* by Expr.id: what is emitted already, so that shared expressions are computed once; made by expr_start */
+    int *known;          /* by Expr.id: what is emitted already, so that shared expressions are computed once */
 } ExprEmitter;
-bool expr_start(ExprEmitter *emitter, Arena *arena);   /* false: out of memory. Call before the first expr_emit */
-void expr_forget(ExprEmitter *emitter);                /* the place has changed: nothing is known any more */
+bool expr_start(ExprEmitter *emitter, Arena *arena); /* false: out of memory. Call before the first expr_emit */
+void expr_forget(ExprEmitter *emitter);              /* the place has changed: nothing is known any more */
+/* `expr` is that vector: reductions must be given so, everything else may be. */
+void expr_know(ExprEmitter *emitter, const Expr *expr, int value);
 int expr_emit(ExprEmitter *emitter, const Expr *expr); /* a vector, or a mask for bool; -1 once refused */
 
 /* math.c: functions as vector code, f32. Errors below 2 ULP; see docs/internals/vector.md. -1: there is none. */
@@ -126,7 +130,7 @@ struct Compiled {
 /* Each fills `c` (arena, target and allocator are set): functions, state, run, print. False: *why or `err` says why not; an
  * `err` whose status is set is an error, not a refusal. */
 typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
-ScheduleTemplate schedule_contract, schedule_map;
+ScheduleTemplate schedule_contract, schedule_map, schedule_rows;
 
 /* Helpers of drivers. */
 /* Runs one of the functions: its code, or the interpreter where the target is not this machine (tests). */
