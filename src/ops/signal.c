@@ -29,8 +29,9 @@ static int64_t smallest_factor(int64_t n) {
 
 /* y = transform of the n elements of x that lie `stride` apart. The recursion is as deep as n has prime factors. */
 static whet_status transform(const Fourier *f, const Complex *x, int64_t n, int64_t stride, Complex *y) {
-    if (n == 1) {
-        y[0] = x[0];
+    if (n < 2) { /* none: the inverse of a one-sided spectrum of one number */
+        if (n == 1)
+            y[0] = x[0];
         return WHET_OK;
     }
     int64_t p = smallest_factor(n), m = n / p, step = f->n / n;
