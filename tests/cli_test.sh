@@ -6,6 +6,7 @@ whet=$1/whet
 case $whet in /*) ;; *) whet=$PWD/$whet ;; esac
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
+numbers='' swapped='' columns='' # data, set there
 # shellcheck source=tests/cli/files.sh
 . "$(dirname "$0")/cli/files.sh"
 passed=0 failed=0
