@@ -388,6 +388,11 @@ static whet_status check_definition(Binder *b, const Definition *d) {
             return bind_error(b, d->axes[a].column, WHET_ERROR_ARGUMENT,
                               "nothing gives the extent of axis '%s' (give a shape, or write %s:N)", d->axes[a].name,
                               d->axes[a].name);
+    Affine affine;
+    for (int k = 0; k < d->left_count; k++)
+        if (!affine_of(d, d->left[k].expr, &affine))
+            return bind_error(b, d->left[k].expr->column, WHET_ERROR_FORMAT,
+                              "an index of a left side is a sum of axes times constants");
     return WHET_OK;
 }
 

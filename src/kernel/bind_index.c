@@ -146,8 +146,8 @@ static whet_status bind_left_index(Binder *b, const Definition *d, int k) {
     Affine affine;
     int64_t least, most, dim = b->kernel->tensors[d->tensor].dims[k];
     Index *index = &d->left[k];
-    if (!affine_of(d, index->expr, &affine))
-        return bind_error(b, index->expr->column, WHET_ERROR_FORMAT, "an index of a left side is a sum of axes times constants");
+    if (!affine_of(d, index->expr, &affine)) /* bind_extents has seen that it is */
+        return error_set(b->err, WHET_ERROR_INTERNAL, "a left side that is not affine");
     if (!never_runs(d, &affine)) {
         if (!affine_range(d, &affine, &least, &most))
             return bind_error(b, index->expr->column, WHET_ERROR_DATA, "the index goes beyond 64 bits");
