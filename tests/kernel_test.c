@@ -443,7 +443,7 @@ static void test_limits(void **state) {
     expect_refusal("", "y[i] = x[i]\n", 2000, "", "more than 1024 definitions");
     expect_refusal("y[", "i, ", 40, "i] = 1", "more than 16 indices");
     expect_refusal("y[i] = ", "z", 300, "[i]", "longer than 255");
-    expect_refusal("y[i] = ", "#", 1000000, "", "is wanted before the end");
+    expect_refusal("y[i] = ", "#", 1000000, "", "an operand is wanted");
     expect_refusal("", "\n", 1000000, "", "at least one definition");
 }
 
