@@ -213,14 +213,14 @@ static whet_status equal_parts(OpCall *call, Dim extent, int axis, Dim *sizes) {
     if (!uneven && dim_is_extent(extent) && extent % parts)
         return op_error(call, WHET_ERROR_DATA, "dimension %d, %lld, does not split into %d equal parts", axis, (long long)extent,
                         parts);
-    Dim part = dim_is_extent(extent) ? (extent + parts - 1) / parts
+    Dim part = dim_is_extent(extent) ? extent / parts + (extent % parts != 0)
                : uneven              ? DIM_UNKNOWN
                                      : dim_floordiv(call->symbols, extent, parts);
     for (int i = 0; i < parts; i++) {
         sizes[i] = part;
         if (dim_is_extent(extent)) {
-            int64_t left = extent - part * i;
-            sizes[i] = left < 0 ? 0 : left < part ? left : part;
+            int64_t before, left = checked_mul(part, i, &before) && before < extent ? extent - before : 0;
+            sizes[i] = left < part ? left : part;
         }
     }
     return WHET_OK;

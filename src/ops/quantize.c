@@ -59,12 +59,9 @@ static whet_status check_zero_point(OpCall *call) {
     const Type *scale = call->in[1], *zero = op_has(call, 2) ? call->in[2] : NULL;
     if (!zero || zero->rank < 0 || scale->rank < 0)
         return WHET_OK;
-    int64_t scales = 1, zeros = 1;
-    for (int d = 0; d < scale->rank; d++)
-        scales = dim_is_extent(scale->dims[d]) && scales >= 0 ? scales * scale->dims[d] : -1;
-    for (int d = 0; d < zero->rank; d++)
-        zeros = dim_is_extent(zero->dims[d]) && zeros >= 0 ? zeros * zero->dims[d] : -1;
-    if (scales >= 0 && zeros >= 0 && scales != zeros)
+    int64_t scales, zeros;
+    bool known = checked_count(scale->dims, scale->rank, &scales) && checked_count(zero->dims, zero->rank, &zeros);
+    if (known && scales != zeros)
         return op_error(call, WHET_ERROR_DATA, "the zero point has %lld elements and the scale %lld", (long long)zeros,
                         (long long)scales);
     return WHET_OK;

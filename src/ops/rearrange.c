@@ -146,7 +146,7 @@ static whet_status reverse_axes(OpCall *call, int64_t *time, int64_t *batch) {
     const Type *x = call->in[0];
     *time = op_int(call, "time_axis");
     *batch = op_int(call, "batch_axis");
-    if (*time + *batch != 1 || *time < 0 || *batch < 0)
+    if (!(*time == 0 && *batch == 1) && !(*time == 1 && *batch == 0))
         return op_error(call, WHET_ERROR_FORMAT, "time_axis is %lld and batch_axis %lld; one is 0, the other 1 by the standard",
                         (long long)*time, (long long)*batch);
     if (x->rank >= 0 && x->rank < 2)

@@ -99,13 +99,13 @@ static whet_status dft_axis(OpCall *call, int *axis, bool *known) {
     return *axis == x->rank - 1 ? op_error(call, WHET_ERROR_FORMAT, "the axis is that of real and imaginary parts") : WHET_OK;
 }
 
-/* The length of the transform; DIM_UNKNOWN if it is not known yet. */
+/* The length of the transform; DIM_UNKNOWN if it is not known yet, or too large. */
 static whet_status dft_length(OpCall *call, int axis, Dim *length) {
     const int64_t *given;
     int64_t count;
     Dim extent = call->in[0]->dims[axis];
     bool half = op_int(call, "onesided") && op_int(call, "inverse");
-    *length = half && dim_is_extent(extent) ? 2 * (extent - 1) : half ? DIM_UNKNOWN : extent;
+    *length = half ? dim_mul(call->symbols, dim_sub(call->symbols, extent, 1), 2) : extent;
     if (!op_has(call, 1))
         return half && extent == 0 ? op_error(call, WHET_ERROR_DATA, "there is nothing to transform") : WHET_OK;
     *length = DIM_UNKNOWN;
