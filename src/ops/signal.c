@@ -14,7 +14,8 @@ typedef struct Complex {
     double re, im;
 } Complex;
 
-/* ---- The transform ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- The transform
+ * ------------------------------------------------------------------------------------------------------------------------ */
 
 #define MOST_FACTORS 64
 
@@ -172,7 +173,9 @@ static whet_status prepare(OpRun *run, int64_t n, bool inverse, DType type, Four
     return WHET_OK;
 }
 
-/* ---- DFT ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- DFT
+ * ----------------------------------------------------------------------------------------------------------------------------------
+ */
 
 static whet_status dft_axis(OpCall *call, int *axis, bool *known) {
     const Type *x = call->in[0];
@@ -230,9 +233,8 @@ static whet_status dft_shape(OpCall *call) {
     op_set_shape(call, 0, x->rank, x->dims);
     if (length == 0 && onesided && !inverse)
         return op_error(call, WHET_ERROR_DATA, "there is nothing to transform");
-    Dim made = onesided && !inverse && length != DIM_UNKNOWN
-                   ? dim_add(call->symbols, dim_floordiv(call->symbols, length, 2), 1)
-                   : length;
+    Dim made = onesided && !inverse && length != DIM_UNKNOWN ? dim_add(call->symbols, dim_floordiv(call->symbols, length, 2), 1)
+                                                             : length;
     call->out[0].dims[axis] = made;
     call->out[0].dims[x->rank - 1] = onesided && inverse ? 1 : 2;
     return WHET_OK;
@@ -299,7 +301,9 @@ static whet_status dft_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- STFT --------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- STFT
+ * ---------------------------------------------------------------------------------------------------------------------------------
+ */
 
 /* Frame step and length; *known false if not known yet. */
 static whet_status stft_numbers(OpCall *call, int64_t *step, int64_t *length, bool *known) {
@@ -321,7 +325,8 @@ static whet_status stft_numbers(OpCall *call, int64_t *step, int64_t *length, bo
         *known = *known && window->rank == 1 && dim_is_extent(window->dims[0]);
         *length = *known ? window->dims[0] : 1;
     }
-    if (*known && window && window->rank >= 0 && (window->rank != 1 || (dim_is_extent(window->dims[0]) && window->dims[0] != *length)))
+    if (*known && window && window->rank >= 0 &&
+        (window->rank != 1 || (dim_is_extent(window->dims[0]) && window->dims[0] != *length)))
         return op_error(call, WHET_ERROR_DATA, "the window has not frame_length, %lld, elements", (long long)*length);
     return WHET_OK;
 }
@@ -384,7 +389,8 @@ static whet_status stft_run(OpRun *run) {
     return WHET_OK;
 }
 
-/* ---- MelWeightMatrix ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- MelWeightMatrix
+ * ----------------------------------------------------------------------------------------------------------------------- */
 
 static whet_status mel_shape(OpCall *call) {
     const int64_t *bins, *length;
@@ -409,7 +415,8 @@ static whet_status mel_shape(OpCall *call) {
 
 /* The spectrum's bin at edge `i` of the triangles. */
 static double mel_edge(OpRun *run, int64_t i, int64_t edges) {
-    double low = 2595 * log1p(native_number(run, 3, 0) / 700) / log(10), high = 2595 * log1p(native_number(run, 4, 0) / 700) / log(10);
+    double low = 2595 * log1p(native_number(run, 3, 0) / 700) / log(10),
+           high = 2595 * log1p(native_number(run, 4, 0) / 700) / log(10);
     double hertz = 700 * expm1(((double)i * (high - low) / (double)edges + low) / 2595 * log(10));
     return floor((native_number(run, 1, 1) + 1) * hertz / native_number(run, 2, 1));
 }
@@ -438,8 +445,7 @@ static whet_status mel_run(OpRun *run) {
     return WHET_OK;
 }
 
-#define MEL                                                                                                                      \
-    "num_mel_bins#:I, dft_length#:I, sample_rate:I, lower_edge_hertz:F, upper_edge_hertz:F -> output:*"
+#define MEL "num_mel_bins#:I, dft_length#:I, sample_rate:I, lower_edge_hertz:F, upper_edge_hertz:F -> output:*"
 
 // clang-format off
 const OpRow ops_signal[] = {
