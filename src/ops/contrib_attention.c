@@ -55,9 +55,9 @@ static void put_mask(OpCall *call, Text *out, const Heads *h) {
     const char *name = h->mask_name;
     text_put(out, " + select(");
     if (mask->rank == 1 && mask->dims[0] == h->batch)
-        text_printf(out, "t < %s[b + 0]", name);
+        text_printf(out, "t < s64(%s[b + 0])", name);
     else if (mask->rank == 1)
-        text_printf(out, "(t < %s[b + 0]) & (t >= %s[b + %lld])", name, name, (long long)h->batch);
+        text_printf(out, "(t < s64(%s[b + 0])) & (t >= s64(%s[b + %lld]))", name, name, (long long)h->batch);
     else if (mask->rank == 2)
         text_printf(out, "%s[%s, t] > 0", name, mask->dims[0] == 1 ? "0" : "b");
     else
