@@ -200,8 +200,8 @@ static whet_status run_linear(OpRun *run) {
 
 // clang-format off
 const OpRow ops_linear_attention[] = {
-    {"", "LinearAttention", 27, "query:T, key:T, value:T, past?:S, decay?:T, beta?:T -> y:T, state:S", "T=f32|f16|bf16 S=f32|f16|bf16",
-     "chunk_size:i=64 kv_num_heads:i! q_num_heads:i! scale:f=0 update_rule:s=gated_delta", shape_linear, .run = run_linear},
+    {"", "LinearAttention", 27, "query:T, key:T, value:T, past?:S, decay?:T, beta?:T -> y:T, state:S",
+     "T=f32|f16|bf16 S=f32|f16|bf16", "chunk_size:i=64 kv_num_heads:i! q_num_heads:i! scale:f=0 update_rule:s=gated_delta", shape_linear, .run = run_linear},
 };
 // clang-format on
 const size_t ops_linear_attention_count = COUNT(ops_linear_attention);
