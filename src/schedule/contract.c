@@ -22,7 +22,8 @@
 
 #include <string.h>
 
-enum { MAX_ACCUMULATORS = 64 };
+/* A block that is packed in each run should stay in L2 and come from the allocator's small end. */
+enum { MAX_ACCUMULATORS = 64, PACKED_BLOCK_BYTES = 96 << 10 };
 
 /* ---- recognition ---- */
 
@@ -253,7 +254,12 @@ static int read_operand(ExprEmitter *e, const Expr *read) {
 }
 
 static void emit_stores(Tile *t, const int *sums, bool last, const char **why) {
-    ExprEmitter e = {.f = t->f, .definition = t->k->nest.definition, .read = read_operand, .context = t};
+    ExprEmitter e = {.f = t->f,
+                     .definition = t->k->nest.definition,
+                     .kernel = t->k->nest.kernel,
+                     .constant = t->k->known,
+                     .read = read_operand,
+                     .context = t};
     if (!expr_start(&e, t->f->arena))
         return; /* the arena's failure is sticky */
     for (t->row = 0; t->row < t->mr; t->row++)
@@ -362,9 +368,11 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options) {
     k->lanes = c->target.bytes / 4;
     k->knobs = (ContractKnobs){.mr = options->mr, .nv = options->nv, .kc = options->kc, .unroll = options->unroll};
     bool several = k->level_count > 1;
+    k->constant = options->constant && options->constant[k->nest.access[k->b].tensor];
     if (several) /* blocks are cut from one level alone */
         k->knobs.kc = k->inner_depth;
-    cost_contract(&c->target, (ContractShape){k->rows, k->columns, k->depth}, 4, options->spare_registers, &k->knobs);
+    cost_contract(&c->target, (ContractShape){k->rows, k->columns, k->depth}, 4, k->constant ? 0 : PACKED_BLOCK_BYTES,
+                  options->spare_registers, &k->knobs);
     if (k->knobs.mr * k->knobs.nv > MAX_ACCUMULATORS)
         return false;
     if (k->knobs.kc < 1 || k->knobs.kc > k->inner_depth)
@@ -386,16 +394,15 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options) {
 
 static bool pack_constant(Compiled *c, const ScheduleOptions *options, whet_error *err) {
     Contract *k = c->state;
-    const void *b = options->constant ? options->constant[k->nest.access[k->b].tensor] : NULL;
-    if (!b)
+    if (!k->constant)
         return true;
+    const void *b = options->constant[k->nest.access[k->b].tensor];
     c->packed_bytes = k->packed_bytes;
     c->packed = memory_alloc(c->allocator, c->packed_bytes);
     if (!c->packed)
         return error_memory(err), false;
     for (int64_t p = 0; p < k->batches * k->panels; p++)
-        contract_pack_panel(k, b, p / k->panels, p % k->panels, (float *)c->packed + (size_t)p * k->panel_bytes / 4);
-    k->constant = true;
+        contract_pack_panel(k, b, p / k->panels, p % k->panels, 0, k->depth, (float *)c->packed + (size_t)p * k->panel_bytes / 4);
     return true;
 }
 
@@ -403,6 +410,7 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
     Contract *k = ARENA_NEW(&c->arena, Contract);
     if (!k)
         return error_memory(err), false;
+    k->known = options->constant;
     if (c->kernel->definition_count != 1) {
         *why = "more than one definition";
         return false;

@@ -15,6 +15,7 @@ typedef struct ContractVariant {
 } ContractVariant;
 
 typedef struct Contract {
+    const void *const *known; /* while vector code is made: ScheduleOptions.constant */
     Nest nest;
     const Expr *reduction;
     int a, b;                              /* accesses */
@@ -45,8 +46,8 @@ static inline int64_t contract_m_stride(const Contract *k, int access) {
     return k->m_axis < 0 ? 0 : k->nest.access[access].stride[k->m_axis];
 }
 
-/* contract_pack.c: panel `panel` of batch `batch`, from B as it lies to [depth][nr] floats at `to`. */
-void contract_pack_panel(const Contract *k, const void *b, int64_t batch, int64_t panel, float *to);
+/* contract_pack.c: steps [from, end) of depth of panel `panel` of batch `batch`, from B as it lies to [end - from][nr] floats. */
+void contract_pack_panel(const Contract *k, const void *b, int64_t batch, int64_t panel, int64_t from, int64_t end, float *to);
 /* contract_run.c */
 whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err);
 

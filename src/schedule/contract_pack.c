@@ -92,6 +92,15 @@ static void fill(float *to, int count, float value) {
         to[i] = value;
 }
 
+/* Runs are short: a call would cost more than the copy. */
+static void copy(float *to, const float *from, int count) {
+    enum { PIECE = 16 };
+    for (; count >= PIECE; count -= PIECE, to += PIECE, from += PIECE)
+        memcpy(to, from, PIECE * sizeof *to);
+    for (int i = 0; i < count; i++)
+        to[i] = from[i];
+}
+
 static void copy_run(const Packing *p, const Run *run, float *to) {
     int from, end, axis = inner_axis(p->k);
     int64_t stride = axis >= 0 ? p->access->stride[axis] : 0;
@@ -99,13 +108,11 @@ static void copy_run(const Packing *p, const Run *run, float *to) {
     inside(p, run, &from, &end);
     to += run->at;
     fill(to, from, (float)p->access->outside);
-    if (from < end) {
-        if (stride == 1)
-            memcpy(to + from, b + from, (size_t)(end - from) * sizeof *to);
-        else
-            for (int i = from; i < end; i++)
-                to[i] = b[i * stride];
-    }
+    if (stride == 1)
+        copy(to + from, b + from, end - from);
+    else
+        for (int i = from; i < end; i++)
+            to[i] = b[i * stride];
     fill(to + end, run->count - end, (float)p->access->outside);
 }
 
@@ -121,11 +128,22 @@ static void next_step(Packing *p) {
     }
 }
 
-void contract_pack_panel(const Contract *k, const void *b, int64_t batch, int64_t panel, float *to) {
+static void go_to_step(Packing *p, int64_t step) {
+    const Contract *k = p->k;
+    for (int i = k->k_count - 1; i >= 0 && step; i--) {
+        int64_t extent = k->nest.axis[k->k_axis[i]].extent;
+        p->digit[i] = step % extent;
+        add_axis(p->access, k->k_axis[i], p->digit[i], &p->step_offset, p->step_position);
+        step /= extent;
+    }
+}
+
+void contract_pack_panel(const Contract *k, const void *b, int64_t batch, int64_t panel, int64_t from, int64_t end, float *to) {
     Packing p = {.k = k, .access = &k->nest.access[k->b], .b = b};
     int64_t columns = k->columns - panel * k->nr < k->nr ? k->columns - panel * k->nr : k->nr;
     find_runs(&p, batch, panel);
-    for (int64_t step = 0; step < k->depth; step++, to += k->nr) {
+    go_to_step(&p, from);
+    for (int64_t step = from; step < end; step++, to += k->nr) {
         for (int r = 0; r < p.run_count; r++)
             copy_run(&p, &p.run[r], to);
         fill(to + columns, (int)(k->nr - columns), 0);

@@ -49,7 +49,7 @@ static void call_tile(const Work *w, const Corner *corner, const float *packed, 
         int64_t at = corner->offset[a] + contract_m_stride(k, a) * row + contract_n_stride(k, a) * panel * k->nr;
         if (a == k->a)
             at += step * k->level[k->level_count - 1].a_stride;
-        arguments[a] = (int64_t)(intptr_t)(a == k->b ? (const char *)(packed + step * k->nr) : base + 4 * at);
+        arguments[a] = (int64_t)(intptr_t)(a == k->b ? (const char *)packed : base + 4 * at);
     }
     arguments[k->nest.access_count] = count;
     int kind = k->blocks == 1 ? 3 : block == 0 ? 0 : block == k->blocks - 1 ? 2 : 1;
@@ -87,27 +87,30 @@ static void walk_packed(Work *w, const Corner *corner, Range rows, Range panels)
     for (int64_t block = 0; block < k->blocks; block++)
         for (int64_t row = rows.from; row < rows.to; row += k->knobs.mc) {
             for (int64_t panel = panels.from; panel < panels.to; panel++)
-                call_rows(w, corner, batch + (size_t)panel * k->panel_bytes / 4, block, panel, row,
+                call_rows(w, corner, batch + (size_t)panel * k->panel_bytes / 4 + block * k->knobs.kc * k->nr, block, panel, row,
                           least(k->knobs.mc, rows.to - row));
             if (stopped(w))
                 return;
         }
 }
 
-/* Panels that are packed here: each is used for all rows before the next is made. */
+/* Panels that are packed here, a block of depth at a time: each is used for all rows before the next is made. */
 static void walk_unpacked(Work *w, const Corner *corner, Range rows, Range panels) {
     const Contract *k = w->k;
-    float *packed = memory_alloc(w->allocator, k->panel_bytes);
+    int64_t depth = k->blocks == 1 ? k->depth : k->knobs.kc;
+    size_t bytes = (size_t)(depth * k->nr) * sizeof(float);
+    float *packed = memory_alloc(w->allocator, bytes);
     if (!packed) {
         atomic_store(&w->no_memory, true);
         return;
     }
-    for (int64_t panel = panels.from; panel < panels.to && !stopped(w); panel++) {
-        contract_pack_panel(k, w->data[k->nest.access[k->b].tensor], corner->batch, panel, packed);
-        for (int64_t block = 0; block < k->blocks; block++)
+    for (int64_t panel = panels.from; panel < panels.to && !stopped(w); panel++)
+        for (int64_t block = 0; block < k->blocks; block++) {
+            int64_t from = block * depth, end = least(from + depth, k->depth);
+            contract_pack_panel(k, w->data[k->nest.access[k->b].tensor], corner->batch, panel, from, end, packed);
             call_rows(w, corner, packed, block, panel, rows.from, rows.to - rows.from);
-    }
-    memory_free(w->allocator, packed, k->panel_bytes);
+        }
+    memory_free(w->allocator, packed, bytes);
 }
 
 static void work_task(void *context, size_t i) {

@@ -60,7 +60,8 @@ static int64_t round_up(int64_t value, int64_t unit) {
     return (value + unit - 1) / unit * unit;
 }
 
-void cost_contract(const Target *target, ContractShape shape, int element_bytes, int spare, ContractKnobs *knobs) {
+void cost_contract(const Target *target, ContractShape shape, int element_bytes, int64_t panel_limit, int spare,
+                   ContractKnobs *knobs) {
     int lanes = target->bytes / 4;
     if (!knobs->mr || !knobs->nv)
         choose_tile(target, shape, lanes, spare, knobs);
@@ -68,7 +69,8 @@ void cost_contract(const Target *target, ContractShape shape, int element_bytes,
         knobs->unroll = knobs->mr * knobs->nv >= 16 ? 2 : 4;
     int64_t l2 = (int64_t)target->cache_bytes[1] > 0 ? (int64_t)target->cache_bytes[1] : FALLBACK_L2;
     if (!knobs->kc) { /* a panel of B in a quarter of L2, blocks of equal depth */
-        int64_t most = l2 / 4 / ((int64_t)knobs->nv * target->bytes * element_bytes / 4);
+        int64_t panel = panel_limit && panel_limit < l2 / 4 ? panel_limit : l2 / 4;
+        int64_t most = panel / ((int64_t)knobs->nv * target->bytes * element_bytes / 4);
         int64_t blocks = (shape.depth + most - 1) / (most > 0 ? most : 1);
         knobs->kc = blocks > 1 ? round_up((shape.depth + blocks - 1) / blocks, knobs->unroll) : shape.depth;
     }

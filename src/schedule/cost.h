@@ -15,7 +15,9 @@ typedef struct ContractKnobs {
     int64_t mc; /* rows of a block, a multiple of mr */
 } ContractKnobs;
 
-/* Knobs that are set (not 0) are kept. `spare`: vector registers that a tile leaves to its epilogue. */
-void cost_contract(const Target *target, ContractShape shape, int element_bytes, int spare, ContractKnobs *knobs);
+/* Knobs that are set (not 0) are kept. `panel_limit`: most bytes of a block of a panel, 0: what the caches suggest. `spare`:
+ * vector registers that a tile leaves to its epilogue. */
+void cost_contract(const Target *target, ContractShape shape, int element_bytes, int64_t panel_limit, int spare,
+                   ContractKnobs *knobs);
 
 #endif

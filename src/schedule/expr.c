@@ -65,11 +65,24 @@ static int emit_unary(ExprEmitter *e, const Expr *expr) {
     return y >= 0 || e->f->failed ? y : refuse(e, expr_info[expr->op].name);
 }
 
+/* A number, or a tensor of one element that is known now. */
+static bool known_number(const ExprEmitter *e, const Expr *expr, double *out) {
+    if (expr->op == EXPR_NUMBER) {
+        *out = expr->number;
+        return true;
+    }
+    if (expr->op != EXPR_READ || expr->type != DT_F32 || expr->guarded || !e->constant || !e->constant[expr->tensor] ||
+        e->kernel->tensors[expr->tensor].count != 1)
+        return false;
+    *out = *(const float *)e->constant[expr->tensor];
+    return true;
+}
+
 /* Powers that are written for what they are. Others would need a logarithm of more than 24 bits. */
 static int emit_power(ExprEmitter *e, const Expr *expr) {
-    if (expr->arg[1]->op != EXPR_NUMBER)
+    double power;
+    if (!known_number(e, expr->arg[1], &power))
         return refuse(e, "pow");
-    double power = expr->arg[1]->number;
     if (power != 2 && power != 3 && power != 1 && power != -1)
         return refuse(e, "pow");
     int x = expr_emit(e, expr->arg[0]);
@@ -121,9 +134,10 @@ int expr_emit(ExprEmitter *e, const Expr *expr) {
 static int emit(ExprEmitter *e, const Expr *expr) {
     if (!type_served(expr))
         return refuse(e, "an element type other than f32");
+    double value;
     switch (expr->op) {
     case EXPR_NUMBER: return number(e, expr->number);
-    case EXPR_READ: return e->read(e, expr);
+    case EXPR_READ: return known_number(e, expr, &value) ? number(e, value) : e->read(e, expr);
     case EXPR_SELECT: return emit_select(e, expr);
     case EXPR_POW: return emit_power(e, expr);
     case EXPR_REDUCE: return refuse(e, "more than one reduction");

@@ -13,6 +13,7 @@
 enum { CHUNK = 4096, TASK_ELEMENTS = 1 << 14 };
 
 typedef struct MapPlan {
+    const void *const *known; /* while vector code is made: ScheduleOptions.constant */
     Nest nest;
     int column_axis, row_axis; /* -1: extent 1 */
     int outer[NEST_MAX_AXES], outer_count;
@@ -115,7 +116,12 @@ static const VectorFunction *emit_map(const MapPlan *m, Compiled *c, int64_t col
     Place p = {.m = m, .column = -1, .mask = -1};
     int lanes = c->target.bytes / 4;
     p.f = vector_new(&c->arena, arena_printf(&c->arena, "map_%lld", (long long)columns), c->target.bytes);
-    ExprEmitter e = {.f = p.f, .definition = m->nest.definition, .read = read_operand, .context = &p};
+    ExprEmitter e = {.f = p.f,
+                     .definition = m->nest.definition,
+                     .kernel = m->nest.kernel,
+                     .constant = m->known,
+                     .read = read_operand,
+                     .context = &p};
     if (!p.f || !expr_start(&e, &c->arena)) {
         error_memory(err);
         return NULL;
@@ -204,6 +210,7 @@ bool schedule_map(Compiled *c, const ScheduleOptions *options, const char **why,
     c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 2);
     if (!m || !c->functions)
         return error_memory(err), false;
+    m->known = options->constant;
     if (c->kernel->definition_count != 1) {
         *why = "more than one definition";
         return false;

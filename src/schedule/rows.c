@@ -372,6 +372,7 @@ bool schedule_rows(Compiled *c, const ScheduleOptions *options, const char **why
     c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 1);
     if (!r || !c->functions)
         return error_memory(err), false;
+    r->known = options->constant;
     r->nest.kernel = c->kernel;
     if (!collect(r, c->kernel, why))
         return false;

@@ -16,7 +16,8 @@ typedef struct RowDefinition {
 } RowDefinition;
 
 typedef struct Rows {
-    Nest nest; /* rows, then columns (marked `reduced`), over all definitions; temporaries have no access */
+    const void *const *known; /* while vector code is made: ScheduleOptions.constant */
+    Nest nest;                /* rows, then columns (marked `reduced`), over all definitions; temporaries have no access */
     RowDefinition item[ROWS_MAX_DEFINITIONS];
     int count, scratch_count;
     int row_axis; /* -1: extent 1 */

@@ -142,7 +142,8 @@ static bool emit_definition(Emitting *p, int index, Arena *arena) {
     enum { MAX_REDUCTIONS = 8 };
     const RowDefinition *item = &p->r->item[index];
     const Definition *d = item->definition;
-    ExprEmitter e = {.f = p->f, .definition = d, .read = read_operand, .context = p};
+    ExprEmitter e = {
+        .f = p->f, .definition = d, .kernel = p->r->nest.kernel, .constant = p->r->known, .read = read_operand, .context = p};
     int reduced[MAX_REDUCTIONS], count = 0;
     if (!expr_start(&e, arena))
         return false;

@@ -96,8 +96,10 @@ typedef struct ExprEmitter {
     const Definition *definition;
     int (*read)(struct ExprEmitter *emitter, const Expr *read); /* the vector at the place in question */
     void *context;
-    const char *refused; /* the first thing that cannot be said; NULL: none */
-    int *known;          /* by Expr.id: what is emitted already, so that shared expressions are computed once */
+    const Kernel *kernel;
+    const void *const *constant; /* ScheduleOptions.constant: known tensors of one element become numbers */
+    const char *refused;         /* the first thing that cannot be said; NULL: none */
+    int *known;                  /* by Expr.id: what is emitted already, so that shared expressions are computed once */
 } ExprEmitter;
 bool expr_start(ExprEmitter *emitter, Arena *arena); /* false: out of memory. Call before the first expr_emit */
 void expr_forget(ExprEmitter *emitter);              /* the place has changed: nothing is known any more */
