@@ -61,6 +61,17 @@ static void resolve_names(Binder *b) {
     }
 }
 
+/* A name that became a constant is no read, so what seemed a temporary may be an output. */
+static void set_roles(Kernel *kernel) {
+    bool read[KERNEL_MAX_TENSORS] = {false};
+    for (int d = 0; d < kernel->definition_count; d++)
+        for (int i = 0; i < kernel->definitions[d].expr_count; i++)
+            if (kernel->definitions[d].exprs[i]->tensor >= 0)
+                read[kernel->definitions[d].exprs[i]->tensor] = true;
+    for (int t = kernel->input_count; t < kernel->tensor_count; t++)
+        kernel->tensors[t].role = read[t] && !kernel->tensors[t].exported ? ROLE_TEMPORARY : ROLE_OUTPUT;
+}
+
 static whet_status take_arg(Binder *b, int t, const KernelArg *arg) {
     KernelTensor *tensor = &b->kernel->tensors[t];
     if (arg->type != DT_NONE && tensor->type != DT_NONE && tensor->type != arg->type)
@@ -207,6 +218,7 @@ whet_status kernel_bind(Kernel *kernel, const KernelArg *args, int arg_count, co
     resolve_names(b);
     kernel->bound = true; /* names that became constants leave the list of tensors */
     kernel_sort_tensors(kernel);
+    set_roles(kernel);
     whet_status status = take_args(b, args, arg_count);
     if (!status)
         status = check_order(b);

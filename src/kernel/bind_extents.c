@@ -341,7 +341,9 @@ static bool learn_covers(Binder *b) {
             const Expr *read = d->exprs[e];
             if (read->op != EXPR_READ || read->guarded || b->kernel->tensors[read->tensor].role != ROLE_INPUT)
                 continue;
-            for (int k = 0; !read->leading && k < read->index_count; k++) {
+            if (read->leading || b->kernel->tensors[read->tensor].rank < 0) /* not yet: its definition waits for `..` */
+                continue;
+            for (int k = 0; k < read->index_count; k++) {
                 int64_t *dim = &b->kernel->tensors[read->tensor].dims[k], length;
                 if (b->given[read->tensor] || read->index[k].expr->op == EXPR_AXIS || !cover(d, read->index[k].expr, &length))
                     continue;
