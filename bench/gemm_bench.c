@@ -32,7 +32,7 @@ static double now(void) {
 static float *filled(size_t n, int mod) {
     float *p = aligned_alloc(64, (n * sizeof *p + 63) / 64 * 64);
     for (size_t i = 0; p && i < n; i++)
-        p[i] = (float)((int)(i % (size_t)mod) - mod / 2) * .1f;
+        p[i] = (float)((int)(i % (size_t)mod) - (int)(mod / 2)) * .1f;
     return p;
 }
 
@@ -87,6 +87,94 @@ static double time_make(const Target *target, const char *epilogue, const int *m
     return best;
 }
 
+/* The functions of the peers that are installed; the others stay NULL. */
+static void load_peers(Sgemm *sgemm) {
+    for (size_t i = 0; i < COUNT(peers); i++) {
+        void *library = dlopen(peers[i].library, RTLD_NOW | RTLD_LOCAL), *symbol = library ? dlsym(library, "cblas_sgemm") : NULL;
+        if (symbol)
+            memcpy(&sgemm[i], &symbol, sizeof symbol);
+    }
+}
+
+typedef struct Best {
+    double whet, peer[COUNT(peers)]; /* seconds of the fastest run */
+    double peak;                     /* GFLOP/s */
+} Best;
+
+static void run_peer(Sgemm sgemm, const int *mnk, const Case *x) {
+    sgemm(101, 111, 111, mnk[0], mnk[1], mnk[2], 1, x->a, mnk[2], x->b, mnk[1], 0, x->c, mnk[1]);
+}
+
+static void time_whet(Case *x, Best *best) {
+    whet_error err;
+    double start = now();
+    compiled_run(x->compiled, x->data, NULL, &err);
+    double took = now() - start;
+    best->whet = took < best->whet ? took : best->whet;
+}
+
+static void time_peer(Sgemm sgemm, const int *mnk, const Case *x, double *best) {
+    double start = now();
+    run_peer(sgemm, mnk, x);
+    double took = now() - start;
+    *best = took < *best ? took : *best;
+}
+
+/* All take turns in stretches of 5 ms, of which each first run only brings its data into the caches. */
+static void race(Case *x, const Sgemm *sgemm, const int *mnk, Peak *peak, double seconds, Best *best) {
+    whet_error err;
+    *best = (Best){.whet = 1e9};
+    for (double start = now(); now() - start < seconds;) {
+        double gflops = peak_run(peak), stretch = now();
+        best->peak = gflops > best->peak ? gflops : best->peak;
+        compiled_run(x->compiled, x->data, NULL, &err);
+        do
+            time_whet(x, best);
+        while (now() - stretch < 5e-3);
+        for (size_t i = 0; i < COUNT(peers); i++) {
+            if (!sgemm[i])
+                continue;
+            stretch = now();
+            run_peer(sgemm[i], mnk, x);
+            best->peer[i] = best->peer[i] > 0 ? best->peer[i] : 1e9;
+            do
+                time_peer(sgemm[i], mnk, x, &best->peer[i]);
+            while (now() - stretch < 5e-3);
+        }
+    }
+}
+
+/* One row of the table; false: no kernel, and `err` says why. */
+static bool measure(const int *mnk, const char *text, const Target *target, const Sgemm *sgemm, Peak *peak, double seconds,
+                    whet_error *err) {
+    size_t m = (size_t)mnk[0], n = (size_t)mnk[1], k = (size_t)mnk[2];
+    Case x = {.a = filled(m * k, 13),
+              .b = filled(k * n, 7),
+              .c = filled(m * n, 3),
+              .bias = filled(n, 5),
+              .residual = filled(m * n, 11)};
+    arena_init(&x.arena, NULL);
+    bool fine = make_kernel(&x, target, text, mnk, x.b, err);
+    if (fine) {
+        Best best;
+        char name[40];
+        double flops = 2.0 * (double)m * (double)n * (double)k;
+        race(&x, sgemm, mnk, peak, seconds, &best);
+        snprintf(name, sizeof name, "%zu x %zu x %zu", m, n, k);
+        printf("%-20s %8.1f %5.1f%% %8.1f", name, flops / best.whet * 1e-9, flops / best.whet * 1e-7 / best.peak,
+               1e6 * time_make(target, text, mnk));
+        for (size_t i = 0; i < COUNT(peers); i++)
+            if (sgemm[i])
+                printf(" %9.1f", flops / best.peer[i] * 1e-9);
+        printf("  %5.1f\n", best.peak);
+        fflush(stdout);
+    }
+    compiled_free(x.compiled);
+    arena_free(&x.arena);
+    free(x.a), free(x.b), free(x.c), free(x.bias), free(x.residual);
+    return fine;
+}
+
 int main(int argc, char **argv) {
     double seconds = .3;
     bool with_peers = true;
@@ -104,71 +192,23 @@ int main(int argc, char **argv) {
     setenv("OPENBLAS_NUM_THREADS", "1", 1);
     setenv("BLIS_NUM_THREADS", "1", 1);
     Target target;
+    Sgemm sgemm[COUNT(peers)] = {0};
+    whet_error err = {0};
     if (!target_host(~UINT64_C(0), &target))
         return fprintf(stderr, "gemm: no code generator for this machine\n"), 1;
-    Sgemm sgemm[COUNT(peers)] = {0};
-    for (size_t i = 0; with_peers && i < COUNT(peers); i++) {
-        void *library = dlopen(peers[i].library, RTLD_NOW | RTLD_LOCAL), *symbol = library ? dlsym(library, "cblas_sgemm") : NULL;
-        if (symbol)
-            memcpy(&sgemm[i], &symbol, sizeof symbol);
-    }
+    if (with_peers)
+        load_peers(sgemm);
     Peak *peak = peak_new(&target, PEAK_F32, NULL);
     printf("%s\n%-20s %8s %6s %8s", text, "m x n x k", "whet", "%peak", "make us");
     for (size_t i = 0; i < COUNT(peers); i++)
         if (sgemm[i])
             printf(" %9s", peers[i].name);
     printf("   peak\n");
-    for (size_t s = 0; s < COUNT(shapes); s++) {
-        const int *mnk = shapes[s];
-        size_t m = (size_t)mnk[0], n = (size_t)mnk[1], k = (size_t)mnk[2];
-        Case x = {.a = filled(m * k, 13),
-                  .b = filled(k * n, 7),
-                  .c = filled(m * n, 3),
-                  .bias = filled(n, 5),
-                  .residual = filled(m * n, 11)};
-        whet_error err;
-        arena_init(&x.arena, NULL);
-        if (!make_kernel(&x, &target, text, mnk, x.b, &err))
-            return fprintf(stderr, "gemm: %s\n", err.message), 1;
-        double best = 1e9, best_peer[COUNT(peers)] = {1e9, 1e9}, best_peak = 0, flops = 2.0 * (double)m * (double)n * (double)k;
-        for (double start = now(); now() - start < seconds * (1 + 2 * with_peers);) {
-            for (int part = 0; part < 3; part++) { /* stretches, so that each finds its own data in the caches */
-                double stretch = now();
-                do {
-                    double t = now();
-                    if (part == 2) {
-                        double gflops = peak_run(peak);
-                        best_peak = gflops > best_peak ? gflops : best_peak;
-                        break;
-                    }
-                    if (part == 0) {
-                        compiled_run(x.compiled, x.data, NULL, &err);
-                        t = now() - t;
-                        best = t < best ? t : best;
-                    } else
-                        for (size_t i = 0; i < COUNT(peers); i++)
-                            if (sgemm[i]) {
-                                sgemm[i](101, 111, 111, mnk[0], mnk[1], mnk[2], 1, x.a, mnk[2], x.b, mnk[1], 0, x.c, mnk[1]);
-                                t = now();
-                                sgemm[i](101, 111, 111, mnk[0], mnk[1], mnk[2], 1, x.a, mnk[2], x.b, mnk[1], 0, x.c, mnk[1]);
-                                t = now() - t;
-                                best_peer[i] = t < best_peer[i] ? t : best_peer[i];
-                            }
-                } while (now() - stretch < 5e-3);
-            }
-        }
-        char name[40];
-        snprintf(name, sizeof name, "%zu x %zu x %zu", m, n, k);
-        printf("%-20s %8.1f %5.1f%% %8.1f", name, flops / best * 1e-9, flops / best * 1e-7 / best_peak,
-               1e6 * time_make(&target, text, mnk));
-        for (size_t i = 0; i < COUNT(peers); i++)
-            if (sgemm[i])
-                printf(" %9.1f", flops / best_peer[i] * 1e-9);
-        printf("  %5.1f\n", best_peak);
-        fflush(stdout);
-        compiled_free(x.compiled);
-        arena_free(&x.arena);
-        free(x.a), free(x.b), free(x.c), free(x.bias), free(x.residual);
-    }
+    bool fine = true;
+    for (size_t s = 0; fine && s < COUNT(shapes); s++)
+        fine = measure(shapes[s], text, &target, sgemm, peak, seconds * (with_peers ? 3 : 1), &err);
+    if (!fine)
+        fprintf(stderr, "gemm: %s\n", err.message);
     peak_free(peak);
+    return !fine;
 }

@@ -70,7 +70,7 @@ static void compute(const Target *target, const char *name, const float *x, floa
     Arena arena;
     whet_error err;
     const char *why;
-    Compiled *compiled;
+    Compiled *compiled = NULL;
     arena_init(&arena, NULL);
     char *text = arena_printf(&arena, "y[i] = %s(x[i])", name);
     Kernel *kernel = kernel_parse(&arena, text, strlen(text), &err);

@@ -3,6 +3,8 @@
  * Every axis becomes offset + step * i. Clamping of starts and ends follows NumPy; with symbolic extents the shape rule answers
  * where it can be exact and leaves the rest unknown until run.
  */
+#include <assert.h>
+
 #include "ops/native.h"
 
 typedef struct Part {
@@ -16,6 +18,7 @@ typedef struct Range {
 
 /* Python's slice of `extent` elements. */
 static Range clamp_range(int64_t extent, int64_t start, int64_t end, int64_t step) {
+    assert(step != 0);
     Range range = {0, step < -INT64_MAX ? -INT64_MAX : step, 0};
     int64_t low = step > 0 ? 0 : -1, high = step > 0 ? extent : extent - 1;
     start = start < 0 ? start + extent : start;
