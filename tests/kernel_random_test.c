@@ -119,48 +119,57 @@ static void make_reduction(Maker *m) {
     m->usable = usable;
 }
 
-static void make_expr(Maker *m) {
+static void make_infix(Maker *m) {
     static const char *const infix[] = {"+", "-", "*", "+", "//", "%", "/", "&", "|", "^", "<<", ">>"};
+    text_char(&m->text, '(');
+    make_expr(m);
+    text_printf(&m->text, " %s ", infix[pick(m, is_float(m->type) ? 5 : (int64_t)COUNT(infix))]);
+    make_expr(m);
+    text_char(&m->text, ')');
+}
+
+static void make_select(Maker *m) {
     static const char *const compare[] = {"<", "<=", "==", "!=", ">", ">="};
+    text_put(&m->text, "select(");
+    make_read(m);
+    text_printf(&m->text, " %s ", compare[pick(m, (int64_t)COUNT(compare))]);
+    make_read(m);
+    text_put(&m->text, ", ");
+    make_expr(m);
+    text_put(&m->text, ", ");
+    make_read(m);
+    text_char(&m->text, ')');
+}
+
+static void make_call(Maker *m, const char *name, int operands) {
+    text_printf(&m->text, "%s(", name);
+    for (int i = 0; i < operands; i++) {
+        text_put(&m->text, i ? ", " : "");
+        make_expr(m);
+    }
+    text_char(&m->text, ')');
+}
+
+static void make_expr(Maker *m) {
     static const char *const calls[] = {"abs", "sign", "-", "relu", "floor", "round", "trunc", "exp", "tanh", "sigmoid"};
     int64_t kind = m->depth > 3 ? pick(m, 3) : m->depth == 0 ? 3 + pick(m, 10) : pick(m, 13);
     m->depth++;
-    if (kind < 3) {
-        if (kind == 2 && m->depth > 1)
-            text_printf(&m->text, "%lld", (long long)pick(m, 5));
-        else
-            make_read(m);
-    } else if (kind < 6) {
-        text_char(&m->text, '(');
-        make_expr(m);
-        text_printf(&m->text, " %s ", infix[pick(m, is_float(m->type) ? 5 : (int64_t)COUNT(infix))]);
-        make_expr(m);
-        text_char(&m->text, ')');
-    } else if (kind < 8 && m->axes < 6) {
+    if (kind == 2 && m->depth > 1)
+        text_printf(&m->text, "%lld", (long long)pick(m, 5));
+    else if (kind < 3)
+        make_read(m);
+    else if (kind < 6)
+        make_infix(m);
+    else if (kind < 8 && m->axes < 6)
         make_reduction(m);
-    } else if (kind == 8) {
+    else if (kind == 8)
         text_printf(&m->text, "%s(%c)", dtype_name(m->type), letter((int)pick(m, m->usable)));
-    } else if (kind == 9) {
-        text_printf(&m->text, "%s(", chance(m, 50) ? "min" : "max");
-        make_expr(m);
-        text_put(&m->text, ", ");
-        make_expr(m);
-        text_char(&m->text, ')');
-    } else if (kind == 10) {
-        text_put(&m->text, "select(");
-        make_read(m);
-        text_printf(&m->text, " %s ", compare[pick(m, (int64_t)COUNT(compare))]);
-        make_read(m);
-        text_put(&m->text, ", ");
-        make_expr(m);
-        text_put(&m->text, ", ");
-        make_read(m);
-        text_char(&m->text, ')');
-    } else {
-        text_printf(&m->text, "%s(", calls[pick(m, is_float(m->type) ? (int64_t)COUNT(calls) : 4)]);
-        make_expr(m);
-        text_char(&m->text, ')');
-    }
+    else if (kind == 9)
+        make_call(m, chance(m, 50) ? "min" : "max", 2);
+    else if (kind == 10)
+        make_select(m);
+    else
+        make_call(m, calls[pick(m, is_float(m->type) ? (int64_t)COUNT(calls) : 4)], 1);
     m->depth--;
 }
 

@@ -5,17 +5,15 @@
  * Types and indices go definition by definition, in order, so that a temporary is known where it is read. */
 #include "kernel/bind.h"
 
-#include <stdio.h>
 #include <string.h>
 
 whet_status bind_error(Binder *b, int column, whet_status status, const char *format, ...) {
-    char message[1024];
+    const char *text = b->kernel->text;
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    kernel_verror_at(text, strlen(text), (size_t)column, b->err, status, format, args);
     va_end(args);
-    const char *text = b->kernel->text;
-    return kernel_error_at(text, strlen(text), (size_t)column, b->err, status, "%s", message);
+    return status;
 }
 
 const KernelConst *bind_const(const Binder *b, const char *name) {

@@ -5,8 +5,8 @@
 #include "kernel/kernel.h"
 
 /* place.c: an error at byte `at` of a kernel's text: the message with line and column, the line, and a caret under the place. */
-whet_status kernel_error_at(const char *text, size_t length, size_t at, whet_error *err, whet_status status, const char *format,
-                            ...) PRINTF_LIKE(6, 7);
+whet_status kernel_verror_at(const char *text, size_t length, size_t at, whet_error *err, whet_status status, const char *format,
+                             va_list args);
 
 /* macro.c: named functions that are compositions of others. */
 typedef struct Macro {

@@ -7,19 +7,16 @@
  * The first error ends it. Nothing here knows types or extents: that is kernel_bind's. */
 #include "kernel/parse.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- Tokens ---- */
 
 void *parse_error(Parser *p, size_t at, const char *format, ...) {
     const Parser *shown = p->caller ? p->caller : p;
-    char message[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    kernel_verror_at(shown->text, shown->length, p->caller ? p->call_at : at, p->err, WHET_ERROR_FORMAT, format, args);
     va_end(args);
-    kernel_error_at(shown->text, shown->length, p->caller ? p->call_at : at, p->err, WHET_ERROR_FORMAT, "%s", message);
     return NULL;
 }
 

@@ -12,8 +12,8 @@ static void put_line(Text *out, const char *text, size_t from, size_t to) {
     }
 }
 
-whet_status kernel_error_at(const char *text, size_t length, size_t at, whet_error *err, whet_status status, const char *format,
-                            ...) {
+whet_status kernel_verror_at(const char *text, size_t length, size_t at, whet_error *err, whet_status status, const char *format,
+                             va_list args) {
     if (at > length)
         at = length;
     size_t line = 1, start = 0;
@@ -30,10 +30,7 @@ whet_status kernel_error_at(const char *text, size_t length, size_t at, whet_err
     Text message;
     text_init(&message);
     text_printf(&message, "line %zu, column %zu: ", line, column);
-    va_list args;
-    va_start(args, format);
     text_vprintf(&message, format, args);
-    va_end(args);
     text_put(&message, "\n    ");
     put_line(&message, text, from, to);
     text_printf(&message, "\n    %*s^", (int)(at - from), "");
