@@ -114,9 +114,10 @@ typedef struct whet_options {
     int threads;                     /* 0: as many as the cpuset and the cgroup quota allow */
     size_t memory_limit;             /* bytes that tensors at run time may take; 0: the memory of the machine or cgroup */
     double time_limit;               /* seconds one run may take; 0: none. Checked between kernels and inside loops. */
-    int evaluate;                    /* not 0: run kernels by the plain evaluator, not by machine code */
-    const char *target;              /* "x86-avx2", "x86-avx512": code for this; NULL: the best that runs here. One that this
-                                        machine cannot run is refused (WHET_ERROR_UNSUPPORTED). */
+    const char *target;              /* what runs kernels: "evaluator" (plain, slow, and the meaning of the notation), "x86-avx2",
+                                        "x86-avx512"; NULL: the best that runs here. An unknown name, or one that this machine
+                                        cannot run, is refused (WHET_ERROR_ARGUMENT); kernels alone are compiled for any target,
+                                        to be shown, and refuse to run. Must outlive the handle. */
 } whet_options;
 
 /* ---- Models ---------------------------------------------------------------------------------------------------------------- */

@@ -53,7 +53,7 @@ for command in run check show test bench; do
 done
 expect 2 "'b.onnx' is too much" run a.onnx b.onnx
 expect 2 "needs a value" run a.onnx -o
-expect 2 "takes no value" run a.onnx --evaluate=1
+expect 2 "takes no value" bench a.onnx --json=1
 expect 2 "^whet: -t wants" run a.onnx -t none
 expect 2 "^whet: -t wants" run a.onnx --threads=0
 expect 2 "^whet: -d wants" run a.onnx -d batch
@@ -104,7 +104,7 @@ expect 0 '^output +y +f32 +\[2, 3\] +min 0 +mean 2\.08333 +max 6$' run relu.onnx
 expect 0 "^whet: note: dimension 'rows' is not given: taken as 1" run relu.onnx
 expect 0 '^output +y +f32 +\[5, 3\]' run relu.onnx -d rows=5
 expect 0 '^output +y +f32 +\[0, 3\] +empty$' run relu.onnx -d rows=0
-expect 0 '^time ' run relu.onnx -d rows=1 -t 1 --evaluate --time-limit 10 --memory-limit 10M
+expect 0 '^time ' run relu.onnx -d rows=1 -t 1 --target evaluator --time-limit 10 --memory-limit 10M
 expect 0 'f32 +\[2, 3\] +min -4' run same.onnx -i x=x.npy -o plain
 expect 0 'f32 +\[2, 3\] +min -4' run same.onnx -i x=swapped.npy -o deep/er
 expect 0 'f32 +\[2, 3\] +min -4' run same.onnx -i x=columns.npy -o columns
@@ -163,6 +163,11 @@ expect 0 '.' show relu.onnx --stage kernels -d rows=2
 expect 0 "^whet: note: dimension 'rows' is not given: taken as 1" show relu.onnx --stage kernels
 expect 2 "no input has a dimension 'cols'" show relu.onnx --stage kernels -d cols=2
 expect 1 "nonsense" show relu.onnx --stage nonsense
+expect 1 "there is no target 'pdp11'; wanted: evaluator, x86-avx2" run relu.onnx --target pdp11
+expect 1 "there is no target 'pdp11'" show 'y[i] = x[i]' -d i=3 --target pdp11
+expect 0 '^function 0' show 'y[i] = x[i] + 1' -d i=3 --target x86-avx2 --stage asm
+expect 0 '^function 0' show 'y[i] = x[i] + 1' -d i=3 --target x86-avx512 --stage asm
+expect 1 'the evaluator runs this kernel' show 'y[i] = x[i] + 1' -d i=3 --target evaluator --stage asm
 expect 0 'sum\(k:4\)' show 'c[m, n] = sum(k) a[m, k] * b[k, n]' -d m=2 -d n=3 -d k=4
 expect 0 'x\[i\]' show 'y[i] = x[i] + 1' -a 'x=s32[5]' -a y=s32 --stage kernel
 expect 1 '^whet: ' show 'y[i] = ' -d i=3

@@ -177,7 +177,7 @@ static const Option options[] = {
     OPTION_ROW_SEED,
     OPTION_ROW_TIME_LIMIT,
     OPTION_ROW_MEMORY_LIMIT,
-    OPTION_ROW_EVALUATE,
+    OPTION_ROW_TARGET,
     OPTION_ROW_END,
 };
 

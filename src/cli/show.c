@@ -77,6 +77,7 @@ static const Option options[] = {
     OPTION_ROW_DIM,
     OPTION_ROW_ARG,
     OPTION_ROW_THREADS,
+    OPTION_ROW_TARGET,
     OPTION_ROW_END,
 };
 

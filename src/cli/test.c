@@ -269,7 +269,7 @@ static const Option options[] = {
     OPTION_ROW_THREADS,
     OPTION_ROW_TIME_LIMIT,
     OPTION_ROW_MEMORY_LIMIT,
-    OPTION_ROW_EVALUATE,
+    OPTION_ROW_TARGET,
     OPTION_ROW_END,
 };
 

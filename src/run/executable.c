@@ -3,17 +3,32 @@
 
 #include <string.h>
 
-whet_status executable_target(const whet_options *options, Target *out, bool *found, whet_error *err) {
-    *found = !options->evaluate && target_host(~UINT64_C(0), out);
-    if (!options->target || options->evaluate)
+static whet_status refuse_name(const char *name, whet_error *err) {
+    Text names;
+    text_init(&names);
+    target_print_names(&names);
+    whet_status status =
+        error_set(err, WHET_ERROR_ARGUMENT, "there is no target '%s'; wanted: evaluator, %s", name, names.data);
+    text_free(&names);
+    return status;
+}
+
+whet_status executable_target(const whet_options *options, bool must_run, Target *out, bool *found, whet_error *err) {
+    *found = false;
+    if (options->target && strcmp(options->target, "evaluator") == 0)
         return WHET_OK;
-    if (*found && strcmp(options->target, out->name) == 0)
+    if (!options->target) {
+        *found = target_host(~UINT64_C(0), out);
         return WHET_OK;
-    uint64_t narrow = FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C);
-    if (*found && strcmp(options->target, "x86-avx2") == 0 && target_host(narrow, out))
+    }
+    if (!target_named(options->target, out))
+        return refuse_name(options->target, err);
+    *found = true;
+    if (!must_run || out->runs_here)
         return WHET_OK;
-    return error_set(err, WHET_ERROR_UNSUPPORTED, "target '%s' does not run here; the best that does is %s", options->target,
-                     *found ? out->name : "the evaluator");
+    Target best;
+    return error_set(err, WHET_ERROR_ARGUMENT, "target '%s' does not run here; the best that does is %s", options->target,
+                     target_host(~UINT64_C(0), &best) ? best.name : "the evaluator");
 }
 
 whet_status executable_init(Executable *executable, const Kernel *kernel, const Target *target, const void *const *constant,

@@ -54,7 +54,7 @@ whet_status run_fold_node(const Node *node, const Type *const *in, Tensor *out, 
         if (node->attrs[a].kind == ATTR_GRAPH)
             return error_set(err, WHET_ERROR_UNSUPPORTED, "a node with a subgraph is not folded");
     whet_options options = {
-        .allocator = allocator, .threads = 1, .evaluate = 1, .memory_limit = FOLD_LIMIT + input_bytes(node, in)};
+        .allocator = allocator, .threads = 1, .target = "evaluator", .memory_limit = FOLD_LIMIT + input_bytes(node, in)};
     Runner runner;
     whet_status status = runner_init(&runner, NULL, &options, err);
     runner.deadline = clock_now() + FOLD_SECONDS;

@@ -60,7 +60,7 @@ whet_status whet_kernel_compile(const char *text, const whet_dim *dims, int dim_
     Target target;
     bool found = false;
     if (!status)
-        status = executable_target(&k->options, &target, &found, err);
+        status = executable_target(&k->options, false, &target, &found, err);
     if (!status)
         status = executable_init(&k->executable, k->kernel, found ? &target : NULL, NULL, k->options.allocator, err);
     if (!status) {
@@ -104,6 +104,10 @@ whet_status whet_kernel_arg_info(const whet_kernel *kernel, int index, whet_kern
 
 whet_status whet_kernel_run(const whet_kernel *kernel, void *const *data, whet_error *err) {
     error_clear(err);
+    const Compiled *compiled = kernel->executable.compiled;
+    if (compiled && !compiled->target.runs_here)
+        return error_set(err, WHET_ERROR_ARGUMENT, "the kernel is compiled for '%s', which does not run here",
+                         compiled->target.name);
     void *tensors[KERNEL_MAX_TENSORS] = {0};
     for (int i = 0; i < kernel->arg_count; i++) {
         const KernelTensor *tensor = &kernel->kernel->tensors[kernel->args[i]];

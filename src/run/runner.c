@@ -27,7 +27,7 @@ whet_status runner_init(Runner *runner, const Program *program, const whet_optio
     runner->shared = program ? ARENA_ARRAY(&runner->arena, Lowering *, SHARE_BUCKETS) : NULL;
     if (!runner->symbols || !runner->caches || (program && !runner->shared))
         return error_memory(err);
-    whet_status status = executable_target(options, &runner->target, &runner->has_target, err);
+    whet_status status = executable_target(options, true, &runner->target, &runner->has_target, err);
     if (status)
         return status;
     runner->threads = threads_new(options->threads, err);

@@ -60,6 +60,9 @@ bool target_x86(uint64_t features, Target *out); /* false: below AVX2 + FMA, whi
 uint64_t target_features_here(void);             /* of this machine; 0 where there is no target for it */
 /* The best target that runs here, features masked by `mask` (all ones: everything). False: none; run the evaluator. */
 bool target_host(uint64_t mask, Target *out);
+/* By name, for this machine or another: `runs_here` says which. False: there is none of that name. */
+bool target_named(const char *name, Target *out);
+void target_print_names(Text *out); /* separated by commas */
 void target_print_features(uint64_t features, Text *out); /* names, separated by spaces */
 
 #endif

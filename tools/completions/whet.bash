@@ -8,6 +8,7 @@ _whet() {
     else
         case $prev in
         -s | --stage) words="graph kernels kernel vector asm" ;;
+        --target) words="evaluator x86-avx2 x86-avx512" ;;
         --metric) words="element range l2" ;;
         -t | --threads | -d | --dim | -a | --arg | --seed | --seconds | --rtol | --atol | --time-limit | --memory-limit) return ;;
         *) [[ $cur != -* ]] || words="$("${COMP_WORDS[0]}" "$command" --help 2>/dev/null | grep -oE '^ +(-[a-z], )?--[a-z-]+' | tr -d ',') --help" ;;

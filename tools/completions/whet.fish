@@ -23,7 +23,7 @@ complete -c whet -n '__fish_seen_subcommand_from test' -s v -l verbose -d 'Print
 complete -c whet -n '__fish_seen_subcommand_from test' -l in-process -d 'Run all cases in one process'
 complete -c whet -x -n '__fish_seen_subcommand_from run test bench' -l time-limit -d 'Give up when a run takes longer'
 complete -c whet -x -n '__fish_seen_subcommand_from run check test bench' -l memory-limit -d 'What tensors may take'
-complete -c whet -n '__fish_seen_subcommand_from run test bench' -l evaluate -d 'Use the plain evaluator'
+complete -c whet -x -n '__fish_seen_subcommand_from run show test bench' -l target -a 'evaluator x86-avx2 x86-avx512' -d 'What runs kernels'
 complete -c whet -x -n '__fish_seen_subcommand_from bench' -l seconds -d 'How long to go on'
 complete -c whet -n '__fish_seen_subcommand_from bench cpu' -l json -d 'Print JSON'
 complete -c whet -n '__fish_seen_subcommand_from cpu' -l no-measure -d 'Leave out what is measured'

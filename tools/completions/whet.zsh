@@ -1,6 +1,6 @@
 #compdef whet
 _whet() {
-    local -a commands dimension argument threads limits evaluate seed help
+    local -a commands dimension argument threads limits target seed help
     commands=(
         'run:run a model once'
         'check:tell what a model is, and what in it is not supported'
@@ -17,22 +17,22 @@ _whet() {
     argument=('*'{-a,--arg}'[the type of a tensor]:NAME=TYPE:')
     threads=({-t,--threads}'[threads to use]:threads:')
     limits=('--time-limit[give up when a run takes longer]:seconds:' '--memory-limit[what tensors may take]:bytes:')
-    evaluate=('--evaluate[use the plain evaluator]')
+    target=('--target[what runs kernels]:target:(evaluator x86-avx2 x86-avx512)')
     seed=('--seed[where random inputs start]:seed:')
     help=({-h,--help}'[explain]')
     (( CURRENT-- ))
     shift words
     case $words[1] in
     run) _arguments '*'{-i,--input}'[an input]:NAME=FILE:_files' {-o,--output}'[folder for outputs]:folder:_files -/' \
-        $dimension $threads $seed $limits $evaluate $help ':model:_files' ;;
+        $dimension $threads $seed $limits $target $help ':model:_files' ;;
     check) _arguments '--memory-limit[what tensors may take]:bytes:' $help ':model:_files' ;;
-    show) _arguments {-s,--stage}'[what to print]:stage:(graph kernels kernel vector asm)' $dimension $argument $threads $help \
+    show) _arguments {-s,--stage}'[what to print]:stage:(graph kernels kernel vector asm)' $dimension $argument $threads $target $help \
         ':model or kernel:_files' ;;
     test) _arguments '--metric[how to compare]:metric:(element range l2)' '--rtol[relative tolerance]:R:' \
         '--atol[absolute tolerance]:A:' {-v,--verbose}'[print the cases that pass, too]' '--in-process[run all in one process]' \
-        $threads $limits $evaluate $help '*:case:_files -/' ;;
+        $threads $limits $target $help '*:case:_files -/' ;;
     bench) _arguments '--seconds[how long to go on]:seconds:' '--json[print JSON]' $dimension $argument $threads $seed $limits \
-        $evaluate $help ':model or kernel:_files' ;;
+        $target $help ':model or kernel:_files' ;;
     cpu) _arguments '--json[print JSON]' '--no-measure[leave out what is measured]' $help ;;
     esac
 }
