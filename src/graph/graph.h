@@ -181,6 +181,9 @@ whet_status graph_sort(Graph *graph, whet_error *err);
 whet_status graph_resolve(Model *model, whet_error *err);
 whet_status graph_infer(Model *model, whet_error *err);
 
+/* passes/widen.c: f16 and bf16 inside a model whose weights are stored in them become f32. Before graph_resolve. */
+whet_status graph_widen(Model *model, whet_error *err);
+
 /* report.c: the report of whet_model_check for people: what the model is, then all that is not supported. WHET_OK: it will run;
  * WHET_ERROR_UNSUPPORTED: it will not, and the report lists why; other errors: it cannot be read, and there is no report. */
 whet_status graph_report(Model *model, Text *out, whet_error *err);

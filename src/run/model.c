@@ -8,7 +8,9 @@
 
 static whet_status prepare(whet_model *out, whet_error *err) {
     Model *model = out->model;
-    whet_status status = graph_resolve(model, err);
+    whet_status status = graph_widen(model, err);
+    if (!status)
+        status = graph_resolve(model, err);
     if (!status)
         status = onnx_align(model, err);
     if (!status)

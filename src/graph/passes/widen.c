@@ -1,0 +1,203 @@
+/* Models whose weights are stored in half precision are computed in f32 inside.
+ *
+ * Half precision is storage to such a model: no exporter means every intermediate value to be rounded to 11 bits, and the engines
+ * people compare with (onnxruntime on CPUs) do not round them either. So f16 and bf16 weights become f32 constants, f16 values
+ * between nodes f32 values, and only the graph's rim keeps its types: inputs are widened where they come in, outputs narrowed
+ * where they go out. A model without half-precision weights (the specification's single-operator cases, say) stays to the
+ * letter: each node rounds its outputs.
+ *
+ * Requires: graphs as read, before rows are found and types inferred. Recreates: nothing. Breaks: declared types of values inside
+ * (changed), the order of nodes (graph_resolve sorts).
+ */
+#include <string.h>
+
+#include "graph/graph.h"
+
+static bool is_half(DType type) {
+    return type == DT_F16 || type == DT_BF16;
+}
+
+static bool is_weight(const Value *value) {
+    const Tensor *constant = value->type.constant;
+    return value->is_initializer && constant && constant->rank >= 2 && is_half((DType)constant->type);
+}
+
+/* What cannot change its operand type without changing its meaning. */
+static bool is_bound_to_bits(const Node *node) {
+    return strcmp(node->op, "BitCast") == 0;
+}
+
+typedef bool (*Visit)(Graph *graph, void *context);
+
+/* Calls `visit` for the graph and those inside it; false: one of them said so. The reader bounds the nesting. */
+static bool each_graph(Graph *graph, Visit visit, void *context) {
+    if (!visit(graph, context))
+        return false;
+    for (size_t n = 0; n < graph->node_count; n++)
+        for (int a = 0; a < graph->nodes[n]->attr_count; a++)
+            if (graph->nodes[n]->attrs[a].kind == ATTR_GRAPH && !each_graph(graph->nodes[n]->attrs[a].graph, visit, context))
+                return false;
+    return true;
+}
+
+typedef struct Findings {
+    bool weights, bound;
+} Findings;
+
+static bool look(Graph *graph, void *context) {
+    Findings *found = context;
+    for (size_t v = 0; v < graph->value_count; v++)
+        found->weights |= is_weight(graph->values[v]);
+    for (size_t n = 0; n < graph->node_count; n++)
+        found->bound |= is_bound_to_bits(graph->nodes[n]);
+    return true;
+}
+
+/* An f32 copy in the arena; NULL: out of memory. */
+static Tensor *widened(Arena *arena, const Tensor *half) {
+    int64_t count;
+    size_t bytes;
+    Tensor *wide = arena_copy(arena, half, sizeof *half);
+    if (!wide || !checked_count(half->dims, half->rank, &count) || !dtype_bytes(DT_F32, count, &bytes))
+        return NULL;
+    float *to = arena_alloc(arena, bytes, 1);
+    if (!to)
+        return NULL;
+    bool brain = (DType)half->type == DT_BF16;
+    for (int64_t i = 0; i < count; i++) {
+        uint16_t bits; /* where it lies in the file, it may be misaligned */
+        memcpy(&bits, (const char *)half->data + 2 * i, sizeof bits);
+        to[i] = brain ? bf16_to_f32(bits) : f16_to_f32(bits);
+    }
+    wide->type = WHET_F32;
+    wide->data = to;
+    wide->bytes = bytes;
+    return wide;
+}
+
+static bool widen_value(Value *value) {
+    Type *type = &value->type;
+    if (type->constant && is_half((DType)type->constant->type)) {
+        type->constant = widened(&value->graph->model->arena, type->constant);
+        if (!type->constant)
+            return false;
+    }
+    if (is_half(type->type))
+        type->type = DT_F32;
+    return true;
+}
+
+/* Attributes that hold half-precision numbers or name the type of an output. */
+static bool widen_attrs(Node *node) {
+    static const char *const type_names[] = {"to", "dtype", "output_dtype", "stash_type"};
+    for (int a = 0; a < node->attr_count; a++) {
+        Attr *attr = &node->attrs[a];
+        if (attr->kind == ATTR_TENSOR && attr->tensor && is_half((DType)attr->tensor->type)) {
+            attr->tensor = widened(&node->graph->model->arena, attr->tensor);
+            if (!attr->tensor)
+                return false;
+        }
+        for (size_t t = 0; t < COUNT(type_names); t++)
+            if (attr->kind == ATTR_INT && attr->name && strcmp(attr->name, type_names[t]) == 0 &&
+                (attr->i == DT_F16 || attr->i == DT_BF16))
+                attr->i = DT_F32;
+    }
+    return true;
+}
+
+static bool widen_inside(Graph *graph, void *context) {
+    (void)context;
+    for (size_t n = 0; n < graph->node_count; n++)
+        if (!widen_attrs(graph->nodes[n]))
+            return false;
+    for (size_t v = 0; v < graph->value_count; v++)
+        if (!widen_value(graph->values[v]))
+            return false;
+    return true;
+}
+
+/* Values at the rim, and what stands for them inside. */
+typedef struct Exchange {
+    Value *from, *to;
+} Exchange;
+
+static bool exchange_reads(Graph *graph, void *context) {
+    const Exchange *x = context;
+    for (size_t n = 0; n < graph->node_count; n++)
+        for (int i = 0; i < graph->nodes[n]->input_count; i++)
+            if (graph->nodes[n]->inputs[i] == x->from)
+                graph->nodes[n]->inputs[i] = x->to;
+    for (int o = 0; graph->parent && o < graph->output_count; o++) /* those of the main graph are the rim itself */
+        if (graph->outputs[o] == x->from)
+            graph->outputs[o] = x->to;
+    return true;
+}
+
+static Node *new_cast(Graph *graph, Value *from, Value *to, DType type) {
+    Node *node = graph_node(graph, "", "Cast", 1, 1, 1);
+    if (!node)
+        return NULL;
+    node->opset = graph->model->opset;
+    node->inputs[0] = from;
+    node->outputs[0] = to;
+    node->attrs[0] = (Attr){.name = "to", .kind = ATTR_INT, .i = type};
+    to->producer = node;
+    to->producer_output = 0;
+    return node;
+}
+
+/* from (of the rim) is read through `to` inside. */
+static bool widen_input(Graph *graph, Value *input) {
+    Value *inside = graph_value(graph, arena_printf(&graph->model->arena, "%s/f32", input->name));
+    if (!inside)
+        return false;
+    Exchange x = {input, inside};
+    each_graph(graph, exchange_reads, &x);
+    return new_cast(graph, input, inside, DT_F32) != NULL;
+}
+
+/* What a node made as `output` it makes as another value, which is narrowed. */
+static bool narrow_output(Graph *graph, Value *output, DType type) {
+    Value *inside = graph_value(graph, arena_printf(&graph->model->arena, "%s/f32", output->name));
+    if (!inside)
+        return false;
+    Exchange x = {output, inside};
+    each_graph(graph, exchange_reads, &x);
+    inside->producer = output->producer;
+    inside->producer_output = output->producer_output;
+    inside->producer->outputs[inside->producer_output] = inside;
+    output->type.type = type;
+    return new_cast(graph, inside, output, type) != NULL;
+}
+
+static bool widen(Graph *graph) {
+    Arena *arena = &graph->model->arena;
+    DType *in = ARENA_ARRAY(arena, DType, (size_t)graph->input_count),
+          *out = ARENA_ARRAY(arena, DType, (size_t)graph->output_count);
+    if (!in || !out)
+        return false;
+    for (int i = 0; i < graph->input_count; i++)
+        in[i] = graph->inputs[i]->type.constant ? DT_NONE : graph->inputs[i]->type.type;
+    for (int o = 0; o < graph->output_count; o++)
+        out[o] = graph->outputs[o]->producer ? graph->outputs[o]->type.type : DT_NONE;
+    if (!each_graph(graph, widen_inside, NULL))
+        return false;
+    for (int i = 0; i < graph->input_count; i++)
+        if (is_half(in[i])) {
+            graph->inputs[i]->type.type = in[i];
+            if (!widen_input(graph, graph->inputs[i]))
+                return false;
+        }
+    for (int o = 0; o < graph->output_count; o++)
+        if (is_half(out[o]) && graph->outputs[o]->type.type == DT_F32 && !narrow_output(graph, graph->outputs[o], out[o]))
+            return false;
+    return true;
+}
+
+whet_status graph_widen(Model *model, whet_error *err) {
+    Findings found = {0};
+    each_graph(model->graph, look, &found);
+    if (!found.weights || found.bound)
+        return WHET_OK;
+    return widen(model->graph) ? WHET_OK : error_memory(err);
+}
