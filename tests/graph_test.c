@@ -47,7 +47,9 @@ static whet_status run_step(const char *step, Model *model, whet_error *err) {
         return WHET_OK;
     if (strcmp(step, "sort") == 0)
         return graph_sort(model->graph, err);
-    whet_status status = graph_resolve(model, err);
+    whet_status status = strcmp(step, "widen") == 0 ? graph_widen(model, err) : WHET_OK;
+    if (!status)
+        status = graph_resolve(model, err);
     if (!status)
         status = graph_infer(model, err);
     return status;
