@@ -35,6 +35,7 @@ static const struct {
     const char *name;
     ScheduleTemplate *template;
 } templates[] = {
+    {"window", schedule_window}, /* before contractions, which would take a depthwise one as many small products */
     {"contract", schedule_contract},
     {"map", schedule_map},
     {"rows", schedule_rows},
