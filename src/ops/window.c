@@ -102,14 +102,17 @@ static whet_status same_extent(OpCall *call, Window *window, int i, bool lower) 
     return WHET_OK;
 }
 
+/* The quotient is rounded towards zero where it is negative, as ONNX's shape inference and ONNX Runtime have it: a window that is
+ * larger than the padded input by less than a stride gives one output, whose taps outside read as padding; by less than another
+ * stride, none. */
 static whet_status plain_extent(OpCall *call, Window *window, int i, bool ceil) {
     int64_t in = window->in[i], stride = window->stride[i];
     int64_t padded = in + window->begin[i] + window->end[i], room = padded - reach(window, i);
-    if (room < 0)
+    int64_t out = (ceil && room > 0 ? ceil_div(room, stride) : room / stride) + 1;
+    if (padded < 0 || out < 0)
         return op_error(call, WHET_ERROR_DATA, "the window (%lld) is larger than the padded input (%lld) at spatial dimension %d",
                         (long long)reach(window, i), (long long)padded, i);
-    int64_t out = (ceil ? ceil_div(room, stride) : room / stride) + 1;
-    if (ceil && (out - 1) * stride >= in + window->begin[i]) /* a window may not start in the padding at the end */
+    if (ceil && room > 0 && (out - 1) * stride >= in + window->begin[i]) /* a window may not start in the padding at the end */
         out--;
     window->out[i] = out;
     return WHET_OK;
