@@ -4,6 +4,7 @@
  * rank 1 with one element), or of weights one a column.
  */
 #include "ops/native.h"
+#include "ops/window.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -187,6 +188,102 @@ static whet_status global_build(OpCall *call, Text *out) {
     text_free(&value);
     text_free(&place);
     text_free(&axes);
+    text_free(&cell);
+    return WHET_OK;
+}
+
+/* Channels may be the last dimension; windows are read as if they were the second. */
+static whet_status average_window(OpCall *call, Window *window) {
+    const Type *x = call->in[0];
+    if (x->rank < 3)
+        return op_error(call, WHET_ERROR_DATA, "the input has rank %d; at least 3 is wanted", x->rank);
+    Type plain = *x;
+    if (op_int(call, "channels_last"))
+        for (int d = 2; d < x->rank; d++)
+            plain.dims[d] = x->dims[d - 1];
+    whet_status status = window_read(call, x->rank - 2, NULL, window);
+    return status ? status : window_forward(call, &plain, op_int(call, "ceil_mode") != 0, window);
+}
+
+static whet_status average_shape(OpCall *call) {
+    const Type *x = call->in[0];
+    Window window;
+    whet_status status = one_number_each(call, unary_numbers, COUNT(unary_numbers));
+    if (status != WHET_OK || x->rank < 0)
+        return status;
+    status = average_window(call, &window);
+    if (status != WHET_OK)
+        return status;
+    bool last = op_int(call, "channels_last") != 0;
+    op_same_shape(call, 0, 0);
+    for (int i = 0; i < window.axes; i++)
+        call->out[0].dims[i + (last ? 1 : 2)] = window.out[i];
+    return WHET_OK;
+}
+
+/* "n, i0, i1, c" or "n, c, i0, i1"; with extents where it is the output `y`. */
+static void put_image(Text *out, const Window *window, bool last, const char *stem, const Type *y) {
+    char n[32] = "n", c[32] = "c";
+    if (y) {
+        snprintf(n, sizeof n, "n:%lld", (long long)y->dims[0]);
+        snprintf(c, sizeof c, "c:%lld", (long long)y->dims[last ? y->rank - 1 : 1]);
+    }
+    text_printf(out, last ? "%s" : "%s, %s", n, c);
+    for (int i = 0; i < window->axes; i++) {
+        text_printf(out, ", %s%d", stem, i);
+        if (y)
+            text_printf(out, ":%lld", (long long)window->out[i]);
+    }
+    text_printf(out, last ? ", %s" : "", c);
+}
+
+/* Where the taps of an output lie: "n, 2*o0 + k0, 2*o1 + k1, c" */
+static void put_taps(Text *out, const Window *window, bool last) {
+    text_put(out, last ? "n" : "n, c");
+    for (int i = 0; i < window->axes; i++) {
+        text_put(out, ", ");
+        window_put_index(out, window, i);
+    }
+    text_put(out, last ? ", c" : "");
+}
+
+static whet_status average_build(OpCall *call, Text *out) {
+    Window window;
+    whet_status status = average_window(call, &window);
+    if (status)
+        return status;
+    bool last = op_int(call, "channels_last") != 0, padding = op_int(call, "count_include_pad") != 0;
+    bool constant = window_ends_inside(&window, padding);
+    double count = 1;
+    for (int i = 0; i < window.axes; i++) {
+        count *= (double)window.kernel[i];
+        if (!constant)
+            window_put_counts(out, &window, i, padding, DT_F32);
+    }
+    Text cell, value;
+    text_init(&cell);
+    put_image(&cell, &window, last, "i", NULL);
+    text_printf(out, "d[%s] = ", cell.data);
+    put_unary_input(call, out, cell.data);
+    text_put(out, "\nz[");
+    put_image(out, &window, last, "o", &call->out[0]);
+    text_put(out, "] = (sum(");
+    window_put_sized_taps(out, &window);
+    text_put(out, ") d[");
+    put_taps(out, &window, last);
+    text_printf(out, "]%s) / ", window_leaves(&window) ? "?" : "");
+    if (constant)
+        text_printf(out, "%.0f.0", count);
+    for (int i = 0; !constant && i < window.axes; i++)
+        text_printf(out, "%scount%d[o%d]%s", i ? " * " : "(", i, i, i + 1 == window.axes ? ")" : "");
+    text_char(out, '\n');
+    text_free(&cell);
+    text_init(&cell);
+    put_image(&cell, &window, last, "p", NULL);
+    text_init(&value);
+    text_printf(&value, "z[%s]", cell.data);
+    put_unary_output(call, out, cell.data, value.data);
+    text_free(&value);
     text_free(&cell);
     return WHET_OK;
 }
@@ -389,6 +486,7 @@ const OpRow ops_contrib_quantized[] = {
     {MICROSOFT, "MatMulIntegerToFloat", 1, "A:A, B:B, a_scale:f32, b_scale:f32, a_zero_point?:A, b_zero_point?:B, bias?:f32 -> Y:f32", "A=u8|s8 B=u8|s8", "", to_float_shape, .build = to_float_build},
     {MICROSOFT, "QGemm", 1, GEMM, "A=u8|s8 B=u8|s8", "alpha:f=1 transA:i=0 transB:i=0", gemm_shape, .build = gemm_build},
     {MICROSOFT, "QLinearAdd", 1, BINARY, BYTES, "", binary_shape, .build = binary_build},
+    {MICROSOFT, "QLinearAveragePool", 1, UNARY, BYTES, "auto_pad:s=NOTSET ceil_mode:i=0 channels_last:i=0 count_include_pad:i=0 kernel_shape:I! pads:I strides:I", average_shape, .build = average_build},
     {MICROSOFT, "QLinearConcat", 1, "Y_scale:f32, Y_zero_point:T, inputs...:* -> Y:T", BYTES, "axis:i!", concat_shape, .build = concat_build},
     {MICROSOFT, "QLinearGlobalAveragePool", 1, UNARY, BYTES, "channels_last:i=0", global_shape, .build = global_build},
     {MICROSOFT, "QLinearLeakyRelu", 1, UNARY, BYTES, "alpha:f=0.01", unary_shape, .build = leaky_build},

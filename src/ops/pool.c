@@ -141,40 +141,18 @@ static whet_status build_max_pool(OpCall *call, Text *out) {
 
 /* ---- AveragePool and LpPool -------------------------------------------------------------------------------------- */
 
-/* "count0[o0] = sum(k0:3) select(..., 1.0, 0.0)": taps that count at each output of one axis. With padding counted, those are the
- * taps in the padded input: a window of ceil_mode may reach even beyond that. */
-static void put_counts(Text *out, const Window *window, int i, bool padding, DType wide) {
-    int64_t low = padding ? -window->begin[i] : 0, high = window->in[i] + (padding ? window->end[i] : 0);
-    text_printf(out, "count%d[o%d:%lld] = sum(k%d:%lld) select((", i, i, (long long)window->out[i], i,
-                (long long)window->kernel[i]);
-    window_put_index(out, window, i);
-    text_printf(out, " >= %lld) & (", (long long)low);
-    window_put_index(out, window, i);
-    text_printf(out, " < %lld), %s(1), %s(0))\n", (long long)high, dtype_name(wide), dtype_name(wide));
-}
-
-static bool ends_inside(const Window *window, bool padding) {
-    for (int i = 0; i < window->axes; i++) {
-        int64_t last =
-            window->stride[i] * (window->out[i] - 1) + window->dilation[i] * (window->kernel[i] - 1) - window->begin[i];
-        if (last >= window->in[i] + (padding ? window->end[i] : 0) || (!padding && window->begin[i] > 0))
-            return false;
-    }
-    return true;
-}
-
 static whet_status build_average_pool(OpCall *call, Text *out) {
     Window window;
     whet_status status = pool_window(call, &window);
     if (status)
         return status;
     DType type = call->in[0]->type, wide = op_wide(type);
-    bool padding = op_int(call, "count_include_pad") != 0, constant = ends_inside(&window, padding);
+    bool padding = op_int(call, "count_include_pad") != 0, constant = window_ends_inside(&window, padding);
     double count = 1;
     for (int i = 0; i < window.axes; i++) {
         count *= (double)window.kernel[i];
         if (!constant)
-            put_counts(out, &window, i, padding, wide);
+            window_put_counts(out, &window, i, padding, wide);
     }
     put_left(out, "y", &window);
     op_put_cast(out, wide, type);

@@ -19,6 +19,7 @@
     X(deform) \
     X(detection) \
     X(elementwise) \
+    X(experimental) \
     X(index) \
     X(linear_attention) \
     X(loss) \

@@ -202,3 +202,23 @@ void window_put_indices(Text *out, const Window *window, const char *outside) {
     if (window_leaves(window))
         text_printf(out, "?%s", outside);
 }
+
+void window_put_counts(Text *out, const Window *window, int i, bool padding, DType wide) {
+    int64_t low = padding ? -window->begin[i] : 0, high = window->in[i] + (padding ? window->end[i] : 0);
+    text_printf(out, "count%d[o%d:%lld] = sum(k%d:%lld) select((", i, i, (long long)window->out[i], i,
+                (long long)window->kernel[i]);
+    window_put_index(out, window, i);
+    text_printf(out, " >= %lld) & (", (long long)low);
+    window_put_index(out, window, i);
+    text_printf(out, " < %lld), %s(1), %s(0))\n", (long long)high, dtype_name(wide), dtype_name(wide));
+}
+
+bool window_ends_inside(const Window *window, bool padding) {
+    for (int i = 0; i < window->axes; i++) {
+        int64_t last =
+            window->stride[i] * (window->out[i] - 1) + window->dilation[i] * (window->kernel[i] - 1) - window->begin[i];
+        if (last >= window->in[i] + (padding ? window->end[i] : 0) || (!padding && window->begin[i] > 0))
+            return false;
+    }
+    return true;
+}

@@ -30,4 +30,10 @@ void window_put_sized_taps(Text *out, const Window *window); /* "k0:3, k1:3" */
 /* ", 2*o0 + k0 - 3, ..." for all axes, "]" and the guard, `outside` ("" for zero) being what is read outside. */
 void window_put_indices(Text *out, const Window *window, const char *outside);
 
+/* "count0[o0] = sum(k0:3) select(..., 1.0, 0.0)": taps that count at each output of one axis. With padding counted, those are the
+ * taps in the padded input: a window of ceil_mode may reach even beyond that. */
+void window_put_counts(Text *out, const Window *window, int i, bool padding, DType wide);
+/* Does every window lie in the input (and its padding, if that counts)? Then all counts are the kernel's size. */
+bool window_ends_inside(const Window *window, bool padding);
+
 #endif
