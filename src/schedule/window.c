@@ -47,6 +47,37 @@ static bool refuse(const char **why, const char *reason) {
     return false;
 }
 
+static const Expr *only_read(const Expr *e, bool *several) {
+    if (e->op == EXPR_READ)
+        return e;
+    const Expr *found = NULL;
+    for (int i = 0; i < 3; i++) {
+        const Expr *inner = e->arg[i] ? only_read(e->arg[i], several) : NULL;
+        *several = *several || (found && inner && inner != found);
+        found = inner ? inner : found;
+    }
+    return found;
+}
+
+/* x times taps, or any expression of x alone. */
+static bool find_reads(Window *p, const char **why) {
+    const Expr *body = p->reduction->arg[0], *first = body->arg[0], *second = body->arg[1];
+    bool several = false;
+    p->taps = -1;
+    if (body->op == EXPR_MUL && p->combine == VECTOR_ADD && first->op == EXPR_READ && second->op == EXPR_READ &&
+        first != second) {
+        bool swapped = !p->nest.access[nest_find(&p->nest, first)].stride[p->column_axis];
+        p->x = nest_find(&p->nest, swapped ? second : first);
+        p->taps = nest_find(&p->nest, swapped ? first : second);
+        return true;
+    }
+    const Expr *x = only_read(body, &several);
+    if (!x || several)
+        return refuse(why, "a window over several tensors");
+    p->x = nest_find(&p->nest, x);
+    return true;
+}
+
 static bool find_reduction(Window *p, const char **why) {
     const Definition *d = p->nest.definition;
     for (int i = 0; i < d->expr_count; i++)
@@ -68,19 +99,7 @@ static bool find_reduction(Window *p, const char **why) {
             p->column_axis = a; /* the last: an image of one column still has its windows there */
     if (p->column_axis < 0)
         return refuse(why, "a result that is not contiguous along any axis");
-    const Expr *body = p->reduction->arg[0];
-    bool product = body->op == EXPR_MUL && p->combine == VECTOR_ADD;
-    const Expr *first = product ? body->arg[0] : body, *second = product ? body->arg[1] : NULL;
-    if (first->op != EXPR_READ || (second && second->op != EXPR_READ))
-        return refuse(why, "a window over something else than reads");
-    p->x = nest_find(&p->nest, first);
-    p->taps = second ? nest_find(&p->nest, second) : -1;
-    if (second && !p->nest.access[p->x].stride[p->column_axis]) {
-        int swap = p->x;
-        p->x = p->taps;
-        p->taps = swap;
-    }
-    return true;
+    return find_reads(p, why);
 }
 
 /* The axes of x's dimensions: one moves with w and taps, at most one with h and taps, the others with outer axes alone. */
@@ -275,8 +294,16 @@ static void emit_group(Place *at, ExprEmitter *e, int64_t offset, int count, int
             p->taps >= 0 ? vector_splat(at->f, DT_F32, DT_F32, vector_at(at->pointer[p->taps], 4 * p->tap[t].weight)) : -1;
         for (int v = 0; v < count; v++) {
             int x = load_tap(at, t, v);
-            sum[v] =
-                weight >= 0 ? vector_ternary(at->f, VECTOR_FMA, weight, x, sum[v]) : vector_binary(at->f, p->combine, sum[v], x);
+            if (weight >= 0) {
+                sum[v] = vector_ternary(at->f, VECTOR_FMA, weight, x, sum[v]);
+                continue;
+            }
+            expr_forget(e);
+            expr_know(e, p->nest.access[p->x].read, x);
+            x = expr_emit(e, p->reduction->arg[0]);
+            if (e->refused)
+                return;
+            sum[v] = vector_binary(at->f, p->combine, sum[v], x);
         }
     }
     for (int v = 0; v < count; v++) {
