@@ -100,6 +100,7 @@ static const Sample samples[] = {
      {"m"},
      ""},
     {"map", "y[c, a, b] = x[a, b, 0] - 2 * z[c, b]", {{"x", 3, {"m", "n", "1"}}, {"z", 2, {"k", "n"}}}, {"m", "n", "k"}, ""},
+    {"map", "y[i] = select(!(x[i] < z[i]) & (x[i] != 0 | z[i] > 1), x[i], -z[i])", {{"x", 1, {"m"}}, {"z", 1, {"m"}}}, {"m"}, ""},
     {"map", "y[i:29997] = x[i + 3] * 2", {{"x", 1, {"30000"}}}, {0}, ""},
     {"rows",
      "top[i] = max(j) x[i, j]\ne[i, j] = exp(x[i, j] - top[i])\ntotal[i] = sum(j) e[i, j]\ny[i, j] = e[i, j] / total[i]",
@@ -157,7 +158,7 @@ static const Sample samples[] = {
      {"n", "c"},
      ""},
     {"rows", "y[i] = sqrt(sum(j) x[i, j] * x[i, j])", {{"x", 2, {"m", "n"}}}, {"m", "n"}, ""},
-    {"window", "y[c, w] = sum(j:4) x[c, w + j - 2]? * f[c, j]", {{"x", 2, {"c", "w"}}, {"f", 2, {"c", "4"}}}, {"c", "w"}, ""},
+    {"window", "y[c, w:33] = sum(j:4) x[c, w + j - 2]? * f[c, j]", {{"x", 2, {"c", "33"}}, {"f", 2, {"c", "4"}}}, {"c"}, ""},
     {"contract", "y[i, 5 + n] = sum(k) a[i, k] * b[k, n]", {{"a", 2, {"m", "k"}}, {"b", 2, {"k", "n"}}}, {"m", "n", "k"}, "b"},
 };
 

@@ -41,6 +41,18 @@ static const struct {
     {"rows", schedule_rows},
 };
 
+/* The template whose refusal says most: by the kind of kernel. */
+static size_t most_fitting(const Kernel *kernel) {
+    enum { WINDOW, CONTRACT, MAP, ROWS };
+    const Definition *d = &kernel->definitions[0];
+    if (kernel->definition_count != 1)
+        return ROWS;
+    for (int i = 0; i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_REDUCE)
+            return d->exprs[i]->reduce == REDUCE_SUM && d->exprs[i]->arg[0]->op == EXPR_MUL ? CONTRACT : ROWS;
+    return MAP;
+}
+
 /* One attempt, in an empty `c`. */
 static whet_status make(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     bool fits = false;
@@ -51,7 +63,8 @@ static whet_status make(Compiled *c, const ScheduleOptions *options, const char 
             return err->status;
         if (!fits) {
             c->function_count = 0;
-            *why = reason;
+            if (i == most_fitting(c->kernel))
+                *why = reason;
         }
     }
     if (!fits)

@@ -47,6 +47,14 @@ static int emit_mask(ExprEmitter *e, const Expr *expr) {
     return refuse(e, "an operation on booleans");
 }
 
+static int emit_not(ExprEmitter *e, const Expr *expr) {
+    if (expr->op != EXPR_NOT)
+        return refuse(e, "an operation on booleans");
+    int mask = expr_emit(e, expr->arg[0]);
+    return e->refused ? -1
+                      : vector_binary(e->f, VECTOR_MASK_XOR, mask, vector_mask_first(e->f, DT_F32, vector_lanes(e->f, DT_F32)));
+}
+
 static int emit_unary(ExprEmitter *e, const Expr *expr) {
     int x = expr_emit(e, expr->arg[0]);
     if (e->refused)
@@ -147,7 +155,7 @@ static int emit(ExprEmitter *e, const Expr *expr) {
     default: break;
     }
     if (expr_info[expr->op].arity == 1)
-        return expr->arg[0]->type == DT_BOOL ? refuse(e, "an operation on booleans") : emit_unary(e, expr);
+        return expr->arg[0]->type == DT_BOOL ? emit_not(e, expr) : emit_unary(e, expr);
     if (expr->arg[0]->type == DT_BOOL)
         return emit_mask(e, expr);
     for (size_t i = 0; i < COUNT(binaries); i++)

@@ -365,8 +365,11 @@ static void encode_store_first(Encoder *e, const VectorOp *op) {
         e->code->failed = "store of this memory type";
         return;
     }
-    vector(e, is64 ? ZYDIS_MNEMONIC_VMOVSD : ZYDIS_MNEMONIC_VMOVSS, address_operand(e, &op->address, bytes_of(op->type)),
-           register_operand(ZYDIS_REGISTER_XMM0 + reg_of(e, op->arg[0])), nothing, nothing);
+    X86Instruction store = {.mnemonic = is64 ? ZYDIS_MNEMONIC_VMOVSD : ZYDIS_MNEMONIC_VMOVSS,
+                            .operand = {address_operand(e, &op->address, bytes_of(op->type)),
+                                        register_operand(ZYDIS_REGISTER_XMM0 + reg_of(e, op->arg[0]))},
+                            .evex = reg_of(e, op->arg[0]) > 15}; /* the short form reaches sixteen registers */
+    x86_emit(e->code, &store);
 }
 
 /* Masks: k registers under AVX-512, all-ones lanes in vector registers under AVX2. */
