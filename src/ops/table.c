@@ -24,6 +24,8 @@
     X(linear_attention) \
     X(loss) \
     X(matrix) \
+    X(ml) \
+    X(ml_trees) \
     X(movement) \
     X(normalize) \
     X(pad) \

@@ -1,0 +1,30 @@
+/* What the operators of domain ai.onnx.ml share: rows of features, class labels, what is done to scores at the end. */
+#ifndef WHET_OPS_ML_H
+#define WHET_OPS_ML_H
+
+#include "ops/native.h"
+
+#define ML_DOMAIN "ai.onnx.ml"
+
+/* Rows and columns of the input as a matrix: one row where its rank is 1. */
+whet_status ml_matrix_shape(OpCall *call, Dim *rows, Dim *columns);
+
+typedef enum MlPost { ML_NONE, ML_SOFTMAX, ML_LOGISTIC, ML_SOFTMAX_ZERO, ML_PROBIT } MlPost; /* TreeEnsemble's numbers */
+whet_status ml_post(OpCall *call, MlPost *out);                                              /* attribute post_transform */
+void ml_transform(MlPost post, double *scores, int64_t count);                               /* of one row, 2 or more */
+double ml_probit(double score);
+double ml_logistic(double score);
+
+/* Labels of classes: integers or strings, from the attributes of these names. */
+typedef struct MlLabels {
+    int64_t count;
+    const int64_t *ints;
+    const Str *strings;
+} MlLabels;
+whet_status ml_labels(OpCall *call, const char *ints, const char *strings, MlLabels *out);
+void ml_put_label(const MlLabels *labels, int64_t class_index, void *out, int64_t row);
+
+/* A list of numbers in one of two attributes: `name`, or `name`_as_tensor. NULL: no memory. */
+const double *ml_numbers(OpRun *run, const char *name, int64_t *count);
+
+#endif
