@@ -228,13 +228,16 @@ static void put_image(Text *out, const Window *window, bool last, const char *st
         snprintf(n, sizeof n, "n:%lld", (long long)y->dims[0]);
         snprintf(c, sizeof c, "c:%lld", (long long)y->dims[last ? y->rank - 1 : 1]);
     }
-    text_printf(out, last ? "%s" : "%s, %s", n, c);
+    text_put(out, n);
+    if (!last)
+        text_printf(out, ", %s", c);
     for (int i = 0; i < window->axes; i++) {
         text_printf(out, ", %s%d", stem, i);
         if (y)
             text_printf(out, ":%lld", (long long)window->out[i]);
     }
-    text_printf(out, last ? ", %s" : "", c);
+    if (last)
+        text_printf(out, ", %s", c);
 }
 
 /* Where the taps of an output lie: "n, 2*o0 + k0, 2*o1 + k1, c" */

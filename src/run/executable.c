@@ -7,8 +7,7 @@ static whet_status refuse_name(const char *name, whet_error *err) {
     Text names;
     text_init(&names);
     target_print_names(&names);
-    whet_status status =
-        error_set(err, WHET_ERROR_ARGUMENT, "there is no target '%s'; wanted: evaluator, %s", name, names.data);
+    whet_status status = error_set(err, WHET_ERROR_ARGUMENT, "there is no target '%s'; wanted: evaluator, %s", name, names.data);
     text_free(&names);
     return status;
 }

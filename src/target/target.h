@@ -62,7 +62,7 @@ uint64_t target_features_here(void);             /* of this machine; 0 where the
 bool target_host(uint64_t mask, Target *out);
 /* By name, for this machine or another: `runs_here` says which. False: there is none of that name. */
 bool target_named(const char *name, Target *out);
-void target_print_names(Text *out); /* separated by commas */
+void target_print_names(Text *out);                       /* separated by commas */
 void target_print_features(uint64_t features, Text *out); /* names, separated by spaces */
 
 #endif
