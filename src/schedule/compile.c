@@ -87,11 +87,13 @@ static void clear(Compiled *c) {
     c->prepare = NULL;
 }
 
-/* Code that needs too many registers is tried again with smaller tiles. */
+/* Code that needs too many registers is tried again with smaller tiles, which leave more and more of the file free. */
 static whet_status make_fitting(Compiled *c, ScheduleOptions options, const char **why, whet_error *err) {
     whet_status status = WHET_OK;
-    for (int spare = options.spare_registers; spare <= 12; spare += spare ? 2 : 4) {
-        options.spare_registers = spare;
+    int file = c->target.registers[CLASS_VECTOR], given = options.spare_registers;
+    const int spares[] = {given, given + file / 4 + 2, given + file * 3 / 8 + 2, given + file / 2 + 2};
+    for (size_t i = 0; i < COUNT(spares); i++) {
+        options.spare_registers = spares[i];
         error_clear(err);
         status = make(c, &options, why, err);
         if (status != WHET_ERROR_UNSUPPORTED || !c->template)

@@ -134,7 +134,6 @@ static int emit_tanh(VectorFunction *f, int x) {
 static int emit_erf(VectorFunction *f, int x) {
     static const double low[] = {-5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1};
     int t = absolute(f, x), s = mul(f, x, x);
-    int near = fma_(f, polynomial(f, s, low, COUNT(low)), x, x);
     int r = fma_(f, c(f, -1.72853470e-5), t, c(f, 3.83197126e-4));
     int u = fma_(f, c(f, -3.88396438e-3), t, c(f, 2.42546219e-2));
     r = fma_(f, r, s, u);
@@ -143,6 +142,7 @@ static int emit_erf(VectorFunction *f, int x) {
     r = fma_(f, r, t, c(f, -1.28717512e-1));
     r = vector_ternary(f, VECTOR_FMA, r, t, vector_binary(f, VECTOR_XOR, t, c(f, -0.0)));
     int far = with_sign(f, sub(f, c(f, 1), emit_exp(f, r)), x);
+    int near = fma_(f, polynomial(f, s, low, COUNT(low)), x, x); /* last, when the other's registers are free */
     return vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_LT, c(f, 0.927734375), t), far, near);
 }
 

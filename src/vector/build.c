@@ -4,13 +4,20 @@
 
 #include <string.h>
 
-VectorFunction *vector_new(Arena *arena, const char *name, int bytes) {
+VectorFunction *vector_new_empty(Arena *arena, const char *name, int bytes) {
     VectorFunction *f = ARENA_NEW(arena, VectorFunction);
     if (!f)
         return NULL;
     f->arena = arena;
     f->name = arena_string(arena, name, strlen(name));
     f->bytes = bytes;
+    return f;
+}
+
+VectorFunction *vector_new(Arena *arena, const char *name, int bytes) {
+    VectorFunction *f = vector_new_empty(arena, name, bytes);
+    if (!f)
+        return NULL;
     /* Room for a usual kernel at once: growing leaves the old copies in the arena. */
     arena_grow(arena, &f->ops, &f->op_capacity, 256, sizeof *f->ops);
     arena_grow(arena, &f->values, &f->value_capacity, 256, sizeof *f->values);

@@ -3,9 +3,12 @@
 
 bool vector_copy_start(VectorCopy *copy, const VectorFunction *from, whet_error *err) {
     copy->from = from;
-    copy->to = vector_new(from->arena, from->name, from->bytes);
+    copy->to = vector_new_empty(from->arena, from->name, from->bytes);
     copy->map = ARENA_ARRAY(from->arena, int, (size_t)from->value_count + 1);
-    if (!copy->to || !copy->map)
+    /* Room at once for what is copied and a little more: growing would touch twice the memory. */
+    size_t more = 64, ops = (size_t)from->op_count + more, values = (size_t)from->value_count + more;
+    if (!copy->to || !copy->map || !arena_grow(from->arena, &copy->to->ops, &copy->to->op_capacity, ops, sizeof(VectorOp)) ||
+        !arena_grow(from->arena, &copy->to->values, &copy->to->value_capacity, values, sizeof(VectorValue)))
         return error_memory(err), false;
     for (int i = 0; i < from->value_count; i++)
         copy->map[i] = -1;

@@ -25,7 +25,17 @@ static int extreme(VectorFunction *to, const VectorOp *op) {
     return vector_ternary(to, VECTOR_SELECT, vector_binary(to, VECTOR_UNORDERED, a, a), a, picked);
 }
 
-VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err) {
+static bool is_native(const VectorOp *op, const bool native[VECTOR_OP_COUNT]) {
+    bool integer_extreme = (op->code == VECTOR_MIN || op->code == VECTOR_MAX) && dtype_kind(op->type) != KIND_FLOAT;
+    return native[op->code] || integer_extreme;
+}
+
+const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err) {
+    bool all = true;
+    for (int i = 0; i < f->op_count && all; i++)
+        all = is_native(&f->ops[i], native);
+    if (all)
+        return f;
     VectorCopy copy;
     if (!vector_copy_start(&copy, f, err))
         return NULL;
@@ -41,8 +51,7 @@ VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR
         }
         VectorOp op = vector_copy_op(&copy, i);
         int result = -1;
-        bool is_float = dtype_kind(op.type) == KIND_FLOAT;
-        if (native[op.code] || ((op.code == VECTOR_MIN || op.code == VECTOR_MAX) && !is_float))
+        if (is_native(&op, native))
             result = vector_append(copy.to, &op);
         else if (op.code == VECTOR_MIN || op.code == VECTOR_MAX)
             result = extreme(copy.to, &op);

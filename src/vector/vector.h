@@ -119,9 +119,21 @@ typedef struct VectorInfo {
     int tie, flops;
 } VectorInfo;
 extern const VectorInfo vector_info[VECTOR_OP_COUNT];
-int vector_arg_count(VectorCode code);         /* operands in registers, an optional mask not counted */
-bool vector_has(VectorCode code, char letter); /* A: an address, #: a number, ?: an optional mask */
-RegisterClass vector_class(char letter);       /* of V, M, P, I, T */
+/* Operands in registers, an optional mask not counted. */
+static inline int vector_arg_count(VectorCode code) {
+    int count = 0;
+    for (const char *args = vector_info[code].args; args[count] >= 'B'; count++) /* A, # and ? sort before all others */
+        ;
+    return count;
+}
+/* A: an address, #: a number, ?: an optional mask. */
+static inline bool vector_has(VectorCode code, char letter) {
+    const char *args = vector_info[code].args;
+    while (*args && *args != letter)
+        args++;
+    return *args != 0;
+}
+RegisterClass vector_class(char letter); /* of V, M, P, I, T */
 
 /* base + sum(counter * coef) + offset + scaled * (bytes of a register). `scaled` is for lengths not known when compiling (SVE);
  * where the length is known the builder folds it into `offset`. */
@@ -181,6 +193,7 @@ int vector_lanes(const VectorFunction *f, DType type);
 /* build.c: appends operations. Errors are sticky in `failed`; vector_finish says whether all went well. Ids are returned as -1
  * after an error, and -1 is accepted as an operand then. */
 VectorFunction *vector_new(Arena *arena, const char *name, int bytes);
+VectorFunction *vector_new_empty(Arena *arena, const char *name, int bytes);    /* without room for operations yet */
 int vector_parameter(VectorFunction *f, RegisterClass class, const char *name); /* before any operation */
 VectorAddress vector_at(int base, int64_t offset);
 VectorAddress vector_plus(VectorAddress address, int index, int64_t coef); /* + index * coef */
@@ -215,8 +228,9 @@ whet_status vector_check(const VectorFunction *f, const char *pass, whet_error *
  * does not fix it. arguments[i] is parameter i: an address, or a number. Refuses what has no values on a host (tiles). */
 whet_status vector_interpret(const VectorFunction *f, const int64_t *arguments, int bytes, whet_error *err);
 
-/* rewrite.c: replaces operations that `native` does not list by those it does (a new function in the arena). */
-VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err);
+/* rewrite.c: replaces operations that `native` does not list by those it does: a new function in the arena, or `f` itself
+ * where there is nothing to replace. */
+const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err);
 
 /* address.c: turns every address into pointer + constant: affine terms become pointers that loops carry and step. */
 VectorFunction *vector_lower_addresses(const VectorFunction *f, whet_error *err);
