@@ -305,7 +305,7 @@ static void lowering_keeps_meaning(void **state) {
         arena_init(&arena, NULL);
         whet_error err;
         VectorFunction *f = random_program(&arena, seed, 64);
-        VectorFunction *lowered = vector_lower_addresses(f, &err);
+        VectorFunction *lowered = vector_lower_addresses(f, seed % 2, &err);
         assert_non_null(lowered);
         if (vector_check(lowered, "lowering", &err) != WHET_OK) {
             show(lowered, seed, err.message);

@@ -134,9 +134,12 @@ static int emit(ExprEmitter *e, const Expr *expr);
 int expr_emit(ExprEmitter *e, const Expr *expr) {
     if (e->refused)
         return -1;
-    if (e->known[expr->id] < 0)
-        e->known[expr->id] = emit(e, expr);
-    return e->known[expr->id];
+    int *known = &e->known[expr->id];
+    if (*known < 0 && e->special)
+        *known = e->special(e, expr);
+    if (*known < 0 && !e->refused)
+        *known = emit(e, expr);
+    return *known;
 }
 
 static int emit(ExprEmitter *e, const Expr *expr) {

@@ -1,14 +1,11 @@
 /* Row kernels: definitions that share their rows and reduce over their columns: softmax, LayerNorm, means, maxima and chains of
- * them, in as many passes over a row as there are definitions, while it lies in L1.
+ * them. This file recognises them; rows_plan.c decides how they are walked.
  *
- * The last definition is the main one. Its axes are the rows and columns of the whole kernel: what a definition of one value a
- * row is read with are rows, the rest are columns; a definition that only reduces has its summed axes for columns. Every other
- * definition is tied to these axes by how it is read (`mean[i, 0]` ties its first axis to i), and its summed axes are the
- * columns. Values of one a row stay in registers; columnwise temporaries lie in a row of scratch. Columns must be contiguous. */
+ * The last definition is the main one. Its axes are the rows and columns of the whole kernel: what something reduced is read
+ * with are rows, the rest are columns; a definition that only reduces has its summed axes for columns. Every other definition is
+ * tied to these axes by how it is read or by what it reads (`mean[i, 0]` ties its first axis to i), and its summed axes are the
+ * columns. */
 #include "schedule/rows.h"
-
-#include <stdatomic.h>
-#include <string.h>
 
 /* ---- recognition ---- */
 
@@ -18,12 +15,12 @@ static const Definition *main_of(const Rows *r) {
 
 int rows_source(const Rows *r, int tensor) {
     for (int i = 0; i < r->count; i++)
-        if (r->item[i].temporary && r->item[i].definition->tensor == tensor)
+        if (r->item[i].definition->tensor == tensor)
             return i;
     return -1;
 }
 
-static bool reduces(const Definition *d) {
+bool rows_reduces(const Definition *d) {
     return d->axis_count > d->parallel_count;
 }
 
@@ -54,7 +51,7 @@ static bool collect(Rows *r, const Kernel *kernel, const char **why) {
                 *why = "reductions of one definition over different axes";
                 return false;
             }
-        any = any || reduces(d);
+        any = any || rows_reduces(d);
     }
     if (!any && kernel->definition_count == 1)
         *why = "no reduction";
@@ -84,7 +81,7 @@ static bool tie(Rows *r, const RowDefinition *reader, const Expr *read, const ch
     for (int i = 0; i < read->index_count; i++) {
         int mine = plain_axis(item->definition, &item->definition->left[i]),
             theirs = plain_axis(reader->definition, &read->index[i]);
-        if (mine == -1 && (theirs == -1 || theirs >= 0))
+        if ((mine == -1 && (theirs == -1 || theirs >= 0)) || (mine >= 0 && item->definition->axes[mine].extent == 1))
             continue; /* a dimension of one element */
         int axis = theirs >= 0 ? reader->map[theirs] : -1;
         if (mine < 0 || theirs < 0 || axis < 0 || (item->map[mine] >= 0 && item->map[mine] != axis)) {
@@ -108,87 +105,166 @@ static bool depends(const Expr *e, int axis) {
     return false;
 }
 
-/* `y[i, j] = e[i, j] / (sum(k) e[i, k])`: the sum is the same for all j, which run as far as k. So j are the columns, and k. */
-static bool sums_over_own_columns(const Definition *d) {
-    int count = d->axis_count - d->parallel_count, first = d->parallel_count - count;
-    if (first < 0)
-        return false;
-    for (int t = 0; t < count; t++)
-        if (d->axes[first + t].extent != d->axes[d->parallel_count + t].extent)
-            return false;
+/* No reduction of the definition reads along one of its own axes. */
+static bool unsummed(const Definition *d, int axis) {
     for (int i = 0; i < d->expr_count; i++)
-        for (int t = 0; d->exprs[i]->op == EXPR_REDUCE && t < count; t++)
-            if (depends(d->exprs[i]->arg[0], first + t))
-                return false;
+        if (d->exprs[i]->op == EXPR_REDUCE && depends(d->exprs[i]->arg[0], axis))
+            return false;
     return true;
 }
 
-/* Axes of the main definition that some value of one a row is read with are rows; the others columns. */
-static void split_axes(const Rows *r, bool is_column[NEST_MAX_AXES]) {
-    const Definition *d = main_of(r);
-    bool own = reduces(d);
-    int reduced = d->axis_count - d->parallel_count, first = d->parallel_count;
-    if (own && sums_over_own_columns(d))
-        first -= reduced;
-    for (int a = 0; a < d->axis_count; a++)
-        is_column[a] = own ? a >= first && a < first + reduced : true;
-    if (own)
-        return;
-    for (int i = 0; i < d->expr_count; i++) {
-        const Expr *e = d->exprs[i];
-        int source = e->op == EXPR_READ ? rows_source(r, e->tensor) : -1;
-        if (source < 0 || r->item[source].definition->parallel_count == d->parallel_count)
-            continue; /* columnwise itself, most likely; tying finds out */
-        for (int k = 0; k < e->index_count; k++) {
-            int axis = plain_axis(d, &e->index[k]);
-            if (axis >= 0 && plain_axis(r->item[source].definition, &r->item[source].definition->left[k]) >= 0)
-                is_column[axis] = false;
-        }
+/* `y[i, j] = e[i, j] / (sum(k) e[i, k])`: the sum is the same for all j, which run as far as k. So j are the columns, and k. */
+static bool find_own_columns(const Definition *d, bool is_column[NEST_MAX_AXES]) {
+    int axis = d->parallel_count - 1;
+    for (int t = d->axis_count - 1; t >= d->parallel_count; t--, axis--) {
+        while (axis >= 0 && (d->axes[axis].extent != d->axes[t].extent || !unsummed(d, axis)))
+            axis--;
+        if (axis < 0)
+            return false;
+        is_column[axis] = true;
     }
-    bool row_behind = false; /* columns are the last axes */
+    return true;
+}
+
+static bool reduced_below(const Rows *r, int item) {
+    const Definition *d = r->item[item].definition;
+    bool found = rows_reduces(d);
+    for (int i = 0; i < d->expr_count && !found; i++) {
+        int source = d->exprs[i]->op == EXPR_READ ? rows_source(r, d->exprs[i]->tensor) : -1;
+        found = source >= 0 && source < item && reduced_below(r, source);
+    }
+    return found;
+}
+
+static void split_own(const Definition *d, bool is_column[NEST_MAX_AXES]) {
+    bool own[NEST_MAX_AXES] = {false};
+    bool found = find_own_columns(d, own);
+    for (int a = 0; a < d->axis_count; a++)
+        is_column[a] = found ? own[a] : a >= d->parallel_count;
+}
+
+/* Where nothing is reduced, columns are the last axes alone. */
+static void keep_last(const Definition *d, bool is_column[NEST_MAX_AXES]) {
+    bool row_behind = false;
     for (int a = d->axis_count - 1; a >= 0; a--) {
         row_behind = row_behind || !is_column[a];
         is_column[a] = !row_behind;
     }
 }
 
+/* Axes of the main definition that some value of one a row is read with are rows; the others columns. */
+static void split_axes(const Rows *r, bool is_column[NEST_MAX_AXES]) {
+    const Definition *d = main_of(r);
+    bool any = reduced_below(r, r->count - 1);
+    if (rows_reduces(d)) {
+        split_own(d, is_column);
+        return;
+    }
+    for (int a = 0; a < d->axis_count; a++)
+        is_column[a] = true;
+    for (int i = 0; i < d->expr_count; i++) {
+        const Expr *e = d->exprs[i];
+        int source = e->op == EXPR_READ ? rows_source(r, e->tensor) : -1;
+        if (source < 0 || (any && !reduced_below(r, source)))
+            continue;
+        const Definition *from = r->item[source].definition;
+        int plain = 0; /* as many axes as the main one: columnwise itself, most likely; tying finds out */
+        for (int k = 0; k < e->index_count; k++)
+            plain += plain_axis(from, &from->left[k]) >= 0;
+        for (int k = 0; k < e->index_count && plain < d->parallel_count; k++) {
+            int axis = plain_axis(d, &e->index[k]);
+            if (axis >= 0 && plain_axis(from, &from->left[k]) >= 0)
+                is_column[axis] = false;
+        }
+    }
+    if (!any)
+        keep_last(d, is_column);
+}
+
+static bool known_axes(const RowDefinition *item) {
+    for (int a = 0; a < item->definition->parallel_count; a++)
+        if (item->map[a] < 0 && item->definition->axes[a].extent != 1)
+            return false;
+    return true;
+}
+
+/* Ties a definition that nothing reads to what it reads. */
+static void tie_forward(Rows *r, RowDefinition *item) {
+    const Definition *d = item->definition;
+    for (int k = 0; k < d->expr_count; k++) {
+        const Expr *e = d->exprs[k];
+        int source = e->op == EXPR_READ ? rows_source(r, e->tensor) : -1;
+        for (int i = 0; source >= 0 && i < e->index_count; i++) {
+            const RowDefinition *from = &r->item[source];
+            int mine = plain_axis(d, &e->index[i]), theirs = plain_axis(from->definition, &from->definition->left[i]);
+            if (mine >= 0 && mine < d->parallel_count && theirs >= 0 && item->map[mine] < 0)
+                item->map[mine] = from->map[theirs];
+        }
+    }
+}
+
+/* The axes of one definition, all of whose parallel axes are known; its sources follow. */
+static bool settle(Rows *r, RowDefinition *item, const int *columns, int column_count, const char **why) {
+    const Definition *own = item->definition, *d = main_of(r);
+    for (int a = own->parallel_count; a < own->axis_count; a++) {
+        int at = a - own->parallel_count, count = own->axis_count - own->parallel_count;
+        if (count != column_count || own->axes[a].extent != d->axes[columns[at]].extent) {
+            *why = "a reduction over something else than the columns";
+            return false;
+        }
+        item->map[a] = columns[at];
+    }
+    for (int a = 0; a < own->parallel_count; a++) {
+        if (item->map[a] < 0)
+            continue;
+        bool column = r->nest.axis[item->map[a]].reduced;
+        if (own->axes[a].extent != d->axes[item->map[a]].extent) {
+            *why = "a definition over other rows than the main one's";
+            return false;
+        }
+        if (column && own->axes[a].extent != 1 && !unsummed(own, a)) {
+            *why = "a reduction for every column";
+            return false;
+        }
+        item->columnwise = item->columnwise || column;
+    }
+    for (int k = 0; k < own->expr_count; k++)
+        if (own->exprs[k]->op == EXPR_READ && !tie(r, item, own->exprs[k], why))
+            return false;
+    return true;
+}
+
 static bool map_axes(Rows *r, const bool is_column[NEST_MAX_AXES], const char **why) {
     const Definition *d = main_of(r);
-    int columns[NEST_MAX_AXES] = {0}, column_count = 0;
+    bool settled[ROWS_MAX_DEFINITIONS] = {false};
+    int columns[NEST_MAX_AXES] = {0}, column_count = 0, left = r->count;
     for (int a = 0; a < d->axis_count; a++) {
         r->item[r->count - 1].map[a] = a;
         r->nest.axis[a] = (NestAxis){d->axes[a].extent, is_column[a]};
         if (is_column[a])
             columns[column_count++] = a;
     }
-    r->nest.axis_count = columns[0] < d->parallel_count && column_count ? d->parallel_count : d->axis_count;
+    r->nest.axis_count = column_count && columns[0] >= d->parallel_count ? d->axis_count : d->parallel_count;
     for (int a = 0; a < r->nest.axis_count; a++)
         r->nest.parallel_count += !is_column[a];
-    for (int i = r->count - 1; i >= 0; i--) {
-        RowDefinition *item = &r->item[i];
-        const Definition *own = item->definition;
-        for (int a = own->parallel_count; a < own->axis_count; a++) {
-            int at = a - own->parallel_count, count = own->axis_count - own->parallel_count;
-            if (count != column_count || own->axes[a].extent != d->axes[columns[at]].extent) {
-                *why = "a reduction over something else than the columns";
-                return false;
-            }
-            item->map[a] = columns[at];
-        }
-        for (int a = 0; a < own->parallel_count; a++) {
-            if (item->map[a] < 0 && own->axes[a].extent == 1)
+    for (bool moved = true; moved && left;) {
+        moved = false;
+        for (int i = r->count - 1; i >= 0; i--) {
+            if (settled[i])
                 continue;
-            if (item->map[a] < 0 || own->axes[a].extent != d->axes[item->map[a]].extent) {
-                *why = "a definition over other rows than the main one's";
+            if (!known_axes(&r->item[i]))
+                tie_forward(r, &r->item[i]);
+            if (!known_axes(&r->item[i]))
+                continue;
+            if (!settle(r, &r->item[i], columns, column_count, why))
                 return false;
-            }
-            item->columnwise = item->columnwise || is_column[item->map[a]];
+            settled[i] = moved = true;
+            left--;
         }
-        for (int k = 0; k < own->expr_count; k++)
-            if (own->exprs[k]->op == EXPR_READ && !tie(r, item, own->exprs[k], why))
-                return false;
     }
-    return true;
+    if (left)
+        *why = "a definition over other rows than the main one's";
+    return !left;
 }
 
 /* A definition that walks some rows only would be written several times; its values must then be temporary. */
@@ -205,10 +281,6 @@ static bool add_accesses(Rows *r, const char **why) {
     for (int i = 0; i < r->count; i++) {
         RowDefinition *item = &r->item[i];
         const Definition *d = item->definition;
-        if (item->columnwise && !writes_once(r, item)) {
-            *why = "columns that some rows share";
-            return false;
-        }
         if (!item->temporary) {
             if (!writes_once(r, item)) {
                 *why = "an output of fewer rows than the others";
@@ -217,8 +289,7 @@ static bool add_accesses(Rows *r, const char **why) {
             item->write = r->nest.access_count;
             if (!nest_add(&r->nest, d, item->map, NULL, why))
                 return false;
-        } else if (item->columnwise)
-            item->scratch = r->scratch_count++;
+        }
         for (int k = 0; k < d->expr_count; k++)
             if (d->exprs[k]->op == EXPR_READ && rows_source(r, d->exprs[k]->tensor) < 0 &&
                 !nest_add(&r->nest, d, item->map, d->exprs[k], why))
@@ -227,130 +298,33 @@ static bool add_accesses(Rows *r, const char **why) {
     return true;
 }
 
-int64_t rows_column_stride(const Rows *r, int access) {
-    return r->column_axis < 0 ? 0 : r->nest.access[access].stride[r->column_axis];
+int64_t rows_lane_stride(const Rows *r, int access) {
+    return r->lane_axis < 0 ? 0 : r->nest.access[access].stride[r->lane_axis];
 }
 
 int64_t rows_row_stride(const Rows *r, int access) {
     return r->row_axis < 0 ? 0 : r->nest.access[access].stride[r->row_axis];
 }
 
-static bool choose_axes(Rows *r, const char **why) {
-    Nest *nest = &r->nest;
-    r->row_axis = r->column_axis = -1;
-    r->rows = r->columns = r->outer_total = 1;
-    for (int x = 0; x < nest->axis_count; x++) {
-        if (nest->axis[x].reduced) {
-            if (r->column_axis >= 0) {
-                *why = "columns that are not contiguous";
-                return false;
-            }
-            r->column_axis = x;
-            r->columns = nest->axis[x].extent;
-        } else if (r->row_axis < 0 || nest->axis[x].extent > nest->axis[r->row_axis].extent)
-            r->row_axis = x;
-    }
-    if (r->row_axis >= 0)
-        r->rows = nest->axis[r->row_axis].extent;
-    for (int x = 0; x < nest->axis_count; x++)
-        if (x != r->row_axis && x != r->column_axis) {
-            r->outer[r->outer_count++] = x;
-            r->outer_total *= nest->axis[x].extent;
-        }
-    for (int i = 0; i < nest->access_count; i++) {
-        int64_t stride = rows_column_stride(r, i);
-        if (nest->access[i].type != DT_F32)
-            *why = "an element type other than f32";
-        else if (nest->access[i].guard_count)
-            *why = "a guarded read";
-        else if (stride != 0 && stride != 1)
-            *why = "columns that are not contiguous";
-    }
-    return *why == NULL;
-}
-
-/* An output that is read again would have to be written before. */
-static bool reads_outputs(const Rows *r) {
-    for (int i = 0; i < r->count; i++)
-        for (int k = 0; k < r->item[i].definition->expr_count; k++) {
-            const Expr *e = r->item[i].definition->exprs[k];
-            if (e->op == EXPR_READ && r->nest.kernel->tensors[e->tensor].role == ROLE_OUTPUT)
-                return true;
-        }
-    return false;
-}
-
-/* ---- running ---- */
-
-typedef struct Work {
-    const Compiled *c;
-    const Rows *r;
-    void *const *data;
-    const EvalOptions *options;
-    const whet_allocator *allocator;
-    int64_t row_tasks, rows_each;
-    size_t scratch_row; /* floats */
-    atomic_bool late, no_memory;
-} Work;
-
-static void call(const Work *w, int64_t outer, int64_t row, int64_t rows, float *scratch) {
-    const Rows *r = w->r;
-    int64_t arguments[NEST_MAX_ACCESSES + ROWS_MAX_DEFINITIONS + 1], digit[NEST_MAX_AXES];
-    int n = 0;
-    for (int k = r->outer_count - 1; k >= 0; k--) {
-        digit[k] = outer % r->nest.axis[r->outer[k]].extent;
-        outer /= r->nest.axis[r->outer[k]].extent;
-    }
-    for (int i = 0; i < r->nest.access_count; i++) {
-        const Access *access = &r->nest.access[i];
-        int64_t at = access->offset + row * rows_row_stride(r, i);
-        for (int k = 0; k < r->outer_count; k++)
-            at += digit[k] * access->stride[r->outer[k]];
-        arguments[n++] = (int64_t)(intptr_t)((char *)w->data[access->tensor] + 4 * at);
-    }
-    for (int s = 0; s < r->scratch_count; s++)
-        arguments[n++] = (int64_t)(intptr_t)(scratch + (size_t)s * w->scratch_row);
-    arguments[n] = rows;
-    schedule_call(w->c, 0, arguments);
-}
-
-static void rows_task(void *context, size_t task) {
-    Work *w = context;
-    const Rows *r = w->r;
-    int64_t row = (int64_t)task % w->row_tasks * w->rows_each;
-    int64_t rows = r->rows - row < w->rows_each ? r->rows - row : w->rows_each;
-    size_t bytes = w->scratch_row * (size_t)r->scratch_count * sizeof(float);
-    if (atomic_load_explicit(&w->late, memory_order_relaxed))
-        return;
-    float *scratch = bytes ? memory_alloc(w->allocator, bytes) : NULL;
-    if (bytes && !scratch) {
-        atomic_store(&w->no_memory, true);
-        return;
-    }
-    call(w, (int64_t)task / w->row_tasks, row, rows, scratch);
-    memory_free(w->allocator, scratch, bytes);
-    if (schedule_late(w->options))
-        atomic_store(&w->late, true);
-}
-
-static whet_status rows_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
-    enum { TASK_ELEMENTS = 1 << 14, ROUND = 64 };
-    const Rows *r = c->state;
-    Work w = {.c = c, .r = r, .data = data, .options = options};
-    w.allocator = options && options->allocator ? options->allocator : c->allocator;
-    w.scratch_row = ((size_t)r->columns + ROUND - 1) / ROUND * ROUND;
-    w.rows_each = TASK_ELEMENTS / (r->columns ? r->columns : 1) > 0 ? TASK_ELEMENTS / (r->columns ? r->columns : 1) : 1;
-    w.row_tasks = (r->rows + w.rows_each - 1) / w.rows_each;
-    schedule_parallel(options, (size_t)(r->outer_total * w.row_tasks), rows_task, &w);
-    if (atomic_load(&w.no_memory))
-        return error_memory(err);
-    return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
+bool rows_read_is_even(const Rows *r, const Expr *read) {
+    int source = rows_source(r, read->tensor);
+    if (source >= 0)
+        return !r->item[source].columnwise;
+    const Access *access = &r->nest.access[nest_find(&r->nest, read)];
+    for (int x = 0; x < r->nest.axis_count; x++)
+        if (r->nest.axis[x].reduced && access->stride[x])
+            return false;
+    return true;
 }
 
 static void rows_print(const Compiled *c, Text *out) {
     const Rows *r = c->state;
-    text_printf(out, "rows %lld x %lld of %lld columns: %d definitions, %d rows of scratch, %d vectors a round\n",
-                (long long)r->outer_total, (long long)r->rows, (long long)r->columns, r->count, r->scratch_count, r->unroll);
+    text_printf(out, "rows %lld x %lld of %lld columns: %d definitions in %d passes, lanes are %s of %lld, ",
+                (long long)r->outer_total, (long long)r->rows, (long long)r->columns, r->count, r->pass_count,
+                r->across ? "rows" : "columns", (long long)r->lane_extent);
+    for (int f = 0; f < r->function_count; f++)
+        text_printf(out, "%s%d", f ? " and " : "", r->function[f].copies);
+    text_printf(out, " at once, %d steps a round, %d rows of scratch\n", r->steps, r->scratch_count);
 }
 
 /* An output that its definition does not fill has zeros elsewhere. */
@@ -369,32 +343,26 @@ static bool fill_whole(const Rows *r) {
 bool schedule_rows(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     Rows *r = ARENA_NEW(&c->arena, Rows);
     bool is_column[NEST_MAX_AXES];
-    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 1);
+    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, ROWS_MAX_FUNCTIONS);
     if (!r || !c->functions)
         return error_memory(err), false;
     r->known = options->constant;
     r->nest.kernel = c->kernel;
     if (!collect(r, c->kernel, why))
         return false;
-    if (reads_outputs(r) || !fill_whole(r) || r->item[r->count - 1].temporary) {
-        *why = "an output that is read again, or written in parts";
+    if (!fill_whole(r) || r->item[r->count - 1].temporary) {
+        *why = "an output that is written in parts";
         return false;
     }
     split_axes(r, is_column);
     if (!map_axes(r, is_column, why) || !add_accesses(r, why))
         return false;
-    for (int a = 0; a < r->nest.axis_count; a++)
-        if (r->nest.axis[a].extent == 0) {
-            *why = "nothing to do";
-            return false;
-        }
     nest_simplify(&r->nest);
-    if (!choose_axes(r, why))
+    if (!rows_plan(r, c, options, why))
         return false;
-    r->unroll = options->unroll ? options->unroll : options->spare_registers ? 1 : 4;
-    if (!(c->functions[0] = rows_emit(r, c, why, err)))
-        return false;
-    c->function_count = 1;
+    for (; c->function_count < r->function_count; c->function_count++)
+        if (!(c->functions[c->function_count] = rows_emit(r, c->function_count, c, why, err)))
+            return false;
     c->template = "rows";
     c->state = r;
     c->run = rows_run;

@@ -1,37 +1,65 @@
-/* What the halves of the row template share: rows.c recognises and drives, rows_emit.c makes vector code. */
+/* What the parts of the row template share: rows.c recognises, rows_plan.c decides, rows_emit.c makes vector code, rows_run.c
+ * drives it. docs/internals/rows.md tells the whole. */
 #ifndef WHET_SCHEDULE_ROWS_H
 #define WHET_SCHEDULE_ROWS_H
 
 #include "schedule/schedule.h"
 
-enum { ROWS_MAX_DEFINITIONS = 16 };
+enum { ROWS_MAX_DEFINITIONS = 16, ROWS_MAX_FUNCTIONS = 2 };
 
 typedef struct RowDefinition {
     const Definition *definition;
-    int map[KERNEL_MAX_AXES]; /* its axes -> axes of the nest before merging; -1: not known yet */
+    int map[KERNEL_MAX_AXES]; /* its axes -> axes of the nest before merging; -1: not known */
     bool columnwise;          /* has a value for every column; otherwise one a row */
     bool temporary;
     int write;   /* access; -1: a temporary */
-    int scratch; /* columnwise temporaries: which row of scratch; -1: none */
+    int scratch; /* columnwise temporaries that a later pass reads: which row of scratch; -1: none */
+    int pass;    /* columnwise: the first pass that can compute it; otherwise it is known before this pass */
+    bool again;  /* columnwise and cheap: later passes compute it again */
 } RowDefinition;
+
+/* One function: so many rows (across: vectors of rows) at once. */
+typedef struct RowsFunction {
+    int copies;
+    int last_lanes; /* across: of the last vector, the others are whole */
+} RowsFunction;
 
 typedef struct Rows {
     const void *const *known; /* while vector code is made: ScheduleOptions.constant */
     Nest nest;                /* rows, then columns (marked `reduced`), over all definitions; temporaries have no access */
     RowDefinition item[ROWS_MAX_DEFINITIONS];
-    int count, scratch_count;
-    int row_axis; /* -1: extent 1 */
-    int outer[NEST_MAX_AXES], outer_count;
-    int column_axis; /* -1: extent 1 */
-    int64_t rows, columns, outer_total;
-    int unroll;
+    int count, scratch_count, pass_count;
+    bool across;                             /* lanes are rows; otherwise columns */
+    int lane_axis;                           /* -1: extent 1 */
+    int row_axis;                            /* -1: extent 1 */
+    int outer[NEST_MAX_AXES], outer_count;   /* other axes of rows: the driver's */
+    int column[NEST_MAX_AXES], column_count; /* outermost first; along: the last one is the axis of lanes */
+    int64_t rows, columns, outer_total, lane_extent;
+    int steps; /* accumulators of one reduction and one row */
+    int lanes;
+    bool spread_late; /* short of registers: values of one a row are read where they are used */
+    int fold_scratch; /* a row of scratch for folding products over lanes; -1: none */
+    RowsFunction function[ROWS_MAX_FUNCTIONS];
+    int function_count, whole, tail; /* across: which function does whole blocks, and which the rest; -1: none */
+    size_t scratch_floats;           /* of one row of scratch */
 } Rows;
 
-int64_t rows_column_stride(const Rows *r, int access);
-int64_t rows_row_stride(const Rows *r, int access);
-/* The definition that makes a temporary that is read; -1: an input or an output in memory. */
+/* The definition that makes a tensor that is read; -1: an input. */
 int rows_source(const Rows *r, int tensor);
-/* Parameters: a pointer an access, a pointer a scratch row, the number of rows. */
-const VectorFunction *rows_emit(const Rows *r, Compiled *c, const char **why, whet_error *err);
+bool rows_reduces(const Definition *d);
+int64_t rows_lane_stride(const Rows *r, int access);
+int64_t rows_row_stride(const Rows *r, int access);
+/* A read whose value is the same for all columns. */
+bool rows_read_is_even(const Rows *r, const Expr *read);
+
+/* rows_plan.c: passes, axes, tiles. False: *why. */
+bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const char **why);
+
+/* rows_emit.c. Parameters: a pointer an access, a pointer a row of scratch, the number of rows, and (across, whole vectors) the
+ * number of rows along the axis of lanes. */
+const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const char **why, whet_error *err);
+
+/* rows_run.c */
+whet_status rows_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err);
 
 #endif

@@ -100,6 +100,7 @@ typedef struct ExprEmitter {
     const void *const *constant; /* ScheduleOptions.constant: known tensors of one element become numbers */
     const char *refused;         /* the first thing that cannot be said; NULL: none */
     int *known;                  /* by Expr.id: what is emitted already, so that shared expressions are computed once */
+    int (*special)(struct ExprEmitter *emitter, const Expr *expr); /* asked first: -1: emit it as usual; may be NULL */
 } ExprEmitter;
 bool expr_start(ExprEmitter *emitter, Arena *arena); /* false: out of memory. Call before the first expr_emit */
 void expr_forget(ExprEmitter *emitter);              /* the place has changed: nothing is known any more */

@@ -1,6 +1,6 @@
 /* Lowers addresses for machines: pointer + affine terms + constant becomes pointer + constant.
  *
- * Requires: any function. Recreates: every address has no terms. Breaks: nothing.
+ * Requires: any function. Recreates: every address has no terms (or the one that may stay). Breaks: nothing.
  *
  * Addresses that differ in their constant alone share one pointer. Terms are sorted from the outermost counter to the
  * innermost; each prefix of an address is a pointer of its own, which the loop of its last counter carries and steps by
@@ -26,7 +26,9 @@ typedef struct Lowering {
     Group group[MAX_GROUPS];
     int group_count;
     int *group_of; /* by operation: the group of its address, -1: the base alone */
-    bool too_many;
+    int *index_of; /* by operation: the counter that stays in its address, times coef_of; -1: none */
+    int *coef_of;
+    bool indexed, too_many;
 } Lowering;
 
 static int depth_key(const VectorFunction *f, int index) {
@@ -64,7 +66,12 @@ static int intern(Lowering *l, Group g) {
     return l->group_count++;
 }
 
-static int group_of_address(Lowering *l, const VectorAddress *a) {
+/* A term that instructions can say: a counter times 1, 2, 4 or 8. */
+static bool stays(const Lowering *l, int index, int64_t coef) {
+    return l->indexed && index >= l->copy.from->parameter_count && (coef == 1 || coef == 2 || coef == 4 || coef == 8);
+}
+
+static void group_address(Lowering *l, int op, const VectorAddress *a) {
     const VectorFunction *f = l->copy.from;
     Group g = {.base = a->base};
     for (int t = 0; t < a->terms; t++) {
@@ -76,7 +83,12 @@ static int group_of_address(Lowering *l, const VectorAddress *a) {
         g.term[at].index = a->term[t].index;
         g.term[at].coef = a->term[t].coef;
     }
-    return intern(l, g);
+    if (g.terms && stays(l, g.term[g.terms - 1].index, g.term[g.terms - 1].coef)) {
+        g.terms--;
+        l->index_of[op] = g.term[g.terms].index;
+        l->coef_of[op] = (int)g.term[g.terms].coef;
+    }
+    l->group_of[op] = intern(l, g);
 }
 
 static int pointer_of(const Lowering *l, int group, int base) {
@@ -130,6 +142,8 @@ static void copy_plain(Lowering *l, int at) {
     if (vector_has(op.code, 'A')) {
         const VectorAddress *old = &l->copy.from->ops[at].address;
         op.address = vector_at(pointer_of(l, l->group_of[at], old->base), old->offset + old->scaled * l->copy.from->bytes);
+        if (l->index_of[at] >= 0)
+            op.address = vector_plus(op.address, l->copy.map[l->index_of[at]], l->coef_of[at]);
         if (!l->copy.from->bytes)
             op.address.scaled = old->scaled, op.address.offset = old->offset;
     }
@@ -138,16 +152,22 @@ static void copy_plain(Lowering *l, int at) {
         l->copy.map[l->copy.from->ops[at].result] = result;
 }
 
-VectorFunction *vector_lower_addresses(const VectorFunction *f, whet_error *err) {
+VectorFunction *vector_lower_addresses(const VectorFunction *f, bool indexed, whet_error *err) {
     Lowering *l = ARENA_NEW(f->arena, Lowering);
-    int *group_of = ARENA_ARRAY(f->arena, int, (size_t)f->op_count + 1);
-    if (!l || !group_of)
+    int *places = ARENA_ARRAY(f->arena, int, 3 * ((size_t)f->op_count + 1));
+    if (!l || !places)
         return error_memory(err), NULL;
-    l->group_of = group_of;
+    l->group_of = places;
+    l->index_of = places + f->op_count;
+    l->coef_of = places + 2 * f->op_count;
+    l->indexed = indexed;
     if (!vector_copy_start(&l->copy, f, err))
         return NULL;
-    for (int i = 0; i < f->op_count; i++)
-        group_of[i] = vector_has(f->ops[i].code, 'A') ? group_of_address(l, &f->ops[i].address) : -1;
+    for (int i = 0; i < f->op_count; i++) {
+        l->group_of[i] = l->index_of[i] = -1;
+        if (vector_has(f->ops[i].code, 'A'))
+            group_address(l, i, &f->ops[i].address);
+    }
     if (l->too_many) {
         error_set(err, WHET_ERROR_UNSUPPORTED, "vector code '%s' uses more than %d different addresses", f->name, MAX_GROUPS);
         return NULL;

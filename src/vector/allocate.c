@@ -1,6 +1,6 @@
 /* Registers for vector code.
  *
- * Requires lowered addresses (terms would be uses this file does not see). There are no spills: what does not fit is refused,
+ * Requires lowered addresses. There are no spills: what does not fit is refused,
  * and a schedule then takes a smaller tile.
  *
  * Time is 2 i for the reading and 2 i + 1 for the writing of operation i; intervals are half open. Loops are structured, so
@@ -46,11 +46,18 @@ static void use(Allocator *a, int value, int time, int where) {
         a->live[value].to = end;
     if (!needs_register(a, value)) { /* folded: its user reads its operands */
         const VectorOp *op = &a->f->ops[a->f->values[value].op];
-        use(a, op->address.base, time, where);
+        for (int t = -1; t < op->address.terms; t++)
+            use(a, t < 0 ? op->address.base : op->address.term[t].index, time, where);
         use(a, op->mask, time, where);
         for (int i = 0; i < vector_arg_count(op->code); i++)
             use(a, op->arg[i], time, where);
     }
+}
+
+static void use_address(Allocator *a, const VectorAddress *address, int time, int where) {
+    use(a, address->base, time, where);
+    for (int t = 0; t < address->terms; t++)
+        use(a, address->term[t].index, time, where);
 }
 
 /* The next round's value: read at the loop's end, just before the carried names are written. */
@@ -99,7 +106,7 @@ static void find_intervals(Allocator *a) {
             }
         } else {
             if (op->result < 0 || needs_register(a, op->result)) {
-                use(a, op->address.base, 2 * i, open);
+                use_address(a, &op->address, 2 * i, open);
                 use(a, op->mask, 2 * i, open);
                 bool late = a->r->late && a->r->late[i];
                 for (int k = 0; k < vector_arg_count(op->code); k++)
@@ -276,8 +283,9 @@ static int group_end(const Allocator *a, int group) {
     return end;
 }
 
-static bool refuse(const Allocator *a, RegisterClass class, whet_error *err) {
+static bool refuse(const Allocator *a, RegisterClass class, VectorAllocation *out, whet_error *err) {
     static const char *const names[CLASS_COUNT] = {"", "general", "general", "vector", "mask", "tile"};
+    out->missing = class;
     error_set(err, WHET_ERROR_UNSUPPORTED, "vector code '%s' needs more than the %d %s registers there are", a->f->name,
               a->r->count[class], names[class]);
     return false;
@@ -294,7 +302,7 @@ static bool assign(Assignment *s, VectorAllocation *out, whet_error *err) {
         for (int k = 0; k < scratch; k++) {
             int reg = take(s, &s->file[CLASS_VECTOR], -1, 2 * i, 2 * i + 2);
             if (reg < 0)
-                return refuse(a, CLASS_VECTOR, err);
+                return refuse(a, CLASS_VECTOR, out, err);
             out->scratch[VECTOR_SCRATCH * i + k] = (signed char)reg;
             if (reg >= out->used[CLASS_VECTOR])
                 out->used[CLASS_VECTOR] = reg + 1;
@@ -306,7 +314,7 @@ static bool assign(Assignment *s, VectorAllocation *out, whet_error *err) {
             RegisterClass class = file_of(a, value);
             int reg = take(s, &s->file[class], value, live->from, group_end(a, value));
             if (reg < 0)
-                return refuse(a, class, err);
+                return refuse(a, class, out, err);
             int m = value;
             do {
                 out->reg[m] = (signed char)reg;

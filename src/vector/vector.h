@@ -232,8 +232,9 @@ whet_status vector_interpret(const VectorFunction *f, const int64_t *arguments, 
  * where there is nothing to replace. */
 const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err);
 
-/* address.c: turns every address into pointer + constant: affine terms become pointers that loops carry and step. */
-VectorFunction *vector_lower_addresses(const VectorFunction *f, whet_error *err);
+/* address.c: turns every address into pointer + constant: affine terms become pointers that loops carry and step. `indexed`:
+ * the innermost loop's counter may stay as one term, times 1, 2, 4 or 8; that takes fewer registers. */
+VectorFunction *vector_lower_addresses(const VectorFunction *f, bool indexed, whet_error *err);
 
 /* allocate.c: registers by interval over structured loops. What does not fit is refused: there are no spills. */
 typedef struct VectorRegisters {
@@ -249,6 +250,7 @@ typedef struct VectorAllocation {
     signed char *reg;      /* by value; -1: none */
     signed char *scratch;  /* operation i has VECTOR_SCRATCH places from VECTOR_SCRATCH * i; -1: none */
     int used[CLASS_COUNT]; /* highest register used + 1 */
+    RegisterClass missing; /* of which there were too few, when it fails */
 } VectorAllocation;
 bool vector_allocate(const VectorFunction *f, const VectorRegisters *registers, Arena *arena, VectorAllocation *out,
                      whet_error *err);

@@ -4,16 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static whet_status add_function(const Target *target, const VectorFunction *f, int index, uint64_t seed, X86Code *code,
-                                whet_error *err) {
-    bool native[VECTOR_OP_COUNT];
+static whet_status add_lowered(const Target *target, const VectorFunction *f, int index, uint64_t seed, X86Code *code,
+                               RegisterClass *missing, whet_error *err) {
     X86Selection selection;
     VectorAllocation allocation;
-    x86_native(target, native);
-    f = vector_rewrite(f, native, err);
-    if (f)
-        f = vector_lower_addresses(f, err);
-    if (!f || !x86_select(f, target, &selection, err))
+    if (!x86_select(f, target, &selection, err))
         return err->status;
     VectorRegisters registers = {
         .none = selection.folded, .tie = selection.tie, .scratch = selection.scratch, .late = selection.late, .seed = seed};
@@ -24,14 +19,34 @@ static whet_status add_function(const Target *target, const VectorFunction *f, i
     registers.same[CLASS_POINTER] = CLASS_INDEX;
     if (target->bytes < 64)
         registers.same[CLASS_MASK] = CLASS_VECTOR;
-    if (!vector_allocate(f, &registers, f->arena, &allocation, err))
+    if (!vector_allocate(f, &registers, f->arena, &allocation, err)) {
+        *missing = registers.same[allocation.missing];
         return err->status;
+    }
     x86_align(code, 64);
     x86_encode(f, target, &selection, &allocation, index, code);
     if (code->failed)
         return error_set(err, code->arena->failed ? WHET_ERROR_MEMORY : WHET_ERROR_UNSUPPORTED,
                          "x86 code for '%s' cannot be made: %s", f->name, code->failed);
     return WHET_OK;
+}
+
+/* Where general registers run out, counters stay in addresses: that costs bytes and, on some CPUs, a micro-operation each. */
+static whet_status add_function(const Target *target, const VectorFunction *f, int index, uint64_t seed, X86Code *code,
+                                whet_error *err) {
+    bool native[VECTOR_OP_COUNT];
+    RegisterClass missing = CLASS_NONE;
+    x86_native(target, native);
+    f = vector_rewrite(f, native, err);
+    const VectorFunction *lowered = f ? vector_lower_addresses(f, false, err) : NULL;
+    if (!lowered)
+        return err->status;
+    whet_status status = add_lowered(target, lowered, index, seed, code, &missing, err);
+    if (missing != CLASS_INDEX)
+        return status;
+    error_clear(err);
+    lowered = vector_lower_addresses(f, true, err);
+    return lowered ? add_lowered(target, lowered, index, seed, code, &missing, err) : err->status;
 }
 
 static TargetCode *keep(const Target *target, const X86Code *code, const size_t *entries, int count, whet_error *err) {

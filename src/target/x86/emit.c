@@ -83,6 +83,8 @@ static void put_operand(ZydisEncoderRequest *request, const X86Operand *operand)
     } else if (operand->kind == X86_MEMORY) {
         o->type = ZYDIS_OPERAND_TYPE_MEMORY;
         o->mem.base = operand->constant >= 0 ? ZYDIS_REGISTER_RIP : (ZydisRegister)operand->reg;
+        o->mem.index = (ZydisRegister)operand->index;
+        o->mem.scale = (ZyanU8)operand->scale;
         o->mem.displacement = operand->constant >= 0 ? 0 : operand->number;
         o->mem.size = (ZyanU16)operand->size;
         if (operand->broadcast)

@@ -92,7 +92,12 @@ static int address_displacement(Encoder *e, const VectorAddress *a) {
 }
 
 static X86Operand address_operand(Encoder *e, const VectorAddress *a, int size) {
-    return memory_operand(general_of(e, a->base), address_displacement(e, a), size);
+    X86Operand o = memory_operand(general_of(e, a->base), address_displacement(e, a), size);
+    if (a->terms) {
+        o.index = general_of(e, a->term[0].index);
+        o.scale = (int)a->term[0].coef;
+    }
+    return o;
 }
 
 /* The bits of a constant's element. */

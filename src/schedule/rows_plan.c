@@ -1,0 +1,224 @@
+/* Decides how a row kernel is walked: which definitions share a pass over the columns, what lanes are, how many rows at once.
+ *
+ * A pass reads every column once. A definition of one value a row is known before the first pass that does not feed it; a
+ * columnwise one belongs to the first pass before which all its row values are known. What a later pass reads again is computed
+ * again where that is cheap (`x - mean`), and kept in a row of scratch where it is not (`exp(x - top)`). */
+#include "schedule/rows.h"
+
+#include <string.h>
+
+/* ---- passes ---- */
+
+static int later(int a, int b) {
+    return a > b ? a : b;
+}
+
+/* The first pass before or in which an expression can be computed; what is reduced below counts one more. */
+static int pass_of(const Rows *r, const Expr *e) {
+    int pass = 0;
+    if (e->op == EXPR_READ) {
+        int source = rows_source(r, e->tensor);
+        return source < 0 ? 0 : r->item[source].pass;
+    }
+    for (int i = 0; i < 3; i++)
+        if (e->arg[i])
+            pass = later(pass, pass_of(r, e->arg[i]));
+    return e->op == EXPR_REDUCE ? pass + 1 : pass;
+}
+
+/* Loads and operations of a definition without reductions, for one column. */
+static int work_of(const Rows *r, const Definition *d) {
+    int work = 0;
+    for (int i = 0; i < d->expr_count; i++) {
+        const Expr *e = d->exprs[i];
+        int source = e->op == EXPR_READ ? rows_source(r, e->tensor) : -1;
+        if (source >= 0 && r->item[source].columnwise)
+            work += 10; /* would itself be computed again */
+        else if (e->op == EXPR_READ)
+            work += !rows_read_is_even(r, e);
+        else if (e->op == EXPR_ADD || e->op == EXPR_SUB || e->op == EXPR_MUL || e->op == EXPR_ABS || e->op == EXPR_NEG ||
+                 e->op == EXPR_MIN || e->op == EXPR_MAX)
+            work++;
+        else if (e->op != EXPR_NUMBER && e->op != EXPR_AXIS)
+            work += 10;
+    }
+    return work;
+}
+
+/* Whether a pass behind its own reads a columnwise definition. */
+static bool read_later(const Rows *r, int source) {
+    for (int i = 0; i < r->count; i++) {
+        const Definition *d = r->item[i].definition;
+        for (int k = 0; k < d->expr_count; k++) {
+            const Expr *e = d->exprs[k];
+            int pass = e->op == EXPR_REDUCE ? pass_of(r, e) - 1 : r->item[i].pass;
+            bool root = e->op == EXPR_REDUCE || e == d->value;
+            if (!root || pass <= r->item[source].pass)
+                continue;
+            for (int j = 0; j < d->expr_count; j++)
+                if (d->exprs[j]->op == EXPR_READ && rows_source(r, d->exprs[j]->tensor) == source)
+                    return true;
+        }
+    }
+    return false;
+}
+
+static void plan_passes(Rows *r) {
+    enum { CHEAP = 4 };
+    for (int i = 0; i < r->count; i++) {
+        r->item[i].pass = pass_of(r, r->item[i].definition->value);
+        r->pass_count = later(r->pass_count, r->item[i].pass + r->item[i].columnwise);
+    }
+    for (int i = 0; i < r->count; i++) {
+        RowDefinition *item = &r->item[i];
+        if (!item->columnwise || !read_later(r, i))
+            continue;
+        item->again = !rows_reduces(item->definition) && work_of(r, item->definition) <= CHEAP;
+        if (!item->again && item->write < 0)
+            item->scratch = r->scratch_count++;
+    }
+}
+
+/* ---- axes ---- */
+
+static bool streams_along(const Nest *nest, int axis) {
+    for (int i = 0; i < nest->access_count; i++)
+        if (nest->access[i].stride[axis] != 0 && nest->access[i].stride[axis] != 1)
+            return false;
+    return true;
+}
+
+/* The longest axis of columns (or of rows) along which every access is contiguous or stands still; -1: none. */
+static int lane_candidate(const Nest *nest, bool columns) {
+    int best = -1;
+    for (int x = 0; x < nest->axis_count; x++)
+        if (nest->axis[x].reduced == columns && streams_along(nest, x) &&
+            (best < 0 || nest->axis[x].extent >= nest->axis[best].extent))
+            best = x;
+    return best;
+}
+
+static bool check_accesses(const Nest *nest, const char **why) {
+    for (int i = 0; i < nest->access_count; i++)
+        if (nest->access[i].type != DT_F32)
+            *why = "an element type other than f32";
+        else if (nest->access[i].guard_count)
+            *why = "a guarded read";
+    return *why == NULL;
+}
+
+static bool choose_lanes(Rows *r, const char **why) {
+    const Nest *nest = &r->nest;
+    int along = lane_candidate(nest, true), across = lane_candidate(nest, false);
+    bool columns = false;
+    for (int x = 0; x < nest->axis_count; x++)
+        columns = columns || nest->axis[x].reduced;
+    if (along < 0 && across < 0 && columns) {
+        *why = "neither rows nor columns are contiguous";
+        return false;
+    }
+    r->across = along < 0 && across >= 0;
+    if (along >= 0 && across >= 0 && nest->axis[along].extent < r->lanes / 2)
+        r->across = nest->axis[across].extent > nest->axis[along].extent;
+    r->lane_axis = r->across ? across : along;
+    return true;
+}
+
+static bool choose_axes(Rows *r, const char **why) {
+    const Nest *nest = &r->nest;
+    if (!choose_lanes(r, why))
+        return false;
+    r->row_axis = -1;
+    r->rows = r->columns = r->outer_total = 1;
+    for (int x = 0; x < nest->axis_count; x++) {
+        if (nest->axis[x].reduced)
+            r->columns *= nest->axis[x].extent;
+        if (nest->axis[x].reduced && x != r->lane_axis)
+            r->column[r->column_count++] = x;
+        if (!nest->axis[x].reduced && x != r->lane_axis &&
+            (r->row_axis < 0 || nest->axis[x].extent > nest->axis[r->row_axis].extent))
+            r->row_axis = x;
+    }
+    if (!r->across && r->lane_axis >= 0)
+        r->column[r->column_count++] = r->lane_axis;
+    r->lane_extent = r->lane_axis < 0 ? 1 : nest->axis[r->lane_axis].extent;
+    r->rows = r->row_axis < 0 ? 1 : nest->axis[r->row_axis].extent;
+    for (int x = 0; x < nest->axis_count; x++)
+        if (!nest->axis[x].reduced && x != r->row_axis && x != r->lane_axis) {
+            r->outer[r->outer_count++] = x;
+            r->outer_total *= nest->axis[x].extent;
+        }
+    return true;
+}
+
+/* ---- tiles ---- */
+
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static void size_along(Rows *r, const ScheduleOptions *options) {
+    int spare = options->spare_registers;
+    int64_t vectors = (r->lane_extent + r->lanes - 1) / r->lanes;
+    r->steps = options->unroll ? options->unroll : spare >= 6 ? 1 : spare ? 2 : 4;
+    r->function[0] = (RowsFunction){1, r->lanes};
+    r->function_count = 1;
+    int copies = vectors <= 2 ? 4 : vectors <= 8 ? 2 : 1;
+    if (copies > 1 && !spare && r->columns == r->lane_extent) {
+        r->steps = (int)smaller(r->steps, vectors > 1 ? 2 : 1); /* whether there are many rows or one */
+        r->function[r->function_count++] = (RowsFunction){copies, r->lanes};
+    }
+    r->scratch_floats = ((size_t)r->columns + 63) / 64 * 64 * (size_t)r->function[r->function_count - 1].copies;
+}
+
+static void size_across(Rows *r, const ScheduleOptions *options) {
+    enum { SCRATCH_FLOATS = 1 << 13 };
+    int spare = options->spare_registers, copies = spare >= 6 ? 1 : spare ? 2 : r->pass_count > 1 ? 4 : 8;
+    while (r->scratch_count && copies > 1 && copies * r->lanes * r->columns * r->scratch_count > SCRATCH_FLOATS)
+        copies /= 2;
+    copies = (int)smaller(copies, (r->lane_extent + r->lanes - 1) / r->lanes);
+    copies = copies ? copies : 1;
+    int64_t width = (int64_t)copies * r->lanes, rest = r->lane_extent % width;
+    r->whole = r->tail = -1;
+    if (r->lane_extent >= width)
+        r->function[r->whole = r->function_count++] = (RowsFunction){copies, r->lanes};
+    if (rest || !r->lane_extent) {
+        int vectors = (int)((rest + r->lanes - 1) / r->lanes);
+        r->function[r->tail = r->function_count++] =
+            (RowsFunction){vectors ? vectors : 1, (int)((rest + r->lanes - 1) % r->lanes + 1)};
+    }
+    r->steps = options->unroll ? options->unroll : spare >= 4 ? 1 : 8 / copies;
+    r->scratch_floats = (size_t)(r->columns * width);
+}
+
+/* Products are folded over lanes in memory: there is no operation for it. */
+static bool folds_products(const Rows *r) {
+    for (int i = 0; i < r->count; i++)
+        for (int k = 0; k < r->item[i].definition->expr_count; k++) {
+            const Expr *e = r->item[i].definition->exprs[k];
+            if (e->op == EXPR_REDUCE && e->reduce == REDUCE_PROD && !r->across)
+                return true;
+        }
+    return false;
+}
+
+bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const char **why) {
+    r->lanes = c->target.bytes / 4;
+    r->spread_late = options->spare_registers >= 8;
+    if (!check_accesses(&r->nest, why))
+        return false;
+    plan_passes(r);
+    if (!choose_axes(r, why))
+        return false;
+    if (r->across)
+        size_across(r, options);
+    else
+        size_along(r, options);
+    r->fold_scratch = -1;
+    if (folds_products(r)) {
+        r->fold_scratch = r->scratch_count++;
+        if (r->scratch_floats < 64)
+            r->scratch_floats = 64;
+    }
+    return true;
+}

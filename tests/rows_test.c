@@ -1,0 +1,455 @@
+/* Row kernels against the evaluator, whose sums are of f64: AVX2, AVX-512 and the interpreter; random shapes (zero, one, primes,
+ * partial vectors), sentinels around every buffer, NaN and infinities among the data, any order of tasks.
+ *
+ * The bound: a sum of n terms adds up to n / lanes + 8 of them in a chain where lanes are columns, n + 8 where lanes are rows. So
+ * an element may be off by scale * (chain + 8) * 2^-24, `scale` being what the kernel's intermediate values reach with inputs in
+ * [-2, 2]. Maxima and minima are exact. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "schedule/schedule.h"
+
+enum { GUARD_FLOATS = 64 };
+
+typedef struct Sample {
+    const char *text;
+    const char *shapes[6]; /* "x: m, n" */
+    double scale;          /* 0: exact */
+    bool grows;            /* the scale is that of one term of a sum */
+    const char *columns;   /* extents whose product is a row's length */
+    bool across;           /* lanes are rows, where no extent is 1 */
+} Sample;
+
+#define SOFTMAX                                                                                                                  \
+    "top[i] = max(j) x[i, j]\ne[i, j] = exp(x[i, j] - top[i])\ntotal[i] = sum(j) e[i, j]\ny[i, j] = e[i, j] / total[i]"
+
+static const Sample samples[] = {
+    {SOFTMAX, {"x: m, n"}, 4, false, "n", false},
+    {"top[i, 0, k] = max(j) x[i, j, k]\ne[i, j, k] = exp(x[i, j, k] - top[i, 0, k])\ntotal[i, 0, k] = sum(j) e[i, j, k]\n"
+     "y[i, j, k] = e[i, j, k] / total[i, 0, k]",
+     {"x: m, n, k"},
+     4,
+     false,
+     "n",
+     true},
+    {"top[i, h, 0] = max(j) x[i, h, j]\ne[i, h, j] = exp(x[i, h, j] - top[i, h, 0])\n"
+     "y[i, h, j] = e[i, h, j] / (sum(k) e[i, h, k])",
+     {"x: m, n, k"},
+     4,
+     false,
+     "k",
+     false},
+    {"top[i, 0] = max(j) x[i, j]\nz[i, j] = x[i, j] - top[i, 0]\ntotal[i, 0] = log(sum(j) exp(z[i, j]))\n"
+     "y[i, j] = z[i, j] - total[i, 0]",
+     {"x: m, n"},
+     16,
+     false,
+     "n",
+     false},
+    {"top[i] = max(j) x[i, j]\ny[i] = top[i] + log(sum(j) exp(x[i, j] - top[i]))", {"x: m, n"}, 16, false, "n", false},
+    {"mean[i, j, 0] = (sum(k) x[i, j, k]) / 100\nv[i, j, 0] = (sum(k) square(x[i, j, k] - mean[i, j, 0])) / 100\n"
+     "r[i, j, 0] = 1 / sqrt(v[i, j, 0] + 1e-1)\ny[i, j, k] = (x[i, j, k] - mean[i, j, 0]) * r[i, j, 0] * s[k] + b[k]",
+     {"x: m, n, p", "s: p", "b: p"},
+     64,
+     false,
+     "p",
+     false},
+    {"mean[i] = (sum(k) x[i, k]) / 100\nd[i, k] = x[i, k] - mean[i]\nv[i] = (sum(k) d[i, k] * d[i, k]) / 100\n"
+     "y[i, k] = d[i, k] / sqrt(v[i] + 0.1) * s[k] + b[k]",
+     {"x: m, p", "s: p", "b: p"},
+     64,
+     false,
+     "p",
+     false},
+    {"z[i, j] = x[i, j] + skip[i, j] + bias[j]\nsum_out[i, j] = z[i, j]\nmu[i] = (sum(j) z[i, j]) / 100\n"
+     "dev[i] = 1 / sqrt((sum(j) (z[i, j] - mu[i]) * (z[i, j] - mu[i])) / 100 + 0.1)\n"
+     "y[i, j] = (z[i, j] - mu[i]) * dev[i] * s[j] + b[j]",
+     {"x: m, n", "skip: m, n", "bias: n", "s: n", "b: n"},
+     512,
+     false,
+     "n",
+     false},
+    {"out mean[i, 0] = (sum(j) x[i, j]) / 100\nout d[i, j] = x[i, j] - mean[i, 0]\n"
+     "out r[i, 0] = 1 / sqrt((sum(j) square(d[i, j])) / 100 + 0.1)\ny[i, j] = d[i, j] * r[i, 0]",
+     {"x: m, n"},
+     64,
+     false,
+     "n",
+     false},
+    {"y[i, j] = x[i, j] / sqrt((sum(k) x[i, k] * x[i, k]) / 100 + 0.1) * g[j]", {"x: m, n", "g: n"}, 64, false, "n", false},
+    {"out e[i, j] = exp(x[i, j])\ny[i, j] = e[i, j] / (sum(k) e[i, k]) + r[i, j] * c[i]",
+     {"x: m, n", "r: m, n", "c: m"},
+     16,
+     false,
+     "n",
+     false},
+    {"mean[n, c] = (sum(h, w) x[n, c, h, w]) / 49\nv[n, c] = (sum(h, w) square(x[n, c, h, w] - mean[n, c])) / 49\n"
+     "y[n, c, h, w] = s[c] * (x[n, c, h, w] - mean[n, c]) / sqrt(v[n, c] + 0.1) + b[c]",
+     {"x: m, k, h, w", "s: k", "b: k"},
+     256,
+     false,
+     "h w",
+     false},
+    {"mean[c] = (sum(n, h, w) x[n, c, h, w]) / 343\nv[c] = (sum(n, h, w) square(x[n, c, h, w] - mean[c])) / 343\n"
+     "y[n, c, h, w] = (x[n, c, h, w] - mean[c]) / sqrt(v[c] + 0.1)",
+     {"x: m, k, h, w"},
+     256,
+     false,
+     "m h w",
+     false},
+    {"f[c] = s[c] / sqrt(abs(v[c]) + 0.1)\nt[c] = b[c] - mean[c] * f[c]\ny[n, c, h, w] = x[n, c, h, w] * f[c] + t[c]",
+     {"x: m, k, h, w", "s: k", "v: k", "b: k", "mean: k"},
+     64,
+     false,
+     "h w",
+     false},
+    {"f[c] = s[c] / sqrt(abs(v[c]) + 0.1)\ny[n, h, w, c] = x[n, h, w, c] * f[c] + b[c]",
+     {"x: m, h, w, k", "s: k", "v: k", "b: k"},
+     64,
+     false,
+     "k",
+     false},
+    {"g[j] = exp(s[j])\nm[i] = max(j) x[i, j] * g[j]\ny[i, j] = exp(x[i, j] * g[j] - m[i])",
+     {"x: m, n", "s: n"},
+     64,
+     false,
+     "n",
+     false},
+    {"y[i] = sum(j) abs(x[i, j])", {"x: m, n"}, 2, true, "n", false},
+    {"y[i] = sqrt(sum(j) square(x[i, j]))", {"x: m, n"}, 4, true, "n", false},
+    {"y[j] = (sum(i) x[i, j]) / 7", {"x: m, n"}, 2, true, "m", true},
+    {"y[i, 0, k] = (sum(j) x[i, j, k]) * 0.25", {"x: m, n, k"}, 2, true, "n", true},
+    {"y[j] = sum(i, k) x[i, j, k]", {"x: m, n, k"}, 2, true, "m k", false},
+    {"y[c] = sum(n, h, w) x[n, h, w, c] * z[n, h, w, c]", {"x: m, h, w, k", "z: m, h, w, k"}, 4, true, "m h w", true},
+    {"y[n, c, 0, 0] = (sum(h, w) x[n, c, h, w]) / 9", {"x: m, k, h, w"}, 2, true, "h w", false},
+    {"y[k] = max(i, j) x[i, j, k]", {"x: m, n, k"}, 0, false, "m n", true},
+    {"y[i] = max(j) x[i, j]", {"x: m, n"}, 0, false, "n", false},
+    {"y[i] = min(j, k) x[i, j, k]", {"x: m, n, k"}, 0, false, "n k", false},
+    {"y[j] = min(i) abs(x[i, j])", {"x: m, n"}, 0, false, "m", true},
+    {"y[i] = prod(j) (1 + x[i, j] * 0.01)", {"x: m, n"}, 16, true, "n", false},
+    {"y[j] = prod(i) (1 + x[i, j] * 0.01)", {"x: m, n"}, 16, true, "m", true},
+    {"y[] = sum(i, j) x[i, j]", {"x: m, n"}, 2, true, "m n", false},
+    {"y[i] = (max(j) x[i, j]) - (min(j) x[i, j])", {"x: m, n"}, 0, false, "n", false},
+    {"y[i] = (sum(j) x[i, j]) + (sum(j) x[i, j] * x[i, j]) * (max(j) z[i, j])", {"x: m, n", "z: m, n"}, 32, true, "n", false},
+};
+static const int64_t extents[] = {0, 1, 1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 48, 64, 67, 100, 128, 131, 300};
+static const int64_t small_extents[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 14, 16, 17};
+
+static uint64_t state_of_random;
+
+static uint32_t next(void) {
+    state_of_random = state_of_random * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(state_of_random >> 33);
+}
+
+/* ---- a sample with extents ---- */
+
+typedef struct Drawn {
+    const Sample *sample;
+    int64_t extent[26]; /* by letter */
+    bool special;       /* NaN, infinities, zeros of both signs and subnormals among the data */
+} Drawn;
+
+static void draw(Drawn *d, const Sample *s) {
+    bool many = strstr(s->shapes[0], "h, w") != NULL || strstr(s->shapes[0], "n, k") || strstr(s->shapes[0], "n, p");
+    *d = (Drawn){.sample = s, .special = next() % 4 == 0};
+    for (int i = 0; i < 26; i++)
+        d->extent[i] = many ? small_extents[next() % COUNT(small_extents)] : extents[next() % COUNT(extents)];
+    if (next() % 8)
+        for (int i = 0; i < 26; i++) /* mostly something to do */
+            d->extent[i] += d->extent[i] == 0;
+}
+
+static Kernel *bind(Arena *arena, const Drawn *d, whet_error *err) {
+    const Sample *s = d->sample;
+    Kernel *kernel = kernel_parse(arena, s->text, strlen(s->text), err);
+    KernelArg args[6];
+    int64_t dims[6][4];
+    char names[6][8];
+    int count = 0;
+    for (; count < 6 && s->shapes[count]; count++) {
+        const char *colon = strchr(s->shapes[count], ':');
+        snprintf(names[count], sizeof names[count], "%.*s", (int)(colon - s->shapes[count]), s->shapes[count]);
+        args[count] = (KernelArg){names[count], DT_F32, 0, dims[count]};
+        for (const char *p = colon + 2; *p; p += p[1] ? 3 : 1)
+            dims[count][args[count].rank++] = d->extent[*p - 'a'];
+    }
+    return kernel && kernel_bind(kernel, args, count, NULL, 0, err) == WHET_OK ? kernel : NULL;
+}
+
+static double row_length(const Drawn *d) {
+    double n = 1;
+    for (const char *p = d->sample->columns; *p; p++)
+        if (*p != ' ')
+            n *= (double)d->extent[*p - 'a'];
+    return n;
+}
+
+/* ---- data ---- */
+
+typedef struct Buffers {
+    float *whole[KERNEL_MAX_TENSORS]; /* with sentinels on both sides */
+    void *data[KERNEL_MAX_TENSORS];
+} Buffers;
+
+static float value_of(bool special) {
+    static const float odd[] = {NAN, INFINITY, -INFINITY, -0.0f, 0.0f, 1e-41f, 3e38f};
+    if (special && next() % 97 == 0)
+        return odd[next() % (COUNT(odd) - 1)];
+    return (float)((int)(next() % 2001) - 1000) / 512;
+}
+
+static void buffers_new(const Kernel *kernel, const Drawn *d, Buffers *b) {
+    memset(b, 0, sizeof *b);
+    for (int t = 0; t < kernel->tensor_count; t++) {
+        size_t count = (size_t)kernel->tensors[t].count;
+        b->whole[t] = malloc((count + 2 * GUARD_FLOATS) * sizeof(float));
+        assert_non_null(b->whole[t]);
+        for (size_t i = 0; i < count + 2 * GUARD_FLOATS; i++)
+            b->whole[t][i] = -12345.5f;
+        b->data[t] = b->whole[t] + GUARD_FLOATS;
+        for (size_t i = 0; i < count && kernel->tensors[t].role == ROLE_INPUT; i++)
+            ((float *)b->data[t])[i] = value_of(d->special);
+    }
+}
+
+static void buffers_free(const Kernel *kernel, Buffers *b) {
+    for (int t = 0; t < kernel->tensor_count; t++)
+        free(b->whole[t]);
+}
+
+static bool sentinels_whole(const Kernel *kernel, const Buffers *b) {
+    for (int t = 0; t < kernel->tensor_count; t++)
+        for (size_t i = 0; i < GUARD_FLOATS; i++)
+            if (b->whole[t][i] != -12345.5f || b->whole[t][GUARD_FLOATS + (size_t)kernel->tensors[t].count + i] != -12345.5f)
+                return false;
+    return true;
+}
+
+/* ---- comparing ---- */
+
+static void report(const Drawn *d, const Compiled *compiled, const char *target, const char *what) {
+    print_error("%s\n", d->sample->text);
+    for (const char *p = "mnkphw"; *p; p++)
+        print_error("%c=%lld ", *p, (long long)d->extent[*p - 'a']);
+    print_error("\non %s: %s\n", target, what);
+    if (compiled) {
+        Text text;
+        text_init(&text);
+        compiled_print_schedule(compiled, &text);
+        print_error("%s\n", text.data);
+        text_free(&text);
+    }
+    fail();
+}
+
+static bool close_enough(const Kernel *kernel, const Buffers *got, const Buffers *wanted, double bound) {
+    for (int t = 0; t < kernel->tensor_count; t++) {
+        const float *x = got->data[t], *y = wanted->data[t];
+        for (int64_t i = 0; i < kernel->tensors[t].count && kernel->tensors[t].role == ROLE_OUTPUT; i++) {
+            bool same = x[i] == y[i] || (isnan(x[i]) && isnan(y[i])) || fabs((double)x[i] - (double)y[i]) <= bound;
+            if (!same) {
+                print_error("element %lld of %s: %.9g, wanted %.9g (bound %.2g)\n", (long long)i, kernel->tensors[t].name,
+                            (double)x[i], (double)y[i], bound);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool same_bits(const Kernel *kernel, const Buffers *a, const Buffers *b) {
+    for (int t = 0; t < kernel->tensor_count; t++)
+        if (kernel->tensors[t].role == ROLE_OUTPUT && memcmp(a->data[t], b->data[t], (size_t)kernel->tensors[t].count * 4) != 0)
+            return false;
+    return true;
+}
+
+static void backwards(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
+    (void)self;
+    for (size_t i = count; i-- > 0;)
+        task(context, i);
+}
+
+static bool runs_across(const Compiled *compiled) {
+    Text text;
+    text_init(&text);
+    compiled_print_schedule(compiled, &text);
+    bool across = strstr(text.data, "lanes are rows") != NULL;
+    text_free(&text);
+    return across;
+}
+
+static void check_on(const Drawn *d, const Kernel *kernel, const Target *target, const char *label) {
+    Buffers got, again, wanted;
+    whet_error err;
+    const char *why = NULL;
+    Compiled *compiled = NULL;
+    ScheduleOptions options = {.seed = next() % 3 ? 0 : next(), .unroll = next() % 3 ? 0 : 1 + (int)(next() % 5)};
+    uint64_t seed = state_of_random;
+    buffers_new(kernel, d, &wanted);
+    state_of_random = seed; /* the same inputs again */
+    buffers_new(kernel, d, &got);
+    state_of_random = seed;
+    buffers_new(kernel, d, &again);
+    if (schedule_compile(kernel, target, &options, &compiled, &why, &err) != WHET_OK)
+        report(d, NULL, label, err.message);
+    Parallel parallel = {.threads = 3, .run = backwards};
+    EvalOptions how = {.parallel = &parallel};
+    bool across = runs_across(compiled), many = true;
+    for (const char *p = "mnkphw"; *p; p++)
+        many = many && d->extent[*p - 'a'] > 16;
+    if (many && across != d->sample->across)
+        report(d, compiled, label, "lanes are not what they should be");
+    if (kernel_eval(kernel, wanted.data, NULL, &err) != WHET_OK || compiled_run(compiled, got.data, NULL, &err) != WHET_OK ||
+        compiled_run(compiled, again.data, &how, &err) != WHET_OK)
+        report(d, compiled, label, err.message);
+    double n = row_length(d), chain = (across ? n : n / (target->bytes / 4)) + 8;
+    double bound = d->sample->scale * (chain + 8) * 0x1p-24 * (d->sample->grows ? n + 1 : 1);
+    if (!sentinels_whole(kernel, &got))
+        report(d, compiled, label, "a sentinel was overwritten");
+    if (!close_enough(kernel, &got, &wanted, bound))
+        report(d, compiled, label, "a wrong result");
+    if (!same_bits(kernel, &got, &again))
+        report(d, compiled, label, "other bits with threads");
+    compiled_free(compiled);
+    buffers_free(kernel, &got);
+    buffers_free(kernel, &again);
+    buffers_free(kernel, &wanted);
+}
+
+static void check_samples(const Target *target, const char *label, int rounds) {
+    for (size_t i = 0; i < COUNT(samples); i++)
+        for (int round = 0; round < rounds; round++) {
+            Drawn d;
+            Arena arena;
+            whet_error err;
+            state_of_random = (uint64_t)i * 1000 + (uint64_t)round + 1;
+            next();
+            draw(&d, &samples[i]);
+            arena_init(&arena, NULL);
+            Kernel *kernel = bind(&arena, &d, &err);
+            if (!kernel)
+                report(&d, NULL, label, err.message);
+            check_on(&d, kernel, target, label);
+            arena_free(&arena);
+        }
+}
+
+static void on_avx2(void **state) {
+    (void)state;
+    Target target;
+    if (!target_host(~FEATURE(AVX512F), &target) || target.bytes != 32) {
+        print_message("skipped: no AVX2 here\n");
+        skip();
+    }
+    check_samples(&target, "x86-avx2", 60);
+}
+
+static void on_avx512(void **state) {
+    (void)state;
+    Target target;
+    if (!target_host(~UINT64_C(0), &target) || target.bytes != 64) {
+        print_message("skipped: no AVX-512 here\n");
+        skip();
+    }
+    check_samples(&target, "x86-avx512", 60);
+}
+
+static void interpreted(void **state) {
+    (void)state;
+    Target target;
+    assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
+    check_samples(&target, "the interpreter", 4);
+}
+
+/* ---- the same bits for any number of rows ---- */
+
+static void run_softmax(int64_t rows, int64_t columns, const float *x, float *y) {
+    Arena arena;
+    Target target;
+    whet_error err;
+    Compiled *compiled;
+    KernelArg args[] = {{"x", DT_F32, 2, (int64_t[]){rows, columns}}};
+    arena_init(&arena, NULL);
+    Kernel *kernel = kernel_parse(&arena, SOFTMAX, strlen(SOFTMAX), &err);
+    assert_non_null(kernel);
+    assert_int_equal(kernel_bind(kernel, args, 1, NULL, 0, &err), WHET_OK);
+    assert_true(target_host(~UINT64_C(0), &target));
+    assert_int_equal(schedule_compile(kernel, &target, NULL, &compiled, NULL, &err), WHET_OK);
+    void *data[KERNEL_MAX_TENSORS] = {0};
+    data[kernel_find_tensor(kernel, "x")] = (void *)(uintptr_t)x;
+    data[kernel_find_tensor(kernel, "y")] = y;
+    assert_int_equal(compiled_run(compiled, data, NULL, &err), WHET_OK);
+    compiled_free(compiled);
+    arena_free(&arena);
+}
+
+static void any_batch(void **state) {
+    enum { ROWS = 13, COLUMNS = 100 };
+    (void)state;
+    Target target;
+    if (!target_host(~UINT64_C(0), &target)) {
+        print_message("skipped: no code generator for this machine\n");
+        skip();
+    }
+    static float x[ROWS * COLUMNS], all[ROWS * COLUMNS], one[COLUMNS];
+    state_of_random = 5;
+    for (int columns = 1; columns <= COLUMNS; columns += columns < 20 ? 1 : 13) {
+        for (int i = 0; i < ROWS * columns; i++)
+            x[i] = value_of(false);
+        run_softmax(ROWS, columns, x, all);
+        for (int row = 0; row < ROWS; row++) {
+            run_softmax(1, columns, x + row * columns, one);
+            assert_memory_equal(one, all + row * columns, (size_t)columns * sizeof(float));
+        }
+    }
+}
+
+/* ---- refusals ---- */
+
+static void refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *why;
+    } cases[] = {
+        {"t[j] = sum(k) x[j, k]\ny[i, j] = x[i, j] + t[j]", "rows"},
+        {"e[i, j] = exp(x[i, j])\ny[i:3, j:3] = e[j, i] / (sum(k) e[i, k])", "rows"},
+        {"y[i] = argmax(j) x[i, j]", "type"},
+    };
+    Target target;
+    assert_true(target_x86(~UINT64_C(0), &target));
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        Arena arena;
+        whet_error err;
+        Compiled *compiled;
+        const char *why = NULL;
+        KernelArg args[] = {{"x", DT_F32, 2, (int64_t[]){3, 3}}};
+        arena_init(&arena, NULL);
+        Kernel *kernel = kernel_parse(&arena, cases[i].text, strlen(cases[i].text), &err);
+        assert_non_null(kernel);
+        assert_int_equal(kernel_bind(kernel, args, 1, NULL, 0, &err), WHET_OK);
+        assert_int_equal(schedule_compile(kernel, &target, NULL, &compiled, &why, &err), WHET_ERROR_UNSUPPORTED);
+        assert_non_null(why);
+        if (!strstr(why, cases[i].why))
+            fail_msg("%s: %s", cases[i].text, why);
+        arena_free(&arena);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(on_avx2),   cmocka_unit_test(on_avx512), cmocka_unit_test(interpreted),
+        cmocka_unit_test(any_batch), cmocka_unit_test(refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
