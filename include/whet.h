@@ -205,8 +205,13 @@ WHET_API whet_status whet_kernel_arg_info(const whet_kernel *kernel, int index, 
 /* Runs on data[i] for argument i, each dense and row-major with the shape whet_kernel_arg_info tells. */
 WHET_API whet_status whet_kernel_run(const whet_kernel *kernel, void *const *data, whet_error *err);
 WHET_API double whet_kernel_flops(const whet_kernel *kernel); /* of one run */
-/* The text form of a stage: "kernel" (canonical notation), "vector", "asm". */
+/* The text form of a stage: "kernel" (canonical notation), "schedule", "vector", "asm", "c" (whet_kernel_print_c with the name
+ * "kernel"). Release with whet_string_free. */
 WHET_API whet_status whet_kernel_show(const whet_kernel *kernel, const char *stage, char **out, whet_error *err);
+/* The kernel as a C file of its own, which needs libc and libm alone: `int NAME(const float *a, ..., float *c)`, with the
+ * arguments in the order of whet_kernel_arg_info; a comment in it says shapes and what is returned. The same text on every
+ * machine. Vectors are 32 bytes long, or 64 where the kernel was compiled for the target "c64". Release with whet_string_free. */
+WHET_API whet_status whet_kernel_print_c(const whet_kernel *kernel, const char *name, char **out, whet_error *err);
 
 /* ---- The machine ----------------------------------------------------------------------------------------------------------- */
 

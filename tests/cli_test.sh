@@ -42,13 +42,13 @@ expect 0 '^usage: whet COMMAND' help
 expect 2 '^usage: whet COMMAND'
 expect 0 '^whet [0-9]+\.[0-9]+\.[0-9]+$' --version
 expect 2 "^whet: unknown command 'walk'" walk
-for command in run check show test bench cpu; do
+for command in run check show test bench compile cpu; do
     expect 0 "^usage: whet $command" $command --help
     expect 0 '^examples:' $command -h
     expect 0 "^usage: whet $command" help $command
     expect 2 "^whet: unknown option '--wrong'" $command --wrong
 done
-for command in run check show test bench; do
+for command in run check show test bench compile; do
     expect 2 '^whet: which ' $command
 done
 expect 2 "'b.onnx' is too much" run a.onnx b.onnx

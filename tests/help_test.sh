@@ -17,7 +17,7 @@ check() { # check WHAT FILE WORD: the word stands alone in the file
     fi
 }
 
-for command in run check show test bench cpu; do
+for command in run check show test bench compile cpu; do
     "$whet" $command --help | grep -oE '^ +(-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' >"$options.$command"
     while read -r option; do
         echo "$option" >>"$options"

@@ -226,7 +226,7 @@ void json_number(Json *json, const char *key, double value); /* null for NaN and
 void json_string(Json *json, const char *key, const char *value);
 
 /* One file a subcommand. */
-extern const Command command_run, command_check, command_show, command_test, command_bench, command_cpu;
+extern const Command command_run, command_check, command_show, command_test, command_bench, command_compile, command_cpu;
 
 /* Kernel texts have '=' in them and are no files. */
 bool is_kernel_text(const char *word);

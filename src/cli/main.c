@@ -8,15 +8,15 @@
 
 #include "cli.h"
 
-static const Command *const commands[] = {&command_run,  &command_check, &command_show,
-                                          &command_test, &command_bench, &command_cpu};
+static const Command *const commands[] = {&command_run,   &command_check,   &command_show, &command_test,
+                                          &command_bench, &command_compile, &command_cpu};
 
 static void print_overview(FILE *out) {
     fputs("usage: whet COMMAND [ARGUMENT]...\n\n"
           "Whet runs ONNX models through kernels that it makes for the CPU at hand.\n\ncommands:\n",
           out);
     for (size_t i = 0; i < CLI_COUNT(commands); i++)
-        fprintf(out, "  %-6s  %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(out, "  %-7s  %s\n", commands[i]->name, commands[i]->summary);
     fputs("\nwhet COMMAND --help tells all of it; whet --version the version.\n\n"
           "examples:\n"
           "  whet check model.onnx\n"

@@ -73,7 +73,7 @@ static int show_main(Args *args) {
 }
 
 static const Option options[] = {
-    {'s', "stage", "STAGE", "of a model: graph (default) or kernels; of a kernel: kernel (default), vector or asm"},
+    {'s', "stage", "STAGE", "of a model: graph (default) or kernels; of a kernel: kernel (default), schedule, vector, asm or c"},
     OPTION_ROW_DIM,
     OPTION_ROW_ARG,
     OPTION_ROW_THREADS,

@@ -121,6 +121,31 @@ whet_status whet_kernel_run(const whet_kernel *kernel, void *const *data, whet_e
     return executable_run(&kernel->executable, tensors, &options, err);
 }
 
+static bool is_c_name(const char *name) {
+    bool fine = *name && !(*name >= '0' && *name <= '9');
+    for (; *name; name++)
+        fine = fine && ((*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z') || (*name >= '0' && *name <= '9') ||
+                        *name == '_');
+    return fine;
+}
+
+whet_status whet_kernel_print_c(const whet_kernel *kernel, const char *name, char **out, whet_error *err) {
+    error_clear(err);
+    *out = NULL;
+    if (!is_c_name(name))
+        return error_set(err, WHET_ERROR_ARGUMENT, "'%s' cannot be the name of a C function", name);
+    const char *target = kernel->options.target;
+    int bytes = target && strcmp(target, "c64") == 0 ? 64 : 32;
+    Text text;
+    text_init(&text);
+    whet_status status = schedule_print_c(kernel->kernel, bytes, NULL, name, &text, err);
+    if (status)
+        text_free(&text);
+    else if (!(*out = text_steal(&text)))
+        status = error_memory(err);
+    return status;
+}
+
 double whet_kernel_flops(const whet_kernel *kernel) {
     return kernel->kernel->flops;
 }
@@ -129,11 +154,13 @@ whet_status whet_kernel_show(const whet_kernel *kernel, const char *stage, char 
     error_clear(err);
     *out = NULL;
     static const char *const stages[] = {"kernel", "schedule", "vector", "asm"};
+    if (strcmp(stage, "c") == 0)
+        return whet_kernel_print_c(kernel, "kernel", out, err);
     size_t s = 0;
     while (s < COUNT(stages) && strcmp(stage, stages[s]) != 0)
         s++;
     if (s == COUNT(stages))
-        return error_set(err, WHET_ERROR_ARGUMENT, "stage '%s'; wanted: kernel, schedule, vector or asm", stage);
+        return error_set(err, WHET_ERROR_ARGUMENT, "stage '%s'; wanted: kernel, schedule, vector, asm or c", stage);
     const Compiled *compiled = kernel->executable.compiled;
     if (s > 0 && !compiled)
         return error_set(err, WHET_ERROR_UNSUPPORTED, "the evaluator runs this kernel: %s", kernel->executable.why);

@@ -85,6 +85,7 @@ static void clear(Compiled *c) {
     c->function_count = 0;
     c->template = NULL;
     c->prepare = NULL;
+    c->print_c = NULL;
 }
 
 /* Code that needs too many registers is tried again with smaller tiles, which leave more and more of the file free. */

@@ -19,6 +19,7 @@
  * last of them masked. So the sum of one element runs over k in order, whatever the tile, the block and the number of threads:
  * the same bits for any batch size. */
 #include "schedule/contract.h"
+#include "schedule/c/c_kernel.h"
 
 #include <string.h>
 
@@ -429,5 +430,6 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
     c->prepare = pack_constant;
     c->run = contract_run;
     c->print = print_contract;
+    c->print_c = contract_print_c;
     return true;
 }

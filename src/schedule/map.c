@@ -5,7 +5,7 @@
  * driver. A result of one long axis is cut into rows of CHUNK columns, so that there is something to spread over threads.
  *
  * Columns are constants: whole groups of UNROLL vectors in a loop, then the vectors that are left, the last of them masked. */
-#include "schedule/schedule.h"
+#include "schedule/c/c_kernel.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -205,6 +205,33 @@ static void map_print(const Compiled *c, Text *out) {
                 (long long)m->columns, m->unroll);
 }
 
+/* Arguments from row `row` on. */
+static void print_call(const Compiled *c, const CDriver *d, int function, int64_t row, int64_t rows, int depth) {
+    const MapPlan *m = c->state;
+    c_indent(d->body, depth);
+    c_put_name(d, c, function);
+    for (int i = 0; i < m->nest.access_count; i++) {
+        text_printf(d->body, "%sp%d", i ? ", " : "(", i);
+        c_put_offset(d->body, 4 * row * m->row_stride[i]);
+    }
+    text_printf(d->body, ", %lld);\n", (long long)rows);
+}
+
+static void map_print_c(const Compiled *c, const CDriver *d) {
+    const MapPlan *m = c->state;
+    c_clear_gaps(d, &m->nest);
+    int depth = c_open_axes(d, &m->nest, m->outer, m->outer_count, 1);
+    for (int i = 0; i < m->nest.access_count; i++) {
+        c_open_place(d, &m->nest, i, m->outer, m->outer_count, depth);
+        c_close_place(d);
+    }
+    print_call(c, d, 0, 0, m->rows, depth);
+    if (m->rest)
+        print_call(c, d, 1, m->rows, 1, depth);
+    c_close(d->body, m->outer_count, depth);
+    c_release(d, NULL);
+}
+
 bool schedule_map(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     MapPlan *m = ARENA_NEW(&c->arena, MapPlan);
     c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 2);
@@ -235,5 +262,6 @@ bool schedule_map(Compiled *c, const ScheduleOptions *options, const char **why,
     c->state = m;
     c->run = map_run;
     c->print = map_print;
+    c->print_c = map_print_c;
     return true;
 }

@@ -6,6 +6,7 @@
  * tied to these axes by how it is read or by what it reads (`mean[i, 0]` ties its first axis to i), and its summed axes are the
  * columns. */
 #include "schedule/rows.h"
+#include "schedule/c/c_kernel.h"
 
 /* ---- recognition ---- */
 
@@ -367,5 +368,6 @@ bool schedule_rows(Compiled *c, const ScheduleOptions *options, const char **why
     c->state = r;
     c->run = rows_run;
     c->print = rows_print;
+    c->print_c = rows_print_c;
     return true;
 }

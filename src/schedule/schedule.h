@@ -38,6 +38,18 @@ void compiled_print_schedule(const Compiled *compiled, Text *out);
 void compiled_print_vector(const Compiled *compiled, Text *out);
 void compiled_print_code(const Compiled *compiled, Text *out);
 
+/* c/: a kernel as a C file, of a function `name`. `bytes` of a vector: 32 or 64. */
+whet_status schedule_print_c(const Kernel *kernel, int bytes, const ScheduleOptions *options, const char *name, Text *out,
+                             whet_error *err);
+
+/* A template's driver on its way to C text. */
+typedef struct CDriver {
+    const Kernel *kernel;
+    const char *const *tensor; /* C names */
+    Text *helpers;             /* functions that the driver calls go here, */
+    Text *body;                /* and its statements here */
+} CDriver;
+
 /* ---- nest.c: loops and accesses, free of dimensions ------------------------------------------------------------------- */
 
 #define NEST_MAX_ACCESSES 24
@@ -128,6 +140,7 @@ struct Compiled {
     bool (*prepare)(Compiled *compiled, const ScheduleOptions *options, whet_error *err); /* once code is made; NULL: nothing */
     whet_status (*run)(const Compiled *compiled, void *const *data, const EvalOptions *options, whet_error *err);
     void (*print)(const Compiled *compiled, Text *out);
+    void (*print_c)(const Compiled *compiled, const CDriver *driver); /* what `run` does, as C text; NULL: there is none */
 };
 
 /* Each fills `c` (arena, target and allocator are set): functions, state, run, print. False: *why or `err` says why not; an

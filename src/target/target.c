@@ -45,6 +45,8 @@ static const struct {
 };
 
 bool target_named(const char *name, Target *out) {
+    if (strcmp(name, "c") == 0 || strcmp(name, "c64") == 0)
+        return target_c(name[1] ? 64 : 32, out);
     for (size_t i = 0; i < COUNT(named); i++) {
         if (strcmp(named[i].name, name) != 0)
             continue;
@@ -63,5 +65,6 @@ bool target_named(const char *name, Target *out) {
 
 void target_print_names(Text *out) {
     for (size_t i = 0; i < COUNT(named); i++)
-        text_printf(out, "%s%s", i ? ", " : "", named[i].name);
+        text_printf(out, "%s, ", named[i].name);
+    text_put(out, "c, c64");
 }

@@ -57,6 +57,7 @@ struct Target {
 
 /* features.c of each target. `wanted` restricts the features used; the machine's own are intersected only by target_host. */
 bool target_x86(uint64_t features, Target *out); /* false: below AVX2 + FMA, which the x86 target does not serve */
+bool target_c(int bytes, Target *out);           /* vectors of 32 or 64 bytes as C text; nothing of it is ever called */
 uint64_t target_features_here(void);             /* of this machine; 0 where there is no target for it */
 /* The best target that runs here, features masked by `mask` (all ones: everything). False: none; run the evaluator. */
 bool target_host(uint64_t mask, Target *out);

@@ -4,13 +4,13 @@ _whet() {
     COMPREPLY=()
     [ "$prev" != = ] || prev=${COMP_WORDS[COMP_CWORD - 3]} # bash splits words at '='
     if [ "$COMP_CWORD" = 1 ]; then
-        words="run check show test bench cpu --help --version"
+        words="run check show test bench compile cpu --help --version"
     else
         case $prev in
-        -s | --stage) words="graph kernels kernel vector asm" ;;
-        --target) words="evaluator x86-avx2 x86-avx512" ;;
+        -s | --stage) words="graph kernels kernel schedule vector asm c" ;;
+        --target) words="evaluator x86-avx2 x86-avx512 c c64" ;;
         --metric) words="element range l2" ;;
-        -t | --threads | -d | --dim | -a | --arg | --seed | --seconds | --rtol | --atol | --time-limit | --memory-limit) return ;;
+        --name | -t | --threads | -d | --dim | -a | --arg | --seed | --seconds | --rtol | --atol | --time-limit | --memory-limit) return ;;
         *) [[ $cur != -* ]] || words="$("${COMP_WORDS[0]}" "$command" --help 2>/dev/null | grep -oE '^ +(-[a-z], )?--[a-z-]+' | tr -d ',') --help" ;;
         esac
     fi

@@ -1,0 +1,96 @@
+/* whet compile: a kernel as a C file. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+enum { OPTION_NAME = OPTION_OWN };
+
+typedef struct Compile {
+    Common common;
+    KernelArgs types;
+    const char *kernel, *path, *name;
+} Compile;
+
+/* To the file, or to standard output for "-" or none. */
+static int write_text(const char *path, const char *text) {
+    if (!path || strcmp(path, "-") == 0)
+        return fputs(text, stdout) < 0 ? STATUS_FAILED : STATUS_FINE;
+    FILE *file = fopen(path, "w");
+    bool fine = file && fputs(text, file) >= 0;
+    if (file && fclose(file) != 0)
+        fine = false;
+    return fine ? STATUS_FINE : (complain("%s: %s", path, strerror(errno)), STATUS_FAILED);
+}
+
+static int compile(const Compile *c) {
+    whet_error error = {0};
+    whet_kernel *kernel = NULL;
+    char *text = NULL;
+    whet_status status = whet_kernel_compile(c->kernel, c->common.dims, c->common.dim_count, c->types.items, c->types.count,
+                                             &c->common.options, &kernel, &error);
+    if (status == WHET_OK)
+        status = whet_kernel_print_c(kernel, c->name, &text, &error);
+    int result = status == WHET_OK ? write_text(c->path, text) : (complain("%s", error.message), STATUS_FAILED);
+    whet_string_free(text);
+    whet_kernel_free(kernel);
+    return result;
+}
+
+static int parse(Compile *c, Args *args) {
+    const char *value;
+    for (int id; (id = args_next(args, &value)) != ARGS_END;) {
+        int status = STATUS_FINE;
+        if (id == ARGS_OPERAND && c->kernel)
+            status = usage_error(args, "one kernel, please: '%s' is too much", value);
+        else if (id == ARGS_OPERAND)
+            c->kernel = value;
+        else if (id == 'o')
+            c->path = value;
+        else if (id == 'a')
+            status = kernel_args_add(&c->types, args, value);
+        else if (id == OPTION_NAME)
+            c->name = value;
+        else if (!common_option(args, &c->common, id, value))
+            status = STATUS_USAGE;
+        if (status != STATUS_FINE)
+            return status;
+    }
+    return c->kernel ? STATUS_FINE : usage_error(args, "which kernel?");
+}
+
+static int compile_main(Args *args) {
+    Compile c = {.name = "kernel", .common.options.target = "c"};
+    int status = parse(&c, args);
+    if (status == STATUS_FINE)
+        status = compile(&c);
+    kernel_args_free(&c.types);
+    common_free(&c.common);
+    return status;
+}
+
+static const Option options[] = {
+    {'o', "output", "FILE.c", "where to; default: standard output"},
+    {OPTION_NAME, "name", "NAME", "of the C function; default: kernel"},
+    OPTION_ROW_DIM,
+    OPTION_ROW_ARG,
+    {OPTION_TARGET, "target", "NAME", "c: vectors of 32 bytes (default); c64: of 64 bytes"},
+    OPTION_ROW_END,
+};
+
+const Command command_compile = {
+    .name = "compile",
+    .operands = "KERNEL",
+    .summary = "write a kernel as a C file that needs nothing but libc and libm",
+    .details =
+        "The file has one function, whose arguments are the kernel's tensors: those read, in order of first appearance, then\n"
+        "the outputs. A comment in it says their shapes and what is returned. It is C17; with GCC and Clang it uses vector\n"
+        "extensions, unless PLAIN_C is defined.\n"
+        "\n"
+        "examples:\n"
+        "  whet compile 'c[m, n] = sum(k) a[m, k] * b[k, n]' -d m=64 -d n=64 -d k=64 --name gemm -o gemm.c\n"
+        "  whet compile 'y[i] = f32(x[i]) * 0.1' -d i=1000 -a x=u8 | cc -O3 -march=native -c -x c - -o scale.o\n",
+    .options = options,
+    .run = compile_main,
+};

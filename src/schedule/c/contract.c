@@ -1,0 +1,169 @@
+/* The driver of contractions as C text: what contract_run.c and contract_pack.c do for one thread, with every number in its
+ * place. A panel of B is packed, a block of depth at a time, and is used for all rows before the next is made. */
+#include "schedule/contract.h"
+#include "schedule/c/c_kernel.h"
+
+/* ---- packing ---- */
+
+static bool moves(const Access *access, int axis) {
+    bool any = access->stride[axis] != 0;
+    for (int g = 0; g < access->guard_count; g++)
+        any = any || access->guard[g].coef[axis];
+    return any;
+}
+
+/* Axis numbers out of a column or a step, the last axis running fastest. */
+static void put_digits(const Contract *k, Text *out, const int *axes, int count, const char *of, int depth) {
+    int64_t below = 1;
+    for (int i = count - 1; i >= 0; i--) {
+        int64_t extent = k->nest.axis[axes[i]].extent;
+        if (moves(&k->nest.access[k->b], axes[i])) {
+            c_indent(out, depth);
+            text_printf(out, "const int64_t x%d = %s", axes[i], of);
+            if (below > 1)
+                text_printf(out, " / %lld", (long long)below);
+            if (i)
+                text_printf(out, " %% %lld", (long long)extent);
+            text_put(out, ";\n");
+        }
+        below *= extent > 0 ? extent : 1;
+    }
+}
+
+static void put_sum(const Contract *k, Text *out, int64_t offset, const int64_t *factor) {
+    text_printf(out, "%lld", (long long)offset);
+    for (int x = 0; x < k->nest.axis_count; x++)
+        if (x != k->m_axis)
+            c_put_term(out, factor[x], "x", x);
+}
+
+static void put_element(const Contract *k, Text *out) {
+    const Access *b = &k->nest.access[k->b];
+    c_indent(out, 4);
+    for (int g = 0; g < b->guard_count; g++) {
+        text_printf(out, "const int64_t at%d = ", g);
+        put_sum(k, out, b->guard[g].offset, b->guard[g].coef);
+        text_put(out, ";\n");
+        c_indent(out, 4);
+    }
+    text_put(out, "value = ");
+    for (int g = 0; g < b->guard_count; g++)
+        text_printf(out, "%sat%d >= 0 && at%d < %lld", g ? " && " : "", g, g, (long long)b->guard[g].extent);
+    text_put(out, b->guard_count ? " ? source[" : "source[");
+    put_sum(k, out, b->offset, b->stride);
+    text_char(out, ']');
+    if (b->guard_count) {
+        text_put(out, " : ");
+        c_number(out, b->type, b->outside, 0);
+    }
+    text_put(out, ";\n");
+}
+
+static void put_pack(const Contract *k, Text *out) {
+    text_put(out, "/* Steps [from, end) of a panel, a row of the panel each; zeros behind the last column. */\n"
+                  "static void pack(const float *source");
+    for (int i = 0; i < k->outer_count; i++)
+        if (moves(&k->nest.access[k->b], k->outer[i]))
+            text_printf(out, ", int64_t x%d", k->outer[i]);
+    text_printf(out,
+                ", int64_t panel, int64_t from, int64_t end, float *to) {\n"
+                "    for (int64_t step = from; step < end; step++)\n"
+                "        for (int64_t column = panel * %d; column < panel * %d + %d; column++) {\n"
+                "            float value = 0;\n"
+                "            if (column < %lld) {\n",
+                k->nr, k->nr, k->nr, (long long)k->columns);
+    put_digits(k, out, k->n_axis, k->n_count, "column", 4);
+    put_digits(k, out, k->k_axis, k->k_count, "step", 4);
+    put_element(k, out);
+    text_put(out, "            }\n            *to++ = value;\n        }\n}\n\n");
+}
+
+static void put_pack_call(const Contract *k, const CDriver *d, int depth) {
+    int64_t each = k->blocks == 1 ? k->depth : k->knobs.kc;
+    c_indent(d->body, depth);
+    text_printf(d->body, "pack(%s", d->tensor[k->nest.access[k->b].tensor]);
+    for (int i = 0; i < k->outer_count; i++)
+        if (moves(&k->nest.access[k->b], k->outer[i]))
+            text_printf(d->body, ", x%d", k->outer[i]);
+    if (k->blocks == 1)
+        text_printf(d->body, ", panel, 0, %lld, packed);\n", (long long)k->depth);
+    else
+        text_printf(d->body, ", panel, block * %lld, block < %lld ? block * %lld + %lld : %lld, packed);\n", (long long)each,
+                    (long long)k->blocks - 1, (long long)each, (long long)each, (long long)k->depth);
+}
+
+/* ---- tiles ---- */
+
+static void put_call(const Compiled *c, const CDriver *d, int function, int64_t row, int64_t count, int depth) {
+    const Contract *k = c->state;
+    if (!count)
+        return;
+    c_indent(d->body, depth);
+    c_put_name(d, c, function);
+    for (int a = 0; a < k->nest.access_count; a++) {
+        text_put(d->body, a ? ", " : "(");
+        if (a == k->b) {
+            text_put(d->body, "(const char *)packed");
+            continue;
+        }
+        text_printf(d->body, "p%d", a);
+        c_put_offset(d->body, 4 * row * contract_m_stride(k, a));
+    }
+    text_printf(d->body, ", %lld);\n", (long long)count);
+}
+
+static void put_places(const Compiled *c, const CDriver *d, int depth) {
+    const Contract *k = c->state;
+    for (int a = 0; a < k->nest.access_count; a++) {
+        if (a == k->b)
+            continue;
+        c_open_place(d, &k->nest, a, k->outer, k->outer_count, depth);
+        c_put_term(d->body, contract_n_stride(k, a) * k->nr, "panel", -1);
+        if (a == k->a && k->blocks > 1)
+            c_put_term(d->body, k->knobs.kc * k->level[k->level_count - 1].a_stride, "block", -1);
+        c_close_place(d);
+    }
+}
+
+/* The tiles of one kind: a block of depth that begins, goes on with or ends sums; whole panels or the edge. */
+static void put_kind(const Compiled *c, const CDriver *d, int kind, bool edge, int depth) {
+    const Contract *k = c->state;
+    int64_t whole = k->rows / k->knobs.mr * k->knobs.mr, panels = k->columns / k->nr;
+    c_indent(d->body, depth);
+    text_printf(d->body, "if (panel %s %lld", edge ? ">=" : "<", (long long)panels);
+    if (kind == 0)
+        text_put(d->body, " && block == 0");
+    else if (kind == 1)
+        text_printf(d->body, " && block > 0 && block < %lld", (long long)k->blocks - 1);
+    else if (kind == 2)
+        text_printf(d->body, " && block == %lld", (long long)k->blocks - 1);
+    text_put(d->body, ") {\n");
+    put_call(c, d, k->function[kind][0][edge], 0, whole, depth + 1);
+    put_call(c, d, k->function[kind][1][edge], whole, k->rows - whole, depth + 1);
+    c_close(d->body, 1, depth + 1);
+}
+
+static int open_count(const CDriver *d, const char *name, int64_t count, int depth) {
+    c_indent(d->body, depth);
+    text_printf(d->body, "for (int64_t %s = 0; %s < %lld; %s++) {\n", name, name, (long long)count, name);
+    return depth + 1;
+}
+
+void contract_print_c(const Compiled *c, const CDriver *d) {
+    const Contract *k = c->state;
+    put_pack(k, d->helpers);
+    c_allocate(d, "packed", 4 * k->nr * (k->blocks == 1 ? k->depth : k->knobs.kc));
+    c_clear_gaps(d, &k->nest);
+    int depth = c_open_axes(d, &k->nest, k->outer, k->outer_count, 1);
+    depth = open_count(d, "panel", k->panels, depth);
+    if (k->blocks > 1)
+        depth = open_count(d, "block", k->blocks, depth);
+    put_pack_call(k, d, depth);
+    put_places(c, d, depth);
+    for (int kind = k->blocks > 1 ? 0 : 3; kind < (k->blocks > 1 ? 3 : 4); kind++)
+        for (int edge = 0; edge < 2; edge++)
+            if ((edge ? k->columns % k->nr != 0 : k->columns >= k->nr) && (kind != 1 || k->blocks > 2))
+                put_kind(c, d, kind, edge, depth);
+    c_close(d->body, k->outer_count + 1 + (k->blocks > 1), depth);
+    c_release(d, "packed");
+}
