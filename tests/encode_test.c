@@ -63,8 +63,9 @@ static const char *const kernels[] = {
     "y[n:3, c:4, h:20, w:70] = sum(i:3, j:3) x[n, c, h + i - 1, w + j - 1]? * f[c, i, j]",
     "y[n:3, c:4, h:20, w:70] = max(i:3, j:3) x[n, c, 2 * h + i - 1, 2 * w + j - 1]?(-inf)",
     "y[i:1000] = gelu(x[i]) + tanh(x[i]) * log1p(abs(z[i]))",
-    "y[i:77] = select(x[i] >= z[i] & !isnan(z[i]), floor(x[i]), ceil(z[i])) + sign(x[i]) + sqrt(x[i]) - trunc(z[i]) / "
-    "round(x[i])",
+    /* clang-format off */
+    "y[i:77] = select(x[i] >= z[i] & !isnan(z[i]), floor(x[i]), ceil(z[i])) + sign(x[i]) + sqrt(x[i]) - trunc(z[i]) / round(x[i])",
+    /* clang-format on */
     "y[i:77] = min(x[i], z[i]) + max(x[i], z[i]) + expm1(x[i]) + sigmoid(z[i])",
     "t[i:5] = max(j:100) x[i, j]\ne[i, j] = exp(x[i, j] - t[i])\ns[i] = sum(j) e[i, j]\ny[i, j] = e[i, j] / s[i]",
 };
@@ -106,7 +107,7 @@ static void add_forms(Listing *list, const Target *target) {
         Arena arena;
         Text text;
         whet_error err;
-        TargetCode *code;
+        TargetCode *code = NULL;
         arena_init(&arena, NULL);
         text_init(&text);
         char head[sizeof forms + 16];
@@ -141,7 +142,7 @@ static void collect(Listing *list, const Target *target) {
             Arena arena;
             whet_error err;
             const char *why;
-            Compiled *compiled;
+            Compiled *compiled = NULL;
             ScheduleOptions options = {.seed = seed};
             arena_init(&arena, NULL);
             Kernel *kernel = bind(&arena, kernels[k], &err);
