@@ -14,6 +14,7 @@
     X(contrib) \
     X(contrib_attention) \
     X(contrib_quantized) \
+    X(contrib_rotary) \
     X(control) \
     X(convolve) \
     X(deform) \
