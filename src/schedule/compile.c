@@ -14,8 +14,10 @@ bool schedule_late(const EvalOptions *options) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9 > options->deadline;
 }
 
-void schedule_parallel(const EvalOptions *options, size_t count, void (*task)(void *context, size_t i), void *context) {
-    if (count > 1 && options && options->parallel && options->parallel->threads > 1) {
+void schedule_parallel(const EvalOptions *options, double work, size_t count, void (*task)(void *context, size_t i),
+                       void *context) {
+    enum { WORTH_WAKING = 20000 };
+    if (count > 1 && work > WORTH_WAKING && options && options->parallel && options->parallel->threads > 1) {
         options->parallel->run(options->parallel->self, count, task, context);
         return;
     }

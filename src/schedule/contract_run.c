@@ -162,7 +162,8 @@ whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions
     for (int i = 0; i < k->outer_count; i++)
         outer *= k->nest.axis[k->outer[i]].extent;
     clear_gaps(k, data);
-    schedule_parallel(options, (size_t)make_grid(&w, outer), work_task, &w);
+    double macs = (double)outer * (double)k->rows * (double)k->columns * (double)k->depth;
+    schedule_parallel(options, macs / 32, (size_t)make_grid(&w, outer), work_task, &w); /* 32 a nanosecond, or so */
     if (atomic_load(&w.no_memory))
         return error_memory(err);
     return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;

@@ -195,7 +195,8 @@ static whet_status map_run(const Compiled *c, void *const *data, const EvalOptio
         memset(data[write->tensor], 0, (size_t)c->kernel->tensors[write->tensor].count * 4);
     w.rows_each = TASK_ELEMENTS / m->columns > 0 ? TASK_ELEMENTS / m->columns : 1;
     w.row_tasks = (m->rows + w.rows_each - 1) / w.rows_each;
-    schedule_parallel(options, (size_t)(m->outer_total * w.row_tasks), map_task, &w);
+    double work = (double)m->outer_total * (double)m->rows * (double)m->columns * m->nest.definition->expr_count / 8;
+    schedule_parallel(options, work, (size_t)(m->outer_total * w.row_tasks), map_task, &w);
     return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
 }
 

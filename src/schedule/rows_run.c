@@ -124,7 +124,9 @@ whet_status rows_run(const Compiled *c, void *const *data, const EvalOptions *op
     else
         w.rows_each = at_least_one(TASK_ELEMENTS / at_least_one(r->columns));
     w.row_tasks = (r->rows + w.rows_each - 1) / w.rows_each;
-    schedule_parallel(options, (size_t)(r->outer_total * w.row_tasks * w.block_tasks), rows_task, &w);
+    double work =
+        (double)r->outer_total * (double)r->rows * (double)r->columns * (r->across ? (double)r->lane_extent : 1) * r->count / 2;
+    schedule_parallel(options, work, (size_t)(r->outer_total * w.row_tasks * w.block_tasks), rows_task, &w);
     if (atomic_load(&w.no_memory))
         return error_memory(err);
     return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;

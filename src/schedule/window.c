@@ -476,7 +476,8 @@ static whet_status window_run(const Compiled *c, void *const *data, const EvalOp
     Work w = {.c = c, .p = p, .data = data, .options = options};
     w.allocator = options && options->allocator ? options->allocator : c->allocator;
     w.bands = (p->rows + p->band - 1) / p->band;
-    schedule_parallel(options, (size_t)(p->outer_total * w.bands), window_task, &w);
+    double work = (double)p->outer_total * (double)p->rows * (double)p->columns * (p->tap_count + 8) / 16;
+    schedule_parallel(options, work, (size_t)(p->outer_total * w.bands), window_task, &w);
     if (atomic_load(&w.no_memory))
         return error_memory(err);
     return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
