@@ -9,9 +9,43 @@ struct Threads {
     Parallel parallel;
 };
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_THREAD_SANITIZER
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define UNDER_THREAD_SANITIZER
+#endif
+
+#ifdef UNDER_THREAD_SANITIZER
+/* The system's pthreadpool is not built for ThreadSanitizer, which therefore does not see that work is handed over before it is
+ * done, and back after it: it is told here. */
+#include <sanitizer/tsan_interface.h>
+
+typedef struct Handover {
+    void (*task)(void *context, size_t i);
+    void *context;
+    char back;
+} Handover;
+
+static void handed_task(void *self, size_t i) {
+    Handover *handover = self;
+    __tsan_acquire(handover);
+    handover->task(handover->context, i);
+    __tsan_release(&handover->back);
+}
+
+static void run_in_pool(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
+    Handover handover = {task, context, 0};
+    __tsan_release(&handover);
+    pthreadpool_parallelize_1d(self, handed_task, &handover, count, 0);
+    __tsan_acquire(&handover.back);
+}
+#else
 static void run_in_pool(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
     pthreadpool_parallelize_1d(self, task, context, count, 0);
 }
+#endif
 
 Threads *threads_new(int count, whet_error *err) {
     if (count < 0 || count > 4096) {
