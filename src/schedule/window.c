@@ -1,514 +1,502 @@
-/* Windows over an image whose rows are contiguous: depthwise convolution and pooling, f32.
+/* Windows: y[...] = f(reduce(k...) g(x[2*h + i - 1, 2*w + j - 1]?, ...), ...), f32: depthwise convolution and pooling, in any
+ * number of dimensions, channels first or last.
  *
- *     y[..., h, w] = f(sum(i, j) x[..., 2*h + i - 1, 2*w + j - 1]? * t[..., i, j], ...)     and max, min without t
+ * The axis along which the result is contiguous (V) runs over the lanes. A unit of work is a block of the result: V whole, the
+ * axis T that is the rows of a tile, and one or two axes around them, as much as keeps its inputs in L1; the outermost of them
+ * may be cut into bands. The driver walks all other axes and spreads units over threads.
  *
- * The result's contiguous axis w runs over the lanes. A band of x's rows is copied to scratch, with what a guarded read gives
- * around it, and a row of column stride s split into its s phases, so that every tap of every output is a plain contiguous load:
+ * A read with guards, or with a stride along V, goes through a buffer: the box of the tensor that a unit needs, with what a read
+ * outside gives around it, every line of stride s taken apart into s lines of stride 1. So the vector code knows no borders
+ * and no strides: it loads whole vectors at constant distances, and only what it stores is masked. Boxes are copied once a unit,
+ * not once a tap, and what surrounds them is written again only when it moves. Other reads are direct.
  *
- *     scratch[row][phase][column]: x at row, s * column + phase
+ * A tile is `rows` x `vectors` accumulators; its taps are written out, ordered so that a vector that was loaded serves all the
+ * rows that need it. One element's taps come in the same order whatever the tile and the unit: the same bits always.
  *
- * Taps are unrolled; accumulators of one row's vectors stay in registers over all taps. Bands are as high as fits in L1. */
-#include "schedule/schedule.h"
+ * Definitions before the main one that read no input (counts of elements inside, for AveragePool) are computed when compiling. */
+#include "schedule/window.h"
 
-#include <math.h>
-#include <stdatomic.h>
 #include <string.h>
 
-enum { MAX_TAPS = 128, GROUP = 6, SCRATCH_BYTES = 40 << 10 };
-
-typedef struct Along {             /* how x's index moves along rows or columns */
-    int dim;                       /* of x; -1: none */
-    int64_t offset, stride, reach; /* reach: of the taps alone */
-} Along;
-
-typedef struct Window {
-    Nest nest; /* axes are the definition's own */
-    const void *const *known;
-    const Expr *reduction;
-    VectorCode combine;
-    double start;
-    int x, taps;               /* accesses; taps -1: none */
-    int column_axis, row_axis; /* row_axis -1: one row */
-    int outer[NEST_MAX_AXES], outer_count;
-    int64_t rows, columns, outer_total;
-    Along row, column;
-    int64_t pitch; /* floats of a phase of a scratch row */
-    int64_t band;  /* output rows of a band */
-    struct {
-        int64_t row, column, weight; /* elements from the first tap */
-    } tap[MAX_TAPS];
-    int tap_count, lanes;
-} Window;
+/* Floats of a box, and elements of a unit that needs none: L1 holds it beside what is written. */
+enum { UNIT_FLOATS = 6144, MAX_BUFFER = 1 << 19, WRITTEN_OUT = 32 };
 
 /* ---- recognition ---- */
 
-static bool refuse(const char **why, const char *reason) {
-    *why = reason;
+/* Definitions but the last: those without inputs become numbers now. */
+static bool compute_temporaries(Window *w, Compiled *c, const char **why, whet_error *err) {
+    Kernel part = *c->kernel;
+    part.definition_count--;
+    if (!part.definition_count)
+        return true;
+    part.tensors = ARENA_ARRAY(&c->arena, KernelTensor, (size_t)part.tensor_count);
+    if (!part.tensors)
+        return error_memory(err), false;
+    memcpy(part.tensors, c->kernel->tensors, (size_t)part.tensor_count * sizeof *part.tensors);
+    part.tensors[part.definitions[part.definition_count].tensor].count = 0; /* nobody writes it here */
+    for (int i = 0; i < part.definition_count; i++) {
+        const Definition *d = &part.definitions[i];
+        KernelTensor *tensor = &part.tensors[d->tensor];
+        for (int e = 0; e < d->expr_count; e++)
+            if (d->exprs[e]->op == EXPR_READ && !w->temporary[d->exprs[e]->tensor])
+                *why = "more than one definition with inputs";
+        if (tensor->role != ROLE_TEMPORARY || tensor->type != DT_F32 || tensor->count > UNIT_FLOATS)
+            *why = "a definition that is not a small table of f32";
+        if (*why)
+            return false;
+        tensor->role = ROLE_OUTPUT;
+        w->temporary[d->tensor] = ARENA_ARRAY(&c->arena, float, (size_t)tensor->count + 1);
+        if (!w->temporary[d->tensor])
+            return error_memory(err), false;
+    }
+    void *data[KERNEL_MAX_TENSORS] = {0};
+    for (int t = 0; t < part.tensor_count; t++)
+        data[t] = w->temporary[t];
+    return kernel_eval(&part, data, NULL, err) == WHET_OK;
+}
+
+/* The nest with the definition's axes as they are, so that they can be told from dimensions. */
+static bool describe(Window *w, const Kernel *kernel, const char **why) {
+    const Definition *d = &kernel->definitions[kernel->definition_count - 1];
+    Nest simple, *nest = &w->nest;
+    if (!nest_of(kernel, d, &simple, why))
+        return false;
+    w->covers = simple.covers;
+    *nest = (Nest){.kernel = kernel, .definition = d, .axis_count = d->axis_count, .parallel_count = d->parallel_count};
+    int map[NEST_MAX_AXES];
+    for (int a = 0; a < d->axis_count; a++) {
+        nest->axis[a] = (NestAxis){d->axes[a].extent, a >= d->parallel_count};
+        map[a] = a;
+        if (!d->axes[a].extent)
+            *why = "nothing to reduce";
+    }
+    if (*why || !nest_add(nest, d, map, NULL, why))
+        return false;
+    for (int i = 0; i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_READ && !nest_add(nest, d, map, d->exprs[i], why))
+            return false;
+    for (int i = 0; i < nest->access_count; i++)
+        if (nest->access[i].type != DT_F32)
+            *why = "a window of a type other than f32";
+    return *why == NULL;
+}
+
+static bool find_reduction(Window *w, const char **why) {
+    const Definition *d = w->nest.definition;
+    int count = 0;
+    for (int i = 0; i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_REDUCE) {
+            w->reduction = d->exprs[i];
+            count++;
+        }
+    if (count != 1 || w->reduction->axis_count != d->axis_count - d->parallel_count)
+        *why = "not one reduction";
+    else if (w->reduction->reduce > REDUCE_MIN)
+        *why = "a reduction other than sum, prod, max and min";
+    return *why == NULL;
+}
+
+static bool moves(const Nest *nest, const Index *index, bool reduced) {
+    for (int a = 0; a < nest->axis_count; a++)
+        if (nest->axis[a].reduced == reduced && nest->axis[a].extent > 1 && index->coef[a])
+            return true;
     return false;
 }
 
-static const Expr *only_read(const Expr *e, bool *several) {
-    if (e->op == EXPR_READ)
-        return e;
-    const Expr *found = NULL;
-    for (int i = 0; i < 3; i++) {
-        const Expr *inner = e->arg[i] ? only_read(e->arg[i], several) : NULL;
-        *several = *several || (found && inner && inner != found);
-        found = inner ? inner : found;
-    }
-    return found;
+/* A dimension in which both the result's place and the reduction move. */
+static bool is_window(const Nest *nest, int access) {
+    const Expr *read = nest->access[access].read;
+    if (!read)
+        return false;
+    for (int i = 0; i < read->index_count; i++)
+        if (moves(nest, &read->index[i], false) && moves(nest, &read->index[i], true))
+            return true;
+    return nest->access[access].guard_count > 0;
 }
 
-/* x times taps, or any expression of x alone. */
-static bool find_reads(Window *p, const char **why) {
-    const Expr *body = p->reduction->arg[0], *first = body->arg[0], *second = body->arg[1];
-    bool several = false;
-    p->taps = -1;
-    if (body->op == EXPR_MUL && p->combine == VECTOR_ADD && first->op == EXPR_READ && second->op == EXPR_READ &&
-        first != second) {
-        bool swapped = !p->nest.access[nest_find(&p->nest, first)].stride[p->column_axis];
-        p->x = nest_find(&p->nest, swapped ? second : first);
-        p->taps = nest_find(&p->nest, swapped ? first : second);
+/* A reduced axis that is a dimension as a whole: channels. */
+static bool all_of(const Nest *nest, const Expr *read, int index, int axis) {
+    const Index *i = &read->index[index];
+    return !moves(nest, i, false) && i->offset == 0 && i->coef[axis] == 1 &&
+           nest->axis[axis].extent == nest->kernel->tensors[read->tensor].dims[index];
+}
+
+/* The read that is a window; what moves with the result but not with it, and what it is summed over without moving with the
+ * result, make a contraction. */
+static bool find_window(Window *w, int *window, const char **why) {
+    const Nest *nest = &w->nest;
+    int64_t more = 1;
+    *window = -1;
+    for (int i = 1; i < nest->access_count && *window < 0; i++)
+        if (is_window(nest, i))
+            *window = i;
+    if (*window < 0) {
+        *why = "no read of a window";
+        return false;
+    }
+    const Expr *read = nest->access[*window].read;
+    for (int a = 0; a < nest->parallel_count; a++)
+        if (!nest->access[*window].stride[a])
+            more *= nest->axis[a].extent;
+    for (int i = 0; i < read->index_count; i++)
+        for (int a = nest->parallel_count; a < nest->axis_count; a++)
+            if (all_of(nest, read, i, a))
+                more *= nest->axis[a].extent;
+    if (more >= 4 && w->reduction->reduce == REDUCE_SUM && w->reduction->arg[0]->op == EXPR_MUL)
+        *why = "a contraction";
+    return *why == NULL;
+}
+
+/* ---- the plan ---- */
+
+static bool below_reduction(const Expr *expr, const Expr *read) {
+    if (expr == read)
         return true;
-    }
-    const Expr *x = only_read(body, &several);
-    if (!x || several)
-        return refuse(why, "a window over several tensors");
-    p->x = nest_find(&p->nest, x);
-    return true;
+    for (int i = 0; i < 3 && expr->op != EXPR_READ && expr->op != EXPR_NUMBER; i++)
+        if (expr->arg[i] && below_reduction(expr->arg[i], read))
+            return true;
+    return false;
 }
 
-static bool find_reduction(Window *p, const char **why) {
-    const Definition *d = p->nest.definition;
-    for (int i = 0; i < d->expr_count; i++)
-        if (d->exprs[i]->op == EXPR_REDUCE) {
-            if (p->reduction)
-                return refuse(why, "more than one reduction");
-            p->reduction = d->exprs[i];
-        }
-    if (!p->reduction)
-        return refuse(why, "no reduction");
-    switch (p->reduction->reduce) {
-    case REDUCE_SUM: p->combine = VECTOR_ADD, p->start = 0; break;
-    case REDUCE_MAX: p->combine = VECTOR_MAX, p->start = -INFINITY; break;
-    case REDUCE_MIN: p->combine = VECTOR_MIN, p->start = INFINITY; break;
-    default: return refuse(why, "a window that is not a sum, a maximum or a minimum");
-    }
-    for (int a = 0; a < d->parallel_count; a++)
-        if (p->nest.access[0].stride[a] == 1)
-            p->column_axis = a; /* the last: an image of one column still has its windows there */
-    if (p->column_axis < 0)
-        return refuse(why, "a result that is not contiguous along any axis");
-    return find_reads(p, why);
-}
-
-/* The axes of x's dimensions: one moves with w and taps, at most one with h and taps, the others with outer axes alone. */
-static bool find_dims(Window *p, const char **why) {
-    const Definition *d = p->nest.definition;
-    const Expr *x = p->nest.access[p->x].read;
-    p->row.dim = p->column.dim = -1;
-    for (int i = 0; i < x->index_count; i++) {
-        bool taps = false;
-        for (int a = d->parallel_count; a < d->axis_count; a++)
-            taps = taps || (x->index[i].coef[a] && d->axes[a].extent > 1);
-        if (x->index[i].coef[p->column_axis]) {
-            if (p->column.dim >= 0)
-                return refuse(why, "columns in two dimensions");
-            p->column.dim = i;
-        } else if (taps) {
-            if (p->row.dim >= 0)
-                return refuse(why, "taps in more than two dimensions");
-            p->row.dim = i;
-        }
-    }
-    if (p->column.dim < 0)
-        return refuse(why, "no window along the result's contiguous axis");
-    for (int a = 0; a < d->parallel_count && p->row.dim >= 0; a++)
-        if (x->index[p->row.dim].coef[a] && (p->row_axis < 0 || d->axes[a].extent > 1)) {
-            if (p->row_axis >= 0 && d->axes[p->row_axis].extent > 1)
-                return refuse(why, "rows of two axes");
-            p->row_axis = a;
-        }
-    if (p->row.dim >= 0 && p->row_axis < 0)
-        return refuse(why, "a sum over a dimension that has no window");
-    return true;
-}
-
-static bool find_along(const Window *p, Along *along, int axis, const char **why) {
-    const Definition *d = p->nest.definition;
-    const Index *index = &p->nest.access[p->x].read->index[along->dim];
-    along->offset = index->offset;
-    along->stride = index->coef[axis];
-    for (int a = 0; a < d->axis_count; a++) {
-        if (!index->coef[a] || d->axes[a].extent == 1)
+/* Which read goes through the buffer. There is room for one. */
+static bool find_buffered(Window *w, const char **why) {
+    const Nest *nest = &w->nest;
+    w->v = w->x = -1;
+    for (int a = 0; a < nest->parallel_count; a++)
+        if (nest->axis[a].extent > 1 && nest->access[0].stride[a] == 1)
+            w->v = a;
+    for (int i = 1; i < nest->access_count; i++) {
+        const Access *access = &nest->access[i];
+        int64_t stride = w->v < 0 ? 0 : access->stride[w->v];
+        if (!access->guard_count && (stride == 0 || stride == 1))
             continue;
-        if (index->coef[a] < 0 || (a != axis && a < d->parallel_count))
-            return refuse(why, "a window that moves backwards, or with several axes");
-        if (a >= d->parallel_count)
-            along->reach += index->coef[a] * (d->axes[a].extent - 1);
+        if (w->x >= 0 || !below_reduction(w->reduction, access->read))
+            *why = "more than one read with guards or strides";
+        w->x = i;
     }
-    return along->stride <= 4 || refuse(why, "a window with a stride above 4");
+    return *why == NULL;
 }
 
-static bool find_outer(Window *p, const char **why) {
-    const Definition *d = p->nest.definition;
-    p->outer_total = 1;
-    for (int a = 0; a < d->parallel_count; a++) {
-        if (a == p->row_axis || a == p->column_axis || d->axes[a].extent == 1)
-            continue;
-        if (!p->nest.access[p->x].stride[a])
-            return refuse(why, "one image under several windows");
-        p->outer[p->outer_count++] = a;
-        p->outer_total *= d->axes[a].extent;
+/* Dimensions of the buffered read, the line last: the one along which V moves, or the innermost. */
+static bool find_dims(Window *w, const char **why) {
+    if (w->x < 0)
+        return true;
+    const Expr *read = w->nest.access[w->x].read;
+    const KernelTensor *tensor = &w->nest.kernel->tensors[read->tensor];
+    if (tensor->rank > WINDOW_MAX_DIMS) {
+        *why = "a window of more dimensions than the buffer has";
+        return false;
     }
-    for (int i = 0; i < p->nest.access_count; i++) {
-        const Access *access = &p->nest.access[i];
-        if (access->type != DT_F32)
-            return refuse(why, "an element type other than f32");
-        if (i == p->x)
-            continue;
-        if (access->guard_count)
-            return refuse(why, "a guarded read beside the window");
-        int64_t column = access->stride[p->column_axis];
-        if (i == p->taps && (column || (p->row_axis >= 0 && access->stride[p->row_axis])))
-            return refuse(why, "taps that change from place to place");
-        if (column != 0 && column != 1)
-            return refuse(why, "an operand that is not contiguous along the result's contiguous axis");
-        for (int a = d->parallel_count; a < d->axis_count && i != p->taps; a++)
-            if (access->stride[a])
-                return refuse(why, "an operand of the epilogue that moves with the window");
-    }
-    return true;
-}
-
-static bool list_taps(Window *p, const char **why) {
-    const Definition *d = p->nest.definition;
-    const Expr *x = p->nest.access[p->x].read;
-    int64_t count = 1;
-    for (int a = d->parallel_count; a < d->axis_count; a++)
-        if (!checked_mul(count, d->axes[a].extent, &count) || count > MAX_TAPS)
-            return refuse(why, "a window of too many taps");
-    p->tap_count = (int)count;
-    for (int t = 0; t < p->tap_count; t++) {
-        int64_t left = t;
-        for (int a = d->axis_count - 1; a >= d->parallel_count; a--) {
-            int64_t digit = left % d->axes[a].extent;
-            left /= d->axes[a].extent;
-            p->tap[t].column += digit * x->index[p->column.dim].coef[a];
-            p->tap[t].row += p->row.dim >= 0 ? digit * x->index[p->row.dim].coef[a] : 0;
-            p->tap[t].weight += p->taps >= 0 ? digit * p->nest.access[p->taps].stride[a] : 0;
+    int line = tensor->rank - 1, found = 0;
+    for (int d = 0; d < tensor->rank && w->v >= 0; d++)
+        if (read->index[d].coef[w->v]) {
+            line = d;
+            found++;
         }
-    }
-    return true;
-}
-
-static bool recognise(Window *p, const Kernel *kernel, const char **why) {
-    const Definition *d = &kernel->definitions[0];
-    int map[NEST_MAX_AXES];
-    if (kernel->definition_count != 1)
-        return refuse(why, "more than one definition");
-    if (d->axis_count > NEST_MAX_AXES)
-        return refuse(why, "more axes than a template takes");
-    p->nest = (Nest){.kernel = kernel, .definition = d, .axis_count = d->axis_count, .parallel_count = d->parallel_count};
-    int64_t elements = 1;
-    for (int a = 0; a < d->axis_count; a++) {
-        map[a] = a;
-        p->nest.axis[a] = (NestAxis){d->axes[a].extent, a >= d->parallel_count};
-        if (!d->axes[a].extent)
-            return refuse(why, "nothing to do");
-        elements *= a < d->parallel_count ? d->axes[a].extent : 1;
-    }
-    if (elements != kernel->tensors[d->tensor].count)
-        return refuse(why, "a result that is written in parts");
-    p->column_axis = p->row_axis = -1;
-    if (!nest_add(&p->nest, d, map, NULL, why))
+    if (found > 1 || (found && read->index[line].coef[w->v] < 0)) {
+        *why = "lanes that run through several dimensions, or backwards";
         return false;
-    for (int i = 0; i < d->expr_count; i++)
-        if (d->exprs[i]->op == EXPR_READ && !nest_add(&p->nest, d, map, d->exprs[i], why))
-            return false;
-    if (!find_reduction(p, why) || !find_dims(p, why) || !find_along(p, &p->column, p->column_axis, why))
-        return false;
-    if (p->row_axis >= 0 && !find_along(p, &p->row, p->row_axis, why))
-        return false;
-    if (p->row_axis < 0) /* any other axis may be the row: it then moves x like an outer one */
-        p->row.dim = -1;
-    if (!find_outer(p, why) || !list_taps(p, why))
-        return false;
-    if (p->tap_count < 2)
-        return refuse(why, "a window of one tap");
-    p->rows = p->row_axis >= 0 ? d->axes[p->row_axis].extent : 1;
-    p->columns = d->axes[p->column_axis].extent;
-    return true;
-}
-
-/* ---- vector code ---- */
-
-typedef struct Place {
-    const Window *p;
-    VectorFunction *f;
-    int pointer[NEST_MAX_ACCESSES];
-    int row, column; /* counters; column -1: behind the loop */
-    int64_t offset;  /* columns */
-    int mask;
-} Place;
-
-static VectorAddress place(const Place *at, int access) {
-    const Access *a = &at->p->nest.access[access];
-    int64_t column = 4 * a->stride[at->p->column_axis], row = at->p->row_axis >= 0 ? 4 * a->stride[at->p->row_axis] : 0;
-    VectorAddress address = vector_plus(vector_at(at->pointer[access], at->offset * column), at->row, row);
-    return at->column < 0 ? address : vector_plus(address, at->column, column);
-}
-
-static int read_operand(ExprEmitter *e, const Expr *read) {
-    const Place *at = e->context;
-    int access = nest_find(&at->p->nest, read);
-    if (at->p->nest.access[access].stride[at->p->column_axis])
-        return vector_load(at->f, DT_F32, DT_F32, place(at, access), at->mask);
-    return vector_splat(at->f, DT_F32, DT_F32, place(at, access));
-}
-
-static int64_t scratch_row(const Window *p) {
-    return p->pitch * p->column.stride;
-}
-
-static int load_tap(const Place *at, int tap, int64_t vector) {
-    const Window *p = at->p;
-    int64_t phase = p->tap[tap].column % p->column.stride, shift = p->tap[tap].column / p->column.stride;
-    int64_t from = p->tap[tap].row * scratch_row(p) + phase * p->pitch + shift + at->offset + vector * p->lanes;
-    VectorAddress a = vector_at(at->pointer[p->x], 4 * from);
-    a = vector_plus(a, at->row, 4 * scratch_row(p) * (p->row_axis >= 0 ? p->row.stride : 0));
-    if (at->column >= 0)
-        a = vector_plus(a, at->column, 4);
-    return vector_load(at->f, DT_F32, DT_F32, a, -1);
-}
-
-/* `count` vectors from column `offset` of one row. */
-static void emit_group(Place *at, ExprEmitter *e, int64_t offset, int count, int64_t left) {
-    const Window *p = at->p;
-    int sum[GROUP];
-    at->offset = offset;
-    for (int v = 0; v < count; v++)
-        sum[v] = vector_const(at->f, DT_F32, p->start);
-    for (int t = 0; t < p->tap_count; t++) {
-        int weight =
-            p->taps >= 0 ? vector_splat(at->f, DT_F32, DT_F32, vector_at(at->pointer[p->taps], 4 * p->tap[t].weight)) : -1;
-        for (int v = 0; v < count; v++) {
-            int x = load_tap(at, t, v);
-            if (weight >= 0) {
-                sum[v] = vector_ternary(at->f, VECTOR_FMA, weight, x, sum[v]);
-                continue;
-            }
-            expr_forget(e);
-            expr_know(e, p->nest.access[p->x].read, x);
-            x = expr_emit(e, p->reduction->arg[0]);
-            if (e->refused)
-                return;
-            sum[v] = vector_binary(at->f, p->combine, sum[v], x);
-        }
     }
-    for (int v = 0; v < count; v++) {
-        int64_t here = left - (int64_t)v * p->lanes;
-        at->offset = offset + (int64_t)v * p->lanes;
-        at->mask = here < p->lanes ? vector_mask_first(at->f, DT_F32, (int)here) : -1;
-        expr_forget(e);
-        expr_know(e, p->reduction, sum[v]);
-        int value = expr_emit(e, p->nest.definition->value);
-        if (!e->refused)
-            vector_store(at->f, DT_F32, value, place(at, 0), at->mask);
-    }
-    at->mask = -1;
-}
-
-static const VectorFunction *emit_window(const Window *p, Compiled *c, const char **why, whet_error *err) {
-    Place at = {.p = p, .column = -1, .mask = -1};
-    at.f = vector_new(&c->arena, arena_printf(&c->arena, "window_%d", p->tap_count), c->target.bytes);
-    ExprEmitter e = {.f = at.f, .definition = p->nest.definition, .kernel = p->nest.kernel, .constant = p->known};
-    e.read = read_operand;
-    e.context = &at;
-    if (!at.f || !expr_start(&e, &c->arena)) {
-        error_memory(err);
-        return NULL;
-    }
-    for (int i = 0; i < p->nest.access_count; i++)
-        at.pointer[i] = vector_parameter(at.f, CLASS_POINTER,
-                                         arena_printf(&c->arena, "%s%d",
-                                                      i == p->x ? "scratch"
-                                                      : i       ? "e"
-                                                                : "y",
-                                                      i));
-    int rows = vector_parameter(at.f, CLASS_INDEX, "rows");
-    at.row = vector_loop(at.f, rows, 0, 1, NULL, NULL, 0);
-    int64_t group = (int64_t)GROUP * p->lanes, whole = p->columns / group * group;
-    if (whole > group) { /* many groups: a loop */
-        at.column = vector_loop(at.f, -1, whole, group, NULL, NULL, 0);
-        emit_group(&at, &e, 0, GROUP, group);
-        vector_end(at.f, NULL, NULL);
-        at.column = -1;
-    } else
-        whole = 0;
-    for (int64_t from = whole; from < p->columns; from += group) {
-        int64_t left = p->columns - from, vectors = (left + p->lanes - 1) / p->lanes;
-        emit_group(&at, &e, from, (int)(vectors < GROUP ? vectors : GROUP), left);
-    }
-    vector_end(at.f, NULL, NULL);
-    *why = e.refused;
-    return !e.refused && vector_finish(at.f, err) ? at.f : NULL;
-}
-
-/* ---- running ---- */
-
-typedef struct Work {
-    const Compiled *c;
-    const Window *p;
-    void *const *data;
-    const EvalOptions *options;
-    const whet_allocator *allocator;
-    int64_t bands;
-    atomic_bool late, no_memory;
-} Work;
-
-static void fill(float *to, int64_t count, float value) {
-    for (int64_t i = 0; i < count; i++)
-        to[i] = value;
-}
-
-/* One phase of a row: to[i] = x at column first + i * stride, what a read outside gives where that is outside. */
-static void copy_phase(const Window *p, const float *x, int64_t x_stride, int64_t extent, int64_t first, int64_t count,
-                       float *to) {
-    int64_t stride = p->column.stride, from = 0, end = count;
-    float outside = (float)p->nest.access[p->x].outside;
-    if (first < 0)
-        from = (-first + stride - 1) / stride;
-    if (first + (count - 1) * stride >= extent)
-        end = extent > first ? (extent - first + stride - 1) / stride : 0;
-    from = from < count ? from : count;
-    end = end > from ? end : from;
-    fill(to, from, outside);
-    const float *at = x + first * x_stride;
-    if (stride * x_stride == 1)
-        memcpy(to + from, at + from, (size_t)(end - from) * sizeof *to);
-    else
-        for (int64_t i = from; i < end; i++)
-            to[i] = at[i * stride * x_stride];
-    fill(to + end, count - end, outside);
-}
-
-static void fill_scratch(const Window *p, const float *plane, int64_t first_row, int64_t rows, float *scratch) {
-    const KernelTensor *tensor = &p->nest.kernel->tensors[p->nest.access[p->x].tensor];
-    int64_t column_extent = tensor->dims[p->column.dim], row_extent = p->row.dim >= 0 ? tensor->dims[p->row.dim] : 1;
-    int64_t row_stride = 1, column_stride = 1;
-    for (int d = tensor->rank - 1; d > p->row.dim; d--)
-        row_stride *= tensor->dims[d];
-    for (int d = tensor->rank - 1; d > p->column.dim; d--)
-        column_stride *= tensor->dims[d];
-    for (int64_t r = 0; r < rows; r++, scratch += scratch_row(p)) {
-        int64_t row = p->row.dim >= 0 ? first_row + r : 0;
-        if (row < 0 || row >= row_extent) {
-            fill(scratch, scratch_row(p), (float)p->nest.access[p->x].outside);
-            continue;
-        }
-        const float *x = plane + (p->row.dim >= 0 ? row * row_stride : 0);
-        for (int64_t phase = 0; phase < p->column.stride; phase++)
-            copy_phase(p, x, column_stride, column_extent, p->column.offset + phase, p->pitch, scratch + phase * p->pitch);
-    }
-}
-
-static int64_t scratch_rows(const Window *p, int64_t rows) {
-    return p->row_axis >= 0 ? (rows - 1) * p->row.stride + p->row.reach + 1 : 1;
-}
-
-/* Where the plane begins: the access without the offsets of its row and column, which the copy adds. */
-static int64_t plane_offset(const Window *p) {
-    const Access *x = &p->nest.access[p->x];
-    const KernelTensor *tensor = &p->nest.kernel->tensors[x->tensor];
-    int64_t offset = 0, stride = 1;
+    int64_t stride = 1;
     for (int d = tensor->rank - 1; d >= 0; d--) {
-        if (d != p->row.dim && d != p->column.dim)
-            offset += x->read->index[d].offset * stride;
+        WindowDim *dim = &w->dim[d == line ? tensor->rank - 1 : d > line ? d - 1 : d];
+        dim->offset = read->index[d].offset;
+        for (int a = 0; a < w->nest.axis_count; a++)
+            dim->coef[a] = w->nest.axis[a].extent > 1 ? read->index[d].coef[a] : 0;
+        dim->extent = tensor->dims[d];
+        dim->stride = stride;
         stride *= tensor->dims[d];
+    }
+    w->dim_count = tensor->rank;
+    w->phases = found ? w->dim[w->dim_count - 1].coef[w->v] : 1;
+    return true;
+}
+
+static int64_t round_up(int64_t n, int64_t to) {
+    return (n + to - 1) / to * to;
+}
+
+/* The box of a unit: lengths, pitches and steps. False: too large. */
+static bool lay_out(Window *w) {
+    for (int d = 0; d < w->dim_count; d++) {
+        WindowDim *dim = &w->dim[d];
+        dim->low = 0;
+        dim->length = 1;
+        for (int a = 0; a < w->nest.axis_count; a++) {
+            int64_t reach = dim->coef[a] * (w->extent[a] - 1);
+            dim->low += reach < 0 ? reach : 0;
+            if (!checked_add(dim->length, reach < 0 ? -reach : reach, &dim->length) || dim->length > MAX_BUFFER)
+                return false;
+        }
+    }
+    WindowDim *line = &w->dim[w->dim_count - 1];
+    int64_t left = -(line->offset + line->low) / w->phases;
+    w->shift = left > 0 ? round_up(left, w->lanes) - left : 0; /* what is inside begins aligned */
+    w->phase_pitch = round_up(w->shift + (line->length - 1) / w->phases + w->lanes, w->lanes);
+    int64_t pitch = w->phases * w->phase_pitch;
+    for (int d = w->dim_count - 2; d >= 0; d--) {
+        w->dim[d].pitch = pitch;
+        if (!checked_mul(pitch, w->dim[d].length, &pitch) || pitch > MAX_BUFFER)
+            return false;
+    }
+    w->buffer_floats = pitch;
+    for (int a = 0; a < w->nest.axis_count; a++) {
+        w->step[a] = line->coef[a] / w->phases; /* written-out taps count for themselves */
+        for (int d = 0; d < w->dim_count - 1; d++)
+            w->step[a] += w->dim[d].coef[a] * w->dim[d].pitch;
+    }
+    return pitch <= MAX_BUFFER;
+}
+
+static bool fits(Window *w, int64_t limit) {
+    int64_t elements = 1;
+    if (w->x >= 0)
+        return lay_out(w) && w->buffer_floats <= limit;
+    for (int a = 0; a < w->nest.parallel_count; a++)
+        elements *= w->extent[a];
+    return elements <= 2 * limit;
+}
+
+/* Takes an axis into the unit, or a band of it. False: nothing of it fits but one place. */
+static bool take_axis(Window *w, int axis) {
+    int64_t whole = w->nest.axis[axis].extent;
+    w->extent[axis] = whole;
+    if (fits(w, UNIT_FLOATS))
+        return true;
+    int64_t good = 1;
+    for (int64_t over = whole; over - good > 1;) {
+        w->extent[axis] = good + (over - good) / 2;
+        *(fits(w, UNIT_FLOATS) ? &good : &over) = w->extent[axis];
+    }
+    w->band = good;
+    w->bands = (whole + w->band - 1) / w->band;
+    w->band = w->extent[axis] = (whole + w->bands - 1) / w->bands; /* bands alike */
+    w->bands = (whole + w->band - 1) / w->band;
+    w->band_axis = axis;
+    return w->band > 1;
+}
+
+/* The next axis for a unit: one that slides a window before one that does not, and of these the innermost. */
+static int next_axis(const Window *w, const bool *taken, int window) {
+    const Nest *nest = &w->nest;
+    const Expr *read = nest->access[window].read;
+    int best = -1;
+    bool best_slides = false;
+    for (int a = nest->parallel_count - 1; a >= 0; a--) {
+        bool slides = false;
+        for (int i = 0; i < read->index_count; i++)
+            slides = slides || (read->index[i].coef[a] && (moves(nest, &read->index[i], true)));
+        if (taken[a] || nest->axis[a].extent == 1)
+            continue;
+        if (best < 0 || (slides && !best_slides)) {
+            best = a;
+            best_slides = slides;
+        }
+    }
+    return best;
+}
+
+static bool choose_unit(Window *w, int window, const char **why) {
+    bool taken[NEST_MAX_AXES] = {false};
+    w->t = w->band_axis = -1;
+    w->bands = 1;
+    for (int a = 0; a < w->nest.axis_count; a++)
+        w->extent[a] = w->nest.axis[a].reduced || a == w->v ? w->nest.axis[a].extent : 1;
+    if (w->v >= 0)
+        taken[w->v] = true;
+    if (!fits(w, MAX_BUFFER)) {
+        *why = "a window or a line too large for the buffer";
+        return false;
+    }
+    for (int axis; w->band_axis < 0 && w->extra_count < WINDOW_MAX_EXTRA && (axis = next_axis(w, taken, window)) >= 0;) {
+        taken[axis] = true;
+        bool several = take_axis(w, axis);
+        if (w->t < 0)
+            w->t = axis;
+        else if (several)
+            w->extra[w->extra_count++] = axis;
+        else { /* bands of one place are the driver's */
+            taken[axis] = false;
+            w->band_axis = -1;
+            w->bands = 1;
+            break;
+        }
+    }
+    for (int a = 0; a < w->nest.parallel_count; a++)
+        if (!taken[a])
+            w->outer[w->outer_count++] = a;
+    return w->x < 0 || lay_out(w);
+}
+
+/* Innermost reduced axes are written out, the rest are loops. */
+static bool choose_taps(Window *w, const char **why) {
+    const Nest *nest = &w->nest;
+    const WindowDim *line = w->x >= 0 ? &w->dim[w->dim_count - 1] : NULL;
+    int first = nest->axis_count;
+    w->taps = 1;
+    for (; first > nest->parallel_count && w->taps * nest->axis[first - 1].extent <= WRITTEN_OUT; first--)
+        w->taps *= (int)nest->axis[first - 1].extent;
+    for (int a = nest->parallel_count; a < first; a++) {
+        int64_t extent = nest->axis[a].extent;
+        bool must = line && line->coef[a] % w->phases; /* its places lie in different lines */
+        if (must && w->taps * extent <= WINDOW_MAX_TAPS)
+            w->taps *= (int)extent;
+        else if (extent > 1 && (must || w->loop_count == WINDOW_MAX_LOOPS))
+            *why = "a window of too many taps";
+        else if (extent > 1) {
+            w->loop[w->loop_count++] = a;
+            continue;
+        }
+        w->tap_axis[w->tap_axis_count++] = a;
+    }
+    for (int a = first; a < nest->axis_count; a++)
+        w->tap_axis[w->tap_axis_count++] = a;
+    for (int a = 0; line && a < nest->parallel_count; a++)
+        if (a != w->v && line->coef[a] % w->phases)
+            *why = "a parallel axis that is not a multiple of the lanes' stride";
+    return *why == NULL;
+}
+
+int64_t window_tap_offset(const Window *w, int access, int tap) {
+    int64_t digit[NEST_MAX_AXES] = {0}, offset = 0;
+    for (int i = w->tap_axis_count - 1; i >= 0; i--) {
+        int64_t extent = w->nest.axis[w->tap_axis[i]].extent;
+        digit[w->tap_axis[i]] = tap % extent;
+        tap /= (int)extent;
+    }
+    if (access != w->x) {
+        for (int a = w->nest.parallel_count; a < w->nest.axis_count; a++)
+            offset += digit[a] * w->nest.access[access].stride[a];
+        return offset;
+    }
+    for (int d = 0; d < w->dim_count; d++) {
+        int64_t index = -w->dim[d].low;
+        for (int a = w->nest.parallel_count; a < w->nest.axis_count; a++)
+            index += digit[a] * w->dim[d].coef[a];
+        if (d == w->dim_count - 1)
+            offset += index % w->phases * w->phase_pitch + w->shift + index / w->phases;
+        else
+            offset += index * w->dim[d].pitch;
     }
     return offset;
 }
 
-static void run_band(const Work *w, const int64_t *offset, int64_t from, int64_t rows, float *scratch) {
-    const Window *p = w->p;
-    int64_t arguments[NEST_MAX_ACCESSES + 1];
-    int64_t x_row = p->row_axis >= 0 ? p->row.offset + from * p->row.stride : 0;
-    fill_scratch(p, (const float *)w->data[p->nest.access[p->x].tensor] + offset[p->x], x_row, scratch_rows(p, rows), scratch);
-    for (int i = 0; i < p->nest.access_count; i++) {
-        int64_t at = offset[i] + (p->row_axis >= 0 ? from * p->nest.access[i].stride[p->row_axis] : 0);
-        arguments[i] = (int64_t)(intptr_t)((char *)w->data[p->nest.access[i].tensor] + 4 * at);
+/* Factors that stand still in a tile, over all taps: registers they would need. */
+static int still_factors(const Window *w) {
+    int count = 0;
+    for (int i = 1; i < w->nest.access_count; i++) {
+        const Access *access = &w->nest.access[i];
+        bool still = i != w->x && below_reduction(w->reduction, access->read);
+        if (still && !window_step(w, i, w->v) && !window_step(w, i, w->t))
+            count += w->taps;
     }
-    arguments[p->x] = (int64_t)(intptr_t)scratch;
-    arguments[p->nest.access_count] = rows;
-    schedule_call(w->c, 0, arguments);
+    return w->loop_count ? 1 << 20 : count;
 }
 
-static void window_task(void *context, size_t task) {
-    Work *w = context;
-    const Window *p = w->p;
-    int64_t outer = (int64_t)task / w->bands, from = (int64_t)task % w->bands * p->band, offset[NEST_MAX_ACCESSES];
-    int64_t rows = p->rows - from < p->band ? p->rows - from : p->band;
-    size_t bytes = (size_t)(scratch_rows(p, p->band) * scratch_row(p) + 2 * p->lanes) * sizeof(float);
-    if (atomic_load_explicit(&w->late, memory_order_relaxed))
-        return;
-    float *scratch = memory_alloc(w->allocator, bytes);
-    if (!scratch) {
-        atomic_store(&w->no_memory, true);
-        return;
-    }
-    for (int i = 0; i < p->nest.access_count; i++)
-        offset[i] = i == p->x ? plane_offset(p) : p->nest.access[i].offset;
-    for (int k = p->outer_count - 1; k >= 0; k--) {
-        int64_t extent = p->nest.axis[p->outer[k]].extent, digit = outer % extent;
-        outer /= extent;
-        for (int i = 0; i < p->nest.access_count; i++)
-            offset[i] += digit * p->nest.access[i].stride[p->outer[k]];
-    }
-    run_band(w, offset, from, rows, scratch);
-    memory_free(w->allocator, scratch, bytes);
-    if (schedule_late(w->options))
-        atomic_store(&w->late, true);
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
 }
 
-static whet_status window_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
-    const Window *p = c->state;
-    Work w = {.c = c, .p = p, .data = data, .options = options};
-    w.allocator = options && options->allocator ? options->allocator : c->allocator;
-    w.bands = (p->rows + p->band - 1) / p->band;
-    double work = (double)p->outer_total * (double)p->rows * (double)p->columns * (p->tap_count + 8) / 16;
-    schedule_parallel(options, work, (size_t)(p->outer_total * w.bands), window_task, &w);
-    if (atomic_load(&w.no_memory))
-        return error_memory(err);
-    return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
+/* Accumulators enough to hide the latency of multiply-adds; fewer where taps are many, for the code's size. */
+static void choose_tile(Window *w, const Target *target, int spare, const ScheduleOptions *options) {
+    int registers = target->registers[CLASS_VECTOR], most = registers >= 32 ? 16 : 8;
+    int64_t t = w->t < 0 ? 1 : w->extent[w->t], v = w->v < 0 ? 1 : w->extent[w->v];
+    while (most > 4 && most * w->taps > 256)
+        most -= 2;
+    most = most > spare ? most - spare : 1;
+    int64_t needed = (v + w->lanes - 1) / w->lanes;
+    w->vectors = (int)least(least(needed, 4), most);
+    if (needed > w->vectors)
+        for (int n = w->vectors; n > 1; n--)
+            if (needed % n == 0) {
+                w->vectors = n;
+                break;
+            }
+    w->vectors = options->nv && !spare ? (int)least(options->nv, 4) : w->vectors;
+    int rows = (int)least(least(t, most / w->vectors > 1 ? most / w->vectors : 1), 8);
+    for (w->rows = rows; w->rows > rows / 2 && t % w->rows;)
+        w->rows--;
+    if (w->rows <= rows / 2)
+        w->rows = rows;
+    if (options->mr) { /* as wished, as far as registers go */
+        int room = (registers - 6 - spare) / w->vectors - 1;
+        w->rows = (int)least(options->mr, room > 1 ? least(room, 8) : 1);
+    }
+    w->hoisted = still_factors(w) + w->rows * w->vectors + w->vectors + 2 + spare < registers;
+}
+
+/* ---- the door ---- */
+
+static void find_line(Window *w) {
+    const WindowDim *line = &w->dim[w->dim_count - 1];
+    int64_t start = line->offset + line->low;
+    w->line_fixed = true;
+    for (int i = 0; i < w->outer_count; i++)
+        w->line_fixed = w->line_fixed && !line->coef[w->outer[i]];
+    if (w->band_axis >= 0 && line->coef[w->band_axis])
+        w->line_fixed = false;
+    w->line_from = least(start < 0 ? -start : 0, line->length);
+    w->line_to = least(line->extent - start, line->length);
+    if (w->line_to < w->line_from)
+        w->line_to = w->line_from;
+}
+
+static bool emit_all(Window *w, Compiled *c, const char **why, whet_error *err) {
+    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 3);
+    if (!c->functions)
+        return error_memory(err), false;
+    int64_t whole = w->band_axis >= 0 ? w->nest.axis[w->band_axis].extent : 1, last = w->bands > 1 ? whole % w->band : 0;
+    w->copy = -1;
+    for (int i = 0; i < (last ? 2 : 1); i++) {
+        const VectorFunction *f = window_emit(w, c, i ? last : w->band, why, err);
+        if (!f)
+            return false;
+        w->function[i] = c->function_count;
+        c->functions[c->function_count++] = f;
+    }
+    if (!last)
+        w->function[1] = w->function[0];
+    if (w->x < 0 || !w->line_fixed || w->phases != 1 || w->dim[w->dim_count - 1].stride != 1 || w->line_from == w->line_to)
+        return true;
+    const VectorFunction *f = window_emit_copy(w, c, err);
+    if (!f)
+        return false;
+    w->copy = c->function_count;
+    c->functions[c->function_count++] = f;
+    return true;
 }
 
 static void window_print(const Compiled *c, Text *out) {
-    const Window *p = c->state;
-    text_printf(out, "window %lld x %lld x %lld: %d taps, stride %lld x %lld, bands of %lld rows\n", (long long)p->outer_total,
-                (long long)p->rows, (long long)p->columns, p->tap_count, (long long)p->row.stride, (long long)p->column.stride,
-                (long long)p->band);
+    const Window *w = c->state;
+    int64_t outer = w->bands;
+    for (int i = 0; i < w->outer_count; i++)
+        outer *= w->nest.axis[w->outer[i]].extent;
+    text_printf(out, "window: %lld units, tile %d x %d, %d taps written out, ", (long long)outer, w->rows, w->vectors * w->lanes,
+                w->taps);
+    if (w->x >= 0)
+        text_printf(out, "box of %lld bytes, lines of stride %lld\n", (long long)(4 * w->buffer_floats), (long long)w->phases);
+    else
+        text_printf(out, "read where it lies\n");
 }
 
 bool schedule_window(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    Window *p = ARENA_NEW(&c->arena, Window);
-    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 1);
-    if (!p || !c->functions)
+    Window *w = ARENA_NEW(&c->arena, Window);
+    int window;
+    if (!w)
         return error_memory(err), false;
-    p->known = options->constant;
-    p->lanes = c->target.bytes / 4;
-    if (!recognise(p, c->kernel, why))
+    w->known = options->constant;
+    w->lanes = c->target.bytes / 4;
+    if (!describe(w, c->kernel, why) || !find_reduction(w, why) || !find_window(w, &window, why) ||
+        !compute_temporaries(w, c, why, err) || !find_buffered(w, why) || !find_dims(w, why) || !choose_unit(w, window, why) ||
+        !choose_taps(w, why))
         return false;
-    int64_t vectors = (p->columns + p->lanes - 1) / p->lanes;
-    p->pitch = vectors * p->lanes + p->column.reach / p->column.stride + 1;
-    p->band = 1;
-    while (p->band < p->rows && scratch_rows(p, p->band + 1) * scratch_row(p) * 4 <= SCRATCH_BYTES)
-        p->band++;
-    if (!(c->functions[0] = emit_window(p, c, why, err)))
+    choose_tile(w, &c->target, options->spare_registers, options);
+    if (w->x >= 0)
+        find_line(w);
+    if (!emit_all(w, c, why, err))
         return false;
-    c->function_count = 1;
     c->template = "window";
-    c->state = p;
+    c->state = w;
     c->run = window_run;
     c->print = window_print;
     return true;

@@ -1,0 +1,172 @@
+/* Depthwise convolutions and pools through the notation, against the read bandwidth of one core's L2 cache.
+ *
+ *     window_bench [-s SECONDS] [-t THREADS]
+ *
+ * A row shows the time of one run on one thread and on all, the bytes of inputs and outputs (each once) a second, their share
+ * of what one core (all cores) reads from L2, and the time from a bound kernel to callable code. Each is the best of many. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "run/run.h"
+#include "schedule/schedule.h"
+#include "whet.h"
+
+typedef struct Row {
+    const char *name, *text;
+    int64_t x[4], y[4]; /* shapes */
+} Row;
+
+#define DEPTHWISE(s, k, p)                                                                                                       \
+    "y[n, m, o0, o1] = max(sum(k0:" #k ", k1:" #k ") x[n, m, " #s "*o0 + k0 - " #p ", " #s "*o1 + k1 - " #p                      \
+    "]? * w[m, 0, k0, k1] + b[m], 0)"
+#define CHANNELS_LAST "y[n, o0, o1, m] = max(sum(k0:3, k1:3) x[n, o0 + k0 - 1, o1 + k1 - 1, m]? * v[k0, k1, m] + b[m], 0)"
+#define COUNT3(i)                                                                                                                \
+    "count" #i "[o" #i "] = sum(k" #i ":3) select((o" #i " + k" #i " >= 1) & (o" #i " + k" #i " < 57), f32(1), f32(0))\n"
+
+// clang-format off
+static const Row rows[] = {
+    {"depthwise 144 x 56x56 k3 s1", DEPTHWISE(1, 3, 1), {1, 144, 56, 56}, {1, 144, 56, 56}},
+    {"depthwise 144 x 56x56 k3 s2", DEPTHWISE(2, 3, 1), {1, 144, 56, 56}, {1, 144, 28, 28}},
+    {"depthwise 144 x 56x56 k5 s1", DEPTHWISE(1, 5, 2), {1, 144, 56, 56}, {1, 144, 56, 56}},
+    {"depthwise 576 x 14x14 k3 s1", DEPTHWISE(1, 3, 1), {1, 576, 14, 14}, {1, 576, 14, 14}},
+    {"depthwise 56x56 x 144 k3 s1 (channels last)", CHANNELS_LAST, {1, 56, 56, 144}, {1, 56, 56, 144}},
+    {"MaxPool 64 x 112x112 k3 s2", "y[n, c, o0, o1] = max(k0:3, k1:3) x[n, c, 2*o0 + k0 - 1, 2*o1 + k1 - 1]?(-inf)",
+     {1, 64, 112, 112}, {1, 64, 56, 56}},
+    {"MaxPool 128 x 13x13 k13 s1", "y[n, c, o0, o1] = max(k0:13, k1:13) x[n, c, o0 + k0 - 6, o1 + k1 - 6]?(-inf)",
+     {1, 128, 13, 13}, {1, 128, 13, 13}},
+    {"AveragePool 144 x 56x56 k3 s1", COUNT3(0) COUNT3(1)
+     "y[n, c, o0, o1] = (sum(k0:3, k1:3) x[n, c, o0 + k0 - 1, o1 + k1 - 1]?) / (count0[o0] * count1[o1])",
+     {1, 144, 56, 56}, {1, 144, 56, 56}},
+    {"GlobalAveragePool 1280 x 7x7", "y[n, c, 0, 0] = (sum(k2, k3) x[n, c, k2, k3]) / 49.0", {1, 1280, 7, 7}, {1, 1280, 1, 1}},
+};
+// clang-format on
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static Kernel *bind(Arena *arena, const Row *row, whet_error *err) {
+    int64_t channels = strstr(row->name, "last") ? row->x[3] : row->x[1], taps = strstr(row->name, "k5") ? 5 : 3;
+    KernelArg args[] = {{"x", DT_F32, 4, row->x},
+                        {"y", DT_F32, 4, row->y},
+                        {"w", DT_F32, 4, (int64_t[]){channels, 1, taps, taps}},
+                        {"v", DT_F32, 3, (int64_t[]){taps, taps, channels}},
+                        {"b", DT_F32, 1, &channels},
+                        {"count0", DT_F32, 1, &row->y[2]},
+                        {"count1", DT_F32, 1, &row->y[3]}};
+    Kernel *kernel = kernel_parse(arena, row->text, strlen(row->text), err);
+    return kernel && kernel_bind(kernel, args, (int)COUNT(args), NULL, 0, err) == WHET_OK ? kernel : NULL;
+}
+
+static double best_make(const Row *row, const Target *target) {
+    double best = 1e9;
+    for (int i = 0; i < 20; i++) {
+        Arena arena;
+        whet_error err;
+        Compiled *compiled = NULL;
+        arena_init(&arena, NULL);
+        Kernel *kernel = bind(&arena, row, &err);
+        double start = now();
+        if (kernel)
+            schedule_compile(kernel, target, NULL, &compiled, NULL, &err);
+        double took = now() - start;
+        best = took < best ? took : best;
+        compiled_free(compiled);
+        arena_free(&arena);
+    }
+    return best;
+}
+
+static double best_run(const Compiled *compiled, void *const *data, const Parallel *parallel, double seconds) {
+    double best = 1e9;
+    whet_error err;
+    EvalOptions options = {.parallel = parallel};
+    for (double start = now(); now() - start < seconds;) {
+        double from = now();
+        if (compiled_run(compiled, data, &options, &err) != WHET_OK)
+            return 0;
+        double took = now() - from;
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
+/* False: out of memory. Bytes of inputs and outputs in *bytes. */
+static bool fill(const Kernel *kernel, void **data, double *bytes) {
+    *bytes = 0;
+    for (int t = 0; t < kernel->tensor_count; t++) {
+        size_t count = (size_t)kernel->tensors[t].count;
+        float *p = aligned_alloc(64, (count * sizeof *p + 63) / 64 * 64 + 64);
+        data[t] = p;
+        if (!p)
+            return false;
+        for (size_t i = 0; i < count; i++)
+            p[i] = (float)((int)(i * 7 % 23) - 11) * .1f;
+        if (kernel->tensors[t].role != ROLE_TEMPORARY)
+            *bytes += 4.0 * (double)count;
+    }
+    return true;
+}
+
+static bool measure(const Row *row, const Target *target, const Parallel *parallel, double l2, double seconds) {
+    Arena arena;
+    whet_error err = {0};
+    Compiled *compiled = NULL;
+    const char *why = NULL;
+    void *data[KERNEL_MAX_TENSORS] = {0};
+    double bytes;
+    arena_init(&arena, NULL);
+    Kernel *kernel = bind(&arena, row, &err);
+    bool fine = kernel && schedule_compile(kernel, target, NULL, &compiled, &why, &err) == WHET_OK && fill(kernel, data, &bytes);
+    if (fine) {
+        int threads = parallel ? parallel->threads : 1;
+        double one = best_run(compiled, data, NULL, seconds), all = best_run(compiled, data, parallel, seconds);
+        printf("%-44s %-8s %8.1f %6.1f %5.1f%% %8.1f %6.1f %5.1f%% %7.0f\n", row->name, compiled->template, one * 1e6,
+               bytes / one * 1e-9, bytes / one * 1e-7 / l2, all * 1e6, bytes / all * 1e-9, bytes / all * 1e-7 / (l2 * threads),
+               1e6 * best_make(row, target));
+        fflush(stdout);
+    } else
+        fprintf(stderr, "window_bench: %s: %s\n", row->name, err.message);
+    for (int t = 0; t < KERNEL_MAX_TENSORS; t++)
+        free(data[t]);
+    compiled_free(compiled);
+    arena_free(&arena);
+    return fine;
+}
+
+int main(int argc, char **argv) {
+    double seconds = .2;
+    int threads = 0;
+    for (int option; (option = getopt(argc, argv, "s:t:")) != -1;) {
+        if (option == 's')
+            seconds = atof(optarg);
+        else if (option == 't')
+            threads = atoi(optarg);
+        else
+            return 2;
+    }
+    Target target;
+    whet_error err = {0};
+    whet_cpu_limits limits = {0};
+    if (!target_host(~UINT64_C(0), &target))
+        return fprintf(stderr, "window_bench: no code generator for this machine\n"), 1;
+    if (whet_cpu_measure(&limits, &err) != WHET_OK)
+        return fprintf(stderr, "window_bench: %s\n", err.message), 1;
+    Threads *pool = threads_new(threads, &err);
+    if (!pool)
+        return fprintf(stderr, "window_bench: %s\n", err.message), 1;
+    double l2 = limits.read_gbs[1];
+    printf("L2 of one core: %.1f GB/s\n%-44s %-8s %8s %6s %6s %8s %6s %6s %7s\n", l2, "", "template", "us", "GB/s", "%L2",
+           "us, all", "GB/s", "%L2", "make us");
+    bool fine = true;
+    for (size_t i = 0; i < COUNT(rows); i++)
+        fine = measure(&rows[i], &target, threads_parallel(pool), l2, seconds) && fine;
+    threads_free(pool);
+    return !fine;
+}
