@@ -188,7 +188,7 @@ static void hoist(Emitting *p, Slot *slot, const Expr *expr, bool *seen) {
             *at_copy(slot->before, expr, p->copy) = emit_in(p, slot, expr);
         return;
     }
-    if (expr->op == EXPR_READ)
+    if (expr->op == EXPR_READ || !expr->arg[0]) /* a leaf: an axis */
         return;
     hoist(p, slot, expr->arg[0], seen);
     if (even_quotient(slot, expr) && expr->arg[1]->op != EXPR_NUMBER && !p->r->spread_late) {
