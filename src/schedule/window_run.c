@@ -181,7 +181,12 @@ whet_status window_run(const Compiled *c, void *const *data, const EvalOptions *
     k.tasks = threads < 2 ? 1 : k.units < 4 * threads ? k.units : 4 * threads;
     if (!w->covers)
         memset(data[w->nest.access[0].tensor], 0, (size_t)c->kernel->tensors[w->nest.access[0].tensor].count * 4);
-    schedule_parallel(options, (size_t)k.tasks, window_task, &k);
+    double work = (double)k.units * (w->taps + 8) / 16;
+    for (int a = 0; a < w->nest.parallel_count; a++)
+        work *= (double)w->extent[a];
+    for (int i = 0; i < w->loop_count; i++)
+        work *= (double)w->extent[w->loop[i]];
+    schedule_parallel(options, work, (size_t)k.tasks, window_task, &k);
     if (atomic_load(&k.no_memory))
         return error_memory(err);
     return atomic_load(&k.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
