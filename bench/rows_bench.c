@@ -1,0 +1,171 @@
+/* Row kernels through the notation, as bytes that must move (every input read once, every output written once) a second, beside
+ * the bandwidth at which one core of this machine reads the level of memory where the data lies.
+ *
+ *     rows_bench [-s SECONDS] [-t THREADS]
+ *
+ * Each figure is the best of many runs, for one thread and for THREADS (all by default). A percentage of all threads is of so
+ * many cores. `make` is the time from text to callable code. */
+#define _POSIX_C_SOURCE 200809L
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "run/run.h"
+
+#define SOFTMAX                                                                                                                  \
+    "top[i] = max(j) x[i, j]\ne[i, j] = exp(x[i, j] - top[i])\ntotal[i] = sum(j) e[i, j]\ny[i, j] = e[i, j] / total[i]"
+#define LAYER_NORM                                                                                                               \
+    "mean[i] = (sum(j) x[i, j]) / 768\nd[i, j] = x[i, j] - mean[i]\nv[i] = (sum(j) d[i, j] * d[i, j]) / 768\n"                   \
+    "r[i] = 1 / sqrt(v[i] + 1e-5)\ny[i, j] = d[i, j] * r[i] * g[j] + b[j]"
+#define RMS_NORM "y[i, j] = x[i, j] / sqrt((sum(k) x[i, k] * x[i, k]) / 768 + 1e-5) * g[j]"
+
+static const struct Case {
+    const char *name, *text;
+    int rank;
+    int64_t dims[4];
+} cases[] = {
+    {"softmax 128", SOFTMAX, 2, {512, 128}},
+    {"softmax 1000", SOFTMAX, 2, {64, 1000}},
+    {"softmax 16", SOFTMAX, 2, {4096, 16}},
+    {"softmax 2", SOFTMAX, 2, {6400, 2}},
+    {"softmax over channels",
+     "top[i, k] = max(j) x[i, j, k]\ne[i, j, k] = exp(x[i, j, k] - top[i, k])\ntotal[i, k] = sum(j) e[i, j, k]\n"
+     "y[i, j, k] = e[i, j, k] / total[i, k]",
+     3,
+     {1, 21, 4096}},
+    {"layer norm 768", LAYER_NORM, 2, {80, 768}},
+    {"layer norm 1024", LAYER_NORM, 2, {64, 1024}},
+    {"layer norm 1024, L3", LAYER_NORM, 2, {1024, 1024}},
+    {"rms norm 768", RMS_NORM, 2, {80, 768}},
+    {"mean over channels", "y[n, h] = (sum(c) x[n, c, h]) / 64", 3, {2, 64, 784}},
+    {"mean over pixels", "y[n, c] = (sum(h) x[n, c, h]) / 784", 3, {2, 64, 784}},
+    {"mean over rows, NHWC", "y[n, c] = (sum(h) x[n, h, c]) / 784", 3, {2, 784, 64}},
+    {"max 1000", "y[i] = max(j) x[i, j]", 2, {100, 1000}},
+    {"softmax 1000, memory", SOFTMAX, 2, {20000, 1000}},
+    {"mean over pixels, memory", "y[n, c] = (sum(h) x[n, c, h]) / 784", 3, {160, 160, 784}},
+};
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+typedef struct Made {
+    Arena arena;
+    Kernel *kernel;
+    Compiled *compiled;
+} Made;
+
+static bool make_kernel(const struct Case *x, const Target *target, Made *made, whet_error *err) {
+    KernelArg args[] = {{"x", DT_F32, x->rank, x->dims}};
+    const char *why = NULL;
+    arena_init(&made->arena, NULL);
+    made->kernel = kernel_parse(&made->arena, x->text, strlen(x->text), err);
+    return made->kernel && kernel_bind(made->kernel, args, 1, NULL, 0, err) == WHET_OK &&
+           schedule_compile(made->kernel, target, NULL, &made->compiled, &why, err) == WHET_OK;
+}
+
+static void drop(Made *made) {
+    compiled_free(made->compiled);
+    arena_free(&made->arena);
+}
+
+static double time_make(const struct Case *x, const Target *target) {
+    double best = 1e9;
+    for (int i = 0; i < 20; i++) {
+        Made made = {0};
+        whet_error err;
+        double start = now();
+        bool fine = make_kernel(x, target, &made, &err);
+        double took = now() - start;
+        best = fine && took < best ? took : best;
+        drop(&made);
+    }
+    return best;
+}
+
+static double best_run(const Compiled *compiled, void *const *data, const EvalOptions *options, double seconds) {
+    double best = 1e9;
+    whet_error err;
+    for (double start = now(); now() - start < seconds;) {
+        double before = now();
+        compiled_run(compiled, data, options, &err);
+        double took = now() - before;
+        best = took < best ? took : best;
+    }
+    return best;
+}
+
+/* The bandwidth of the level that holds `bytes`, half of it for something else. */
+static double bandwidth_of(const whet_cpu *cpu, const whet_cpu_limits *limits, double bytes, const char **level) {
+    static const char *const names[] = {"L1", "L2", "L3", "memory"};
+    int l = 0;
+    while (l < WHET_CACHE_LEVELS && (double)cpu->cache_bytes[l] < bytes)
+        l++;
+    *level = names[l];
+    return limits->read_gbs[l];
+}
+
+static bool measure(const struct Case *x, const Target *target, Threads *threads, int thread_count, const whet_cpu_limits *limits,
+                    double seconds, whet_error *err) {
+    Made made = {0};
+    whet_cpu cpu;
+    void *data[KERNEL_MAX_TENSORS] = {0};
+    double bytes = 0;
+    bool fine = whet_cpu_query(&cpu, err) == WHET_OK && make_kernel(x, target, &made, err);
+    for (int t = 0; fine && t < made.kernel->tensor_count; t++) {
+        const KernelTensor *tensor = &made.kernel->tensors[t];
+        if (tensor->role == ROLE_TEMPORARY)
+            continue;
+        float *p = aligned_alloc(64, ((size_t)tensor->count * 4 + 63) / 64 * 64 + 64);
+        for (int64_t i = 0; p && i < tensor->count; i++)
+            p[i] = (float)(i * 7919 % 1009) * 0.004f - 2;
+        data[t] = p;
+        fine = p != NULL;
+        bytes += 4.0 * (double)tensor->count;
+    }
+    if (fine) {
+        EvalOptions all = {.parallel = threads_parallel(threads)};
+        const char *level;
+        double limit = bandwidth_of(&cpu, limits, bytes, &level),
+               one = bytes / best_run(made.compiled, data, NULL, seconds) * 1e-9,
+               many = bytes / best_run(made.compiled, data, &all, seconds) * 1e-9;
+        printf("%-26s %8.0f %-6s %7.1f %5.1f%% %9.1f %5.1f%% %8.1f\n", x->name, bytes / 1024, level, one, 100 * one / limit, many,
+               100 * many / limit / thread_count, 1e6 * time_make(x, target));
+        fflush(stdout);
+    }
+    for (int t = 0; t < KERNEL_MAX_TENSORS; t++)
+        free(data[t]);
+    drop(&made);
+    return fine;
+}
+
+int main(int argc, char **argv) {
+    double seconds = .2;
+    int thread_count = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    for (int option; (option = getopt(argc, argv, "s:t:")) != -1;) {
+        if (option == 's')
+            seconds = atof(optarg);
+        else if (option == 't')
+            thread_count = atoi(optarg);
+        else
+            return 2;
+    }
+    Target target;
+    whet_cpu_limits limits;
+    whet_error err = {0};
+    Threads *threads = NULL;
+    bool fine = target_host(~UINT64_C(0), &target) && whet_cpu_measure(&limits, &err) == WHET_OK &&
+                (threads = threads_new(thread_count, &err)) != NULL;
+    if (fine)
+        printf("%-26s %8s %-6s %7s %6s %6s %2d %6s %8s\n", "", "KiB", "level", "GB/s", "", "GB/s x", thread_count, "", "make us");
+    for (size_t i = 0; fine && i < COUNT(cases); i++)
+        fine = measure(&cases[i], &target, threads, thread_count, &limits, seconds, &err);
+    if (!fine)
+        fprintf(stderr, "rows_bench: %s\n", err.message[0] ? err.message : "no code generator for this machine");
+    threads_free(threads);
+    return !fine;
+}
