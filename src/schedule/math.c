@@ -52,26 +52,24 @@ static int power_of_two(VectorFunction *f, int n) {
     return vector_convert(f, VECTOR_BITS, DT_F32, vector_immediate(f, VECTOR_SHL, add(f, n, ci(f, 127)), 23));
 }
 
-/* x = n ln 2 + r, |r| <= ln 2 / 2; the coefficients are those of Cephes' expf. `*q` is exp(r) - 1. */
+/* x = n ln 2 + r, |r| <= ln 2 / 2; the coefficients are those of Cephes' expf. `*q` is exp(r) - 1, `*n` a float. */
 static void reduce_exp(VectorFunction *f, int x, int *n, int *q) {
     static const double p[] = {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
                                4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1};
     int whole = vector_unary(f, VECTOR_ROUND, mul(f, x, c(f, 1.44269504088896341)));
     int r = vector_ternary(f, VECTOR_FNMA, whole, c(f, 0.693145751953125), x);
     r = vector_ternary(f, VECTOR_FNMA, whole, c(f, 1.428606765330187e-6), r);
-    *n = vector_convert(f, VECTOR_CVT, DT_S32, whole);
+    *n = whole;
     *q = fma_(f, polynomial(f, r, p, COUNT(p)), mul(f, r, r), r);
 }
 
-/* 2^n in two factors, so that results reach down to the subnormals and up to infinity. */
+/* 2^n is applied last, so that results reach down to the subnormals and up to infinity. */
 static int emit_exp(VectorFunction *f, int x) {
     int n, q;
     x = vector_binary(f, VECTOR_MIN_OR, c(f, 89), x);
     x = vector_binary(f, VECTOR_MAX_OR, c(f, -104), x);
     reduce_exp(f, x, &n, &q);
-    int half = vector_immediate(f, VECTOR_SAR, n, 1);
-    int y = mul(f, add(f, q, c(f, 1)), power_of_two(f, half));
-    return mul(f, y, power_of_two(f, sub(f, n, half)));
+    return vector_binary(f, VECTOR_SCALE, add(f, q, c(f, 1)), n);
 }
 
 /* 2 (2^(n-1) q + 2^(n-1) - 1/2): nothing cancels near zero, where n is 0. */
@@ -80,7 +78,7 @@ static int emit_expm1(VectorFunction *f, int x) {
     x = vector_binary(f, VECTOR_MIN_OR, c(f, 89), x);
     x = vector_binary(f, VECTOR_MAX_OR, c(f, -18), x);
     reduce_exp(f, x, &n, &q);
-    int scale = power_of_two(f, sub(f, n, ci(f, 1)));
+    int scale = power_of_two(f, sub(f, vector_convert(f, VECTOR_CVT, DT_S32, n), ci(f, 1)));
     int y = fma_(f, scale, q, sub(f, scale, c(f, 0.5)));
     y = add(f, y, y);
     int small = vector_binary(f, VECTOR_LT, absolute(f, in), c(f, 0x1p-60)); /* keeps subnormals and the sign of zero */

@@ -325,7 +325,10 @@ static void rows_print(const Compiled *c, Text *out) {
                 r->across ? "rows" : "columns", (long long)r->lane_extent);
     for (int f = 0; f < r->function_count; f++)
         text_printf(out, "%s%d", f ? " and " : "", r->function[f].copies);
-    text_printf(out, " at once, %d steps a round, %d rows of scratch\n", r->steps, r->scratch_count);
+    text_put(out, " at once, steps a round:");
+    for (int pass = 0; pass < r->pass_count; pass++)
+        text_printf(out, " %d", r->steps[pass]);
+    text_printf(out, ", %d rows of scratch\n", r->scratch_count);
 }
 
 /* An output that its definition does not fill has zeros elsewhere. */

@@ -35,7 +35,8 @@ typedef struct Rows {
     int outer[NEST_MAX_AXES], outer_count;   /* other axes of rows: the driver's */
     int column[NEST_MAX_AXES], column_count; /* outermost first; along: the last one is the axis of lanes */
     int64_t rows, columns, outer_total, lane_extent;
-    int steps; /* accumulators of one reduction and one row */
+    int steps[ROWS_MAX_DEFINITIONS +
+              1]; /* by pass: columns (along: vectors of columns) a round, and accumulators of one reduction */
     int lanes;
     bool spread_late; /* short of registers: values of one a row are read where they are used */
     int fold_scratch; /* a row of scratch for folding products over lanes; -1: none */

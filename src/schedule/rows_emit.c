@@ -290,11 +290,11 @@ static void find_reductions(Emitting *p) {
 }
 
 static int accumulator_count(const Emitting *p) {
-    return p->reduction_count * p->shape->copies * p->r->steps;
+    return p->reduction_count * p->shape->copies * p->r->steps[p->pass];
 }
 
 static int *accumulator(const Emitting *p, int *all, int reduction, int copy, int step) {
-    return &all[(reduction * p->shape->copies + copy) * p->r->steps + step];
+    return &all[(reduction * p->shape->copies + copy) * p->r->steps[p->pass] + step];
 }
 
 static void accumulate(Emitting *p, const Reduction *n, int *sum) {
@@ -331,18 +331,18 @@ static void emit_innermost(Emitting *p, int *sums) {
     const Rows *r = p->r;
     int last = r->column_count - 1, count = accumulator_count(p), inside[MAX_ACCUMULATORS];
     int64_t extent = last < 0 ? 1 : r->nest.axis[r->column[last]].extent, unit = r->across ? 1 : r->lanes;
-    int64_t group = unit * r->steps, whole = extent / group * group;
+    int64_t group = unit * r->steps[p->pass], whole = extent / group * group;
     if (whole <= group)
         whole = 0;
     if (whole) {
         p->counter[last] = vector_loop(p->f, -1, whole, group, sums, inside, count);
-        for (int step = 0; step < r->steps; step++)
+        for (int step = 0; step < r->steps[p->pass]; step++)
             emit_step(p, step * unit, step, inside);
         vector_end(p->f, inside, sums);
         p->counter[last] = -1;
     }
     for (int64_t at = whole; at < extent; at += unit)
-        emit_step(p, at, (int)((at - whole) / unit % r->steps), sums);
+        emit_step(p, at, (int)((at - whole) / unit % r->steps[p->pass]), sums);
 }
 
 static void emit_columns(Emitting *p, int axis, int *sums) {
@@ -388,7 +388,7 @@ static int fold_lanes(const Emitting *p, VectorCode combine, int x) {
 
 static void fold_reduction(Emitting *p, int index, int *sums) {
     const Reduction *n = &p->reduction[index];
-    int steps = p->r->steps;
+    int steps = p->r->steps[p->pass];
     for (int copy = 0; copy < p->shape->copies; copy++) {
         int *sum = accumulator(p, sums, index, copy, 0);
         for (int step = 1; step < steps; step *= 2)
@@ -460,7 +460,7 @@ static bool emit_pass(Emitting *p, Arena *arena) {
     if (!begin_pass(p, arena))
         return false;
     for (int n = 0; n < p->reduction_count; n++)
-        for (int k = 0; k < p->shape->copies * p->r->steps; k++)
+        for (int k = 0; k < p->shape->copies * p->r->steps[p->pass]; k++)
             *accumulator(p, sums, n, 0, k) = number(p, p->reduction[n].start);
     if (p->r->columns)
         emit_columns(p, 0, sums);

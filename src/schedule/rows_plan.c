@@ -153,21 +153,36 @@ static bool choose_axes(Rows *r, const char **why) {
 
 /* ---- tiles ---- */
 
+enum { HEAVY_STEPS = 2 };
+
 static int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
+}
+
+/* Passes with functions in them are long: the CPU itself overlaps their steps. */
+static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
+    for (int pass = 0; pass <= r->pass_count; pass++)
+        r->steps[pass] = options->unroll ? options->unroll : steps;
+    for (int i = 0; i < r->count; i++)
+        for (int k = 0; k < r->item[i].definition->expr_count; k++) {
+            const Expr *e = r->item[i].definition->exprs[k];
+            if (e->op >= EXPR_SQRT && e->op <= EXPR_ERF && !options->unroll)
+                r->steps[pass_of(r, e)] = (int)smaller(steps, HEAVY_STEPS);
+        }
 }
 
 static void size_along(Rows *r, const ScheduleOptions *options) {
     int spare = options->spare_registers;
     int64_t vectors = (r->lane_extent + r->lanes - 1) / r->lanes;
-    r->steps = options->unroll ? options->unroll : spare >= 6 ? 1 : spare ? 2 : 4;
+    int steps = spare >= 6 ? 1 : spare ? 2 : 4;
     r->function[0] = (RowsFunction){1, r->lanes};
     r->function_count = 1;
     int copies = vectors <= 2 ? 4 : vectors <= 8 ? 2 : 1;
     if (copies > 1 && !spare && r->columns == r->lane_extent) {
-        r->steps = (int)smaller(r->steps, vectors > 1 ? 2 : 1); /* whether there are many rows or one */
+        steps = (int)smaller(steps, vectors > 1 ? 2 : 1); /* whether there are many rows or one */
         r->function[r->function_count++] = (RowsFunction){copies, r->lanes};
     }
+    set_steps(r, options, steps);
     r->scratch_floats = ((size_t)r->columns + 63) / 64 * 64 * (size_t)r->function[r->function_count - 1].copies;
 }
 
@@ -187,7 +202,7 @@ static void size_across(Rows *r, const ScheduleOptions *options) {
         r->function[r->tail = r->function_count++] =
             (RowsFunction){vectors ? vectors : 1, (int)((rest + r->lanes - 1) % r->lanes + 1)};
     }
-    r->steps = options->unroll ? options->unroll : spare >= 4 ? 1 : 8 / copies;
+    set_steps(r, options, spare >= 4 ? 1 : 8 / copies);
     r->scratch_floats = (size_t)(r->columns * width);
 }
 

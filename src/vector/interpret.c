@@ -117,7 +117,7 @@ static int32_t to_int(float x) {
 }
 
 /* One lane of an operation on floats of either width, computed in `T`; comparisons give 0 or 1. */
-#define FLOAT_LANE(T, NAME, FMA, SQRT, FLOOR, CEIL, TRUNC, ROUND)                                                                \
+#define FLOAT_LANE(T, NAME, FMA, SCALE, SQRT, FLOOR, CEIL, TRUNC, ROUND)                                                         \
     static bool NAME(VectorCode code, T a, T b, T c, T *out, bool *truth) {                                                      \
         switch (code) {                                                                                                          \
         case VECTOR_ADD: *out = a + b; break;                                                                                    \
@@ -130,6 +130,7 @@ static int32_t to_int(float x) {
         case VECTOR_MAX_OR: *out = a > b ? a : b; break;                                                                         \
         case VECTOR_FMA: *out = FMA(a, b, c); break;                                                                             \
         case VECTOR_FNMA: *out = FMA(-a, b, c); break;                                                                           \
+        case VECTOR_SCALE: *out = isnan(b) ? b : SCALE(a, (int)b); break;                                                        \
         case VECTOR_SQRT: *out = SQRT(a); break;                                                                                 \
         case VECTOR_FLOOR: *out = FLOOR(a); break;                                                                               \
         case VECTOR_CEIL: *out = CEIL(a); break;                                                                                 \
@@ -144,8 +145,8 @@ static int32_t to_int(float x) {
         }                                                                                                                        \
         return true;                                                                                                             \
     }
-FLOAT_LANE(float, lane_f32, fmaf, sqrtf, floorf, ceilf, truncf, rintf)
-FLOAT_LANE(double, lane_f64, fma, sqrt, floor, ceil, trunc, rint)
+FLOAT_LANE(float, lane_f32, fmaf, ldexpf, sqrtf, floorf, ceilf, truncf, rintf)
+FLOAT_LANE(double, lane_f64, fma, ldexp, sqrt, floor, ceil, trunc, rint)
 
 static bool lane_s32(const VectorOp *op, int32_t a, int32_t b, int32_t *out, bool *truth) {
     int shift = (int)op->number;

@@ -25,6 +25,19 @@ static int extreme(VectorFunction *to, const VectorOp *op) {
     return vector_ternary(to, VECTOR_SELECT, vector_binary(to, VECTOR_UNORDERED, a, a), a, picked);
 }
 
+/* 2^b in two factors, so that results reach down to the subnormals and up to infinity. */
+static int scale(VectorFunction *to, const VectorOp *op) {
+    int whole = vector_convert(to, VECTOR_CVT, DT_S32, op->arg[1]), y = op->arg[0];
+    int half = vector_immediate(to, VECTOR_SAR, whole, 1);
+    int power[2] = {half, vector_binary(to, VECTOR_SUB, whole, half)};
+    for (int i = 0; i < 2; i++) {
+        int biased = vector_binary(to, VECTOR_ADD, power[i], vector_const(to, DT_S32, 127));
+        int factor = vector_convert(to, VECTOR_BITS, DT_F32, vector_immediate(to, VECTOR_SHL, biased, 23));
+        y = vector_binary(to, VECTOR_MUL, y, factor);
+    }
+    return y;
+}
+
 static bool is_native(const VectorOp *op, const bool native[VECTOR_OP_COUNT]) {
     bool integer_extreme = (op->code == VECTOR_MIN || op->code == VECTOR_MAX) && dtype_kind(op->type) != KIND_FLOAT;
     return native[op->code] || integer_extreme;
@@ -55,6 +68,8 @@ const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[
             result = vector_append(copy.to, &op);
         else if (op.code == VECTOR_MIN || op.code == VECTOR_MAX)
             result = extreme(copy.to, &op);
+        else if (op.code == VECTOR_SCALE && op.type == DT_F32)
+            result = scale(copy.to, &op);
         else {
             error_set(err, WHET_ERROR_UNSUPPORTED, "this target has no '%s %s'", vector_info[op.code].name, dtype_name(op.type));
             return NULL;

@@ -21,6 +21,7 @@ static unsigned memory_operands(VectorCode code) {
     case VECTOR_DIV:
     case VECTOR_MIN_OR:
     case VECTOR_MAX_OR:
+    case VECTOR_SCALE:
     case VECTOR_AND_NOT:
     case VECTOR_LT:
     case VECTOR_LE: return 2;
@@ -165,6 +166,8 @@ void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
         native[i] = true;
     for (size_t i = 0; i < COUNT(missing); i++)
         native[missing[i]] = false;
+    if (target->bytes < 64)
+        native[VECTOR_SCALE] = false;
     if (target->bytes == 64 && target->features & FEATURE(AVX512_VNNI))
         native[VECTOR_DOT4_US] = true;
     if (target->bytes == 64 && target->features & FEATURE(AVX512_BF16))
