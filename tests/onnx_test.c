@@ -575,7 +575,7 @@ static void damage(Bytes model, unsigned seed, int rounds) {
     srand(seed);
     Bytes copy = {0};
     put_raw(&copy, model.data, model.length);
-    for (int i = 0; i < rounds; i++) {
+    for (int i = 0; model.length && i < rounds; i++) {
         memcpy(copy.data, model.data, model.length);
         for (int flips = 1 + rand() % 4; flips; flips--) {
             size_t at = (size_t)rand() % model.length;

@@ -313,7 +313,7 @@ static void check_on(const Drawn *d, const Kernel *kernel, const Target *target,
     if (kernel_eval(kernel, wanted.data, NULL, &err) != WHET_OK || compiled_run(compiled, got.data, NULL, &err) != WHET_OK ||
         compiled_run(compiled, again.data, &how, &err) != WHET_OK)
         report(d, compiled, label, err.message);
-    double n = row_length(d), chain = (across ? n : n / (target->bytes / 4)) + 8;
+    double n = row_length(d), chain = (across ? n : n * 4 / target->bytes) + 8;
     double bound = d->sample->scale * (chain + 8) * 0x1p-24 * (d->sample->grows ? n + 1 : 1);
     if (!sentinels_whole(kernel, &got))
         report(d, compiled, label, "a sentinel was overwritten");
