@@ -23,9 +23,12 @@ test: ## run all tests
 	@tools/build.sh $(BUILD) all $(CONFIGURE)
 	@tools/test.sh $(BUILD)
 
-bench: build ## measure this machine, then the demo's network on it
+bench: ## measure this machine, then every bench/*_bench.c beside its limits, then the demo's network
+	@tools/setup.sh build
+	@tools/build.sh $(BUILD) all $(CONFIGURE)
 	@$(BUILD)/whet cpu
-	@$(BUILD)/whet bench examples/doodles/doodles.onnx
+	@for b in bench/*_bench.c; do echo; echo "== $$b"; $(BUILD)/$$(basename $$b .c) || exit 1; done
+	@echo; $(BUILD)/whet bench examples/doodles/doodles.onnx
 
 lint: ## check formatting, warnings (gcc and clang), clang-tidy and the rules of the house
 	@tools/setup.sh build test lint
