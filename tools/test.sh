@@ -11,8 +11,10 @@ fixed=
 if grep -q '^WHET_SANITIZE:.*=thread' "$build/CMakeCache.txt" && setarch -R true 2>/dev/null; then
     fixed="setarch -R"
 fi
+limit=600 # seconds a test may take; sanitizers slow random tests down five to ten times
+grep -q '^WHET_SANITIZE:.*=.' "$build/CMakeCache.txt" && limit=3600
 status=0
-$fixed ctest --test-dir "$build" --output-on-failure --timeout 600 -j "${JOBS:-2}" "$@" || status=1
+$fixed ctest --test-dir "$build" --output-on-failure --timeout $limit -j "${JOBS:-2}" "$@" || status=1
 awk '
 function finish() {
     if (name == "")
