@@ -152,7 +152,8 @@ ScheduleTemplate schedule_window, schedule_contract, schedule_map, schedule_rows
 /* Runs one of the functions: its code, or the interpreter where the target is not this machine (tests). */
 void schedule_call(const Compiled *c, int function, const int64_t *arguments);
 bool schedule_late(const EvalOptions *options); /* the deadline has passed */
-/* Runs tasks on all threads, or here when `work` (rough nanoseconds of one thread, all tasks together) would not repay waking them. */
+/* Runs tasks on all threads, or here when `work` (rough nanoseconds of one thread, all tasks together) would not repay waking
+ * them. */
 void schedule_parallel(const EvalOptions *options, double work, size_t count, void (*task)(void *context, size_t i),
                        void *context);
 

@@ -68,8 +68,8 @@ typedef struct X86Code { /* bytes being written */
 } X86Code;
 typedef struct X86Operand {
     enum { X86_NONE, X86_REGISTER, X86_MEMORY, X86_IMMEDIATE } kind;
-    int reg;        /* a ZydisRegister: the register, or the base */
-    int index;      /* of memory: a ZydisRegister that is added, times `scale`; 0: none */
+    int reg;   /* a ZydisRegister: the register, or the base */
+    int index; /* of memory: a ZydisRegister that is added, times `scale`; 0: none */
     int scale;
     int64_t number; /* displacement or immediate */
     int size;       /* bytes of memory read or written */
