@@ -81,7 +81,7 @@ static void add_value(Program *p) {
 #define INT(x)   keep(p, p->ints, &p->int_count, x)
 #define MASK(x)  keep(p, p->masks, &p->mask_count, x)
     int a, b;
-    switch (below(r, 21)) {
+    switch (below(r, 23)) {
     case 0: FLOAT(vector_load(f, DT_F32, DT_F32, some_address(p), -1)); break;
     case 1: FLOAT(vector_splat(f, DT_F32, DT_F32, some_address(p))); break;
     case 2: FLOAT(vector_const(f, DT_F32, below(r, 9) - 4)); break;
@@ -98,6 +98,8 @@ static void add_value(Program *p) {
     case 13: a = S, b = S, MASK(vector_binary(f, compare[below(r, 4)], a, b)); break;
     case 14: a = M, b = M, MASK(vector_binary(f, logic[below(r, 3)], a, b)); break;
     case 15: a = M, b = F, FLOAT(vector_ternary(f, VECTOR_SELECT, a, b, F)); break;
+    case 21: a = F, b = F, FLOAT(vector_binary(f, below(r, 2) ? VECTOR_EVEN : VECTOR_ODD, a, b)); break;
+    case 22: a = S, b = S, INT(vector_binary(f, below(r, 2) ? VECTOR_EVEN : VECTOR_ODD, a, b)); break;
     case 16: a = M, b = S, INT(vector_ternary(f, VECTOR_SELECT, a, b, S)); break;
     case 17:
         if (below(r, 2))

@@ -456,7 +456,7 @@ static bool emit_all(Window *w, Compiled *c, const char **why, whet_error *err) 
     }
     if (!last)
         w->function[1] = w->function[0];
-    if (w->x < 0 || !w->line_fixed || w->phases != 1 || w->dim[w->dim_count - 1].stride != 1 || w->line_from == w->line_to)
+    if (w->x < 0 || !w->line_fixed || w->phases > 2 || w->dim[w->dim_count - 1].stride != 1 || w->line_from == w->line_to)
         return true;
     const VectorFunction *f = window_emit_copy(w, c, err);
     if (!f)

@@ -53,7 +53,7 @@ static inline int64_t window_step(const Window *w, int access, int axis) {
 int64_t window_tap_offset(const Window *w, int access, int tap);
 
 /* window_emit.c: parameters are a pointer an access, the buffer's for the access that goes through it; `band` is the extent of
- * the cut axis. The copy takes pointers from and to the first element inside, and a number of lines. */
+ * the cut axis. The copy takes pointers to the first element inside and to a line of the buffer, and a number of lines. */
 const VectorFunction *window_emit(const Window *w, Compiled *c, int64_t band, const char **why, whet_error *err);
 const VectorFunction *window_emit_copy(const Window *w, Compiled *c, whet_error *err);
 /* window_run.c */

@@ -305,30 +305,60 @@ const VectorFunction *window_emit(const Window *w, Compiled *c, int64_t band, co
 
 /* ---- lines into the buffer ---- */
 
-const VectorFunction *window_emit_copy(const Window *w, Compiled *c, whet_error *err) {
-    VectorFunction *f = vector_new(&c->arena, "window_copy", c->target.bytes);
+typedef struct Copy {
+    const Window *w;
+    VectorFunction *f;
+    VectorAddress from, to; /* of a line */
+    int64_t count;
+} Copy;
+
+static int mask_of(const Copy *c, int64_t left) {
+    return left < c->w->lanes ? vector_mask_first(c->f, DT_F32, (int)left) : -1;
+}
+
+/* A vector at element `at`; further loops aside. */
+static void copy_plain(const Copy *c, VectorAddress from, VectorAddress to, int64_t left) {
+    int mask = mask_of(c, left);
+    vector_store(c->f, DT_F32, vector_load(c->f, DT_F32, DT_F32, from, mask),
+                 vector_offset(to, 4 * (c->w->shift + c->w->line_from)), mask);
+}
+
+/* Two vectors of a line of stride 2, taken apart. The first element inside may belong to either line. */
+static void copy_halves(const Copy *c, VectorAddress from, VectorAddress to, int64_t left) {
+    const Window *w = c->w;
+    VectorFunction *f = c->f;
+    int64_t lanes = w->lanes, first = w->line_from;
+    int a = vector_load(f, DT_F32, DT_F32, from, mask_of(c, left));
+    int b = left > lanes ? vector_load(f, DT_F32, DT_F32, vector_offset(from, 4 * lanes), mask_of(c, left - lanes)) : a;
+    for (int64_t i = 0; i < 2 && left > i; i++) {
+        int half = vector_binary(f, i ? VECTOR_ODD : VECTOR_EVEN, a, b);
+        int64_t at = (first + i) % 2 * w->phase_pitch + w->shift + (first + i) / 2;
+        vector_store(f, DT_F32, half, vector_offset(to, 4 * at), mask_of(c, (left + 1 - i) / 2));
+    }
+}
+
+const VectorFunction *window_emit_copy(const Window *w, Compiled *compiled, whet_error *err) {
+    VectorFunction *f = vector_new(&compiled->arena, "window_copy", compiled->target.bytes);
     if (!f)
         return error_memory(err), NULL;
-    int64_t count = w->line_to - w->line_from, lanes = w->lanes, whole = count / lanes * lanes;
+    Copy c = {.w = w, .f = f, .count = w->line_to - w->line_from};
+    int64_t step = w->phases * w->lanes, whole = c.count / step * step;
     bool several = w->dim_count > 1;
     int from = vector_parameter(f, CLASS_POINTER, "from"), to = vector_parameter(f, CLASS_POINTER, "to");
     int limit = vector_parameter(f, CLASS_INDEX, "lines"), line = vector_loop(f, limit, 0, 1, NULL, NULL, 0);
-    VectorAddress in = vector_plus(vector_at(from, 0), line, several ? 4 * w->dim[w->dim_count - 2].stride : 0);
-    VectorAddress out = vector_plus(vector_at(to, 0), line, several ? 4 * w->dim[w->dim_count - 2].pitch : 0);
-    if (whole > 8 * lanes) {
-        int column = vector_loop(f, -1, whole, lanes, NULL, NULL, 0);
-        int value = vector_load(f, DT_F32, DT_F32, vector_plus(in, column, 4), -1);
-        vector_store(f, DT_F32, value, vector_plus(out, column, 4), -1);
+    void (*copy)(const Copy *, VectorAddress, VectorAddress, int64_t) = w->phases == 2 ? copy_halves : copy_plain;
+    c.from = vector_plus(vector_at(from, 0), line, several ? 4 * w->dim[w->dim_count - 2].stride : 0);
+    c.to = vector_plus(vector_at(to, 0), line, several ? 4 * w->dim[w->dim_count - 2].pitch : 0);
+    int64_t at = 0;
+    if (whole > 8 * step) {
+        int column = vector_loop(f, -1, whole, step, NULL, NULL, 0);
+        copy(&c, vector_plus(c.from, column, 4), vector_plus(c.to, column, 4 / w->phases), step);
         vector_end(f, NULL, NULL);
-    } else
-        for (int64_t at = 0; at < whole; at += lanes)
-            vector_store(f, DT_F32, vector_load(f, DT_F32, DT_F32, vector_offset(in, 4 * at), -1), vector_offset(out, 4 * at),
-                         -1);
-    if (whole < count) {
-        int mask = vector_mask_first(f, DT_F32, (int)(count - whole));
-        int value = vector_load(f, DT_F32, DT_F32, vector_offset(in, 4 * whole), mask);
-        vector_store(f, DT_F32, value, vector_offset(out, 4 * whole), mask);
+        at = whole;
     }
+    for (; at < c.count; at += step)
+        copy(&c, vector_offset(c.from, 4 * at), vector_offset(c.to, 4 * at / w->phases),
+             c.count - at < step ? c.count - at : step);
     vector_end(f, NULL, NULL);
     return vector_finish(f, err) ? f : NULL;
 }

@@ -82,7 +82,7 @@ static void copy_lines(const Box *b, intptr_t from, float *to, int64_t lines) {
     if (first == end)
         return;
     if (w->copy >= 0) {
-        int64_t arguments[] = {(int64_t)(intptr_t)in, (int64_t)(intptr_t)(to + w->shift + first), lines};
+        int64_t arguments[] = {(int64_t)(intptr_t)in, (int64_t)(intptr_t)to, lines};
         schedule_call(b->k->c, w->copy, arguments);
         return;
     }

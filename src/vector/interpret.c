@@ -228,6 +228,18 @@ static void run_reduce(const Machine *m, const VectorOp *op, Lanes *out) {
     }
 }
 
+static void run_halves(const Machine *m, const VectorOp *op, Lanes *out) {
+    int lanes = lanes_of(m, op->type), odd = op->code == VECTOR_ODD;
+    for (int i = 0; i < lanes; i++) {
+        int at = 2 * i + odd;
+        const Lanes *from = &m->value[op->arg[at >= lanes]];
+        if (m->bytes / lanes == 8)
+            out->u64[i] = from->u64[at % lanes];
+        else
+            out->u32[i] = from->u32[at % lanes];
+    }
+}
+
 static bool run_dot(Machine *m, const VectorOp *op, Lanes *out) {
     const Lanes *a = &m->value[op->arg[0]], *b = &m->value[op->arg[1]], *c = &m->value[op->arg[2]];
     for (int i = 0; i < m->bytes / 4; i++) {
@@ -328,6 +340,8 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_MASK_OR:
     case VECTOR_MASK_XOR: run_mask(m, op, &out); break;
     case VECTOR_SELECT: run_select(m, op, &out); break;
+    case VECTOR_EVEN:
+    case VECTOR_ODD: run_halves(m, op, &out); break;
     case VECTOR_REDUCE_ADD:
     case VECTOR_REDUCE_MIN:
     case VECTOR_REDUCE_MAX: run_reduce(m, op, &out); break;

@@ -87,6 +87,8 @@ typedef enum RegisterClass {
     X(MASK_OR,       "mask_or",       'M', "MM",     "B", -1, 0)                                                                 \
     X(MASK_XOR,      "mask_xor",      'M', "MM",     "B", -1, 0)                                                                 \
     X(SELECT,        "select",        'V', "MVV",    "B",  2, 1) /* a where true, else b */                                      \
+    X(EVEN,          "even",          'V', "VV",     "B", -1, 0) /* lanes 0, 2, 4 ... of one operand behind the other */          \
+    X(ODD,           "odd",           'V', "VV",     "B", -1, 0) /* lanes 1, 3, 5 ... */                                         \
     X(REDUCE_ADD,    "reduce_add",    'V', "V",      "N", -1, 1) /* over the lanes, in every lane; halves are folded onto each other */\
     X(REDUCE_MIN,    "reduce_min",    'V', "V",      "N", -1, 1) /* as MIN_OR over the lanes */                                  \
     X(REDUCE_MAX,    "reduce_max",    'V', "V",      "N", -1, 1)                                                                 \

@@ -74,6 +74,10 @@ const CRow c_vector_rows[] = {
     {"$V_mask_or",   "fdi", "$S", "$S x, $S y",      "x | y",                                     "a | b"},
     {"$V_mask_xor",  "fdi", "$S", "$S x, $S y",      "x ^ y",                                     "a ^ b"},
     {"$V_select",    "fdi", "$V", "$S mask, $V x, $V y", "($V)((mask & ($S)x) | (~mask & ($S)y))", "AT(mask, i) ? a : b"},
+    {"$V_even",      "fdi", "$V", "$V x, $V y",      NULL,
+     "{ $V r; for (int i = 0; i < $L; i++) AT(r, i) = 2 * i < $L ? AT(x, 2 * i) : AT(y, 2 * i - $L); return r; }"},
+    {"$V_odd",       "fdi", "$V", "$V x, $V y",      NULL,
+     "{ $V r; for (int i = 0; i < $L; i++) AT(r, i) = 2 * i < $L ? AT(x, 2 * i + 1) : AT(y, 2 * i + 1 - $L); return r; }"},
     /* over the lanes: halves are folded onto each other */
     {"$V_reduce_add", "fd", "$V", "$V x", NULL,
      "{ for (int half = $L / 2; half; half /= 2) { $V s = x; for (int i = 0; i < $L; i++) AT(s, i) = AT(x, i) + AT(x, i ^ half); x = s; } return x; }"},

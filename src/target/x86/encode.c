@@ -487,6 +487,25 @@ static void encode_select(Encoder *e, const VectorOp *op) {
                vector_operand(e, reg_of(e, op->arg[0])));
 }
 
+/* AVX-512 has permutes of two registers by a third, which the result takes the place of. In AVX2 a shuffle of each half leaves
+ * pairs of lanes in the order 0, 2, 1, 3. */
+static void encode_halves(Encoder *e, const VectorOp *op) {
+    X86Operand to = result(e, op), a = operand(e, op->arg[0]), b = operand(e, op->arg[1]);
+    int odd = op->code == VECTOR_ODD;
+    if (bytes_of(op->type) != 4) {
+        e->code->failed = "every other lane of 64 bits";
+    } else if (e->wide) {
+        int32_t lanes[16];
+        for (int i = 0; i < 16; i++)
+            lanes[i] = 2 * i + odd;
+        vector(e, ZYDIS_MNEMONIC_VMOVUPS, to, pool_operand(e, lanes, sizeof lanes), nothing, nothing);
+        vector(e, ZYDIS_MNEMONIC_VPERMI2PS, to, a, b, nothing);
+    } else {
+        vector(e, ZYDIS_MNEMONIC_VSHUFPS, to, a, b, number_operand(odd ? 0xdd : 0x88));
+        vector(e, ZYDIS_MNEMONIC_VPERMPD, to, to, number_operand(0xd8), nothing);
+    }
+}
+
 /* Folds halves onto each other: lane i meets lane i ^ 8, then 4, 2, 1; so every lane ends with the result. */
 static void encode_reduce(Encoder *e, const VectorOp *op, int at) {
     VectorCode code = op->code == VECTOR_REDUCE_ADD ? VECTOR_ADD : op->code == VECTOR_REDUCE_MIN ? VECTOR_MIN_OR : VECTOR_MAX_OR;
@@ -720,6 +739,8 @@ static void encode_op(Encoder *e, const VectorOp *op, int at) {
     case VECTOR_MASK_OR:
     case VECTOR_MASK_XOR: encode_mask_logic(e, op); break;
     case VECTOR_SELECT: encode_select(e, op); break;
+    case VECTOR_EVEN:
+    case VECTOR_ODD: encode_halves(e, op); break;
     case VECTOR_REDUCE_ADD:
     case VECTOR_REDUCE_MIN:
     case VECTOR_REDUCE_MAX: encode_reduce(e, op, at); break;

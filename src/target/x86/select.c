@@ -150,7 +150,8 @@ bool x86_select(const VectorFunction *f, const Target *target, X86Selection *out
         const VectorOp *op = &f->ops[i];
         out->tie[i] = (signed char)vector_info[op->code].tie;
         out->scratch[i] = scratch_of(target, op);
-        out->late[i] = op->code == VECTOR_DOT4_US || op->code == VECTOR_DOT4_SS || op->code == VECTOR_DOT2;
+        out->late[i] = op->code == VECTOR_EVEN || op->code == VECTOR_ODD || op->code == VECTOR_DOT4_US ||
+                       op->code == VECTOR_DOT4_SS || op->code == VECTOR_DOT2;
         int memory = folded_operand(f, out->folded, op);
         if (memory >= 0 && memory == out->tie[i]) /* take over another operand that is in a register */
             out->tie[i] = op->code == VECTOR_FMA || op->code == VECTOR_FNMA ? 0 : vector_arg_count(op->code) > 1 ? 1 : -1;
