@@ -370,11 +370,125 @@ static void interpreted(void **state) {
     check_samples(&target, "the interpreter", 4, NULL);
 }
 
+/* ---- what else may go wrong ---- */
+
+static const char *const small_kernels[] = {
+    "c[m:20, n:70] = sum(k:33) a[m, k] * b[k, n]",
+    "y[n:2, c:3, h:9, w:20] = max(i:2, j:2) x[n, c, h + i, w + j]?",
+    "t[i:9] = max(j:70) x[i, j]\ne[i, j] = exp(x[i, j] - t[i])\ny[i, j] = e[i, j] / (sum(k:70) e[i, k])",
+};
+
+static Kernel *bind_small(Arena *arena, const char *text, whet_error *err) {
+    KernelArg arg = {"x", DT_F32, 4, (int64_t[]){2, 3, 9, 20}};
+    Kernel *kernel = kernel_parse(arena, text, strlen(text), err);
+    return kernel && kernel_bind(kernel, &arg, strstr(text, "h:9") ? 1 : 0, NULL, 0, err) == WHET_OK ? kernel : NULL;
+}
+
+static void *scarce_allocate(void *context, size_t bytes, size_t alignment) {
+    int *left = context;
+    return (*left)-- > 0 ? aligned_alloc(alignment, bytes) : NULL;
+}
+
+static void scarce_release(void *context, void *pointer, size_t bytes) {
+    (void)context;
+    (void)bytes;
+    free(pointer);
+}
+
+/* Every allocation fails once: an error, nothing leaks (under ASan), and with enough memory the answer comes. */
+static void memory_fails(void **state) {
+    (void)state;
+    Target target;
+    if (!target_host(~UINT64_C(0), &target)) {
+        print_message("skipped: no code generator for this machine\n");
+        skip();
+    }
+    for (size_t i = 0; i < COUNT(small_kernels); i++)
+        for (int allowed = 0; allowed < 12; allowed++) {
+            Arena arena;
+            whet_error err;
+            const char *why;
+            Compiled *compiled;
+            Buffers buffers;
+            arena_init(&arena, NULL);
+            Kernel *kernel = bind_small(&arena, small_kernels[i], &err);
+            if (!kernel)
+                fail_msg("%s: %s", small_kernels[i], err.message);
+            assert_true(buffers_new(kernel, &buffers));
+            int left = allowed;
+            whet_allocator allocator = {&left, scarce_allocate, scarce_release};
+            const void *constant[KERNEL_MAX_TENSORS] = {0};
+            constant[1] = allowed % 2 ? buffers.data[1] : NULL;
+            ScheduleOptions options = {.allocator = &allocator, .constant = constant};
+            whet_status status = schedule_compile(kernel, &target, &options, &compiled, &why, &err);
+            if (status == WHET_OK) {
+                status = compiled_run(compiled, buffers.data, NULL, &err);
+                compiled_free(compiled);
+            }
+            assert_true(status == WHET_OK || status == WHET_ERROR_MEMORY);
+            assert_true(status == WHET_OK || allowed < 8); /* a scratch for each of six images at the most */
+            buffers_free(kernel, &buffers);
+            arena_free(&arena);
+        }
+}
+
+static void deadline_passes(void **state) {
+    (void)state;
+    Target target;
+    if (!target_host(~UINT64_C(0), &target))
+        skip();
+    for (size_t i = 0; i < COUNT(small_kernels); i++) {
+        Arena arena;
+        whet_error err;
+        const char *why;
+        Compiled *compiled;
+        Buffers buffers;
+        arena_init(&arena, NULL);
+        Kernel *kernel = bind_small(&arena, small_kernels[i], &err);
+        assert_non_null(kernel);
+        assert_true(buffers_new(kernel, &buffers));
+        assert_int_equal(schedule_compile(kernel, &target, NULL, &compiled, &why, &err), WHET_OK);
+        EvalOptions options = {.deadline = 1e-9};
+        assert_int_equal(compiled_run(compiled, buffers.data, &options, &err), WHET_ERROR_LIMIT);
+        compiled_free(compiled);
+        buffers_free(kernel, &buffers);
+        arena_free(&arena);
+    }
+}
+
+/* What no template takes is refused with a reason, not with wrong code. */
+static void refusals(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *reason;
+    } cases[] = {
+        {"y[i:4] = sin(x[i])", "sin"},
+        {"y[i:4] = x[3 - i]", "contiguous"},
+    };
+    Target target;
+    assert_true(target_x86(~UINT64_C(0), &target));
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        Arena arena;
+        whet_error err;
+        const char *why = NULL;
+        Compiled *compiled = NULL;
+        arena_init(&arena, NULL);
+        Kernel *kernel = kernel_parse(&arena, cases[i].text, strlen(cases[i].text), &err);
+        KernelArg arg = {"x", DT_F32, 1, (int64_t[]){4}};
+        if (!kernel || kernel_bind(kernel, &arg, strstr(cases[i].text, "x[3") ? 1 : 0, NULL, 0, &err) != WHET_OK)
+            fail_msg("%s: %s", cases[i].text, err.message);
+        assert_int_equal(schedule_compile(kernel, &target, NULL, &compiled, &why, &err), WHET_ERROR_UNSUPPORTED);
+        assert_null(compiled);
+        assert_non_null(why);
+        assert_non_null(strstr(why, cases[i].reason));
+        arena_free(&arena);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_avx2),
-        cmocka_unit_test(on_avx512),
-        cmocka_unit_test(interpreted),
+        cmocka_unit_test(on_avx2),      cmocka_unit_test(on_avx512),       cmocka_unit_test(interpreted),
+        cmocka_unit_test(memory_fails), cmocka_unit_test(deadline_passes), cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -301,7 +301,8 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Con
     int rows = vector_parameter(t.f, CLASS_INDEX, "rows");
     t.row_counter = vector_loop(t.f, rows, 0, v->mr, NULL, NULL, 0);
     int sums[MAX_ACCUMULATORS];
-    make_mask(&t);
+    if (!v->first)
+        make_mask(&t);
     for (int i = 0; i < v->mr; i++)
         for (int j = 0; j < v->nv; j++) {
             int mask = j == v->nv - 1 ? t.mask : -1;

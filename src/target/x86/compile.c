@@ -125,6 +125,5 @@ void x86_free(TargetCode *code) {
     free(code->bytes);
     free(code->entries);
     free(code->lines);
-    free(code->listing);
     free(code);
 }

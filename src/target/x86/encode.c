@@ -14,6 +14,7 @@ typedef struct Encoder {
     const X86Selection *selection;
     const VectorAllocation *at;
     bool wide;
+    int function;      /* its number, for listings */
     size_t *exit_jump; /* by operation: where a loop jumps over itself; 0: it does not */
     size_t *head;      /* by operation: the first byte of a loop's body */
 } Encoder;
@@ -758,39 +759,58 @@ static void encode_op(Encoder *e, const VectorOp *op, int at) {
     }
 }
 
+static void note_line(Encoder *e, X86Line line) {
+    X86Code *code = e->code;
+    if (!arena_grow(code->arena, &code->lines, &code->line_capacity, code->line_count + 1, sizeof *code->lines)) {
+        code->failed = "out of memory";
+        return;
+    }
+    line.offset = (uint32_t)code->size;
+    line.function = e->function;
+    code->lines[code->line_count++] = line;
+}
+
+static void note_op(Encoder *e, const VectorOp *op, int at) {
+    X86Line line = {.op = at, .code = op->code, .type = op->type};
+    line.rounds = op->limit >= 0 || !op->step ? -1 : ((int64_t)op->number + op->step - 1) / op->step;
+    note_line(e, line);
+}
+
+static void note_parameter(Encoder *e, int value) {
+    X86Line line = {.op = -1};
+    strncat(line.role, e->f->values[value].name, sizeof line.role - 1);
+    note_line(e, line);
+}
+
+static void load_parameter(Encoder *e, int value) {
+    note_parameter(e, value);
+    plain(e, ZYDIS_MNEMONIC_MOV, register_operand(general_of(e, value)), memory_operand(ZYDIS_REGISTER_RDI, 8 * value, 8),
+          nothing);
+}
+
 static void load_parameters(Encoder *e) {
     int last = -1; /* whoever gets RDI itself */
     for (int v = 0; v < e->f->parameter_count; v++) {
         if (reg_of(e, v) == ARGUMENTS)
             last = v;
         else if (reg_of(e, v) >= 0)
-            plain(e, ZYDIS_MNEMONIC_MOV, register_operand(general_of(e, v)), memory_operand(ZYDIS_REGISTER_RDI, 8 * v, 8),
-                  nothing);
+            load_parameter(e, v);
     }
     if (last >= 0)
-        plain(e, ZYDIS_MNEMONIC_MOV, register_operand(ZYDIS_REGISTER_RDI), memory_operand(ZYDIS_REGISTER_RDI, 8 * last, 8),
-              nothing);
-}
-
-static void note_line(Encoder *e, int function, int op) {
-    X86Code *code = e->code;
-    if (!arena_grow(code->arena, &code->lines, &code->line_capacity, code->line_count + 1, sizeof *code->lines)) {
-        code->failed = "out of memory";
-        return;
-    }
-    code->lines[code->line_count++] = (X86Line){(uint32_t)code->size, function, op};
+        load_parameter(e, last);
 }
 
 void x86_encode(const VectorFunction *f, const Target *target, const X86Selection *selection, const VectorAllocation *registers,
                 int function, X86Code *code) {
-    Encoder e = {.code = code, .f = f, .selection = selection, .at = registers, .wide = target->bytes == 64};
+    Encoder e = {
+        .code = code, .f = f, .selection = selection, .at = registers, .wide = target->bytes == 64, .function = function};
     e.exit_jump = ARENA_ARRAY(f->arena, size_t, (size_t)f->op_count + 1);
     e.head = ARENA_ARRAY(f->arena, size_t, (size_t)f->op_count + 1);
     if (f->arena->failed) {
         code->failed = "out of memory";
         return;
     }
-    note_line(&e, function, -1);
+    note_line(&e, (X86Line){.op = -1});
     for (int i = FIRST_SAVED; i < registers->used[CLASS_INDEX]; i++)
         plain(&e, ZYDIS_MNEMONIC_PUSH, register_operand(general[i]), nothing, nothing);
     load_parameters(&e);
@@ -800,10 +820,10 @@ void x86_encode(const VectorFunction *f, const Target *target, const X86Selectio
         bool unused = op->result >= 0 && reg_of(&e, op->result) < 0 && op->code != VECTOR_LOOP;
         if (folded || unused)
             continue;
-        note_line(&e, function, i);
+        note_op(&e, op, i);
         encode_op(&e, op, i);
     }
-    note_line(&e, function, f->op_count);
+    note_line(&e, (X86Line){.op = f->op_count, .code = VECTOR_OP_COUNT});
     plain(&e, ZYDIS_MNEMONIC_VZEROUPPER, nothing, nothing, nothing);
     for (int i = registers->used[CLASS_INDEX] - 1; i >= FIRST_SAVED; i--)
         plain(&e, ZYDIS_MNEMONIC_POP, register_operand(general[i]), nothing, nothing);

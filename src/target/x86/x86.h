@@ -10,9 +10,13 @@
 
 #include "target/target.h"
 
-typedef struct X86Line { /* one operation's instructions, for the annotated listing */
+typedef struct X86Line { /* what the instructions from `offset` on are for, to annotate listings with */
     uint32_t offset;
-    int function, op;
+    int function, op; /* op: of the lowered function; -1: its beginning */
+    VectorCode code;
+    DType type;
+    int64_t rounds; /* of a loop; -1: known at run time */
+    char role[12];  /* at the beginning: the parameter that is loaded */
 } X86Line;
 
 struct TargetCode {
@@ -22,7 +26,6 @@ struct TargetCode {
     size_t size;
     size_t *entries;
     int entry_count;
-    char *listing; /* vector code of each function, to annotate with; may be NULL */
     X86Line *lines;
     int line_count;
 };
