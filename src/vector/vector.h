@@ -235,6 +235,9 @@ whet_status vector_interpret(const VectorFunction *f, const int64_t *arguments, 
  * where there is nothing to replace. */
 const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err);
 
+/* hoist.c: moves up to `most` constants of innermost loops to the top of the function (`f` itself if there are none). */
+const VectorFunction *vector_hoist_constants(const VectorFunction *f, int most, whet_error *err);
+
 /* address.c: turns every address into pointer + constant: affine terms become pointers that loops carry and step. `indexed`:
  * the innermost loop's counter may stay as one term, times 1, 2, 4 or 8; that takes fewer registers. */
 VectorFunction *vector_lower_addresses(const VectorFunction *f, bool indexed, whet_error *err);

@@ -31,22 +31,30 @@ static whet_status add_lowered(const Target *target, const VectorFunction *f, in
     return WHET_OK;
 }
 
-/* Where general registers run out, counters stay in addresses: that costs bytes and, on some CPUs, a micro-operation each. */
+/* With 32 vector registers, constants of innermost loops stay in some of them. Where general registers run out, counters stay in
+ * addresses: that costs bytes and, on some CPUs, a micro-operation each. */
 static whet_status add_function(const Target *target, const VectorFunction *f, int index, uint64_t seed, X86Code *code,
                                 whet_error *err) {
-    bool native[VECTOR_OP_COUNT];
-    RegisterClass missing = CLASS_NONE;
+    enum { HOISTED = 14 };
+    bool native[VECTOR_OP_COUNT], indexed = false, hoist = target->bytes == 64;
     x86_native(target, native);
     f = vector_rewrite(f, native, err);
-    const VectorFunction *lowered = f ? vector_lower_addresses(f, false, err) : NULL;
-    if (!lowered)
+    if (!f)
         return err->status;
-    whet_status status = add_lowered(target, lowered, index, seed, code, &missing, err);
-    if (missing != CLASS_INDEX)
-        return status;
-    error_clear(err);
-    lowered = vector_lower_addresses(f, true, err);
-    return lowered ? add_lowered(target, lowered, index, seed, code, &missing, err) : err->status;
+    for (;;) {
+        RegisterClass missing = CLASS_NONE;
+        const VectorFunction *ready = hoist ? vector_hoist_constants(f, HOISTED, err) : f;
+        bool hoisted = ready != f;
+        ready = ready ? vector_lower_addresses(ready, indexed, err) : NULL;
+        whet_status status = ready ? add_lowered(target, ready, index, seed, code, &missing, err) : err->status;
+        if (missing == CLASS_VECTOR && hoisted)
+            hoist = false;
+        else if (missing == CLASS_INDEX && !indexed)
+            indexed = true;
+        else
+            return status;
+        error_clear(err);
+    }
 }
 
 static TargetCode *keep(const Target *target, const X86Code *code, const size_t *entries, int count, whet_error *err) {

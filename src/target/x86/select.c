@@ -92,10 +92,19 @@ static void count_uses(const VectorFunction *f, const Target *target, Uses *uses
 
 /* A constant folds only where each of its users is left with a register for the rest: one memory operand an instruction. So
  * every user is asked in order, and takes the first of its operands that wants to fold; constants that lose get a register. */
+/* Constants before every loop are there to stay in registers. */
+static int first_loop(const VectorFunction *f) {
+    int i = 0;
+    while (i < f->op_count && f->ops[i].code != VECTOR_LOOP)
+        i++;
+    return i < f->op_count ? i : -1;
+}
+
 static void fold(const VectorFunction *f, const Target *target, const Uses *uses, bool *folded) {
+    int loop = first_loop(f);
     for (int v = 0; v < f->value_count; v++) {
         int at = f->values[v].op;
-        folded[v] = at >= 0 && f->values[v].class == CLASS_VECTOR && f->ops[at].result == v &&
+        folded[v] = at >= 0 && !(at < loop && f->ops[at].code == VECTOR_CONST) && f->values[v].class == CLASS_VECTOR && f->ops[at].result == v &&
                     plain_memory(target, &f->ops[at]) && uses->count[v] && !uses->blocked[v] &&
                     (f->ops[at].code == VECTOR_CONST || uses->count[v] == 1);
     }
