@@ -52,15 +52,17 @@ static int power_of_two(VectorFunction *f, int n) {
     return vector_convert(f, VECTOR_BITS, DT_F32, vector_immediate(f, VECTOR_SHL, add(f, n, ci(f, 127)), 23));
 }
 
-/* x = n ln 2 + r, |r| <= ln 2 / 2; the coefficients are those of Cephes' expf. `*q` is exp(r) - 1, `*n` a float. */
+/* x = n ln 2 + r, |r| <= ln 2 / 2; exp(r) = 1 + r + r^2 p(r) within 2^-28 (minimax). The polynomial is folded by
+ * pairs: a chain of operations is what bounds this function. `*q` is exp(r) - 1, `*n` a float. */
 static void reduce_exp(VectorFunction *f, int x, int *n, int *q) {
-    static const double p[] = {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
-                               4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1};
+    static const double p[] = {0.49999994, 0.16666521, 0.04166839, 0.008368745, 0.001381454};
     int whole = vector_unary(f, VECTOR_ROUND, mul(f, x, c(f, 1.44269504088896341)));
     int r = vector_ternary(f, VECTOR_FNMA, whole, c(f, 0.693145751953125), x);
     r = vector_ternary(f, VECTOR_FNMA, whole, c(f, 1.428606765330187e-6), r);
     *n = whole;
-    *q = fma_(f, polynomial(f, r, p, COUNT(p)), mul(f, r, r), r);
+    int square = mul(f, r, r), low = fma_(f, c(f, p[1]), r, c(f, p[0])), high = fma_(f, c(f, p[3]), r, c(f, p[2]));
+    high = fma_(f, c(f, p[4]), square, high);
+    *q = fma_(f, fma_(f, high, square, low), square, r);
 }
 
 /* 2^n is applied last, so that results reach down to the subnormals and up to infinity. */
