@@ -34,7 +34,8 @@ static double product_slots(ContractShape s, int mr, int nv, int lanes) {
     int64_t tiles = s.rows / mr, rest = s.rows % mr;
     double column = (double)tiles * tile_slots(mr, nv, s.depth) + tile_slots(rest, nv, s.depth);
     double last = (double)tiles * tile_slots(mr, edge, s.depth) + tile_slots(rest, edge, s.depth);
-    return (double)panels * column + last;
+    double ragged = rest ? 1.01 : 1; /* another function to make, and an interruption of the steady state */
+    return ragged * ((double)panels * column + last);
 }
 
 static void choose_tile(const Target *target, ContractShape shape, int lanes, int spare, ContractKnobs *knobs) {
