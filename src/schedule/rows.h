@@ -38,6 +38,7 @@ typedef struct Rows {
     int steps[ROWS_MAX_DEFINITIONS +
               1]; /* by pass: columns (along: vectors of columns) a round, and accumulators of one reduction */
     int lanes;
+    int shrunk;       /* how often larger tiles did not fit: 0 .. 3 */
     bool spread_late; /* short of registers: values of one a row are read where they are used */
     int fold_scratch; /* a row of scratch for folding products over lanes; -1: none */
     RowsFunction function[ROWS_MAX_FUNCTIONS];

@@ -153,7 +153,7 @@ static bool choose_axes(Rows *r, const char **why) {
 
 /* ---- tiles ---- */
 
-enum { HEAVY_STEPS = 2 };
+enum { HEAVY_STEPS = 1 };
 
 static int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -171,24 +171,27 @@ static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
         }
 }
 
+/* Short rows go several at once, so that the end of one does not wait for another. Steps depend on the columns alone, or the bits
+ * of a row would depend on how many there are: code that does not fit gives up many rows first, steps later. */
 static void size_along(Rows *r, const ScheduleOptions *options) {
-    int spare = options->spare_registers;
+    int steps = r->shrunk >= 3 ? 1 : r->shrunk >= 2 ? 2 : 4;
     int64_t vectors = (r->lane_extent + r->lanes - 1) / r->lanes;
-    int steps = spare >= 6 ? 1 : spare ? 2 : 4;
-    r->function[0] = (RowsFunction){1, r->lanes};
-    r->function_count = 1;
     int copies = vectors <= 2 ? 4 : vectors <= 8 ? 2 : 1;
-    if (copies > 1 && !spare && r->columns == r->lane_extent) {
-        steps = (int)smaller(steps, vectors > 1 ? 2 : 1); /* whether there are many rows or one */
+    copies = r->columns == r->lane_extent ? copies : 1;
+    if (copies > 1)
+        steps = (int)smaller(steps, vectors > 1 ? 2 : 1);
+    copies = r->shrunk || r->rows < copies ? 1 : copies;
+    if (copies == 1 || r->rows % copies)
+        r->function[r->function_count++] = (RowsFunction){1, r->lanes};
+    if (copies > 1)
         r->function[r->function_count++] = (RowsFunction){copies, r->lanes};
-    }
     set_steps(r, options, steps);
-    r->scratch_floats = ((size_t)r->columns + 63) / 64 * 64 * (size_t)r->function[r->function_count - 1].copies;
+    r->scratch_floats = ((size_t)r->columns + 63) / 64 * 64 * (size_t)copies;
 }
 
 static void size_across(Rows *r, const ScheduleOptions *options) {
     enum { SCRATCH_FLOATS = 1 << 13 };
-    int spare = options->spare_registers, copies = spare >= 6 ? 1 : spare ? 2 : r->pass_count > 1 ? 4 : 8;
+    int copies = r->shrunk >= 2 ? 1 : r->shrunk ? 2 : r->pass_count > 1 ? 4 : 8;
     while (r->scratch_count && copies > 1 && copies * r->lanes * r->columns * r->scratch_count > SCRATCH_FLOATS)
         copies /= 2;
     copies = (int)smaller(copies, (r->lane_extent + r->lanes - 1) / r->lanes);
@@ -202,7 +205,7 @@ static void size_across(Rows *r, const ScheduleOptions *options) {
         r->function[r->tail = r->function_count++] =
             (RowsFunction){vectors ? vectors : 1, (int)((rest + r->lanes - 1) % r->lanes + 1)};
     }
-    set_steps(r, options, spare >= 4 ? 1 : 8 / copies);
+    set_steps(r, options, r->shrunk ? 1 : 8 / copies);
     r->scratch_floats = (size_t)(r->columns * width);
 }
 
@@ -217,9 +220,16 @@ static bool folds_products(const Rows *r) {
     return false;
 }
 
+/* How often code has not fitted: the door asks for more and more registers. */
+static int shrunk(const Compiled *c, const ScheduleOptions *options) {
+    int file = c->target.registers[CLASS_VECTOR], spare = options->spare_registers;
+    return spare >= file / 2 ? 3 : spare >= file * 3 / 8 ? 2 : spare > 0;
+}
+
 bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const char **why) {
     r->lanes = c->target.bytes / 4;
-    r->spread_late = options->spare_registers >= 8;
+    r->shrunk = shrunk(c, options);
+    r->spread_late = r->shrunk >= 3;
     if (!check_accesses(&r->nest, why))
         return false;
     plan_passes(r);

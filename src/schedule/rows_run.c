@@ -101,6 +101,12 @@ static int64_t at_least_one(int64_t n) {
     return n > 0 ? n : 1;
 }
 
+/* So many rows that only the last task has some left over. */
+static int64_t whole_groups(const Rows *r, int64_t rows) {
+    int copies = r->function[r->function_count - 1].copies;
+    return (rows + copies - 1) / copies * copies;
+}
+
 static void cut_across(Work *w) {
     const Rows *r = w->r;
     int64_t width = (int64_t)r->function[0].copies * r->lanes, columns = at_least_one(r->columns);
@@ -122,7 +128,7 @@ whet_status rows_run(const Compiled *c, void *const *data, const EvalOptions *op
     if (r->across)
         cut_across(&w);
     else
-        w.rows_each = at_least_one(TASK_ELEMENTS / at_least_one(r->columns));
+        w.rows_each = whole_groups(r, at_least_one(TASK_ELEMENTS / at_least_one(r->columns)));
     w.row_tasks = (r->rows + w.rows_each - 1) / w.rows_each;
     double work =
         (double)r->outer_total * (double)r->rows * (double)r->columns * (r->across ? (double)r->lane_extent : 1) * r->count / 2;
