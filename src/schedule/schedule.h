@@ -45,6 +45,7 @@ whet_status schedule_print_c(const Kernel *kernel, int bytes, const ScheduleOpti
 /* A template's driver on its way to C text. */
 typedef struct CDriver {
     const Kernel *kernel;
+    const char *name;          /* of the function; other functions begin with it */
     const char *const *tensor; /* C names */
     Text *helpers;             /* functions that the driver calls go here, */
     Text *body;                /* and its statements here */

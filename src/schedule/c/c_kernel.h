@@ -20,6 +20,10 @@ const char *c_axis_name(const Kernel *kernel, const Definition *definition, cons
 /* plain.c: the body of the function, definition by definition. */
 whet_status c_print_plain(const Kernel *kernel, const CNames *names, Text *out, whet_error *err);
 
+/* file.c: what a file holds of one kernel: the comment on top, and functions. Several bodies of different names make one file. */
+whet_status c_print_kernel(const Kernel *kernel, int bytes, const ScheduleOptions *options, const char *name, Text *comment,
+                           Text *body, whet_error *err);
+
 /* driver.c: pieces that the drivers of all templates have. The variable of axis x of a nest is x<x>. */
 void c_indent(Text *out, int depth);
 int c_open_axes(const CDriver *d, const Nest *nest, const int *axes, int count, int depth); /* returns the depth inside */

@@ -59,9 +59,12 @@ static void put_element(const Contract *k, Text *out) {
     text_put(out, ";\n");
 }
 
-static void put_pack(const Contract *k, Text *out) {
-    text_put(out, "/* Steps [from, end) of a panel, a row of the panel each; zeros behind the last column. */\n"
-                  "static void pack(const float *source");
+static void put_pack(const Contract *k, const CDriver *d) {
+    Text *out = d->helpers;
+    text_printf(out,
+                "/* Steps [from, end) of a panel, a row of the panel each; zeros behind the last column. */\n"
+                "static void %s_pack(const float *source",
+                d->name);
     for (int i = 0; i < k->outer_count; i++)
         if (moves(&k->nest.access[k->b], k->outer[i]))
             text_printf(out, ", int64_t x%d", k->outer[i]);
@@ -81,7 +84,7 @@ static void put_pack(const Contract *k, Text *out) {
 static void put_pack_call(const Contract *k, const CDriver *d, int depth) {
     int64_t each = k->blocks == 1 ? k->depth : k->knobs.kc;
     c_indent(d->body, depth);
-    text_printf(d->body, "pack(%s", d->tensor[k->nest.access[k->b].tensor]);
+    text_printf(d->body, "%s_pack(%s", d->name, d->tensor[k->nest.access[k->b].tensor]);
     for (int i = 0; i < k->outer_count; i++)
         if (moves(&k->nest.access[k->b], k->outer[i]))
             text_printf(d->body, ", x%d", k->outer[i]);
@@ -151,7 +154,7 @@ static int open_count(const CDriver *d, const char *name, int64_t count, int dep
 
 void contract_print_c(const Compiled *c, const CDriver *d) {
     const Contract *k = c->state;
-    put_pack(k, d->helpers);
+    put_pack(k, d);
     c_allocate(d, "packed", 4 * k->nr * (k->blocks == 1 ? k->depth : k->knobs.kc));
     c_clear_gaps(d, &k->nest);
     int depth = c_open_axes(d, &k->nest, k->outer, k->outer_count, 1);

@@ -55,7 +55,7 @@ void c_close_place(const CDriver *d) {
 }
 
 void c_put_name(const CDriver *d, const Compiled *c, int function) {
-    text_printf(d->body, "%s_%d", c->functions[function]->name, function);
+    text_printf(d->body, "%s_%s_%d", d->name, c->functions[function]->name, function);
 }
 
 void c_clear_gaps(const CDriver *d, const Nest *nest) {

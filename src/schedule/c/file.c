@@ -61,70 +61,80 @@ static void put_unused(const Kernel *kernel, const CNames *names, const char *bo
             text_printf(out, "    (void)%s;\n", names->tensor[t]);
 }
 
-/* Vector code with the driver of its template; false: no template takes it, or none that has its driver as text. */
-static whet_status put_scheduled(const Kernel *kernel, const Target *target, const ScheduleOptions *options, const CNames *names,
-                                 Text *functions, Text *driver, const char **how, whet_error *err) {
-    Compiled *compiled = NULL;
-    *how = NULL;
-    whet_status status = schedule_compile(kernel, target, options, &compiled, NULL, err);
-    if (status == WHET_ERROR_UNSUPPORTED) {
-        error_clear(err);
+/* Vector code with the driver of its template; *how stays NULL if no template takes the kernel, or none that has its driver as
+ * text. */
+static whet_status put_scheduled(const Compiled *compiled, const CDriver *driver, const char **how, whet_error *err) {
+    if (!compiled->print_c)
         return WHET_OK;
+    whet_status status = WHET_OK;
+    compiled->print_c(compiled, driver);
+    for (int i = 0; i < compiled->function_count && !status; i++) {
+        Text name; /* one that is called: extents may leave nothing to do for some */
+        text_init(&name);
+        text_printf(&name, "%s_%s_%d", driver->name, compiled->functions[i]->name, i);
+        if (name.failed || c_mentions(driver->body->data, name.data))
+            status = c_print_function(compiled->functions[i], driver->name, i, driver->helpers, err);
+        text_free(&name);
     }
-    if (status)
-        return status;
-    if (compiled->print_c) {
-        CDriver d = {.kernel = kernel, .tensor = names->tensor, .helpers = functions, .body = driver};
-        compiled_print_code(compiled, functions);
-        compiled->print_c(compiled, &d);
-        *how = "vector code with the loops around it";
-    }
+    *how = "vector code with the loops around it";
+    return status;
+}
+
+static whet_status put_body(const Target *target, const ScheduleOptions *options, const CDriver *driver, const CNames *names,
+                            const char **how, whet_error *err) {
+    Compiled *compiled = NULL;
+    whet_status status = schedule_compile(driver->kernel, target, options, &compiled, NULL, err);
+    if (!status)
+        status = put_scheduled(compiled, driver, how, err);
     compiled_free(compiled);
-    return WHET_OK;
+    if ((status && status != WHET_ERROR_UNSUPPORTED) || *how)
+        return status;
+    error_clear(err);
+    *how = "plain loops";
+    return c_print_plain(driver->kernel, names, driver->body, err);
+}
+
+whet_status c_print_kernel(const Kernel *kernel, int bytes, const ScheduleOptions *options, const char *name, Text *comment,
+                           Text *body, whet_error *err) {
+    Arena arena;
+    Text driver;
+    Target target;
+    CNames names;
+    const char *how = NULL;
+    if (!target_c(bytes, &target))
+        return error_set(err, WHET_ERROR_ARGUMENT, "C with vectors of %d bytes; wanted: 32 or 64", bytes);
+    arena_init(&arena, NULL);
+    text_init(&driver);
+    whet_status status = c_names(kernel, &arena, &names) ? WHET_OK : error_memory(err);
+    if (!status) {
+        CDriver d = {.kernel = kernel, .name = name, .tensor = names.tensor, .helpers = body, .body = &driver};
+        status = put_body(&target, options, &d, &names, &how, err);
+    }
+    if (!status) {
+        put_signature(kernel, &names, name, body);
+        text_put(body, " {\n");
+        put_unused(kernel, &names, driver.data, body);
+        text_printf(body, "%s}\n", driver.data);
+        put_comment(kernel, &names, name, how, comment);
+        status = driver.failed || body->failed || comment->failed ? error_memory(err) : WHET_OK;
+    }
+    text_free(&driver);
+    arena_free(&arena);
+    return status;
 }
 
 whet_status schedule_print_c(const Kernel *kernel, int bytes, const ScheduleOptions *options, const char *name, Text *out,
                              whet_error *err) {
-    Arena arena;
-    Text functions, driver, body;
-    Target target;
-    CNames names;
+    Text body;
     whet_error mine;
-    const char *how = NULL;
     err = err ? err : &mine;
     error_clear(err);
-    arena_init(&arena, NULL);
-    text_init(&functions);
-    text_init(&driver);
     text_init(&body);
-    whet_status status = WHET_OK;
-    if (!target_c(bytes, &target))
-        status = error_set(err, WHET_ERROR_ARGUMENT, "C with vectors of %d bytes; wanted: 32 or 64", bytes);
-    else if (!c_names(kernel, &arena, &names))
-        status = error_memory(err);
-    else
-        status = put_scheduled(kernel, &target, options, &names, &functions, &driver, &how, err);
-    if (!status && !how) {
-        text_clear(&functions);
-        text_clear(&driver);
-        status = c_print_plain(kernel, &names, &driver, err);
-        how = "plain loops";
-    }
-    if (!status) {
-        text_put(&body, functions.data);
-        put_signature(kernel, &names, name, &body);
-        text_put(&body, " {\n");
-        put_unused(kernel, &names, driver.data, &body);
-        text_put(&body, driver.data);
-        text_put(&body, "}\n");
-        put_comment(kernel, &names, name, how, out);
+    whet_status status = c_print_kernel(kernel, bytes, options, name, out, &body, err);
+    if (!status)
         c_print_file(out, body.data, bytes);
-        if (functions.failed || driver.failed || body.failed || out->failed)
-            status = error_memory(err);
-    }
-    text_free(&functions);
-    text_free(&driver);
+    if (!status && out->failed)
+        status = error_memory(err);
     text_free(&body);
-    arena_free(&arena);
     return status;
 }

@@ -105,16 +105,33 @@ static void put_element(const Plain *p, Text *out, int tensor, const char *const
     text_char(out, ']');
 }
 
-/* Can an affine index leave its dimension? Found as kernel_bind does, with care for overflow. */
-static bool may_leave(const Plain *p, const Index *index, int64_t extent) {
+/* On which sides an index can leave its dimension: by its axes, or by its type. (Compilers say of tests that cannot fail that
+ * they cannot.) */
+static void find_sides(const Plain *p, const Index *index, int64_t extent, bool *below, bool *above) {
     int64_t low = index->offset, high = index->offset;
+    *below = *above = true;
+    if (!index->affine) {
+        DType type = index->expr->type;
+        int bits = dtype_bits(type) - (dtype_kind(type) == KIND_SIGNED);
+        *below = dtype_kind(type) == KIND_SIGNED;
+        *above = type == DT_BOOL ? extent < 2 : bits > 32 || extent < INT64_C(1) << bits;
+        return;
+    }
     for (int a = 0; a < p->d->axis_count; a++) {
         int64_t reach;
         if (!checked_mul(index->coef[a], p->d->axes[a].extent - 1, &reach) ||
             !checked_add(reach < 0 ? low : high, reach, reach < 0 ? &low : &high))
-            return true;
+            return;
     }
-    return low < 0 || high >= extent;
+    *below = low < 0;
+    *above = high >= extent;
+}
+
+static void put_outside_test(Text *out, const char *index, int64_t extent, bool below, bool above) {
+    if (below)
+        text_printf(out, "%s < 0%s", index, above ? " || " : "");
+    if (above)
+        text_printf(out, "%s >= %lld", index, (long long)extent);
 }
 
 /* ---- reads ---- */
@@ -159,11 +176,15 @@ static const char *emit_read(Plain *p, const Expr *e) {
     for (int k = 0; k < e->index_count; k++)
         index[k] = index_text(p, &e->index[k]);
     for (int k = 0; !e->guarded && k < e->index_count; k++) {
-        if (e->index[k].affine)
+        bool below, above;
+        find_sides(p, &e->index[k], t->dims[k], &below, &above);
+        if (e->index[k].affine || (!below && !above))
             continue;
         p->faults = true;
         indent(p);
-        text_printf(p->out, "if (%s < 0 || %s >= %lld) {\n", index[k], index[k], (long long)t->dims[k]);
+        text_put(p->out, "if (");
+        put_outside_test(p->out, index[k], t->dims[k], below, above);
+        text_put(p->out, ") {\n");
         text_printf(p->out, "%*sstatus = 2;\n%*sgoto end;\n", 4 * p->depth + 4, "", 4 * p->depth + 4, "");
         indent(p);
         text_put(p->out, "}\n");
@@ -172,9 +193,15 @@ static const char *emit_read(Plain *p, const Expr *e) {
     indent(p);
     text_printf(p->out, "const %s %s = ", local_type(e->type), name);
     for (int k = 0; e->guarded && k < e->index_count; k++) {
-        if (e->index[k].affine && !may_leave(p, &e->index[k], t->dims[k]))
+        bool below, above;
+        find_sides(p, &e->index[k], t->dims[k], &below, &above);
+        if (!below && !above)
             continue;
-        text_printf(p->out, "%s%s >= 0 && %s < %lld", separator, index[k], index[k], (long long)t->dims[k]);
+        text_printf(p->out, "%s", separator);
+        if (below)
+            text_printf(p->out, "%s >= 0%s", index[k], above ? " && " : "");
+        if (above)
+            text_printf(p->out, "%s < %lld", index[k], (long long)t->dims[k]);
         separator = " && ";
     }
     bool guard = *separator != 0;

@@ -2,7 +2,7 @@
  *
  *     vector code --function.c--> one C function each, of calls of operations --prelude.c--> definitions of those that are called
  *
- * An operation is a small inline function of its name, "f32v_add": by GNU vector extensions where the compiler has them, as a
+ * An operation is a macro or inline function of its name, "f32v_add": by GNU vector extensions where the compiler has them, a
  * loop over lanes elsewhere, or where PLAIN_C is defined. ops.c is the table of both. The text stands on libc and libm alone.
  * Nothing here is called by Whet itself: the driver, too, must be text then (schedule/c). */
 #ifndef WHET_C_H
@@ -34,7 +34,7 @@ void c_print_file(Text *out, const char *body, int bytes);
 bool c_mentions(const char *text, const char *name); /* the name as a word of its own */
 void c_number(Text *out, DType type, double number, int64_t integer);
 
-/* function.c: a static function of the vector function's name, `_` and the index; its parameters are the vector function's. */
-whet_status c_print_function(const VectorFunction *f, int index, Text *out, whet_error *err);
+/* function.c: a static function PREFIX_NAME_INDEX of the vector function's name; its parameters are the vector function's. */
+whet_status c_print_function(const VectorFunction *f, const char *prefix, int index, Text *out, whet_error *err);
 
 #endif

@@ -26,7 +26,7 @@ static whet_status c_compile(const Target *target, const VectorFunction *const *
     text_init(&code->text);
     whet_status status = WHET_OK;
     for (int i = 0; i < count && !status; i++)
-        status = c_print_function(functions[i], i, &code->text, err);
+        status = c_print_function(functions[i], "kernel", i, &code->text, err);
     if (status)
         c_free(code);
     else

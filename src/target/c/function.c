@@ -245,9 +245,9 @@ static void close_loop(Printer *p, const VectorOp *end) {
     text_put(p->out, "}\n");
 }
 
-static void put_head(Printer *p, int index) {
+static void put_head(Printer *p, const char *prefix, int index) {
     const VectorFunction *f = p->f;
-    text_printf(p->out, "static void %s_%d(", f->name, index);
+    text_printf(p->out, "static void %s_%s_%d(", prefix, f->name, index);
     for (int i = 0; i < f->parameter_count; i++) {
         text_put(p->out, i ? ", " : "");
         put_class(p, p->out, i);
@@ -259,7 +259,7 @@ static void put_head(Printer *p, int index) {
             text_printf(p->out, "    (void)%s;\n", f->values[i].name);
 }
 
-whet_status c_print_function(const VectorFunction *f, int index, Text *out, whet_error *err) {
+whet_status c_print_function(const VectorFunction *f, const char *prefix, int index, Text *out, whet_error *err) {
     Arena arena;
     arena_init(&arena, NULL);
     size_t count = (size_t)f->value_count + 1;
@@ -272,7 +272,7 @@ whet_status c_print_function(const VectorFunction *f, int index, Text *out, whet
         for (int v = 0; v < f->value_count; v++)
             p.name[v] = v;
         find_uses(&p);
-        put_head(&p, index);
+        put_head(&p, prefix, index);
         for (int i = 0; i < f->op_count && !p.refused; i++)
             if (f->ops[i].code == VECTOR_LOOP)
                 open_loop(&p, &f->ops[i]);

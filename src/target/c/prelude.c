@@ -62,32 +62,29 @@ bool c_mentions(const char *text, const char *name) {
 
 /* ---- one function ---- */
 
-/* "{ a; b; }" with a statement a line. */
+/* "a; b; }" with a statement a line. */
 static void put_body(Text *out, const char *body) {
-    int depth = 0, parens = 0;
+    int depth = 1, parens = 0;
+    bool fresh = true; /* a line */
     for (const char *at = body; *at; at++) {
-        if (*at == '{' && at > body && at[-2] == '=') { /* an initializer */
+        if (fresh && *at == ' ')
+            continue;
+        if (*at == '}')
+            depth--;
+        if (fresh)
+            text_printf(out, "%*s", 4 * depth, "");
+        fresh = false;
+        if (*at == '{' && at[1] == '0') { /* an initializer */
             text_put(out, "{0}");
-            at = strchr(at, '}');
-        } else if (*at == '{') {
-            text_printf(out, "{\n%*s", 4 * ++depth, "");
-        } else if (*at == '}') {
-            out->length -= 4; /* of the indentation that is there */
-            out->data[out->length] = 0;
-            text_char(out, '}');
-            if (--depth)
-                text_printf(out, "\n%*s", 4 * depth, "");
-        } else {
-            parens += (*at == '(') - (*at == ')');
-            text_char(out, *at);
-            if (*at != ';' || parens)
-                continue;
-            text_printf(out, "\n%*s", 4 * depth, "");
+            at += 2;
+            continue;
         }
-        while (at[1] == ' ')
-            at++;
+        text_char(out, *at);
+        parens += (*at == '(') - (*at == ')');
+        depth += *at == '{';
+        fresh = *at == '{' || *at == '}' || (*at == ';' && !parens);
+        text_put(out, fresh ? "\n" : "");
     }
-    text_char(out, '\n');
 }
 
 /* What a lane of a vector parameter is. */
@@ -100,23 +97,122 @@ static const char *scalar_of(const char *vector) {
     return NULL;
 }
 
-/* A loop over lanes: a, b, c are those of the parameters x, y, z. */
+/* Calls visit(context, type, type's length, name, name's length) for each of "const char *p, f32v x". */
+typedef void Visit(void *context, const char *type, int type_length, const char *name, int name_length);
+
+static void each_parameter(const char *parameters, Visit *visit, void *context) {
+    while (*parameters) {
+        int length = (int)strcspn(parameters, ","), type = length;
+        while (in_word(parameters[type - 1]))
+            type--;
+        visit(context, parameters, type, parameters + type, length - type);
+        parameters += length + (parameters[length] ? 2 : 0);
+    }
+}
+
+typedef struct Head {
+    Text *out;
+    int count;
+} Head;
+
+static void separate(Head *h) {
+    text_put(h->out, h->count++ ? ", " : "");
+}
+
+static void put_bare(void *context, const char *type, int type_length, const char *name, int name_length) {
+    (void)type;
+    (void)type_length;
+    separate(context);
+    text_printf(((Head *)context)->out, "%.*s", name_length, name);
+}
+
+static void put_address(void *context, const char *type, int type_length, const char *name, int name_length) {
+    (void)type_length;
+    separate(context);
+    text_printf(((Head *)context)->out, scalar_of(type) ? "&(%.*s)" : "%.*s", name_length, name);
+}
+
+static void put_pointer(void *context, const char *type, int type_length, const char *name, int name_length) {
+    Text *out = ((Head *)context)->out;
+    separate(context);
+    if (scalar_of(type))
+        text_printf(out, "const %.*s*%.*s_at", type_length, type, name_length, name);
+    else
+        text_printf(out, "%.*s%.*s", type_length, type, name_length, name);
+}
+
+static void put_copy(void *context, const char *type, int type_length, const char *name, int name_length) {
+    if (scalar_of(type))
+        text_printf(((Head *)context)->out, "    %.*s%.*s = *%.*s_at;\n", type_length, type, name_length, name, name_length,
+                    name);
+}
+
+typedef struct Lanes {
+    Text *out;
+    const char *lane;
+} Lanes;
+
+/* a, b, c are lanes of the parameters x, y, z. */
+static void put_lane(void *context, const char *type, int type_length, const char *name, int name_length) {
+    const Lanes *l = context;
+    char word[2] = {(char)(*name - 'x' + 'a'), 0};
+    (void)type_length;
+    if (scalar_of(type) && name_length == 1 && c_mentions(l->lane, word))
+        text_printf(l->out, "        const %s %s = AT(%c, i);\n", scalar_of(type), word, *name);
+}
+
 static void put_lanes(Text *out, const char *result, const char *parameters, const char *lane, int lanes) {
     text_printf(out, "    %s r = {0};\n    for (int i = 0; i < %d; i++) {\n", result, lanes);
-    for (const char *at = parameters; at; at = strchr(at, ',')) {
-        at += at[0] == ',' ? 2 : 0;
-        const char *scalar = scalar_of(at), *name = strchr(at, ' ') + 1;
-        if (scalar && *name >= 'x' && *name <= 'z' && !in_word(name[1])) {
-            char word[2] = {(char)(*name - 'x' + 'a'), 0};
-            if (c_mentions(lane, word))
-                text_printf(out, "        const %s %s = AT(%c, i);\n", scalar, word, *name);
-        }
-    }
-    text_printf(out, "        AT(r, i) = %s;\n    }\n    return r;\n", lane);
+    each_parameter(parameters, put_lane, &(Lanes){out, lane});
+    text_printf(out, "        AT(r, i) = %s;\n    }\n    return r;\n}\n", lane);
 }
 
 static bool starts(const char *text, const char *with) {
     return strncmp(text, with, strlen(with)) == 0;
+}
+
+typedef struct Parts { /* of a row, expanded */
+    const char *name, *result, *parameters, *lane, *gnu;
+} Parts;
+
+/* By extensions a macro, otherwise a function that gets vectors by address: passing them by value would make GCC talk of ABIs. */
+static void put_vector_function(Text *out, const Parts *p, int lanes) {
+    bool fused = starts(p->gnu, "FUSED: "), vectors = false;
+    for (const char *at = p->parameters; at; at = strchr(at, ',')) {
+        at += *at == ',' ? 2 : 0;
+        vectors = vectors || scalar_of(at);
+    }
+    if (*p->gnu) {
+        text_printf(out, "#if defined(VECTORS)%s\n#define %s(", fused ? " && !defined(FUSED)" : "", p->name);
+        each_parameter(p->parameters, put_bare, &(Head){out, 0});
+        text_printf(out, ") (%s)\n#else\n", p->gnu + (fused ? 7 : 0));
+    }
+    if (vectors) {
+        text_printf(out, "#define %s(", p->name);
+        each_parameter(p->parameters, put_bare, &(Head){out, 0});
+        text_printf(out, ") %s_at(", p->name);
+        each_parameter(p->parameters, put_address, &(Head){out, 0});
+        text_put(out, ")\n");
+    }
+    text_printf(out, "INLINE %s %s%s(", p->result, p->name, vectors ? "_at" : "");
+    each_parameter(p->parameters, put_pointer, &(Head){out, 0});
+    text_put(out, ") {\n");
+    each_parameter(p->parameters, put_copy, &(Head){out, 0});
+    if (*p->lane == '{')
+        put_body(out, p->lane + 2);
+    else
+        put_lanes(out, p->result, p->parameters, p->lane, lanes);
+    text_put(out, *p->gnu ? "#endif\n" : "");
+}
+
+static void put_scalar_function(Text *out, const Parts *p) {
+    text_printf(out, "INLINE %s %s(%s) {\n", p->result, p->name, p->parameters);
+    if (starts(p->lane, "FMA: "))
+        text_printf(out, "#ifdef FUSED\n    return %s;\n#else\n    return a * b + c;\n#endif\n}\n", p->lane + 5);
+    else if (*p->lane == '{')
+        put_body(out, p->lane + 2);
+    else
+        text_printf(out, "    return %s;\n}\n", p->lane);
 }
 
 static void put_function(Text *out, const CRow *row, DType type, DType memory, int bytes, bool vector) {
@@ -125,32 +221,16 @@ static void put_function(Text *out, const CRow *row, DType type, DType memory, i
     for (int i = 0; i < 5; i++) {
         text_init(&part[i]);
         c_expand(&part[i], from[i], type, memory, bytes);
-    }
-    const char *result = part[1].data, *lane = part[3].data, *gnu = part[4].data;
-    text_printf(out, "%s %s %s(%s) ", vector ? "INLINE" : "static inline", result, part[0].data, part[2].data);
-    if (starts(lane, "FMA: ")) {
-        text_printf(out, "{\n#ifdef FUSED\n    return %s;\n#else\n    return a * b + c;\n#endif\n}\n", lane + 5);
-    } else if (*lane == '{' && !*gnu) {
-        put_body(out, lane);
-    } else if (!vector) {
-        text_printf(out, "{\n    return %s;\n}\n", lane);
-    } else {
-        text_put(out, "{\n");
-        if (starts(gnu, "FUSED: "))
-            text_printf(out, "#if defined(VECTORS) && !defined(FUSED)\n    return %s;\n#else\n", gnu + 7);
-        else if (*gnu)
-            text_printf(out, "#ifdef VECTORS\n    return %s;\n#else\n", gnu);
-        if (*lane == '{')
-            text_printf(out, "    %.*s\n", (int)strlen(lane) - 4, lane + 2);
-        else
-            put_lanes(out, result, part[2].data, lane, bytes * 8 / dtype_bits(type));
-        text_put(out, *gnu ? "#endif\n}\n" : "}\n");
-    }
-    text_char(out, '\n');
-    for (int i = 0; i < 5; i++) {
         out->failed = out->failed || part[i].failed;
-        text_free(&part[i]);
     }
+    Parts p = {part[0].data, part[1].data, part[2].data, part[3].data, part[4].data};
+    if (vector)
+        put_vector_function(out, &p, bytes * 8 / dtype_bits(type));
+    else
+        put_scalar_function(out, &p);
+    text_char(out, '\n');
+    for (int i = 0; i < 5; i++)
+        text_free(&part[i]);
 }
 
 /* ---- which functions ---- */
@@ -201,10 +281,10 @@ static void put_vector_types(Text *out, const char *used, const char *body, int 
     text_put(out,
              "/* Vectors: GNU C's where the compiler has them, and loops over lanes elsewhere or where PLAIN_C is defined. */\n"
              "#if defined(__GNUC__) && !defined(PLAIN_C)\n#define VECTORS\n#define AT(v, i) (v)[i]\n"
-             "#define INLINE static inline __attribute__((always_inline))\n");
+             "#pragma GCC diagnostic ignored \"-Wpsabi\"\n");
     for (int plain = 0; plain < 2; plain++) {
         if (plain)
-            text_put(out, "#else\n#define AT(v, i) (v).at[i]\n#define INLINE static inline\n");
+            text_put(out, "#else\n#define AT(v, i) (v).at[i]\n");
         for (size_t i = 0; i < COUNT(types); i++) {
             if (!c_mentions(used, types[i].name) && !c_mentions(body, types[i].name))
                 continue;
@@ -212,7 +292,8 @@ static void put_vector_types(Text *out, const char *used, const char *body, int 
                 text_printf(out, "typedef struct %s {\n    %s at[%d];\n} %s;\n", types[i].name, types[i].type,
                             bytes / types[i].bytes, types[i].name);
             else
-                text_printf(out, "typedef %s %s __attribute__((vector_size(%d)));\n", types[i].type, types[i].name, bytes);
+                text_printf(out, "typedef %s %s __attribute__((vector_size(%d), aligned(%d)));\n", types[i].type, types[i].name,
+                            bytes, types[i].bytes);
         }
     }
     text_put(out, "#endif\n\n");
@@ -226,6 +307,9 @@ void c_print_file(Text *out, const char *body, int bytes) {
     consider_rows(&p, c_scalar_rows, c_scalar_row_count, false);
     consider_rows(&p, c_helper_rows, c_helper_row_count, false);
     text_put(out, "#include <math.h>\n#include <stdint.h>\n#include <stdlib.h>\n#include <string.h>\n\n");
+    if (*p.text.data)
+        text_put(out, "#if defined(__GNUC__)\n#define INLINE static inline __attribute__((always_inline, unused))\n#else\n"
+                      "#define INLINE static inline\n#endif\n\n");
     if (vectors)
         put_vector_types(out, p.text.data, body, bytes);
     if (c_mentions(p.text.data, "FUSED"))
