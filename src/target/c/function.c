@@ -261,6 +261,11 @@ static void put_head(Printer *p, const char *prefix, int index) {
 
 whet_status c_print_function(const VectorFunction *f, const char *prefix, int index, Text *out, whet_error *err) {
     Arena arena;
+    bool native[VECTOR_OP_COUNT];
+    for (int code = 0; code < VECTOR_OP_COUNT; code++)
+        native[code] = code != VECTOR_SCALE; /* ldexp is slow */
+    if (!(f = vector_rewrite(f, native, err)))
+        return err && err->status ? err->status : WHET_ERROR_UNSUPPORTED;
     arena_init(&arena, NULL);
     size_t count = (size_t)f->value_count + 1;
     Printer p = {.f = f, .out = out, .depth = 1};

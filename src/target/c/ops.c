@@ -41,6 +41,7 @@ const CRow c_vector_rows[] = {
     {"$V_fma",       "fd", "$V", "$V x, $V y, $V z", "FUSED: x * y + z",                          "$N_fma(a, b, c)"},
     {"$V_fnma",      "fd", "$V", "$V x, $V y, $V z", "FUSED: z - x * y",                          "$N_fma(-a, b, c)"},
     {"$V_fma_lane",  "fd", "$V", "$V x, $V y, $V z, int n", NULL, "$N_fma(a, AT(y, i * $W / 128 * 128 / $W + n), c)"},
+    {"$V_scale",     "fd", "$V", "$V x, $V y",       NULL,                                        "b != b ? b : ldexp$F(a, (int)b)"},
     {"$V_sqrt",      "fd", "$V", "$V x",             NULL,                                        "sqrt$F(a)"},
     {"$V_floor",     "fd", "$V", "$V x",             NULL,                                        "floor$F(a)"},
     {"$V_ceil",      "fd", "$V", "$V x",             NULL,                                        "ceil$F(a)"},
