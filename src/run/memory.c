@@ -5,7 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PAGE = 4096 };
+enum {
+    PAGE = 4096,
+    KEPT_SHARE = 2 /* what is in use and what is kept for reuse take at most so many times the most ever in use: blocks are of
+                      many sizes, and one that does not fit is a block of fresh pages, each a fault */
+};
 
 void pool_init(Pool *pool, const whet_allocator *allocator, size_t limit) {
     *pool = (Pool){.allocator = allocator, .limit = limit ? limit : machine_memory()};
@@ -34,6 +38,11 @@ static int best_kept(const Pool *pool, size_t bytes) {
     return best;
 }
 
+/* What used and kept blocks may take together. */
+static size_t allowed(const Pool *pool) {
+    return pool->most < pool->limit / KEPT_SHARE ? KEPT_SHARE * pool->most : pool->limit;
+}
+
 whet_status pool_take(Pool *pool, size_t bytes, Block *out, whet_error *err) {
     if (bytes > pool->limit || pool->used > pool->limit - bytes)
         return error_set(err, WHET_ERROR_MEMORY, "%zu bytes more than the %zu in use are beyond the memory limit of %zu", bytes,
@@ -48,7 +57,7 @@ whet_status pool_take(Pool *pool, size_t bytes, Block *out, whet_error *err) {
         size_t size = bytes < PAGE ? (bytes + 63) / 64 * 64 : (bytes + PAGE - 1) / PAGE * PAGE;
         if (size < 64)
             size = 64;
-        while (pool->kept_count && pool->kept_bytes + pool->used + size > pool->peak)
+        while (pool->kept_count && pool->kept_bytes + pool->used + size > allowed(pool))
             forget(pool, 0);
         *out = (Block){memory_alloc(pool->allocator, size), size};
         if (!out->data)
@@ -57,6 +66,8 @@ whet_status pool_take(Pool *pool, size_t bytes, Block *out, whet_error *err) {
     pool->used += out->bytes;
     if (pool->used > pool->peak)
         pool->peak = pool->used;
+    if (pool->used > pool->most)
+        pool->most = pool->used;
     return WHET_OK;
 }
 

@@ -14,8 +14,8 @@
 #include "ops/ops.h"
 #include "schedule/schedule.h"
 
-/* memory.c: where the values of a run live. Memory that is given back is kept for the next value of about its size, up to the
- * most that was ever in use at one time; so a second run asks the system for nothing. */
+/* memory.c: where the values of a run live. Memory that is given back is kept for the next value of about its size, up to as
+ * much again as was ever in use at one time; so a second run asks the system for next to nothing. */
 typedef struct Block {
     void *data;
     size_t bytes;
@@ -23,8 +23,8 @@ typedef struct Block {
 enum { POOL_KEPT = 64 };
 typedef struct Pool {
     const whet_allocator *allocator;
-    size_t limit, used, peak; /* bytes in use; peak since pool_mark */
-    Block kept[POOL_KEPT];    /* free blocks, oldest first */
+    size_t limit, used, peak, most; /* bytes in use; their peak since pool_mark, and ever */
+    Block kept[POOL_KEPT];          /* free blocks, oldest first */
     int kept_count;
     size_t kept_bytes;
 } Pool;
