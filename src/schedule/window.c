@@ -19,7 +19,7 @@
 #include <string.h>
 
 /* Floats of a box, and elements of a unit that needs none: L1 holds it beside what is written. */
-enum { UNIT_FLOATS = 6144, MAX_BUFFER = 1 << 19, WRITTEN_OUT = 32 };
+enum { UNIT_FLOATS = 6144, L2_FLOATS = 1 << 16, MAX_BUFFER = 1 << 19, WRITTEN_OUT = 32 };
 
 /* ---- recognition ---- */
 
@@ -258,15 +258,15 @@ static bool fits(Window *w, int64_t limit) {
 }
 
 /* Takes an axis into the unit, or a band of it. False: nothing of it fits but one place. */
-static bool take_axis(Window *w, int axis) {
+static bool take_axis(Window *w, int axis, int64_t limit) {
     int64_t whole = w->nest.axis[axis].extent;
     w->extent[axis] = whole;
-    if (fits(w, UNIT_FLOATS))
+    if (fits(w, limit))
         return true;
     int64_t good = 1;
     for (int64_t over = whole; over - good > 1;) {
         w->extent[axis] = good + (over - good) / 2;
-        *(fits(w, UNIT_FLOATS) ? &good : &over) = w->extent[axis];
+        *(fits(w, limit) ? &good : &over) = w->extent[axis];
     }
     w->band = good;
     w->bands = (whole + w->band - 1) / w->band;
@@ -276,30 +276,38 @@ static bool take_axis(Window *w, int axis) {
     return w->band > 1;
 }
 
+static bool slides(const Nest *nest, int window, int axis) {
+    const Expr *read = nest->access[window].read;
+    for (int i = 0; i < read->index_count; i++)
+        if (read->index[i].coef[axis] && moves(nest, &read->index[i], true))
+            return true;
+    return false;
+}
+
 /* The next axis for a unit: one that slides a window before one that does not, and of these the innermost. */
 static int next_axis(const Window *w, const bool *taken, int window) {
     const Nest *nest = &w->nest;
-    const Expr *read = nest->access[window].read;
     int best = -1;
     bool best_slides = false;
     for (int a = nest->parallel_count - 1; a >= 0; a--) {
-        bool slides = false;
-        for (int i = 0; i < read->index_count; i++)
-            slides = slides || (read->index[i].coef[a] && (moves(nest, &read->index[i], true)));
         if (taken[a] || nest->axis[a].extent == 1)
             continue;
-        if (best < 0 || (slides && !best_slides)) {
+        if (best < 0 || (slides(nest, window, a) && !best_slides)) {
             best = a;
-            best_slides = slides;
+            best_slides = slides(nest, window, a);
         }
     }
     return best;
 }
 
-static bool choose_unit(Window *w, int window, const char **why) {
+/* `most`: extra axes. Each is a loop and some pointers. */
+static bool choose_unit(Window *w, int window, int most, const char **why) {
     bool taken[NEST_MAX_AXES] = {false};
     w->t = w->band_axis = -1;
     w->bands = 1;
+    int sliding = 0; /* where there are several beside V, a box for L1 would be too flat: most of it would be copied again */
+    for (int a = 0; a < w->nest.parallel_count; a++)
+        sliding += a != w->v && w->nest.axis[a].extent > 1 && slides(&w->nest, window, a);
     for (int a = 0; a < w->nest.axis_count; a++)
         w->extent[a] = w->nest.axis[a].reduced || a == w->v ? w->nest.axis[a].extent : 1;
     if (w->v >= 0)
@@ -308,9 +316,9 @@ static bool choose_unit(Window *w, int window, const char **why) {
         *why = "a window or a line too large for the buffer";
         return false;
     }
-    for (int axis; w->band_axis < 0 && w->extra_count < WINDOW_MAX_EXTRA && (axis = next_axis(w, taken, window)) >= 0;) {
+    for (int axis; w->band_axis < 0 && (w->t < 0 || w->extra_count < most) && (axis = next_axis(w, taken, window)) >= 0;) {
         taken[axis] = true;
-        bool several = take_axis(w, axis);
+        bool several = take_axis(w, axis, slides(&w->nest, window, axis) && sliding > 1 ? L2_FLOATS : UNIT_FLOATS);
         if (w->t < 0)
             w->t = axis;
         else if (several)
@@ -393,6 +401,18 @@ static int still_factors(const Window *w) {
     return w->loop_count ? 1 << 20 : count;
 }
 
+/* Factors that move with the lanes but not with the rows. */
+static int moving_factors(const Window *w) {
+    int count = 0;
+    for (int i = 1; i < w->nest.access_count; i++) {
+        bool reduced = false;
+        for (int a = w->nest.parallel_count; a < w->nest.axis_count; a++)
+            reduced = reduced || w->nest.access[i].stride[a];
+        count += i != w->x && reduced && window_step(w, i, w->v) && !window_step(w, i, w->t);
+    }
+    return w->v < 0 || w->t < 0 ? 0 : count;
+}
+
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
@@ -421,6 +441,16 @@ static void choose_tile(Window *w, const Target *target, int spare, const Schedu
     if (options->mr) { /* as wished, as far as registers go */
         int room = (registers - 6 - spare) / w->vectors - 1;
         w->rows = (int)least(options->mr, room > 1 ? least(room, 8) : 1);
+    }
+    if (moving_factors(w)) { /* the rows share them */
+        int factors = w->taps * moving_factors(w);
+        int room = registers - 4 - spare - factors - still_factors(w);
+        if (factors && !w->loop_count && room >= 4) {
+            w->columns_first = w->hoisted = true;
+            w->vectors = 1;
+            w->rows = (int)least(least(t, room), 8);
+            return;
+        }
     }
     w->hoisted = still_factors(w) + w->rows * w->vectors + w->vectors + 2 + spare < registers;
 }
@@ -487,8 +517,8 @@ bool schedule_window(Compiled *c, const ScheduleOptions *options, const char **w
     w->known = options->constant;
     w->lanes = c->target.bytes / 4;
     if (!describe(w, c->kernel, why) || !find_reduction(w, why) || !find_window(w, &window, why) ||
-        !compute_temporaries(w, c, why, err) || !find_buffered(w, why) || !find_dims(w, why) || !choose_unit(w, window, why) ||
-        !choose_taps(w, why))
+        !compute_temporaries(w, c, why, err) || !find_buffered(w, why) || !find_dims(w, why) ||
+        !choose_unit(w, window, options->spare_registers ? 0 : WINDOW_MAX_EXTRA, why) || !choose_taps(w, why))
         return false;
     choose_tile(w, &c->target, options->spare_registers, options);
     if (w->x >= 0)

@@ -41,6 +41,7 @@ typedef struct Window {
     int64_t buffer_floats;              /* 0 without buffer */
 
     int lanes, rows, vectors; /* of a tile */
+    bool columns_first;       /* rows are the inner loop, for factors that move with the lanes alone */
     bool hoisted;             /* factors that stand still are loaded before the rows */
     int function[2], copy;    /* whole bands and the last one; lines into the buffer, -1: C does it */
 } Window;

@@ -22,6 +22,7 @@ typedef struct Tile {
     VectorFunction *f;
     int64_t band;
     int pointer[NEST_MAX_ACCESSES];
+    int window;                    /* the read whose walk orders the taps */
     int counter[NEST_MAX_AXES];    /* of the loops that are open; -1: none */
     int64_t origin[NEST_MAX_AXES]; /* where a tile begins behind a loop */
     int rows, vectors, edge_lanes; /* of the last vector; 0: all */
@@ -162,12 +163,9 @@ static void make_mask(Tile *t) {
     t->mask = t->edge_lanes ? vector_mask_first(t->f, DT_F32, t->edge_lanes) : -1;
 }
 
-static void emit_tile(Tile *t, ExprEmitter *e, int window, int rows, int vectors, int edge_lanes) {
-    int sums[WINDOW_MAX_SUMS], kept = t->loaded_count;
-    t->rows = rows;
-    t->vectors = vectors;
-    t->edge_lanes = edge_lanes;
-    order_steps(t, window);
+static void emit_tile(Tile *t, ExprEmitter *e) {
+    int sums[WINDOW_MAX_SUMS], kept = t->loaded_count, rows = t->rows, vectors = t->vectors;
+    order_steps(t, t->window);
     for (int i = 0; i < rows * vectors; i++)
         sums[i] = vector_const(t->f, DT_F32, initial(t->w->reduction->reduce));
     make_mask(t);
@@ -190,79 +188,111 @@ static void emit_tile(Tile *t, ExprEmitter *e, int window, int rows, int vectors
 
 /* ---- the loops of a unit ---- */
 
-static void emit_line(Tile *t, ExprEmitter *e, int window, int rows) {
+/* Loads of all taps of factors that stand still along the rows, before them. */
+static void hoist(Tile *t, ExprEmitter *e) {
+    const Window *w = t->w;
+    make_mask(t);
+    t->row = 0;
+    for (int i = 1; i < w->nest.access_count; i++) {
+        bool reduced = false, still = i != w->x && !window_step(w, i, w->t);
+        for (int a = w->nest.parallel_count; a < w->nest.axis_count; a++)
+            reduced = reduced || w->nest.access[i].stride[a];
+        if (!still || !reduced || (window_step(w, i, w->v) && !w->columns_first))
+            continue;
+        for (t->tap = 0; t->tap < w->taps; t->tap++)
+            for (t->vector = 0; t->vector < t->vectors; t->vector++)
+                read_operand(e, w->nest.access[i].read);
+    }
+    t->tap = t->vector = 0;
+}
+
+static void emit_rows(Tile *t, ExprEmitter *e, bool innermost);
+
+static void emit_columns_here(Tile *t, ExprEmitter *e, int vectors, int edge_lanes, bool innermost) {
+    int kept = t->loaded_count;
+    t->vectors = vectors;
+    t->edge_lanes = edge_lanes;
+    if (innermost) {
+        emit_tile(t, e);
+        return;
+    }
+    if (t->w->hoisted)
+        hoist(t, e);
+    emit_rows(t, e, true);
+    t->loaded_count = kept;
+}
+
+static void emit_columns(Tile *t, ExprEmitter *e, bool innermost) {
     const Window *w = t->w;
     if (w->v < 0) {
-        emit_tile(t, e, window, rows, 1, 1);
+        emit_columns_here(t, e, 1, 1, innermost);
         return;
     }
     int64_t v = extent_of(t, w->v), needed = (v + w->lanes - 1) / w->lanes;
     int edge = (int)(v % w->lanes), rest = (int)(needed % w->vectors);
-    int64_t whole = needed / w->vectors;
+    int64_t whole = needed / w->vectors, step = (int64_t)w->vectors * w->lanes;
     if (edge && !rest) { /* the last tile is masked */
         rest = w->vectors;
         whole--;
     }
-    int64_t step = (int64_t)w->vectors * w->lanes;
     if (whole == 1)
-        emit_tile(t, e, window, rows, w->vectors, 0);
+        emit_columns_here(t, e, w->vectors, 0, innermost);
     else if (whole) {
         t->counter[w->v] = vector_loop(t->f, -1, whole * step, step, NULL, NULL, 0);
-        emit_tile(t, e, window, rows, w->vectors, 0);
+        emit_columns_here(t, e, w->vectors, 0, innermost);
         vector_end(t->f, NULL, NULL);
         t->counter[w->v] = -1;
     }
     if (!rest)
         return;
     t->origin[w->v] = whole * step;
-    emit_tile(t, e, window, rows, rest, edge);
+    emit_columns_here(t, e, rest, edge, innermost);
     t->origin[w->v] = 0;
 }
 
-static void emit_rows(Tile *t, ExprEmitter *e, int window) {
+static void emit_rows_here(Tile *t, ExprEmitter *e, int rows, bool innermost) {
+    t->rows = rows;
+    if (innermost)
+        emit_tile(t, e);
+    else
+        emit_columns(t, e, true);
+}
+
+static void emit_rows(Tile *t, ExprEmitter *e, bool innermost) {
     const Window *w = t->w;
     int64_t extent = extent_of(t, w->t), whole = extent / w->rows * w->rows;
     if (whole == w->rows)
-        emit_line(t, e, window, w->rows);
+        emit_rows_here(t, e, w->rows, innermost);
     else if (whole) {
         t->counter[w->t] = vector_loop(t->f, -1, whole, w->rows, NULL, NULL, 0);
-        emit_line(t, e, window, w->rows);
+        emit_rows_here(t, e, w->rows, innermost);
         vector_end(t->f, NULL, NULL);
         t->counter[w->t] = -1;
     }
     if (extent == whole)
         return;
     t->origin[w->t] = whole;
-    emit_line(t, e, window, (int)(extent - whole));
+    emit_rows_here(t, e, (int)(extent - whole), innermost);
     t->origin[w->t] = 0;
 }
 
-/* Splats of all taps, before the rows. */
-static void hoist(Tile *t, ExprEmitter *e) {
-    const Window *w = t->w;
-    t->row = t->vector = 0;
-    for (int i = 1; i < w->nest.access_count; i++) {
-        if (i == w->x || window_step(w, i, w->v) || window_step(w, i, w->t))
-            continue;
-        bool reduced = false;
-        for (int a = w->nest.parallel_count; a < w->nest.axis_count; a++)
-            reduced = reduced || w->nest.access[i].stride[a];
-        for (t->tap = 0; reduced && t->tap < w->taps; t->tap++)
-            read_operand(e, w->nest.access[i].read);
-    }
-    t->tap = 0;
-}
-
-static void emit_extra(Tile *t, ExprEmitter *e, int window, int level) {
+static void emit_extra(Tile *t, ExprEmitter *e, int level) {
+    int kept = t->loaded_count;
     if (level < 0) {
-        if (t->w->hoisted)
+        t->vectors = 1;
+        t->edge_lanes = 0;
+        if (t->w->hoisted && !t->w->columns_first)
             hoist(t, e);
-        emit_rows(t, e, window);
+        if (t->w->columns_first)
+            emit_columns(t, e, false);
+        else
+            emit_rows(t, e, false);
+        t->loaded_count = kept;
         return;
     }
     int axis = t->w->extra[level];
     t->counter[axis] = vector_loop(t->f, -1, extent_of(t, axis), 1, NULL, NULL, 0);
-    emit_extra(t, e, window, level - 1);
+    emit_extra(t, e, level - 1);
     vector_end(t->f, NULL, NULL);
     t->counter[axis] = -1;
 }
@@ -298,7 +328,8 @@ const VectorFunction *window_emit(const Window *w, Compiled *c, int64_t band, co
         t->counter[a] = -1;
     for (int i = 0; i < w->nest.access_count; i++)
         t->pointer[i] = vector_parameter(f, CLASS_POINTER, arena_printf(&c->arena, "%s%d", i == w->x ? "box" : i ? "x" : "y", i));
-    emit_extra(t, &e, leading_read(w), w->extra_count - 1);
+    t->window = leading_read(w);
+    emit_extra(t, &e, w->extra_count - 1);
     *why = e.refused;
     return !e.refused && vector_finish(f, err) ? f : NULL;
 }

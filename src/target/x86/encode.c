@@ -567,7 +567,7 @@ static void encode_pointer_index(Encoder *e, const VectorOp *op) {
 }
 
 static void encode_prefetch(Encoder *e, const VectorOp *op) {
-    plain(e, ZYDIS_MNEMONIC_PREFETCHT0, address_operand(e, &op->address, 64), nothing, nothing);
+    plain(e, ZYDIS_MNEMONIC_PREFETCHT0, address_operand(e, &op->address, 1), nothing, nothing);
 }
 
 /* Loops. */
