@@ -118,6 +118,8 @@ typedef struct whet_options {
                                         "x86-avx512"; NULL: the best that runs here. An unknown name, or one that this machine
                                         cannot run, is refused (WHET_ERROR_ARGUMENT); kernels alone are compiled for any target,
                                         to be shown, and refuse to run. Must outlive the handle. */
+    const char *schedule;            /* of whet_kernel_compile: knobs, as "mr=8 nv=3 kc=256", in place of those that would be
+                                        chosen; stage "schedule" prints them. What does not fit is refused. NULL: none */
 } whet_options;
 
 /* ---- Models ---------------------------------------------------------------------------------------------------------------- */

@@ -165,7 +165,17 @@ expect 2 "no input has a dimension 'cols'" show relu.onnx --stage kernels -d col
 expect 1 "nonsense" show relu.onnx --stage nonsense
 expect 1 "there is no target 'pdp11'; wanted: evaluator, x86-avx2" run relu.onnx --target pdp11
 expect 1 "there is no target 'pdp11'" show 'y[i] = x[i]' -d i=3 --target pdp11
+gemm='c[m, n] = sum(k) a[m, k] * b[k, n]'
 expect 0 '^function 0' show 'y[i] = x[i] + 1' -d i=3 --target x86-avx2 --stage asm
+expect 0 '^mr=4 nv=2 kc=5 mc=[0-9]+ unroll=[0-9]+$' show "$gemm" -d m=9 -d n=40 -d k=5 --target x86-avx2 --stage schedule --schedule 'mr=4 nv=2'
+expect 1 "schedule: 'mz=4' is no knob" show "$gemm" -d m=9 -d n=40 -d k=5 --schedule mz=4
+expect 1 "schedule: 'mr=400'; wanted: a number from 1 to 32" show "$gemm" -d m=9 -d n=40 -d k=5 --schedule mr=400
+expect 1 "^whet: schedule 'mr=30 nv=2': " show "$gemm" -d m=40 -d n=40 -d k=5 --target x86-avx2 --schedule 'mr=30 nv=2'
+expect 2 "is for kernels" bench relu.onnx --schedule mr=4
+expect 0 '^int gemm\(const float \*a, const float \*b, float \*c\) \{$' compile "$gemm" -d m=9 -d n=40 -d k=5 --name gemm
+expect 0 '^int kernel\(' show "$gemm" -d m=9 -d n=40 -d k=5 --stage c
+expect 1 "'1x' cannot be the name of a C function" compile "$gemm" -d m=9 -d n=40 -d k=5 --name 1x
+expect 1 '/none/gemm.c: No such file' compile "$gemm" -d m=9 -d n=40 -d k=5 -o /none/gemm.c
 expect 0 '^function 0' show 'y[i] = x[i] + 1' -d i=3 --target x86-avx512 --stage asm
 expect 1 'the evaluator runs this kernel' show 'y[i] = x[i] + 1' -d i=3 --target evaluator --stage asm
 expect 0 'sum\(k:4\)' show 'c[m, n] = sum(k) a[m, k] * b[k, n]' -d m=2 -d n=3 -d k=4

@@ -228,6 +228,8 @@ static void print_text(const Result *result) {
 static int bench(Job *job, const Args *args) {
     Result result = {.threads = count_threads(&job->common)};
     bool is_kernel = is_kernel_text(job->subject);
+    if (job->common.options.schedule && !is_kernel)
+        return usage_error(args, "--schedule is for kernels; '%s' is none", job->subject);
     double start = seconds_now();
     int status = is_kernel ? open_kernel(job) : open_model(job);
     result.load = seconds_now() - start;
@@ -297,6 +299,7 @@ static const Option options[] = {
     OPTION_ROW_TIME_LIMIT,
     OPTION_ROW_MEMORY_LIMIT,
     OPTION_ROW_TARGET,
+    OPTION_ROW_SCHEDULE,
     OPTION_ROW_JSON,
     OPTION_ROW_END,
 };
@@ -314,7 +317,8 @@ const Command command_bench = {
         "examples:\n"
         "  whet bench model.onnx -t 1\n"
         "  whet bench bert.onnx -d batch=1 -d sequence=128 --seconds 5 --json\n"
-        "  whet bench 'c[m, n] = sum(k) a[m, k] * b[k, n]' -d m=512 -d n=512 -d k=512\n",
+        "  whet bench 'c[m, n] = sum(k) a[m, k] * b[k, n]' -d m=512 -d n=512 -d k=512\n"
+        "  whet bench 'c[m, n] = sum(k) a[m, k] * b[k, n]' -d m=512 -d n=512 -d k=512 -t 1 --schedule 'mr=6 nv=4'\n",
     .options = options,
     .run = bench_main,
 };

@@ -86,7 +86,7 @@ typedef struct Common {
     bool json;
 } Common;
 
-enum { OPTION_SEED = 256, OPTION_TIME_LIMIT, OPTION_MEMORY_LIMIT, OPTION_TARGET, OPTION_JSON, OPTION_OWN };
+enum { OPTION_SEED = 256, OPTION_TIME_LIMIT, OPTION_MEMORY_LIMIT, OPTION_TARGET, OPTION_SCHEDULE, OPTION_JSON, OPTION_OWN };
 
 #define OPTION_ROW_DIM                                                                                                           \
     { 'd', "dim", "DIM=N", "the extent of a symbolic dimension (INPUT.K: of input INPUT's dimension K)" }
@@ -100,6 +100,8 @@ enum { OPTION_SEED = 256, OPTION_TIME_LIMIT, OPTION_MEMORY_LIMIT, OPTION_TARGET,
     { OPTION_MEMORY_LIMIT, "memory-limit", "BYTES", "what tensors may take: 1000000, 512M, 2G" }
 #define OPTION_ROW_TARGET                                                                                                        \
     { OPTION_TARGET, "target", "NAME", "what runs kernels: evaluator, x86-avx2, x86-avx512; default: the best here" }
+#define OPTION_ROW_SCHEDULE                                                                                                      \
+    { OPTION_SCHEDULE, "schedule", "KNOBS", "of a kernel: knobs as 'mr=8 nv=3 kc=256', in place of those that are chosen" }
 #define OPTION_ROW_JSON                                                                                                          \
     { OPTION_JSON, "json", NULL, "print JSON" }
 #define OPTION_ROW_END                                                                                                           \

@@ -64,6 +64,8 @@ static int show_main(Args *args) {
     }
     if (status == STATUS_FINE && !subject)
         status = usage_error(args, "which model or kernel?");
+    if (status == STATUS_FINE && common.options.schedule && !is_kernel_text(subject))
+        status = usage_error(args, "--schedule is for kernels; '%s' is none", subject);
     if (status == STATUS_FINE)
         status = is_kernel_text(subject) ? show_kernel(subject, stage ? stage : "kernel", &common, &types)
                                          : show_model(args, subject, stage ? stage : "graph", &common);
@@ -78,6 +80,7 @@ static const Option options[] = {
     OPTION_ROW_ARG,
     OPTION_ROW_THREADS,
     OPTION_ROW_TARGET,
+    OPTION_ROW_SCHEDULE,
     OPTION_ROW_END,
 };
 

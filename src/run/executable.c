@@ -30,13 +30,12 @@ whet_status executable_target(const whet_options *options, bool must_run, Target
                      target_host(~UINT64_C(0), &best) ? best.name : "the evaluator");
 }
 
-whet_status executable_init(Executable *executable, const Kernel *kernel, const Target *target, const void *const *constant,
-                            const whet_allocator *allocator, whet_error *err) {
+whet_status executable_init(Executable *executable, const Kernel *kernel, const Target *target, const ScheduleOptions *options,
+                            whet_error *err) {
     *executable = (Executable){.kernel = kernel, .why = "no target was asked for, or none runs here"};
     if (!target)
         return WHET_OK;
-    ScheduleOptions options = {.allocator = allocator, .constant = constant};
-    whet_status status = schedule_compile(kernel, target, &options, &executable->compiled, &executable->why, err);
+    whet_status status = schedule_compile(kernel, target, options, &executable->compiled, &executable->why, err);
     if (status != WHET_ERROR_UNSUPPORTED)
         return status;
     error_clear(err);

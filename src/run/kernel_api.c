@@ -10,6 +10,7 @@ struct whet_kernel {
     Executable executable;
     Threads *threads;
     whet_options options;
+    ScheduleOptions schedule;
     int args[KERNEL_MAX_TENSORS]; /* tensors of the kernel that are arguments: inputs, then outputs */
     int arg_count;
 };
@@ -44,6 +45,25 @@ static whet_status bind(whet_kernel *k, const whet_dim *dims, int dim_count, con
     return kernel_bind(k->kernel, bound, arg_count, consts, dim_count, err);
 }
 
+/* Knobs are wishes that are granted or refused, not hints. */
+static whet_status compile(whet_kernel *k, const Target *target, whet_error *err) {
+    const char *text = k->options.schedule;
+    ScheduleOptions *options = &k->schedule;
+    ScheduleKnobs knobs = {0};
+    whet_status status = text ? schedule_parse_knobs(text, &knobs, err) : WHET_OK;
+    *options = (ScheduleOptions){.allocator = k->options.allocator,
+                                 .mr = knobs.mr,
+                                 .nv = knobs.nv,
+                                 .kc = knobs.kc,
+                                 .mc = knobs.mc,
+                                 .unroll = knobs.unroll};
+    if (!status)
+        status = executable_init(&k->executable, k->kernel, target, options, err);
+    if (!status && text && !k->executable.compiled)
+        return error_set(err, WHET_ERROR_ARGUMENT, "schedule '%s': %s", text, k->executable.why);
+    return status;
+}
+
 whet_status whet_kernel_compile(const char *text, const whet_dim *dims, int dim_count, const whet_kernel_arg *args, int arg_count,
                                 const whet_options *options, whet_kernel **out, whet_error *err) {
     whet_error local;
@@ -62,7 +82,7 @@ whet_status whet_kernel_compile(const char *text, const whet_dim *dims, int dim_
     if (!status)
         status = executable_target(&k->options, false, &target, &found, err);
     if (!status)
-        status = executable_init(&k->executable, k->kernel, found ? &target : NULL, NULL, k->options.allocator, err);
+        status = compile(k, found ? &target : NULL, err);
     if (!status) {
         k->threads = threads_new(k->options.threads, err);
         status = k->threads ? WHET_OK : err->status;
@@ -138,7 +158,7 @@ whet_status whet_kernel_print_c(const whet_kernel *kernel, const char *name, cha
     int bytes = target && strcmp(target, "c64") == 0 ? 64 : 32;
     Text text;
     text_init(&text);
-    whet_status status = schedule_print_c(kernel->kernel, bytes, NULL, name, &text, err);
+    whet_status status = schedule_print_c(kernel->kernel, bytes, &kernel->schedule, name, &text, err);
     if (status)
         text_free(&text);
     else if (!(*out = text_steal(&text)))

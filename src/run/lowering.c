@@ -81,8 +81,8 @@ static whet_status make_executable(Runner *runner, Lowering *l) {
     for (int i = 0; i < node->input_count; i++)
         if (node->inputs[i] && node->inputs[i]->type.constant && l->lowered.in_tensor[i] >= 0)
             constant[l->lowered.in_tensor[i]] = node->inputs[i]->type.constant->data;
-    return executable_init(&l->executable, l->lowered.kernel, runner->has_target ? &runner->target : NULL, constant,
-                           runner->pool.allocator, l->call.err);
+    ScheduleOptions options = {.allocator = runner->pool.allocator, .constant = constant};
+    return executable_init(&l->executable, l->lowered.kernel, runner->has_target ? &runner->target : NULL, &options, l->call.err);
 }
 
 static whet_status lower(Runner *runner, Lowering *l) {

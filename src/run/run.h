@@ -85,9 +85,9 @@ typedef struct Executable {
 /* Chooses the target of whet_options; *found is false where the evaluator runs everything. `must_run`: one that this machine
  * cannot run is refused, not only an unknown one. */
 whet_status executable_target(const whet_options *options, bool must_run, Target *out, bool *found, whet_error *err);
-/* `target` NULL: the evaluator. constant[t]: the data of tensor t if it never changes (NULL: none does); packed here. */
-whet_status executable_init(Executable *executable, const Kernel *kernel, const Target *target, const void *const *constant,
-                            const whet_allocator *allocator, whet_error *err);
+/* `target` NULL: the evaluator. Of `options`: constants, which are packed here, knobs and the allocator. */
+whet_status executable_init(Executable *executable, const Kernel *kernel, const Target *target, const ScheduleOptions *options,
+                            whet_error *err);
 void executable_free(Executable *executable);
 whet_status executable_run(const Executable *executable, void *const *data, const EvalOptions *options, whet_error *err);
 

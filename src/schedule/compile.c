@@ -88,6 +88,7 @@ static void clear(Compiled *c) {
     c->template = NULL;
     c->prepare = NULL;
     c->print_c = NULL;
+    c->knobs = (ScheduleKnobs){0};
 }
 
 /* Code that needs too many registers is tried again with smaller tiles, which leave more and more of the file free. */
@@ -147,6 +148,8 @@ void compiled_free(Compiled *c) {
 }
 
 void compiled_print_schedule(const Compiled *c, Text *out) {
+    schedule_print_knobs(&c->knobs, out);
+    text_put(out, "# ");
     c->print(c, out);
 }
 

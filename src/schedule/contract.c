@@ -368,7 +368,8 @@ static void print_contract(const Compiled *c, Text *out) {
 
 static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options) {
     k->lanes = c->target.bytes / 4;
-    k->knobs = (ContractKnobs){.mr = options->mr, .nv = options->nv, .kc = options->kc, .unroll = options->unroll};
+    k->knobs =
+        (ContractKnobs){.mr = options->mr, .nv = options->nv, .kc = options->kc, .mc = options->mc, .unroll = options->unroll};
     bool several = k->level_count > 1;
     k->constant = options->constant && options->constant[k->nest.access[k->b].tensor];
     if (several) /* blocks are cut from one level alone */
@@ -379,6 +380,7 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options) {
         return false;
     if (k->knobs.kc < 1 || k->knobs.kc > k->inner_depth)
         k->knobs.kc = k->inner_depth > 0 ? k->inner_depth : 1;
+    k->knobs.mc = (k->knobs.mc + k->knobs.mr - 1) / k->knobs.mr * k->knobs.mr;
     k->blocks = several || !k->inner_depth ? 1 : (k->inner_depth + k->knobs.kc - 1) / k->knobs.kc;
     k->nr = k->knobs.nv * k->lanes;
     k->panels = (k->columns + k->nr - 1) / k->nr;
@@ -427,6 +429,8 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
     if (!emit_all(k, c, why, err))
         return false;
     c->template = "contract";
+    c->knobs = (ScheduleKnobs){k->knobs.mr, k->knobs.nv, (int)(k->knobs.kc < KNOB_MOST ? k->knobs.kc : KNOB_MOST),
+                               (int)(k->knobs.mc < KNOB_MOST ? k->knobs.mc : KNOB_MOST), k->knobs.unroll};
     c->state = k;
     c->prepare = pack_constant;
     c->run = contract_run;

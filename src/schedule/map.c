@@ -259,6 +259,7 @@ bool schedule_map(Compiled *c, const ScheduleOptions *options, const char **why,
             return false;
         c->function_count = i + 1;
     }
+    c->knobs.unroll = m->unroll;
     c->template = "map";
     c->state = m;
     c->run = map_run;

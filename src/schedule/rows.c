@@ -368,6 +368,7 @@ bool schedule_rows(Compiled *c, const ScheduleOptions *options, const char **why
         if (!(c->functions[c->function_count] = rows_emit(r, c->function_count, c, why, err)))
             return false;
     c->template = "rows";
+    c->knobs.unroll = options->unroll;
     c->state = r;
     c->run = rows_run;
     c->print = rows_print;

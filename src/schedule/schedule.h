@@ -18,11 +18,20 @@ typedef struct ScheduleOptions {
     /* constant[t]: the data of tensor t where it is known now and will never change (weights): packed here, once, and not read
      * again. The array or an entry may be NULL. */
     const void *const *constant;
-    int mr, nv, kc, unroll; /* knobs of contractions: rows and vectors of a tile, depth of a block; 0: the cost model's */
+    int mr, nv, kc, mc,
+        unroll;          /* knobs of contractions: rows and vectors of a tile, depth and rows of a block; 0: the cost model's */
     int spare_registers; /* vector registers a tile leaves free for its epilogue; raised by the door itself when code does not fit
                           */
     uint64_t seed;       /* not 0: registers in random order (tests) */
 } ScheduleOptions;
+
+/* knobs.c: knobs as text, "mr=8 nv=3 kc=256": those of ScheduleOptions, 0 where they are the cost model's. */
+enum { KNOB_MOST = 1 << 30 };
+typedef struct ScheduleKnobs {
+    int mr, nv, kc, mc, unroll;
+} ScheduleKnobs;
+whet_status schedule_parse_knobs(const char *text, ScheduleKnobs *out, whet_error *err); /* names the knob that is wrong */
+void schedule_print_knobs(const ScheduleKnobs *knobs, Text *out);
 
 typedef struct Compiled Compiled; /* immutable, may run in any number of threads at once */
 
@@ -131,6 +140,7 @@ struct Compiled {
     Target target;
     const whet_allocator *allocator;
     const char *template;
+    ScheduleKnobs knobs; /* that it was made with */
     TargetCode *code;
     Arena arena; /* vector functions, for printing, and the template's data */
     const VectorFunction **functions;

@@ -526,6 +526,7 @@ bool schedule_window(Compiled *c, const ScheduleOptions *options, const char **w
     if (!emit_all(w, c, why, err))
         return false;
     c->template = "window";
+    c->knobs = (ScheduleKnobs){.mr = w->rows, .nv = w->vectors};
     c->state = w;
     c->run = window_run;
     c->print = window_print;
