@@ -153,20 +153,32 @@ static bool choose_axes(Rows *r, const char **why) {
 
 /* ---- tiles ---- */
 
-enum { HEAVY_STEPS = 1 };
+enum { HEAVY_STEPS = 1, PLAIN_STEPS = 2 };
 
 static int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* Passes with functions in them are long: the CPU itself overlaps their steps. */
+static bool varies(const Rows *r, const Expr *e) {
+    bool found = e->op == EXPR_READ && !rows_read_is_even(r, e);
+    for (int i = 0; i < 3 && e->op != EXPR_READ && e->op != EXPR_REDUCE; i++)
+        found = found || (e->arg[i] && varies(r, e->arg[i]));
+    return found;
+}
+
+/* Only passes that reduce need several steps a round; and those with functions in them are long: the CPU itself overlaps their
+ * steps. */
 static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
     for (int pass = 0; pass <= r->pass_count; pass++)
-        r->steps[pass] = options->unroll ? options->unroll : steps;
+        r->steps[pass] = options->unroll ? options->unroll : (int)smaller(steps, PLAIN_STEPS);
+    for (int i = 0; i < r->count; i++)
+        for (int k = 0; k < r->item[i].definition->expr_count && !options->unroll; k++)
+            if (r->item[i].definition->exprs[k]->op == EXPR_REDUCE)
+                r->steps[pass_of(r, r->item[i].definition->exprs[k]) - 1] = steps;
     for (int i = 0; i < r->count; i++)
         for (int k = 0; k < r->item[i].definition->expr_count; k++) {
             const Expr *e = r->item[i].definition->exprs[k];
-            if (e->op >= EXPR_SQRT && e->op <= EXPR_ERF && !options->unroll)
+            if (e->op >= EXPR_SQRT && e->op <= EXPR_ERF && !options->unroll && varies(r, e))
                 r->steps[pass_of(r, e)] = (int)smaller(steps, HEAVY_STEPS);
         }
 }

@@ -11,7 +11,8 @@ VectorFunction *vector_new_empty(Arena *arena, const char *name, int bytes) {
     f->arena = arena;
     f->name = arena_string(arena, name, strlen(name));
     f->bytes = bytes;
-    return f;
+    arena_grow(arena, &f->ids, &f->id_capacity, 8, sizeof *f->ids); /* never NULL: loops that carry nothing point into it */
+    return arena->failed ? NULL : f;
 }
 
 VectorFunction *vector_new(Arena *arena, const char *name, int bytes) {

@@ -104,7 +104,7 @@ static X86Operand address_operand(Encoder *e, const VectorAddress *a, int size) 
 /* The bits of a constant's element. */
 static size_t element_bits(DType type, double number, unsigned char out[8]) {
     float f = (float)number;
-    int32_t i = (int32_t)number;
+    int32_t i = type == DT_F32 || type == DT_F64 ? 0 : (int32_t)number;
     if (type == DT_F64)
         memcpy(out, &number, 8);
     else if (type == DT_F32)
