@@ -177,15 +177,15 @@ typedef struct Parts { /* of a row, expanded */
 
 /* By extensions a macro, otherwise a function that gets vectors by address: passing them by value would make GCC talk of ABIs. */
 static void put_vector_function(Text *out, const Parts *p, int lanes) {
-    bool fused = starts(p->gnu, "FUSED: "), vectors = false;
+    bool vectors = false;
     for (const char *at = p->parameters; at; at = strchr(at, ',')) {
         at += *at == ',' ? 2 : 0;
         vectors = vectors || scalar_of(at);
     }
     if (*p->gnu) {
-        text_printf(out, "#if defined(VECTORS)%s\n#define %s(", fused ? " && !defined(FUSED)" : "", p->name);
+        text_printf(out, "#ifdef VECTORS\n#define %s(", p->name);
         each_parameter(p->parameters, put_bare, &(Head){out, 0});
-        text_printf(out, ") (%s)\n#else\n", p->gnu + (fused ? 7 : 0));
+        text_printf(out, ") (%s)\n#else\n", p->gnu);
     }
     if (vectors) {
         text_printf(out, "#define %s(", p->name);
@@ -313,7 +313,8 @@ void c_print_file(Text *out, const char *body, int bytes) {
     if (vectors)
         put_vector_types(out, p.text.data, body, bytes);
     if (c_mentions(p.text.data, "FUSED"))
-        text_put(out, "/* a * b + c is rounded once where the machine has that, and twice elsewhere. */\n"
+        text_put(out, "/* a * b + c is rounded once where machine and compiler fuse it (GCC: not with -std=c17 alone; "
+                      "-ffp-contract=fast), else twice. */\n"
                       "#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(FP_FAST_FMAF)\n#define FUSED\n#endif\n\n");
     text_put(out, p.text.data);
     text_put(out, body);
