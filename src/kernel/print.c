@@ -72,12 +72,14 @@ static void print_affine(const Printer *p, const Index *index, int64_t dim, bool
     const Definition *d = p->definition;
     bool first = true;
     int64_t extent = -1;
-    int terms = 0;
+    int terms = 0, axes = 0;
+    for (int a = 0; a < d->axis_count; a++)
+        axes += index->coef[a] != 0;
     for (int a = 0; a < d->axis_count; a++) {
         if (index->coef[a] == 0)
             continue;
         print_term(p, index->coef[a], d->axes[a].name, first);
-        if (left && (index->coef[a] != 1 || index->offset != 0 || terms > 0 || d->axes[a].extent != dim))
+        if (left && (index->coef[a] != 1 || index->offset != 0 || axes > 1 || d->axes[a].extent != dim))
             text_printf(p->out, ":%lld", (long long)d->axes[a].extent);
         extent = index->coef[a] == 1 ? d->axes[a].extent : -1;
         first = false;
