@@ -179,14 +179,16 @@ static bool separates(const Definition *d, const Index *index, uint32_t *axes) {
 }
 
 static whet_status check_written_once(Binder *b, const Definition *d) {
-    uint32_t told = 0;
+    uint32_t told = 0, used = 0;
     for (int k = 0; k < d->left_count; k++) {
         uint32_t axes;
         if (separates(d, &d->left[k], &axes))
             told |= axes;
+        for (int a = 0; a < d->parallel_count; a++)
+            used |= (uint32_t)(d->left[k].coef[a] != 0) << a;
     }
     for (int a = 0; a < d->parallel_count; a++)
-        if (d->axes[a].extent > 1 && !(told >> a & 1))
+        if (!(used >> a & 1) || (d->axes[a].extent > 1 && !(told >> a & 1)))
             return bind_error(b, d->column, WHET_ERROR_FORMAT, "different values of axis '%s' may write the same element",
                               d->axes[a].name);
     return WHET_OK;
