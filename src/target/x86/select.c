@@ -104,8 +104,8 @@ static void fold(const VectorFunction *f, const Target *target, const Uses *uses
     int loop = first_loop(f);
     for (int v = 0; v < f->value_count; v++) {
         int at = f->values[v].op;
-        folded[v] = at >= 0 && !(at < loop && f->ops[at].code == VECTOR_CONST) && f->values[v].class == CLASS_VECTOR && f->ops[at].result == v &&
-                    plain_memory(target, &f->ops[at]) && uses->count[v] && !uses->blocked[v] &&
+        folded[v] = at >= 0 && !(at < loop && f->ops[at].code == VECTOR_CONST) && f->values[v].class == CLASS_VECTOR &&
+                    f->ops[at].result == v && plain_memory(target, &f->ops[at]) && uses->count[v] && !uses->blocked[v] &&
                     (f->ops[at].code == VECTOR_CONST || uses->count[v] == 1);
     }
     for (int i = 0; i < f->op_count; i++) {
