@@ -142,12 +142,25 @@ static whet_status bind_read(Binder *b, const Definition *d, Expr *read) {
 
 /* ---- Left sides ---- */
 
+/* Is there an axis in it that its own terms take away again, as in i - i? Printing would lose it, and with it the order of axes. */
+static const Expr *cancelled(const Expr *expr, const Affine *affine) {
+    if (!expr || (expr->op == EXPR_AXIS && affine->coef[expr->axis] == 0))
+        return expr;
+    const Expr *found = NULL;
+    for (int i = 0; !found && i < 3; i++)
+        found = cancelled(expr->arg[i], affine);
+    return found;
+}
+
 static whet_status bind_left_index(Binder *b, const Definition *d, int k) {
     Affine affine;
     int64_t least, most, dim = b->kernel->tensors[d->tensor].dims[k];
     Index *index = &d->left[k];
     if (!affine_of(d, index->expr, &affine)) /* bind_extents has seen that it is */
         return error_set(b->err, WHET_ERROR_INTERNAL, "a left side that is not affine");
+    const Expr *axis = cancelled(index->expr, &affine);
+    if (axis)
+        return bind_error(b, axis->column, WHET_ERROR_FORMAT, "axis '%s' cancels out of the index", d->axes[axis->axis].name);
     if (!never_runs(d, &affine)) {
         if (!affine_range(d, &affine, &least, &most))
             return bind_error(b, index->expr->column, WHET_ERROR_DATA, "the index goes beyond 64 bits");
