@@ -142,7 +142,8 @@ static whet_status bind_read(Binder *b, const Definition *d, Expr *read) {
 
 /* ---- Left sides ---- */
 
-/* Is there an axis in it that its own terms take away again, as in i - i? Printing would lose it, and with it the order of axes. */
+/* Is there an axis in it that its own terms take away again, as in i - i? Printing would lose it, and with it the order of axes.
+ */
 static const Expr *cancelled(const Expr *expr, const Affine *affine) {
     if (!expr || (expr->op == EXPR_AXIS && affine->coef[expr->axis] == 0))
         return expr;
