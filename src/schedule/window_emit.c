@@ -260,6 +260,10 @@ static void emit_rows_here(Tile *t, ExprEmitter *e, int rows, bool innermost) {
 
 static void emit_rows(Tile *t, ExprEmitter *e, bool innermost) {
     const Window *w = t->w;
+    if (w->t < 0) {
+        emit_rows_here(t, e, 1, innermost);
+        return;
+    }
     int64_t extent = extent_of(t, w->t), whole = extent / w->rows * w->rows;
     if (whole == w->rows)
         emit_rows_here(t, e, w->rows, innermost);
