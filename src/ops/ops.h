@@ -80,7 +80,7 @@ bool op_content_ints(OpCall *call, int input, const int64_t **values, int64_t *c
 /* An axis in [-rank, rank) made positive; -1 and an error otherwise. */
 int op_axis(OpCall *call, int64_t axis, int rank);
 whet_status op_same_shape(OpCall *call, int output, int input); /* out = in */
-/* NumPy broadcasting of dims; a symbol against another symbol: they are taken to be equal at run time (checked then). */
+/* NumPy broadcasting of dims. Two different symbols give DIM_UNKNOWN: one of them may turn out to be 1. */
 whet_status op_broadcast(OpCall *call, Type *out, const Type *a, const Type *b);
 void op_set_shape(OpCall *call, int output, int rank, const Dim *dims);
 bool op_ranks_known(const OpCall *call); /* of every input given */

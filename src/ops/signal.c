@@ -314,7 +314,7 @@ static whet_status stft_numbers(OpCall *call, int64_t *step, int64_t *length, bo
     if (*known && (count != 1 || values[0] < 1))
         return op_error(call, WHET_ERROR_DATA, "frame_step must be one number >= 1");
     *step = *known ? values[0] : 1;
-    *length = x->rank == 3 && dim_is_extent(x->dims[1]) ? x->dims[1] : 0;
+    *length = x->rank >= 2 && dim_is_extent(x->dims[1]) ? x->dims[1] : 0;
     if (op_has(call, 3)) {
         bool length_known = op_content_ints(call, 3, &values, &count);
         if (length_known && (count != 1 || values[0] < 1))
@@ -337,8 +337,9 @@ static whet_status stft_shape(OpCall *call) {
     bool known;
     if (x->rank < 0)
         return WHET_OK;
-    if (x->rank != 3 || (dim_is_extent(x->dims[2]) && x->dims[2] != 1 && x->dims[2] != 2))
-        return op_error(call, WHET_ERROR_DATA, "the signal must have rank 3 and a last dimension of 1 or 2");
+    /* A real signal may lack its last dimension: exporters write it so, and onnxruntime takes it. */
+    if (x->rank != 2 && (x->rank != 3 || (dim_is_extent(x->dims[2]) && x->dims[2] != 1 && x->dims[2] != 2)))
+        return op_error(call, WHET_ERROR_DATA, "the signal must have rank 3 and a last dimension of 1 or 2, or rank 2");
     whet_status status = stft_numbers(call, &step, &length, &known);
     if (status != WHET_OK)
         return status;
@@ -371,7 +372,7 @@ static whet_status stft_run(OpRun *run) {
     const Complex *made = NULL;
     if (!to || prepare(run, n, false, out->type, &f) != WHET_OK)
         return native_failed(run);
-    int64_t parts = x->dims[2], frames = out->dims[1], bins = out->dims[2];
+    int64_t parts = x->rank == 3 ? x->dims[2] : 1, frames = out->dims[1], bins = out->dims[2];
     for (int64_t l = 0; l < out->dims[0] * frames; l++) {
         Line from = {signal + (l / frames * x->dims[1] + l % frames * step) * parts, n, 1, (int)parts};
         load_line(&from, n, false, f.ping);
