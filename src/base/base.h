@@ -162,6 +162,10 @@ uint16_t f32_to_bf16(float value);
 float small_to_f32(DType type, uint8_t bits);
 uint8_t f32_to_small(DType type, float value, bool saturate);
 
+/* clock.c */
+
+double clock_now(void); /* seconds of CLOCK_MONOTONIC */
+
 /* hash.c: names to pointers. Keys are not copied. */
 
 typedef struct Map {

@@ -10,7 +10,6 @@
 #include "graph/infer.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "run/fold.h"
 
@@ -173,23 +172,17 @@ static void keep_results(Infer *infer, OpCall *call, const Tensor *results) {
     }
 }
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
 static void fold_by_kernels(Infer *infer, OpCall *call) {
     Tensor *results = ARENA_ARRAY(&infer->scratch, Tensor, (size_t)call->out_count);
     Estimate cost;
     if (!results || !is_affordable(infer, call) || !estimate(call, &cost))
         return;
     infer->fold_work -= cost.work;
-    double start = now();
+    double start = clock_now();
     whet_error ignored;
     error_clear(&ignored);
     whet_status status = run_fold_node(call->node, call->in, results, &infer->scratch, infer->model->arena.allocator, &ignored);
-    infer->fold_seconds += now() - start;
+    infer->fold_seconds += clock_now() - start;
     if (status == WHET_ERROR_LIMIT || infer->fold_seconds > FOLD_SECONDS)
         infer->fold_work = 0; /* the estimates are wrong for this file: no more of it */
     if (!status)

@@ -160,6 +160,5 @@ whet_status runner_interrupted(const Runner *runner, whet_error *err); /* WHET_E
 /* step.c: one node on its inputs; outputs: references, NULL where omitted. */
 whet_status step_run(Runner *runner, Lowering *lowering, Activation *activation, OpValue *const *inputs, OpValue **outputs,
                      whet_error *err);
-double clock_now(void); /* seconds of CLOCK_MONOTONIC */
 
 #endif

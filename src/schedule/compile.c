@@ -1,17 +1,11 @@
 /* The door: tries templates in order, makes code of what the first that fits wrote, and keeps it all together. */
-#define _POSIX_C_SOURCE 200809L
 #include "schedule/schedule.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 bool schedule_late(const EvalOptions *options) {
-    if (!options || options->deadline <= 0)
-        return false;
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9 > options->deadline;
+    return options && options->deadline > 0 && clock_now() > options->deadline;
 }
 
 void schedule_parallel(const EvalOptions *options, double work, size_t count, void (*task)(void *context, size_t i),

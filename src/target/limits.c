@@ -1,14 +1,5 @@
 /* What one core of this machine can do, measured by code made for it: whet_cpu_measure. */
-#define _POSIX_C_SOURCE 200809L
 #include "target/peak.h"
-
-#include <time.h>
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* The best of many runs of about 0.1 ms: on a busy machine some of them have the core for themselves. */
 static double best_peak(const Target *target, PeakKind kind, double seconds) {
@@ -16,7 +7,7 @@ static double best_peak(const Target *target, PeakKind kind, double seconds) {
     double best = 0;
     if (!peak)
         return 0; /* no such instructions */
-    for (double start = now(); now() - start < seconds;) {
+    for (double start = clock_now(); clock_now() - start < seconds;) {
         double gflops = peak_run(peak);
         best = gflops > best ? gflops : best;
     }

@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { CHAINS = 12, ROUNDS = 4000, STREAM_VECTORS = 16 };
 
@@ -14,12 +13,6 @@ struct Peak {
     TargetCode *code;
     double flops;
 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static const struct {
     VectorCode code;
@@ -80,9 +73,9 @@ Peak *peak_new(const Target *target, PeakKind kind, whet_error *err) {
 double peak_run(const Peak *peak) {
     TargetEntry entry = peak->target.entry(peak->code, 0);
     int64_t none[1] = {0};
-    double start = now();
+    double start = clock_now();
     entry(none);
-    double seconds = now() - start;
+    double seconds = clock_now() - start;
     return seconds > 0 ? peak->flops / seconds * 1e-9 : 0;
 }
 
@@ -125,11 +118,11 @@ double peak_read_bandwidth(const Target *target, size_t bytes, double seconds) {
         int64_t arguments[] = {(int64_t)(intptr_t)memory, (int64_t)bytes};
         TargetEntry entry = target->entry(code, 0);
         int repeats = bytes < (1u << 20) ? (int)((1u << 20) / bytes) : 1;
-        for (double start = now(); now() - start < seconds;) {
-            double t = now();
+        for (double start = clock_now(); clock_now() - start < seconds;) {
+            double t = clock_now();
             for (int i = 0; i < repeats; i++)
                 entry(arguments);
-            t = now() - t;
+            t = clock_now() - t;
             if ((double)bytes * repeats / t > best)
                 best = (double)bytes * repeats / t;
         }
