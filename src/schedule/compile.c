@@ -49,6 +49,25 @@ static size_t most_fitting(const Kernel *kernel) {
     return MAP;
 }
 
+static whet_status pack_now(Compiled *c, const ScheduleOptions *options, whet_error *err) {
+    if (!c->packing.bytes)
+        return WHET_OK;
+    c->packed = memory_alloc(c->allocator, c->packing.bytes);
+    if (!c->packed)
+        return error_memory(err);
+    for (size_t piece = 0; piece < c->packing.pieces; piece++)
+        c->pack(c, options->constant[c->packing.tensor], piece, c->packed);
+    return WHET_OK;
+}
+
+const Packing *compiled_packing(const Compiled *compiled) {
+    return compiled->packing.bytes && !compiled->packed ? &compiled->packing : NULL;
+}
+
+void compiled_pack(const Compiled *compiled, const void *constant, size_t piece, void *to) {
+    compiled->pack(compiled, constant, piece, to);
+}
+
 /* One attempt, in an empty `c`. */
 static whet_status make(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     bool fits = false;
@@ -66,21 +85,20 @@ static whet_status make(Compiled *c, const ScheduleOptions *options, const char 
     if (!fits)
         return error_set(err, WHET_ERROR_UNSUPPORTED, "no schedule for this kernel: %s", *why ? *why : "no template");
     whet_status status = c->target.compile(&c->target, c->functions, c->function_count, options->seed, &c->code, err);
-    if (status == WHET_OK && c->prepare && !c->prepare(c, options, err))
-        return err->status;
-    return status;
+    return status || options->pack_later ? status : pack_now(c, options, err);
 }
 
 static void clear(Compiled *c) {
     if (c->code)
         c->target.free(c->code);
-    memory_free(c->allocator, c->packed, c->packed_bytes);
+    memory_free(c->allocator, c->packed, c->packing.bytes);
     arena_free(&c->arena);
     c->code = NULL;
     c->packed = NULL;
     c->function_count = 0;
     c->template = NULL;
-    c->prepare = NULL;
+    c->packing = (Packing){0};
+    c->pack = NULL;
     c->print_c = NULL;
     c->knobs = (ScheduleKnobs){0};
 }

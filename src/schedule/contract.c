@@ -396,20 +396,61 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options) {
     return true;
 }
 
-static bool pack_constant(Compiled *c, const ScheduleOptions *options, whet_error *err) {
-    Contract *k = c->state;
-    if (!k->constant)
-        return true;
-    const void *b = options->constant[k->nest.access[k->b].tensor];
-    c->packed_bytes = k->packed_bytes;
-    c->packed = memory_alloc(c->allocator, c->packed_bytes);
-    if (!c->packed)
-        return error_memory(err), false;
-    for (int64_t p = 0; p < k->batches * k->panels; p++)
-        contract_pack_panel(k, b, p / k->panels, p % k->panels, 0, k->depth, (float *)c->packed + (size_t)p * k->panel_bytes / 4);
-    return true;
+/* A piece is a panel. */
+static void pack_piece(const Compiled *c, const void *b, size_t piece, void *to) {
+    const Contract *k = c->state;
+    int64_t p = (int64_t)piece;
+    contract_pack_panel(k, b, p / k->panels, p % k->panels, 0, k->depth, (float *)to + piece * k->panel_bytes / 4);
 }
 
+static void put(Text *key, const void *data, size_t bytes) {
+    text_put_n(key, data, bytes);
+}
+
+static void put_axis(const Contract *k, Text *key, int axis) {
+    const Access *b = &k->nest.access[k->b];
+    put(key, &k->nest.axis[axis].extent, sizeof(int64_t));
+    put(key, &b->stride[axis], sizeof(int64_t));
+    for (int g = 0; g < b->guard_count; g++)
+        put(key, &b->guard[g].coef[axis], sizeof(int64_t));
+}
+
+/* All that panels depend on: how B is walked, and how wide panels are. */
+static void put_key(const Contract *k, Text *key) {
+    const Access *b = &k->nest.access[k->b];
+    const int64_t head[] = {k->nr, k->n_count, k->k_count, k->outer_count, b->guard_count, b->offset};
+    put(key, "contract", 8);
+    put(key, head, sizeof head);
+    put(key, &b->outside, sizeof b->outside);
+    for (int g = 0; g < b->guard_count; g++) {
+        put(key, &b->guard[g].offset, sizeof(int64_t));
+        put(key, &b->guard[g].extent, sizeof(int64_t));
+    }
+    for (int i = 0; i < k->n_count; i++)
+        put_axis(k, key, k->n_axis[i]);
+    for (int i = 0; i < k->k_count; i++)
+        put_axis(k, key, k->k_axis[i]);
+    for (int i = 0; i < k->outer_count; i++)
+        if (b->stride[k->outer[i]])
+            put_axis(k, key, k->outer[i]);
+}
+
+static bool describe_packing(const Contract *k, Compiled *c) {
+    if (!k->constant)
+        return true;
+    Text key;
+    text_init(&key);
+    put_key(k, &key);
+    c->packing = (Packing){.tensor = k->nest.access[k->b].tensor,
+                           .bytes = k->packed_bytes,
+                           .pieces = (size_t)(k->batches * k->panels),
+                           .key = arena_copy(&c->arena, key.data, key.length),
+                           .key_bytes = key.length};
+    c->pack = pack_piece;
+    bool fine = !key.failed && c->packing.key;
+    text_free(&key);
+    return fine;
+}
 bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     Contract *k = ARENA_NEW(&c->arena, Contract);
     if (!k)
@@ -432,7 +473,8 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
     c->knobs = (ScheduleKnobs){k->knobs.mr, k->knobs.nv, (int)(k->knobs.kc < KNOB_MOST ? k->knobs.kc : KNOB_MOST),
                                (int)(k->knobs.mc < KNOB_MOST ? k->knobs.mc : KNOB_MOST), k->knobs.unroll};
     c->state = k;
-    c->prepare = pack_constant;
+    if (!describe_packing(k, c))
+        return error_memory(err), false;
     c->run = contract_run;
     c->print = print_contract;
     c->print_c = contract_print_c;

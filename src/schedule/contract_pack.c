@@ -14,15 +14,15 @@ typedef struct Run {
     int64_t position[NEST_MAX_GUARDS]; /* of the first column, in each guarded dimension */
 } Run;
 
-typedef struct Packing {
+typedef struct Panel {
     const Contract *k;
     const Access *access;
-    const float *b;
+    const char *b; /* of any alignment */
     Run run[MAX_COLUMNS];
     int run_count;
     int64_t step_offset, step_position[NEST_MAX_GUARDS]; /* of the step of depth */
     int64_t digit[NEST_MAX_AXES];                        /* of the step, by k_axis */
-} Packing;
+} Panel;
 
 static void add_axis(const Access *access, int axis, int64_t steps, int64_t *offset, int64_t *position) {
     *offset += access->stride[axis] * steps;
@@ -53,7 +53,7 @@ static int inner_axis(const Contract *k) {
     return k->n_count ? k->n_axis[k->n_count - 1] : -1;
 }
 
-static void find_runs(Packing *p, int64_t batch, int64_t panel) {
+static void find_runs(Panel *p, int64_t batch, int64_t panel) {
     const Contract *k = p->k;
     int64_t first = panel * k->nr, end = first + k->nr < k->columns ? first + k->nr : k->columns;
     int64_t extent = k->n_count ? k->nest.axis[inner_axis(k)].extent : 1;
@@ -68,7 +68,7 @@ static void find_runs(Packing *p, int64_t batch, int64_t panel) {
 }
 
 /* The columns [*from, *to) of a run that are inside, for the step of depth at hand. */
-static void inside(const Packing *p, const Run *run, int *from, int *to) {
+static void inside(const Panel *p, const Run *run, int *from, int *to) {
     int axis = inner_axis(p->k);
     *from = 0;
     *to = run->count;
@@ -93,30 +93,29 @@ static void fill(float *to, int count, float value) {
 }
 
 /* Runs are short: a call would cost more than the copy. */
-static void copy(float *to, const float *from, int count) {
+static void copy(float *to, const char *from, int count) {
     enum { PIECE = 16 };
-    for (; count >= PIECE; count -= PIECE, to += PIECE, from += PIECE)
+    for (; count >= PIECE; count -= PIECE, to += PIECE, from += PIECE * sizeof *to)
         memcpy(to, from, PIECE * sizeof *to);
-    for (int i = 0; i < count; i++)
-        to[i] = from[i];
+    memcpy(to, from, (size_t)count * sizeof *to);
 }
 
-static void copy_run(const Packing *p, const Run *run, float *to) {
+static void copy_run(const Panel *p, const Run *run, float *to) {
     int from, end, axis = inner_axis(p->k);
     int64_t stride = axis >= 0 ? p->access->stride[axis] : 0;
-    const float *b = p->b + run->offset + p->step_offset;
+    const char *b = p->b + 4 * (run->offset + p->step_offset);
     inside(p, run, &from, &end);
     to += run->at;
     fill(to, from, (float)p->access->outside);
     if (stride == 1)
-        copy(to + from, b + from, end - from);
+        copy(to + from, b + 4 * from, end - from);
     else
         for (int i = from; i < end; i++)
-            to[i] = b[i * stride];
+            memcpy(&to[i], b + 4 * i * stride, sizeof *to);
     fill(to + end, run->count - end, (float)p->access->outside);
 }
 
-static void next_step(Packing *p) {
+static void next_step(Panel *p) {
     const Contract *k = p->k;
     for (int i = k->k_count - 1; i >= 0; i--) {
         int axis = k->k_axis[i];
@@ -128,7 +127,7 @@ static void next_step(Packing *p) {
     }
 }
 
-static void go_to_step(Packing *p, int64_t step) {
+static void go_to_step(Panel *p, int64_t step) {
     const Contract *k = p->k;
     for (int i = k->k_count - 1; i >= 0 && step; i--) {
         int64_t extent = k->nest.axis[k->k_axis[i]].extent;
@@ -139,7 +138,7 @@ static void go_to_step(Packing *p, int64_t step) {
 }
 
 void contract_pack_panel(const Contract *k, const void *b, int64_t batch, int64_t panel, int64_t from, int64_t end, float *to) {
-    Packing p = {.k = k, .access = &k->nest.access[k->b], .b = b};
+    Panel p = {.k = k, .access = &k->nest.access[k->b], .b = b};
     int64_t columns = k->columns - panel * k->nr < k->nr ? k->columns - panel * k->nr : k->nr;
     find_runs(&p, batch, panel);
     go_to_step(&p, from);

@@ -83,7 +83,8 @@ typedef struct Range {
 /* Panels that lie packed: a block of A stays in L2 while all panels pass. */
 static void walk_packed(Work *w, const Corner *corner, Range rows, Range panels) {
     const Contract *k = w->k;
-    const float *batch = (const float *)w->c->packed + (size_t)(corner->batch * k->panels) * k->panel_bytes / 4;
+    const float *packed = w->c->packed ? w->c->packed : w->data[k->nest.access[k->b].tensor];
+    const float *batch = packed + (size_t)(corner->batch * k->panels) * k->panel_bytes / 4;
     for (int64_t block = 0; block < k->blocks; block++)
         for (int64_t row = rows.from; row < rows.to; row += k->knobs.mc) {
             for (int64_t panel = panels.from; panel < panels.to; panel++)

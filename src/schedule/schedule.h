@@ -18,6 +18,7 @@ typedef struct ScheduleOptions {
     /* constant[t]: the data of tensor t where it is known now and will never change (weights): packed here, once, and not read
      * again. The array or an entry may be NULL. */
     const void *const *constant;
+    bool pack_later; /* the caller packs, see compiled_packing; here constants are only known to be constant */
     int mr, nv, kc, mc,
         unroll;          /* knobs of contractions: rows and vectors of a tile, depth and rows of a block; 0: the cost model's */
     int spare_registers; /* vector registers a tile leaves free for its epilogue; raised by the door itself when code does not fit
@@ -39,7 +40,22 @@ typedef struct Compiled Compiled; /* immutable, may run in any number of threads
  * one refused; the caller then uses the evaluator. Other errors are errors. `kernel` must outlive the result. */
 whet_status schedule_compile(const Kernel *kernel, const Target *target, const ScheduleOptions *options, Compiled **out,
                              const char **why, whet_error *err);
-/* data[t] for tensor t, as for kernel_eval; entries of constant tensors are not read. Outputs must not overlap inputs. */
+/* A constant that code reads packed. The packing depends on the constant's content and on `key` alone: kernels of equal keys read
+ * the same bytes, whatever their other shapes are, so that one copy serves all of them. */
+typedef struct Packing {
+    int tensor;
+    size_t bytes;
+    size_t pieces; /* that may be packed at once */
+    const void *key;
+    size_t key_bytes;
+} Packing;
+/* NULL: nothing is packed, or (without pack_later) it is already. */
+const Packing *compiled_packing(const Compiled *compiled);
+/* Packs piece `piece` of the tensor, which lies at `constant`, aligned or not, into `to`: all `bytes`, aligned to 64. */
+void compiled_pack(const Compiled *compiled, const void *constant, size_t piece, void *to);
+
+/* data[t] for tensor t, as for kernel_eval; data[compiled_packing()->tensor] is the packing, entries of other constant tensors
+ * are as they lie. Outputs must not overlap inputs. */
 whet_status compiled_run(const Compiled *compiled, void *const *data, const EvalOptions *options, whet_error *err);
 void compiled_free(Compiled *compiled);
 /* What was made, for people: the template and its knobs in one line; the vector code; the assembly text. */
@@ -145,10 +161,10 @@ struct Compiled {
     Arena arena; /* vector functions, for printing, and the template's data */
     const VectorFunction **functions;
     int function_count;
-    void *packed; /* constants in the order in which code reads them */
-    size_t packed_bytes;
-    void *state;                                                                          /* the template's, in `arena` */
-    bool (*prepare)(Compiled *compiled, const ScheduleOptions *options, whet_error *err); /* once code is made; NULL: nothing */
+    Packing packing; /* bytes 0: nothing is packed */
+    void (*pack)(const Compiled *compiled, const void *constant, size_t piece, void *to);
+    void *packed; /* by schedule_compile; NULL: by the caller, or not at all */
+    void *state;  /* the template's, in `arena` */
     whet_status (*run)(const Compiled *compiled, void *const *data, const EvalOptions *options, whet_error *err);
     void (*print)(const Compiled *compiled, Text *out);
     void (*print_c)(const Compiled *compiled, const CDriver *driver); /* what `run` does, as C text; NULL: there is none */
