@@ -1,11 +1,12 @@
-/* What the two halves of the contraction template share: contract.c makes vector code, contract_run.c drives it. */
+/* What the parts of the contraction template share: contract.c recognises and plans, contract_emit.c makes vector code,
+ * contract_run.c drives it. */
 #ifndef WHET_SCHEDULE_CONTRACT_H
 #define WHET_SCHEDULE_CONTRACT_H
 
 #include "schedule/cost.h"
 #include "schedule/schedule.h"
 
-enum { CONTRACT_MAX_DEPTH = 4, CONTRACT_VARIANTS = 16 };
+enum { CONTRACT_MAX_DEPTH = 4, CONTRACT_VARIANTS = 16, CONTRACT_MAX_SUMS = 64 };
 
 typedef struct ContractVariant {
     int mr, nv;
@@ -46,6 +47,8 @@ static inline int64_t contract_m_stride(const Contract *k, int access) {
     return k->m_axis < 0 ? 0 : k->nest.access[access].stride[k->m_axis];
 }
 
+/* contract_emit.c: all functions that the shape needs, into c->functions and k->function. */
+bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err);
 /* contract_pack.c: steps [from, end) of depth of panel `panel` of batch `batch`, from B as it lies to [end - from][nr] floats. */
 void contract_pack_panel(const Contract *k, const void *b, int64_t batch, int64_t panel, int64_t from, int64_t end, float *to);
 /* contract_run.c */
