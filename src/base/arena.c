@@ -1,10 +1,14 @@
 /* Arenas: bump allocation from a list of chunks, freed whole. Chunks grow up to a bound, so a small kernel costs one page and
  * a large model a few hundred allocations. */
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE /* madvise */
+#endif
 #include "base/base.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { ALIGNMENT = 16, FIRST_CHUNK = 4096, LARGEST_CHUNK = 1 << 20, HEAP_ALIGNMENT = 64 };
 
@@ -23,6 +27,21 @@ void *memory_alloc(const whet_allocator *allocator, size_t size) {
     if (rounded == 0)
         rounded = HEAP_ALIGNMENT;
     return allocator ? allocator->allocate(allocator->context, rounded, HEAP_ALIGNMENT) : aligned_alloc(HEAP_ALIGNMENT, rounded);
+}
+
+/* Only whole large pages: the rest would take memory that nobody asked for. */
+void *memory_alloc_large(const whet_allocator *allocator, size_t size) {
+#ifdef MADV_HUGEPAGE
+    enum { LARGE_PAGE = 2 << 20 };
+    if (!allocator && size >= LARGE_PAGE && size <= SIZE_MAX - LARGE_PAGE) {
+        size_t whole = size / LARGE_PAGE * LARGE_PAGE;
+        void *data = aligned_alloc(LARGE_PAGE, (size + HEAP_ALIGNMENT - 1) / HEAP_ALIGNMENT * HEAP_ALIGNMENT);
+        if (data)
+            madvise(data, whole, MADV_HUGEPAGE);
+        return data;
+    }
+#endif
+    return memory_alloc(allocator, size);
 }
 
 void memory_free(const whet_allocator *allocator, void *pointer, size_t size) {

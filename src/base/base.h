@@ -61,6 +61,7 @@ bool arena_grow(Arena *arena, void *array, size_t *capacity, size_t need, size_t
 
 /* Plain heap memory from a whet_allocator (NULL: the C library's), aligned to 64 bytes, not cleared. */
 void *memory_alloc(const whet_allocator *allocator, size_t size);
+void *memory_alloc_large(const whet_allocator *allocator, size_t size); /* the same, in large pages where there are any */
 void memory_free(const whet_allocator *allocator, void *pointer, size_t size);
 
 /* text.c: a growing text. Out of memory is sticky in `failed`; the text then stays as it was. */

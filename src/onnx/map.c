@@ -172,24 +172,9 @@ FileMap *map_beneath(Folder *folder, Str location, Arena *arena, FileMap **maps,
     return map;
 }
 
-void *map_heap(size_t size, Arena *arena, FileMap **maps) {
-    FileMap *map = ARENA_NEW(arena, FileMap);
-    void *data = map ? memory_alloc(arena->allocator, size) : NULL;
-    if (!data)
-        return NULL;
-    *map = (FileMap){.next = *maps, .data = data, .bytes = size, .heap = true};
-    *maps = map;
-    return data;
-}
-
-void map_release(FileMap *maps, const whet_allocator *allocator) {
-    for (FileMap *next; maps; maps = next) {
-        next = maps->next;
-        if (maps->heap)
-            memory_free(allocator, maps->data, maps->bytes);
-        else
-            munmap(maps->data, maps->bytes);
-    }
+void map_release(FileMap *maps) {
+    for (; maps; maps = maps->next)
+        munmap(maps->data, maps->bytes);
 }
 
 void folder_close(Folder *folder) {

@@ -1,4 +1,4 @@
-/* The files a model lies in, mapped read-only, and the memory of what could not be used where it lies.
+/* The files a model lies in, mapped read-only.
  *
  * External data may not leave the model's folder: no absolute path, no "..", no backslash, no symbolic link out of it, nothing
  * but regular files, and opening never blocks.
@@ -8,12 +8,11 @@
 
 #include "onnx/wire.h"
 
-/* One mapped file or, for aligned copies, one piece of heap memory. A list, newest first; the entries are arena memory. */
+/* One mapped file. A list, newest first; the entries are arena memory. */
 typedef struct FileMap {
     struct FileMap *next;
     void *data;
     size_t bytes;
-    bool heap; /* from memory_alloc, not from mmap */
 } FileMap;
 
 /* A folder that external data is read from. */
@@ -27,9 +26,7 @@ typedef struct Folder {
 FileMap *map_file(const char *path, Arena *arena, FileMap **maps, whet_error *err);
 /* Maps `location`, which must be beneath the folder. */
 FileMap *map_beneath(Folder *folder, Str location, Arena *arena, FileMap **maps, whet_error *err);
-/* `size` bytes of heap memory that live as long as the maps. */
-void *map_heap(size_t size, Arena *arena, FileMap **maps);
-void map_release(FileMap *maps, const whet_allocator *allocator);
+void map_release(FileMap *maps);
 void folder_close(Folder *folder);
 
 #endif

@@ -127,7 +127,7 @@ static bool read_bytes(Model *model, const void *data, size_t size, const char *
 static size_t mapped_bytes(const FileMap *map) {
     size_t total = 0;
     for (; map; map = map->next)
-        total += map->heap ? 0 : map->bytes;
+        total += map->bytes;
     return total;
 }
 
@@ -183,6 +183,6 @@ Model *onnx_read(const char *path, const whet_allocator *allocator, whet_error *
 }
 
 void onnx_unmap(Model *model) {
-    map_release(model->maps, model->arena.allocator);
+    map_release(model->maps);
     model->maps = NULL;
 }

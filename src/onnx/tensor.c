@@ -1,6 +1,6 @@
 /* TensorProto -> Tensor. Data is used where it lies: raw_data, packed float_data and double_data, external files. It is copied
  * where it must be unpacked (varints, strings, fields that are not packed) or, if it is small, where it is misaligned for its
- * type; large misaligned data waits for onnx_align, so that looking at a model copies no weights. */
+ * type; large misaligned data stays, for packing reads it at any alignment (onnx_aligned). */
 #include "onnx/tensor.h"
 
 #include <inttypes.h>

@@ -14,7 +14,7 @@ typedef struct Store {
     Folder folder;
     Map files;          /* FileMap of external data, by location */
     size_t sparse_left; /* bytes that sparse tensors may still expand to */
-    size_t copy_below;  /* misaligned data of fewer bytes is copied at once; the rest is left to onnx_align */
+    size_t copy_below;  /* misaligned data of fewer bytes is copied at once; the rest stays, see onnx_aligned */
 } Store;
 
 enum { ALIGN_LATER = 64 << 10, SPARSE_LIMIT = 256 << 20 };

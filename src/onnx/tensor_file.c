@@ -58,7 +58,7 @@ const whet_tensor *whet_tensor_file_tensor(const whet_tensor_file *file) {
 void whet_tensor_file_free(whet_tensor_file *file) {
     if (!file)
         return;
-    map_release(file->maps, NULL);
+    map_release(file->maps);
     arena_free(&file->arena);
     memory_free(NULL, file, sizeof *file);
 }

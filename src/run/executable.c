@@ -35,20 +35,50 @@ whet_status executable_init(Executable *executable, const Kernel *kernel, const 
     *executable = (Executable){.kernel = kernel, .why = "no target was asked for, or none runs here"};
     if (!target)
         return WHET_OK;
-    whet_status status = schedule_compile(kernel, target, options, &executable->compiled, &executable->why, err);
+    whet_status status = schedule_compile(kernel, target, options, &executable->own, &executable->why, err);
+    executable->compiled = executable->own;
     if (status != WHET_ERROR_UNSUPPORTED)
         return status;
     error_clear(err);
     return WHET_OK;
 }
 
+whet_status executable_share(Executable *executable, Shared *shared, const Kernel *kernel, const Target *target,
+                             const Tensor *const *constant, const Parallel *parallel, whet_error *err) {
+    *executable = (Executable){.kernel = kernel, .why = "no target was asked for, or none runs here", .shared = shared};
+    if (!target)
+        return WHET_OK;
+    const void *data[KERNEL_MAX_TENSORS] = {0};
+    for (int t = 0; t < kernel->input_count; t++)
+        data[t] = constant[t] ? constant[t]->data : NULL;
+    ScheduleOptions options = {.constant = data};
+    whet_status status = shared_code(shared, kernel, target, &options, &executable->code, err);
+    if (status)
+        return status;
+    executable->compiled = code_compiled(executable->code, &executable->why);
+    const Packing *packing = executable->compiled ? compiled_packing(executable->compiled) : NULL;
+    if (packing)
+        status = shared_weight(shared, executable->compiled, constant[packing->tensor], parallel, &executable->weight, err);
+    return status;
+}
+
 void executable_free(Executable *executable) {
-    if (executable->compiled)
-        compiled_free(executable->compiled);
-    executable->compiled = NULL;
+    if (executable->shared) {
+        shared_drop_weight(executable->shared, executable->weight);
+        shared_drop_code(executable->shared, executable->code);
+    } else if (executable->own) {
+        compiled_free(executable->own);
+    }
+    *executable = (Executable){.kernel = executable->kernel};
 }
 
 whet_status executable_run(const Executable *executable, void *const *data, const EvalOptions *options, whet_error *err) {
-    return executable->compiled ? compiled_run(executable->compiled, data, options, err)
-                                : kernel_eval(executable->kernel, data, options, err);
+    if (!executable->compiled)
+        return kernel_eval(executable->kernel, data, options, err);
+    if (!executable->weight)
+        return compiled_run(executable->compiled, data, options, err);
+    void *with_weight[KERNEL_MAX_TENSORS];
+    memcpy(with_weight, data, (size_t)executable->kernel->tensor_count * sizeof *data);
+    with_weight[compiled_packing(executable->compiled)->tensor] = weight_data(executable->weight);
+    return compiled_run(executable->compiled, with_weight, options, err);
 }

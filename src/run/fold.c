@@ -36,7 +36,7 @@ static whet_status fold(Runner *runner, const Node *node, const Type *const *in,
     if (!inputs || !values)
         return error_memory(err);
     for (int i = 0; i < node->input_count; i++) {
-        inputs[i] = in[i] ? onnx_aligned(in[i]->constant, &runner->arena) : NULL; /* a model being checked is not aligned */
+        inputs[i] = in[i] ? onnx_aligned(in[i]->constant, &runner->arena) : NULL;
         if (in[i] && !inputs[i])
             return error_memory(err);
     }
@@ -56,7 +56,7 @@ whet_status run_fold_node(const Node *node, const Type *const *in, Tensor *out, 
     whet_options options = {
         .allocator = allocator, .threads = 1, .target = "evaluator", .memory_limit = FOLD_LIMIT + input_bytes(node, in)};
     Runner runner;
-    whet_status status = runner_init(&runner, NULL, &options, err);
+    whet_status status = runner_init(&runner, NULL, NULL, &options, err);
     runner.deadline = clock_now() + FOLD_SECONDS;
     if (!status)
         status = fold(&runner, node, in, out, arena, err);

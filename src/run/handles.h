@@ -7,6 +7,7 @@
 struct whet_model {
     Model *model;
     Program *program; /* in the model's arena */
+    Shared *shared;
     whet_options options;
 };
 

@@ -76,13 +76,13 @@ static bool set_types(Lowering *l, const Node *node, const Tensor *const *inputs
 
 /* Weights are known now and are packed now. A single node being folded runs once: the evaluator is fastest for that. */
 static whet_status make_executable(Runner *runner, Lowering *l) {
-    const void *constant[KERNEL_MAX_TENSORS] = {0};
+    const Tensor *constant[KERNEL_MAX_TENSORS] = {0};
     const Node *node = l->call.node;
     for (int i = 0; i < node->input_count; i++)
-        if (node->inputs[i] && node->inputs[i]->type.constant && l->lowered.in_tensor[i] >= 0)
-            constant[l->lowered.in_tensor[i]] = node->inputs[i]->type.constant->data;
-    ScheduleOptions options = {.allocator = runner->pool.allocator, .constant = constant};
-    return executable_init(&l->executable, l->lowered.kernel, runner->has_target ? &runner->target : NULL, &options, l->call.err);
+        if (node->inputs[i] && l->lowered.in_tensor[i] >= 0)
+            constant[l->lowered.in_tensor[i]] = node->inputs[i]->type.constant;
+    return executable_share(&l->executable, runner->shared_model, l->lowered.kernel, runner->has_target ? &runner->target : NULL,
+                            constant, threads_parallel(runner->threads), l->call.err);
 }
 
 static whet_status lower(Runner *runner, Lowering *l) {

@@ -12,13 +12,12 @@ static whet_status prepare(whet_model *out, whet_error *err) {
     if (!status)
         status = graph_resolve(model, err);
     if (!status)
-        status = onnx_align(model, err);
-    if (!status)
         status = graph_infer(model, err);
     if (status)
         return *model->path ? error_prefix(err, "%s", model->path) : status;
     out->program = program_new(&model->arena, model->graph, err);
-    return out->program ? WHET_OK : WHET_ERROR_MEMORY;
+    out->shared = shared_new(model, out->options.allocator);
+    return out->program && out->shared ? WHET_OK : error_memory(err);
 }
 
 /* Takes `model` (NULL: the reader failed and `err` says why). */
@@ -61,6 +60,7 @@ whet_status whet_model_load_memory(const void *data, size_t size, const char *fo
 void whet_model_free(whet_model *model) {
     if (!model)
         return;
+    shared_free(model->shared);
     model_free(model->model);
     free(model);
 }

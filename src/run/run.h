@@ -12,6 +12,7 @@
 #include "graph/graph.h"
 #include "kernel/kernel.h"
 #include "ops/ops.h"
+#include "run/shared.h"
 #include "schedule/schedule.h"
 
 /* memory.c: where the values of a run live. Memory that is given back is kept for the next value of about its size, up to as
@@ -79,8 +80,12 @@ const GraphProgram *program_find(const Program *program, const Graph *graph);
 /* executable.c: a bound kernel that runs: as machine code where a schedule takes it, by the evaluator otherwise. */
 typedef struct Executable {
     const Kernel *kernel;
-    Compiled *compiled; /* NULL: the evaluator runs it */
-    const char *why;    /* it does */
+    const Compiled *compiled; /* NULL: the evaluator runs it */
+    const char *why;          /* it does */
+    Compiled *own;            /* where nothing is shared */
+    Shared *shared;           /* with what is used of it: */
+    Code *code;
+    Weight *weight; /* NULL: no packed constant */
 } Executable;
 /* Chooses the target of whet_options; *found is false where the evaluator runs everything. `must_run`: one that this machine
  * cannot run is refused, not only an unknown one. */
@@ -88,6 +93,9 @@ whet_status executable_target(const whet_options *options, bool must_run, Target
 /* `target` NULL: the evaluator. Of `options`: constants, which are packed here, knobs and the allocator. */
 whet_status executable_init(Executable *executable, const Kernel *kernel, const Target *target, const ScheduleOptions *options,
                             whet_error *err);
+/* The same with code and weights of `shared`. constant[t]: input t of the kernel where it is constant, or NULL. */
+whet_status executable_share(Executable *executable, Shared *shared, const Kernel *kernel, const Target *target,
+                             const Tensor *const *constant, const Parallel *parallel, whet_error *err);
 void executable_free(Executable *executable);
 whet_status executable_run(const Executable *executable, void *const *data, const EvalOptions *options, whet_error *err);
 
@@ -117,6 +125,7 @@ enum { SHARE_BUCKETS = 512 };
 /* runner.c: what runs a program: one to a session. */
 typedef struct Runner {
     const Program *program; /* NULL: single nodes alone (folding) */
+    Shared *shared_model;   /* NULL: the same */
     Pool pool;
     Threads *threads;
     Arena arena; /* symbols */
@@ -142,7 +151,8 @@ void share_add(Runner *runner, Lowering *lowering);
 void share_remove(Runner *runner, Lowering *lowering);
 
 /* runner.c */
-whet_status runner_init(Runner *runner, const Program *program, const whet_options *options, whet_error *err);
+/* `program` and `shared` NULL: for single nodes. */
+whet_status runner_init(Runner *runner, const Program *program, Shared *shared, const whet_options *options, whet_error *err);
 void runner_free(Runner *runner);
 /* Runs a graph once. `inputs` are borrowed, one an input of the graph (NULL where a constant stands for it); `outputs` receive
  * references. `outer`: the activation that a subgraph sees outer values in; NULL for the main graph. */
@@ -155,6 +165,8 @@ whet_status runner_run(Runner *runner, const Graph *graph, Activation *outer, Op
                        whet_error *err);
 /* Runs one node on inputs whose content is known (folding). outputs: references. */
 whet_status runner_node(Runner *runner, const Node *node, const Tensor *const *inputs, OpValue **outputs, whet_error *err);
+/* Makes sure that the value may be read through a pointer to its type: large constants need not lie so. */
+whet_status runner_align(Runner *runner, OpValue *value, whet_error *err);
 whet_status runner_interrupted(const Runner *runner, whet_error *err); /* WHET_ERROR_LIMIT after the deadline */
 
 /* step.c: one node on its inputs; outputs: references, NULL where omitted. */

@@ -1,4 +1,5 @@
 /* Runs programs: a graph's steps in order, each on the values its node names, dropping values as soon as nobody reads them. */
+#include "onnx/reader.h"
 #include "run/run.h"
 
 #include <stdlib.h>
@@ -10,8 +11,8 @@ whet_status runner_interrupted(const Runner *runner, whet_error *err) {
     return error_set(err, WHET_ERROR_LIMIT, "the time limit has passed");
 }
 
-whet_status runner_init(Runner *runner, const Program *program, const whet_options *options, whet_error *err) {
-    *runner = (Runner){.program = program};
+whet_status runner_init(Runner *runner, const Program *program, Shared *shared, const whet_options *options, whet_error *err) {
+    *runner = (Runner){.program = program, .shared_model = shared};
     pool_init(&runner->pool, options->allocator, options->memory_limit);
     arena_init(&runner->arena, options->allocator);
     runner->symbols = symbols_new(&runner->arena);
@@ -52,6 +53,16 @@ static OpValue *get(Runner *runner, Activation *activation, const Value *value, 
     else if (!*slot)
         error_set(err, WHET_ERROR_INTERNAL, "value '%s' is read before it is there", value->name);
     return *slot;
+}
+
+whet_status runner_align(Runner *runner, OpValue *value, whet_error *err) {
+    if (!runner->shared_model || onnx_is_aligned(&value->tensor))
+        return WHET_OK;
+    const void *data = shared_aligned(runner->shared_model, &value->tensor, err);
+    if (!data)
+        return WHET_ERROR_MEMORY;
+    value->tensor.data = (void *)(uintptr_t)data; /* nobody writes to constants */
+    return WHET_OK;
 }
 
 enum { FEW = 16 }; /* operands that need no heap */
@@ -142,8 +153,7 @@ whet_status runner_run(Runner *runner, const Graph *graph, Activation *outer, Op
     whet_status status = run_steps(runner, program, &activation, err);
     for (int o = 0; !status && o < graph->output_count; o++) {
         outputs[o] = value_keep(get(runner, &activation, graph->outputs[o], err));
-        if (!outputs[o])
-            status = err ? err->status : WHET_ERROR_INTERNAL;
+        status = !outputs[o] ? err ? err->status : WHET_ERROR_INTERNAL : runner_align(runner, outputs[o], err);
     }
     for (int o = 0; status && o < graph->output_count; o++) {
         value_drop(outputs[o]);

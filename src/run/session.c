@@ -25,7 +25,7 @@ whet_status whet_session_new(const whet_model *model, const whet_options *option
     s->given = calloc((size_t)graph->input_count + 1, sizeof *s->given);
     s->inputs = calloc((size_t)graph->input_count + 1, sizeof *s->inputs);
     s->outputs = calloc((size_t)graph->output_count + 1, sizeof *s->outputs);
-    whet_status status = runner_init(&s->runner, model->program, &s->options, err);
+    whet_status status = runner_init(&s->runner, model->program, model->shared, &s->options, err);
     if (!status && (!s->given || !s->inputs || !s->outputs))
         status = error_memory(err);
     if (status) {

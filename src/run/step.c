@@ -190,6 +190,10 @@ whet_status step_run(Runner *runner, Lowering *l, Activation *activation, OpValu
                      whet_error *err) {
     memset(outputs, 0, (size_t)l->call.out_count * sizeof *outputs);
     l->call.err = err;
+    bool any_alignment = l->kind == STEP_VIEW || (l->kind == STEP_KERNEL && l->executable.compiled);
+    for (int i = 0; !any_alignment && i < l->call.in_count; i++)
+        if (inputs[i] && runner_align(runner, inputs[i], err))
+            return err ? err->status : WHET_ERROR_MEMORY;
     whet_status status = l->kind == STEP_KERNEL ? run_kernel(runner, l, inputs, outputs, err)
                          : l->kind == STEP_VIEW ? make_view(l, inputs, outputs, err)
                                                 : run_c(runner, l, activation, inputs, outputs);

@@ -1,0 +1,356 @@
+/* What the sessions of a model share: machine code, weights as code reads them, and aligned copies of misaligned constants.
+ *
+ * Code is found by what it was made from: the kernel's canonical text with types and extents, which tensors are constant, and
+ * the content of constants of one element, which it may hold as numbers. So equal layers of a network share code, and each packs
+ * its own weights. Packed weights are found by the constant and the packing's key: one copy serves all shapes, threads and
+ * sessions. Both go with their last user. One lock guards it all, while code is made and weights are packed too, so that nothing
+ * is made twice; runs take no lock.
+ */
+#include "run/shared.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "onnx/reader.h"
+
+/* An entry of any of the three kinds, in a list of its bucket. */
+typedef struct Entry {
+    struct Entry *next;
+    void *key;
+    size_t key_bytes;
+    int references;
+} Entry;
+
+struct Code {
+    Entry entry;
+    Arena arena; /* of the kernel and of `why` */
+    Kernel *kernel;
+    Compiled *compiled; /* NULL: no template takes it */
+    const char *why;
+};
+
+struct Weight {
+    Entry entry;
+    void *data;
+    size_t bytes;
+};
+
+typedef struct Aligned { /* stays as long as the model */
+    Entry entry;
+    void *data;
+    size_t bytes;
+} Aligned;
+
+enum { BUCKETS = 1024 };
+
+struct Shared {
+    const whet_allocator *allocator;
+    Model *model;
+    pthread_mutex_t lock;
+    Entry *code[BUCKETS], *weight[BUCKETS], *aligned[BUCKETS];
+    size_t weight_bytes;
+};
+
+static Entry **bucket(Entry **table, const void *key, size_t bytes) {
+    return &table[hash_bytes(key, bytes, 0) % BUCKETS];
+}
+
+static void *find(Entry **table, const Text *key) {
+    Entry *e = *bucket(table, key->data, key->length);
+    while (e && (e->key_bytes != key->length || memcmp(e->key, key->data, key->length) != 0))
+        e = e->next;
+    if (e)
+        e->references++;
+    return e;
+}
+
+/* Takes a copy of the key. */
+static bool add(Shared *s, Entry **table, Entry *e, const Text *key) {
+    e->key = memory_alloc(s->allocator, key->length);
+    if (!e->key)
+        return false;
+    memcpy(e->key, key->data, key->length);
+    e->key_bytes = key->length;
+    e->references = 1;
+    Entry **head = bucket(table, e->key, e->key_bytes);
+    e->next = *head;
+    *head = e;
+    return true;
+}
+
+/* True: that was the last reference, and the entry is out of the table. */
+static bool let_go(Shared *s, Entry **table, Entry *e) {
+    if (--e->references > 0)
+        return false;
+    Entry **at = bucket(table, e->key, e->key_bytes);
+    while (*at != e)
+        at = &(*at)->next;
+    *at = e->next;
+    memory_free(s->allocator, e->key, e->key_bytes);
+    return true;
+}
+
+/* ---- code --------------------------------------------------------------------------------------------------------------- */
+
+static void put_code_key(const Kernel *kernel, const Target *target, const ScheduleOptions *options, Text *key) {
+    const int knobs[] = {options->mr, options->nv, options->kc, options->mc, options->unroll, target->bytes};
+    kernel_print(kernel, key);
+    text_put_n(key, target->name, strlen(target->name) + 1);
+    text_put_n(key, (const char *)knobs, sizeof knobs);
+    for (int t = 0; t < kernel->input_count; t++) {
+        const void *constant = options->constant ? options->constant[t] : NULL;
+        const KernelTensor *tensor = &kernel->tensors[t];
+        size_t bytes = 0;
+        text_char(key, constant ? 'c' : '.');
+        if (constant && tensor->count == 1 && dtype_bytes(tensor->type, 1, &bytes))
+            text_put_n(key, constant, bytes);
+    }
+}
+
+/* The code's own copy of the kernel: from the text, which is its identity. */
+static Kernel *copy_kernel(Arena *arena, const Kernel *kernel, whet_error *err) {
+    Text text;
+    text_init(&text);
+    kernel_print(kernel, &text);
+    char *own = text.failed ? NULL : arena_string(arena, text.data, text.length);
+    size_t length = text.length;
+    text_free(&text);
+    if (!own) {
+        error_memory(err);
+        return NULL;
+    }
+    Kernel *copy = kernel_parse(arena, own, length, err);
+    return copy && kernel_bind(copy, NULL, 0, NULL, 0, err) == WHET_OK ? copy : NULL;
+}
+
+static void code_free(Shared *s, Code *code) {
+    if (code->compiled)
+        compiled_free(code->compiled);
+    arena_free(&code->arena);
+    memory_free(s->allocator, code, sizeof *code);
+}
+
+static whet_status make_code(Shared *s, const Kernel *kernel, const Target *target, const ScheduleOptions *options, Code **out,
+                             whet_error *err) {
+    Code *code = memory_alloc(s->allocator, sizeof *code);
+    if (!code)
+        return error_memory(err);
+    *code = (Code){0};
+    arena_init(&code->arena, s->allocator);
+    ScheduleOptions later = *options;
+    later.pack_later = true;
+    code->kernel = copy_kernel(&code->arena, kernel, err);
+    whet_status status = code->kernel ? schedule_compile(code->kernel, target, &later, &code->compiled, &code->why, err)
+                         : err->status ? err->status
+                                       : WHET_ERROR_INTERNAL;
+    if (status == WHET_ERROR_UNSUPPORTED) {
+        error_clear(err);
+        status = WHET_OK;
+    }
+    if (status)
+        code_free(s, code);
+    else
+        *out = code;
+    return status;
+}
+
+whet_status shared_code(Shared *s, const Kernel *kernel, const Target *target, const ScheduleOptions *options, Code **out,
+                        whet_error *err) {
+    Text key;
+    text_init(&key);
+    put_code_key(kernel, target, options, &key);
+    if (key.failed) {
+        text_free(&key);
+        return error_memory(err);
+    }
+    whet_error local;
+    err = err ? err : &local;
+    pthread_mutex_lock(&s->lock);
+    *out = find(s->code, &key);
+    whet_status status = *out ? WHET_OK : make_code(s, kernel, target, options, out, err);
+    if (!status && !(*out)->entry.key && !add(s, s->code, &(*out)->entry, &key)) {
+        code_free(s, *out);
+        *out = NULL;
+        status = error_memory(err);
+    }
+    pthread_mutex_unlock(&s->lock);
+    text_free(&key);
+    return status;
+}
+
+const Compiled *code_compiled(const Code *code, const char **why) {
+    *why = code->why;
+    return code->compiled;
+}
+
+void shared_drop_code(Shared *s, Code *code) {
+    if (!code)
+        return;
+    pthread_mutex_lock(&s->lock);
+    if (let_go(s, s->code, &code->entry))
+        code_free(s, code);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- weights ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct PackWork {
+    const Compiled *compiled;
+    const void *constant;
+    void *to;
+} PackWork;
+
+static void pack_piece(void *context, size_t piece) {
+    const PackWork *w = context;
+    compiled_pack(w->compiled, w->constant, piece, w->to);
+}
+
+static Weight *make_weight(Shared *s, const Packing *packing, const PackWork *work, const Parallel *parallel) {
+    Weight *w = memory_alloc(s->allocator, sizeof *w);
+    if (!w)
+        return NULL;
+    *w = (Weight){.bytes = packing->bytes, .data = memory_alloc_large(s->allocator, packing->bytes)};
+    if (!w->data) {
+        memory_free(s->allocator, w, sizeof *w);
+        return NULL;
+    }
+    PackWork own = *work;
+    own.to = w->data;
+    if (parallel && packing->bytes > 1 << 16)
+        parallel->run(parallel->self, packing->pieces, pack_piece, &own);
+    else
+        for (size_t i = 0; i < packing->pieces; i++)
+            pack_piece(&own, i);
+    return w;
+}
+
+static void weight_free(Shared *s, Weight *w) {
+    s->weight_bytes -= w->bytes;
+    memory_free(s->allocator, w->data, w->bytes);
+    memory_free(s->allocator, w, sizeof *w);
+}
+
+/* What the packing depends on, and the constant by where it lies. */
+static void put_weight_key(const Packing *packing, const void *constant, Text *key) {
+    text_put_n(key, packing->key, packing->key_bytes);
+    text_put_n(key, (const char *)&constant, sizeof(const void *));
+}
+
+whet_status shared_weight(Shared *s, const Compiled *compiled, const Tensor *constant, const Parallel *parallel, Weight **out,
+                          whet_error *err) {
+    const Packing *packing = compiled_packing(compiled);
+    Text key;
+    text_init(&key);
+    put_weight_key(packing, constant->data, &key);
+    if (key.failed) {
+        text_free(&key);
+        return error_memory(err);
+    }
+    pthread_mutex_lock(&s->lock);
+    *out = find(s->weight, &key);
+    if (!*out) {
+        const PackWork work = {.compiled = compiled, .constant = constant->data};
+        *out = make_weight(s, packing, &work, parallel);
+        if (*out) {
+            s->weight_bytes += packing->bytes;
+            onnx_forget(s->model, constant);
+        }
+        if (*out && !add(s, s->weight, &(*out)->entry, &key)) {
+            weight_free(s, *out);
+            *out = NULL;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    text_free(&key);
+    return *out ? WHET_OK : error_memory(err);
+}
+
+void *weight_data(const Weight *weight) {
+    return weight->data;
+}
+
+void shared_drop_weight(Shared *s, Weight *weight) {
+    if (!weight)
+        return;
+    pthread_mutex_lock(&s->lock);
+    if (let_go(s, s->weight, &weight->entry))
+        weight_free(s, weight);
+    pthread_mutex_unlock(&s->lock);
+}
+
+size_t shared_weight_bytes(Shared *s) {
+    pthread_mutex_lock(&s->lock);
+    size_t bytes = s->weight_bytes;
+    pthread_mutex_unlock(&s->lock);
+    return bytes;
+}
+
+/* ---- alignment ---------------------------------------------------------------------------------------------------------- */
+
+static Aligned *make_aligned(Shared *s, const Tensor *constant) {
+    Aligned *copy = memory_alloc(s->allocator, sizeof *copy);
+    if (!copy)
+        return NULL;
+    *copy = (Aligned){.bytes = constant->bytes, .data = memory_alloc_large(s->allocator, constant->bytes)};
+    if (!copy->data) {
+        memory_free(s->allocator, copy, sizeof *copy);
+        return NULL;
+    }
+    memcpy(copy->data, constant->data, constant->bytes);
+    onnx_forget(s->model, constant);
+    return copy;
+}
+
+static void aligned_free(Shared *s, Aligned *copy) {
+    memory_free(s->allocator, copy->data, copy->bytes);
+    memory_free(s->allocator, copy, sizeof *copy);
+}
+
+const void *shared_aligned(Shared *s, const Tensor *constant, whet_error *err) {
+    if (onnx_is_aligned(constant))
+        return constant->data;
+    Text key;
+    text_init(&key);
+    text_put_n(&key, (const char *)&constant->data, sizeof(const void *));
+    pthread_mutex_lock(&s->lock);
+    Aligned *copy = key.failed ? NULL : find(s->aligned, &key);
+    if (!copy && !key.failed) {
+        copy = make_aligned(s, constant);
+        if (copy && !add(s, s->aligned, &copy->entry, &key)) {
+            aligned_free(s, copy);
+            copy = NULL;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    text_free(&key);
+    if (!copy)
+        error_memory(err);
+    return copy ? copy->data : NULL;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------------------------------------- */
+
+Shared *shared_new(Model *model, const whet_allocator *allocator) {
+    Shared *s = memory_alloc(allocator, sizeof *s);
+    if (!s)
+        return NULL;
+    *s = (Shared){.allocator = allocator, .model = model};
+    if (pthread_mutex_init(&s->lock, NULL) == 0)
+        return s;
+    memory_free(allocator, s, sizeof *s);
+    return NULL;
+}
+
+void shared_free(Shared *s) {
+    if (!s)
+        return;
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (Entry *e = s->aligned[i], *next; e; e = next) {
+            next = e->next;
+            memory_free(s->allocator, e->key, e->key_bytes);
+            aligned_free(s, (Aligned *)e);
+        }
+    pthread_mutex_destroy(&s->lock);
+    memory_free(s->allocator, s, sizeof *s);
+}

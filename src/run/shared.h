@@ -1,0 +1,33 @@
+/* What the sessions of a model share. All functions may be called from any thread. */
+#ifndef WHET_SHARED_H
+#define WHET_SHARED_H
+
+#include "graph/graph.h"
+#include "schedule/schedule.h"
+
+typedef struct Shared Shared;
+Shared *shared_new(Model *model, const whet_allocator *allocator); /* NULL: out of memory */
+void shared_free(Shared *shared);                                  /* after all code and weights were dropped */
+
+/* The machine code of a kernel, made unless it is there: a reference. `options` as for schedule_compile; nothing is packed. A kernel
+ * that no template takes is no error: its Code says why. `kernel` need not outlive it. */
+typedef struct Code Code;
+whet_status shared_code(Shared *shared, const Kernel *kernel, const Target *target, const ScheduleOptions *options, Code **out,
+                        whet_error *err);
+const Compiled *code_compiled(const Code *code, const char **why); /* NULL: *why */
+void shared_drop_code(Shared *shared, Code *code);                 /* NULL is fine */
+
+/* The constant, packed as code reads it (compiled_packing is not NULL): a reference. It is read at any alignment, once, and its
+ * pages of the file are given back. */
+typedef struct Weight Weight;
+whet_status shared_weight(Shared *shared, const Compiled *compiled, const Tensor *constant, const Parallel *parallel, Weight **out,
+                          whet_error *err);
+void *weight_data(const Weight *weight);
+void shared_drop_weight(Shared *shared, Weight *weight); /* NULL is fine */
+size_t shared_weight_bytes(Shared *shared);              /* of all that are packed now */
+
+/* A constant's elements where they are aligned for their type: where they lie, or a copy that lives as long as the model. NULL: out
+ * of memory. */
+const void *shared_aligned(Shared *shared, const Tensor *constant, whet_error *err);
+
+#endif
