@@ -1,9 +1,11 @@
-/* Depthwise convolutions and pools through the notation, against the read bandwidth of one core's L2 cache.
+/* Depthwise convolutions and pools through the notation, against what one core reads from L2 and computes.
  *
  *     window_bench [-s SECONDS] [-t THREADS]
  *
- * A row shows the time of one run on one thread and on all, the bytes of inputs and outputs (each once) a second, their share
- * of what one core (all cores) reads from L2, and the time from a bound kernel to callable code. Each is the best of many. */
+ * A row shows the time of one run on one thread and on all; the share of its limit, and which that is: `L2`, the bytes of inputs
+ * and outputs (each once) at the read bandwidth of the second cache, or `ops`, a multiply-add (or comparison) for each tap at the
+ * measured peak, whichever takes longer; the share of the other; and the time from a bound kernel to callable code. Times are the
+ * best of many. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +25,9 @@ typedef struct Row {
 #define DEPTHWISE(s, k, p)                                                                                                       \
     "y[n, m, o0, o1] = max(sum(k0:" #k ", k1:" #k ") x[n, m, " #s "*o0 + k0 - " #p ", " #s "*o1 + k1 - " #p                      \
     "]? * w[m, 0, k0, k1] + b[m], 0)"
-#define CHANNELS_LAST "y[n, o0, o1, m] = max(sum(k0:3, k1:3) x[n, o0 + k0 - 1, o1 + k1 - 1, m]? * v[k0, k1, m] + b[m], 0)"
+#define LAST(s, k, p)                                                                                                            \
+    "y[n, o0, o1, m] = clip(sum(k0:" #k ", k1:" #k ") x[n, " #s "*o0 + k0 - " #p ", " #s "*o1 + k1 - " #p                        \
+    ", m]? * v[k0, k1, m] + b[m], 0, 6)"
 #define COUNT3(i)                                                                                                                \
     "count" #i "[o" #i "] = sum(k" #i ":3) select((o" #i " + k" #i " >= 1) & (o" #i " + k" #i " < 57), f32(1), f32(0))\n"
 
@@ -33,7 +37,17 @@ static const Row rows[] = {
     {"depthwise 144 x 56x56 k3 s2", DEPTHWISE(2, 3, 1), {1, 144, 56, 56}, {1, 144, 28, 28}},
     {"depthwise 144 x 56x56 k5 s1", DEPTHWISE(1, 5, 2), {1, 144, 56, 56}, {1, 144, 56, 56}},
     {"depthwise 576 x 14x14 k3 s1", DEPTHWISE(1, 3, 1), {1, 576, 14, 14}, {1, 576, 14, 14}},
-    {"depthwise 56x56 x 144 k3 s1 (channels last)", CHANNELS_LAST, {1, 56, 56, 144}, {1, 56, 56, 144}},
+    {"depthwise 56x56 x 144 k3 s1, last", LAST(1, 3, 1), {1, 56, 56, 144}, {1, 56, 56, 144}},
+    {"depthwise 112x112 x 96 k3 s2, last", LAST(2, 3, 1), {1, 112, 112, 96}, {1, 56, 56, 96}},
+    {"depthwise 14x14 x 576 k3 s1, last", LAST(1, 3, 1), {1, 14, 14, 576}, {1, 14, 14, 576}},
+    {"depthwise 28x28 x 128 k5 s1, last", LAST(1, 5, 2), {1, 28, 28, 128}, {1, 28, 28, 128}},
+    {"depthwise 14x14 x 384 k7 s1, last", LAST(1, 7, 3), {1, 14, 14, 384}, {1, 14, 14, 384}},
+    {"MaxPool 112x112 x 64 k3 s2, last", "y[n, o0, o1, c] = max(k0:3, k1:3) x[n, 2*o0 + k0 - 1, 2*o1 + k1 - 1, c]?(-inf)",
+     {1, 112, 112, 64}, {1, 56, 56, 64}},
+    {"AveragePool 56x56 x 144 k3 s1, last", COUNT3(0) COUNT3(1)
+     "y[n, o0, o1, c] = (sum(k0:3, k1:3) x[n, o0 + k0 - 1, o1 + k1 - 1, c]?) / (count0[o0] * count1[o1])",
+     {1, 56, 56, 144}, {1, 56, 56, 144}},
+    {"GlobalAveragePool 7x7 x 1280, last", "y[n, 0, 0, c] = (sum(k2, k3) x[n, k2, k3, c]) / 49.0", {1, 7, 7, 1280}, {1, 1, 1, 1280}},
     {"MaxPool 64 x 112x112 k3 s2", "y[n, c, o0, o1] = max(k0:3, k1:3) x[n, c, 2*o0 + k0 - 1, 2*o1 + k1 - 1]?(-inf)",
      {1, 64, 112, 112}, {1, 64, 56, 56}},
     {"MaxPool 128 x 13x13 k13 s1", "y[n, c, o0, o1] = max(k0:13, k1:13) x[n, c, o0 + k0 - 6, o1 + k1 - 6]?(-inf)",
@@ -52,14 +66,17 @@ static double now(void) {
 }
 
 static Kernel *bind(Arena *arena, const Row *row, whet_error *err) {
-    int64_t channels = strstr(row->name, "last") ? row->x[3] : row->x[1], taps = strstr(row->name, "k5") ? 5 : 3;
+    int64_t channels = strstr(row->name, "last") ? row->x[3] : row->x[1], taps = strstr(row->name, "k7")   ? 7
+                                                                                 : strstr(row->name, "k5") ? 5
+                                                                                                           : 3;
+    int first = strstr(row->name, "last") ? 1 : 2; /* of the spatial dimensions */
     KernelArg args[] = {{"x", DT_F32, 4, row->x},
                         {"y", DT_F32, 4, row->y},
                         {"w", DT_F32, 4, (int64_t[]){channels, 1, taps, taps}},
                         {"v", DT_F32, 3, (int64_t[]){taps, taps, channels}},
                         {"b", DT_F32, 1, &channels},
-                        {"count0", DT_F32, 1, &row->y[2]},
-                        {"count1", DT_F32, 1, &row->y[3]}};
+                        {"count0", DT_F32, 1, &row->y[first]},
+                        {"count1", DT_F32, 1, &row->y[first + 1]}};
     Kernel *kernel = kernel_parse(arena, row->text, strlen(row->text), err);
     return kernel && kernel_bind(kernel, args, (int)COUNT(args), NULL, 0, err) == WHET_OK ? kernel : NULL;
 }
@@ -114,7 +131,25 @@ static bool fill(const Kernel *kernel, void **data, double *bytes) {
     return true;
 }
 
-static bool measure(const Row *row, const Target *target, const Parallel *parallel, double l2, double seconds) {
+/* Seconds that one thread needs for a multiply-add, or a comparison, for each tap. */
+static double least_operations(const Kernel *kernel, double peak) {
+    const Definition *d = &kernel->definitions[kernel->definition_count - 1];
+    double count = 1;
+    for (int a = 0; a < d->axis_count; a++)
+        count *= (double)d->axes[a].extent;
+    return 2 * count / peak * 1e-9;
+}
+
+static void print(const Row *row, const Compiled *compiled, double one, double all, int threads, double l2, double ops) {
+    double limit = ops > l2 ? ops : l2, other = ops > l2 ? l2 : ops;
+    printf("%-36s %-8s %8.1f %8.1f %6.1f%% of %-3s %5.1f%% %6.1f%% %7.0f\n", row->name, compiled->template, one * 1e6, all * 1e6,
+           100 * limit / one, ops > l2 ? "ops" : "L2", 100 * other / one, 100 * limit / threads / all,
+           1e6 * best_make(row, &compiled->target));
+    fflush(stdout);
+}
+
+static bool measure(const Row *row, const Target *target, const Parallel *parallel, const whet_cpu_limits *limits,
+                    double seconds) {
     Arena arena;
     whet_error err = {0};
     Compiled *compiled = NULL;
@@ -125,12 +160,9 @@ static bool measure(const Row *row, const Target *target, const Parallel *parall
     Kernel *kernel = bind(&arena, row, &err);
     bool fine = kernel && schedule_compile(kernel, target, NULL, &compiled, &why, &err) == WHET_OK && fill(kernel, data, &bytes);
     if (fine) {
-        int threads = parallel ? parallel->threads : 1;
         double one = best_run(compiled, data, NULL, seconds), all = best_run(compiled, data, parallel, seconds);
-        printf("%-44s %-8s %8.1f %6.1f %5.1f%% %8.1f %6.1f %5.1f%% %7.0f\n", row->name, compiled->template, one * 1e6,
-               bytes / one * 1e-9, bytes / one * 1e-7 / l2, all * 1e6, bytes / all * 1e-9, bytes / all * 1e-7 / (l2 * threads),
-               1e6 * best_make(row, target));
-        fflush(stdout);
+        print(row, compiled, one, all, parallel ? parallel->threads : 1, bytes / limits->read_gbs[1] * 1e-9,
+              least_operations(kernel, limits->peak_f32));
     } else
         fprintf(stderr, "window_bench: %s: %s\n", row->name, err.message);
     for (int t = 0; t < KERNEL_MAX_TENSORS; t++)
@@ -161,12 +193,11 @@ int main(int argc, char **argv) {
     Threads *pool = threads_new(threads, &err);
     if (!pool)
         return fprintf(stderr, "window_bench: %s\n", err.message), 1;
-    double l2 = limits.read_gbs[1];
-    printf("L2 of one core: %.1f GB/s\n%-44s %-8s %8s %6s %6s %8s %6s %6s %7s\n", l2, "", "template", "us", "GB/s", "%L2",
-           "us, all", "GB/s", "%L2", "make us");
+    printf("L2 of one core: %.1f GB/s, peak: %.1f GFLOP/s\n%-36s %-8s %8s %8s %13s %8s %6s %9s\n", limits.read_gbs[1],
+           limits.peak_f32, "", "template", "us", "us, all", "of the limit", "other", "all", "make us");
     bool fine = true;
     for (size_t i = 0; i < COUNT(rows); i++)
-        fine = measure(&rows[i], &target, threads_parallel(pool), l2, seconds) && fine;
+        fine = measure(&rows[i], &target, threads_parallel(pool), &limits, seconds) && fine;
     threads_free(pool);
     return !fine;
 }

@@ -45,7 +45,8 @@ typedef struct Case {
 
 static void draw(Case *x) {
     static const int64_t sizes[] = {1, 2, 3, 5, 7, 8, 13, 16, 17, 19, 31, 32, 33, 40, 56}, few[] = {1, 1, 2, 3, 5, 17},
-                         taps[] = {1, 2, 3, 3, 3, 5, 7}, strides[] = {1, 1, 1, 2, 2, 3}, dilations[] = {1, 1, 1, 2, 3};
+                         many[] = {1, 3, 16, 32, 40, 67}, taps[] = {1, 2, 3, 3, 3, 5, 7}, strides[] = {1, 1, 1, 2, 2, 3},
+                         dilations[] = {1, 1, 1, 2, 3};
     memset(x, 0, sizeof *x);
     x->kind = (Pool)(next() % POOL_COUNT);
     x->spatial = 1 + (int)(next() % 8 + 1) / 3;
@@ -53,7 +54,7 @@ static void draw(Case *x) {
     x->last = next() % 3 == 0;
     x->guarded = next() % 4 != 0;
     x->batch = 1 + next() % 3;
-    x->channels = one_of(6, few);
+    x->channels = one_of(6, x->last ? many : few);
     for (int i = 0; i < x->spatial; i++) {
         x->in[i] = x->spatial == 3 ? 1 + next() % 12 : one_of(15, sizes);
         x->taps[i] = one_of(x->spatial == 3 ? 5 : 7, taps);

@@ -15,6 +15,7 @@
  *
  * Definitions before the main one that read no input (counts of elements inside, for AveragePool) are computed when compiling. */
 #include "schedule/window.h"
+#include "schedule/window_pixels.h"
 
 #include <string.h>
 
@@ -517,7 +518,15 @@ bool schedule_window(Compiled *c, const ScheduleOptions *options, const char **w
     w->known = options->constant;
     w->lanes = c->target.bytes / 4;
     if (!describe(w, c->kernel, why) || !find_reduction(w, why) || !find_window(w, &window, why) ||
-        !compute_temporaries(w, c, why, err) || !find_buffered(w, why) || !find_dims(w, why) ||
+        !compute_temporaries(w, c, why, err))
+        return false;
+    if (window_pixels(w, window, c, options, why, err))
+        return true;
+    if (err->status != WHET_OK)
+        return false;
+    *why = NULL;
+    c->function_count = 0;
+    if (!find_buffered(w, why) || !find_dims(w, why) ||
         !choose_unit(w, window, options->spare_registers ? 0 : WINDOW_MAX_EXTRA, why) || !choose_taps(w, why))
         return false;
     choose_tile(w, &c->target, options->spare_registers, options);

@@ -1,0 +1,319 @@
+/* Vector code of windows over pixels: a tile of columns, in loops over rows and vectors of channels. */
+#include "schedule/window_pixels.h"
+
+#include <math.h>
+
+enum { MAX_LOADED = 256, MAX_STEPS = 512 };
+
+/* What is in a register: an expression that moves with one access alone, at a place of that access. */
+typedef struct Loaded {
+    const Expr *expr;
+    bool nan; /* not the expression, but where it is NaN */
+    int64_t offset;
+    int value;
+} Loaded;
+
+/* One column at one tap of the pixel axis. */
+typedef struct Step {
+    int column, tap;
+    int64_t at; /* of the window's read */
+} Step;
+
+typedef struct Code {
+    const Pixels *p;
+    const Nest *nest;
+    VectorFunction *f;
+    const PixelTile *kind;
+    int pointer[NEST_MAX_ACCESSES];
+    int row_counter, lane_counter, tap_counter[NEST_MAX_AXES]; /* -1: no loop is open */
+    int64_t digit[NEST_MAX_AXES];                              /* of reduced axes that are written out */
+    int column, mask;
+    const Expr *busy; /* being emitted */
+    Loaded loaded[MAX_LOADED];
+    int loaded_count;
+    Step steps[MAX_STEPS];
+    int step_count;
+} Code;
+
+/* ---- addresses ---- */
+
+static int64_t bytes_of(const Code *t, int access) {
+    return dtype_bits(t->nest->access[access].type) / 8;
+}
+
+static int64_t offset_of(const Code *t, int access) {
+    const Access *a = &t->nest->access[access];
+    int64_t offset = t->column * a->stride[t->p->p];
+    for (int q = t->nest->parallel_count; q < t->nest->axis_count; q++)
+        offset += t->digit[q] * a->stride[q];
+    return offset;
+}
+
+static VectorAddress place(const Code *t, int access) {
+    const Access *a = &t->nest->access[access];
+    int64_t bytes = bytes_of(t, access);
+    VectorAddress address = vector_at(t->pointer[access], bytes * offset_of(t, access));
+    if (t->row_counter >= 0)
+        address = vector_plus(address, t->row_counter, bytes * a->stride[t->p->h]);
+    for (int q = t->nest->parallel_count; q < t->nest->axis_count; q++)
+        if (t->tap_counter[q] >= 0)
+            address = vector_plus(address, t->tap_counter[q], bytes * a->stride[q]);
+    return t->lane_counter >= 0 ? vector_plus(address, t->lane_counter, bytes * a->stride[t->p->v]) : address;
+}
+
+/* ---- what is loaded ---- */
+
+static int find_loaded(const Code *t, const Expr *expr, bool nan, int64_t offset) {
+    for (int i = t->loaded_count - 1; i >= 0; i--)
+        if (t->loaded[i].expr == expr && t->loaded[i].nan == nan && t->loaded[i].offset == offset)
+            return t->loaded[i].value;
+    return -1;
+}
+
+static void keep(Code *t, const Expr *expr, bool nan, int64_t offset, int value) {
+    if (t->loaded_count < MAX_LOADED)
+        t->loaded[t->loaded_count++] = (Loaded){expr, nan, offset, value};
+}
+
+static int read_operand(ExprEmitter *e, const Expr *read) {
+    const Code *t = e->context;
+    int access = nest_find(t->nest, read);
+    DType memory = t->nest->access[access].type;
+    if (t->nest->access[access].stride[t->p->v])
+        return vector_load(t->f, memory, memory, place(t, access), t->mask);
+    return vector_splat(t->f, memory, memory, place(t, access));
+}
+
+/* The only access below an expression; -1: several, or none. */
+static int only_access(const Code *t, const Expr *expr) {
+    if (expr->op == EXPR_READ)
+        return nest_find(t->nest, expr);
+    if (expr->op == EXPR_REDUCE)
+        return -1;
+    int found = -1;
+    for (int i = 0; i < 3 && expr->arg[i]; i++) {
+        if (expr->arg[i]->op == EXPR_NUMBER)
+            continue;
+        int access = only_access(t, expr->arg[i]);
+        if (access < 0 || (found >= 0 && access != found))
+            return -1;
+        found = access;
+    }
+    return found;
+}
+
+/* Whatever depends on one access alone is computed once a place of it. */
+static int shared(ExprEmitter *e, const Expr *expr) {
+    Code *t = e->context;
+    int access = expr == t->busy ? -1 : only_access(t, expr);
+    if (access < 0)
+        return -1;
+    int64_t offset = offset_of(t, access);
+    int value = find_loaded(t, expr, false, offset);
+    if (value >= 0)
+        return value;
+    const Expr *outer = t->busy;
+    t->busy = expr;
+    value = expr_emit(e, expr);
+    t->busy = outer;
+    keep(t, expr, false, offset, value);
+    return value;
+}
+
+/* ---- sums ---- */
+
+/* The larger, NaN if either is: a NaN that was met stays, for comparisons give their second operand; one that comes is put in
+ * its place. Which of a read's lanes are NaN is found once for all its taps. */
+static int float_extreme(Code *t, VectorCode code, const Expr *body, int value, int sum) {
+    int access = only_access(t, body);
+    int64_t offset = access < 0 ? 0 : offset_of(t, access);
+    int nan = access < 0 ? -1 : find_loaded(t, body, true, offset);
+    if (nan < 0) {
+        nan = vector_binary(t->f, VECTOR_UNORDERED, value, value);
+        if (access >= 0)
+            keep(t, body, true, offset, nan);
+    }
+    return vector_ternary(t->f, VECTOR_SELECT, nan, value, vector_binary(t->f, code, value, sum));
+}
+
+static int accumulate(Code *t, ExprEmitter *e, int sum) {
+    static const VectorCode codes[] = {
+        [REDUCE_SUM] = VECTOR_ADD, [REDUCE_PROD] = VECTOR_MUL, [REDUCE_MAX] = VECTOR_MAX, [REDUCE_MIN] = VECTOR_MIN};
+    const Expr *reduction = t->p->w->reduction, *body = reduction->arg[0];
+    bool is_float = dtype_kind(reduction->type) == KIND_FLOAT;
+    expr_forget(e);
+    if (reduction->reduce == REDUCE_SUM && body->op == EXPR_MUL && is_float) {
+        int a = expr_emit(e, body->arg[0]), b = expr_emit(e, body->arg[1]);
+        return e->refused ? -1 : vector_ternary(t->f, VECTOR_FMA, a, b, sum);
+    }
+    int value = expr_emit(e, body);
+    if (e->refused)
+        return -1;
+    if (is_float && reduction->reduce >= REDUCE_MAX)
+        return float_extreme(t, reduction->reduce == REDUCE_MAX ? VECTOR_MAX_OR : VECTOR_MIN_OR, body, value, sum);
+    return vector_binary(t->f, codes[reduction->reduce], sum, value);
+}
+
+static double initial(ReduceOp op) {
+    static const double values[] = {[REDUCE_SUM] = 0, [REDUCE_PROD] = 1, [REDUCE_MAX] = -INFINITY, [REDUCE_MIN] = INFINITY};
+    return values[op];
+}
+
+/* All columns and taps of a row, in the order of the window's read: who needs the same vector comes together. */
+static void order_steps(Code *t) {
+    const Access *x = &t->nest->access[t->p->x];
+    const Slide *s = &t->p->slide[t->p->pixel];
+    t->step_count = 0;
+    for (int column = 0; column < t->kind->columns; column++)
+        for (int tap = t->kind->from[column]; tap < t->kind->to[column]; tap++) {
+            int64_t at = column * x->stride[s->place] + tap * x->stride[s->tap];
+            int i = t->step_count++;
+            for (; i > 0 && t->steps[i - 1].at > at; i--)
+                t->steps[i] = t->steps[i - 1];
+            t->steps[i] = (Step){column, tap, at};
+        }
+}
+
+/* What was loaded for another place of the window's read is not kept, nor factors unless there is room for them. */
+static void drop(Code *t, int kept) {
+    int count = kept;
+    for (int i = kept; i < t->loaded_count; i++) {
+        int access = only_access(t, t->loaded[i].expr);
+        if (t->p->keeps && access != t->p->x)
+            t->loaded[count++] = t->loaded[i];
+    }
+    t->loaded_count = count;
+}
+
+static void emit_row(Code *t, ExprEmitter *e, int *sums) {
+    int tap = t->p->slide[t->p->pixel].tap, kept = t->loaded_count;
+    for (int i = 0; i < t->step_count && !e->refused; i++) {
+        if (i && t->steps[i].at != t->steps[i - 1].at)
+            drop(t, kept);
+        t->column = t->steps[i].column;
+        t->digit[tap] = t->steps[i].tap;
+        sums[t->column] = accumulate(t, e, sums[t->column]);
+    }
+    t->digit[tap] = 0;
+    t->column = 0;
+    t->loaded_count = kept;
+}
+
+static void emit_rest(Code *t, ExprEmitter *e, int level, int *sums) {
+    if (level == t->p->rest_count) {
+        emit_row(t, e, sums);
+        return;
+    }
+    int axis = t->p->rest[level];
+    for (t->digit[axis] = 0; t->digit[axis] < t->nest->axis[axis].extent; t->digit[axis]++)
+        emit_rest(t, e, level + 1, sums);
+    t->digit[axis] = 0;
+}
+
+/* All taps; `limits` of the loops, or NULL where they are written out. */
+static void emit_taps(Code *t, ExprEmitter *e, int level, const int *limits, int *sums) {
+    if (level == t->p->loop_count) {
+        emit_rest(t, e, 0, sums);
+        return;
+    }
+    const Slide *s = &t->p->slide[t->p->loop[level]];
+    if (!limits) {
+        for (t->digit[s->tap] = 0; t->digit[s->tap] < s->taps; t->digit[s->tap]++)
+            emit_taps(t, e, level + 1, limits, sums);
+        t->digit[s->tap] = 0;
+        return;
+    }
+    int inside[PIXELS_MAX_COLUMNS];
+    t->tap_counter[s->tap] = vector_loop(t->f, limits[level], 0, 1, sums, inside, t->kind->columns);
+    emit_taps(t, e, level + 1, limits, inside);
+    vector_end(t->f, inside, sums);
+    t->tap_counter[s->tap] = -1;
+}
+
+static void emit_tile(Code *t, ExprEmitter *e, const int *limits) {
+    int sums[PIXELS_MAX_COLUMNS], kept = t->loaded_count;
+    const Expr *reduction = t->p->w->reduction;
+    for (int i = 0; i < t->kind->columns; i++)
+        sums[i] = vector_const(t->f, reduction->type, initial(reduction->reduce));
+    emit_taps(t, e, 0, limits, sums);
+    t->loaded_count = kept;
+    for (t->column = 0; t->column < t->kind->columns && !e->refused; t->column++) {
+        expr_forget(e);
+        expr_know(e, reduction, sums[t->column]);
+        int value = expr_emit(e, t->nest->definition->value);
+        if (!e->refused)
+            vector_store(t->f, t->nest->access[0].type, value, place(t, 0), t->mask);
+    }
+    t->column = 0;
+    t->loaded_count = kept;
+}
+
+/* ---- loops ---- */
+
+static void emit_lanes(Code *t, ExprEmitter *e, int count, bool loop, const int *limits) {
+    if (!t->p->vectors)
+        t->mask = vector_mask_first(t->f, t->nest->access[0].type, (int)t->p->edge);
+    if (!loop || !t->p->vectors) {
+        emit_tile(t, e, limits);
+        return;
+    }
+    t->lane_counter = vector_loop(t->f, count, 0, t->p->lanes, NULL, NULL, 0);
+    emit_tile(t, e, limits);
+    vector_end(t->f, NULL, NULL);
+    t->lane_counter = -1;
+}
+
+static void emit_whole(Code *t, ExprEmitter *e) {
+    int rows = vector_parameter(t->f, CLASS_INDEX, "rows"), count = vector_parameter(t->f, CLASS_INDEX, "lanes");
+    if (t->p->h < 0) {
+        emit_lanes(t, e, count, true, NULL);
+        return;
+    }
+    t->row_counter = vector_loop(t->f, rows, 0, 1, NULL, NULL, 0);
+    emit_lanes(t, e, count, true, NULL);
+    vector_end(t->f, NULL, NULL);
+    t->row_counter = -1;
+}
+
+static void emit_border(Code *t, ExprEmitter *e) {
+    int limits[PIXELS_MAX_LOOPS];
+    for (int i = 0; i < t->p->loop_count; i++)
+        limits[i] = vector_parameter(t->f, CLASS_INDEX, arena_printf(t->f->arena, "taps%d", i));
+    int count = vector_parameter(t->f, CLASS_INDEX, "lanes");
+    emit_lanes(t, e, count, t->p->inner_loop, limits);
+}
+
+const VectorFunction *pixels_emit(const Pixels *p, Compiled *c, const PixelTile *kind, bool border, const char **why,
+                                  whet_error *err) {
+    Code *t = ARENA_NEW(&c->arena, Code);
+    VectorFunction *f =
+        vector_new(&c->arena, arena_printf(&c->arena, "window_%d%s", kind->columns, border ? "_border" : ""), c->target.bytes);
+    if (!t || !f)
+        return error_memory(err), NULL;
+    *t = (Code){.p = p, .nest = &p->w->nest, .f = f, .kind = kind, .row_counter = -1, .lane_counter = -1, .mask = -1};
+    ExprEmitter e = {.f = f,
+                     .definition = t->nest->definition,
+                     .kernel = t->nest->kernel,
+                     .constant = p->w->known,
+                     .read = read_operand,
+                     .special = shared,
+                     .context = t};
+    if (!expr_start(&e, &c->arena))
+        return error_memory(err), NULL;
+    for (int a = 0; a < t->nest->axis_count; a++)
+        t->tap_counter[a] = -1;
+    for (int i = 0; i < t->nest->access_count; i++)
+        t->pointer[i] = vector_parameter(f, CLASS_POINTER,
+                                         arena_printf(&c->arena, "%s%d",
+                                                      i == 0      ? "y"
+                                                      : i == p->x ? "x"
+                                                                  : "w",
+                                                      i));
+    order_steps(t);
+    if (border)
+        emit_border(t, &e);
+    else
+        emit_whole(t, &e);
+    *why = e.refused;
+    return !e.refused && vector_finish(f, err) ? f : NULL;
+}
