@@ -129,22 +129,42 @@ bool access_merges(const Access *access, int outer, int inner, int64_t inner_ext
 
 /* ---- expr.c: expressions as vector code ------------------------------------------------------------------------------- */
 
+typedef struct ExprRange { /* of an integer expression */
+    int64_t low, high;
+} ExprRange;
+
 typedef struct ExprEmitter {
     VectorFunction *f;
     const Definition *definition;
-    int (*read)(struct ExprEmitter *emitter, const Expr *read); /* the vector at the place in question */
+    int (*read)(struct ExprEmitter *emitter, const Expr *read); /* the vector, or mask, at the place in question */
     void *context;
     const Kernel *kernel;
     const void *const *constant; /* ScheduleOptions.constant: known tensors of one element become numbers */
     const char *refused;         /* the first thing that cannot be said; NULL: none */
     int *known;                  /* by Expr.id: what is emitted already, so that shared expressions are computed once */
     int (*special)(struct ExprEmitter *emitter, const Expr *expr); /* asked first: -1: emit it as usual; may be NULL */
+    int (*axis)(struct ExprEmitter *emitter, const Expr *axis);    /* an axis as s32; NULL: refused */
+    ExprRange *range;                                              /* by Expr.id, of integers */
+    const Expr *unrounded;                                         /* its last rounding is left to what stores it */
 } ExprEmitter;
 bool expr_start(ExprEmitter *emitter, Arena *arena); /* false: out of memory. Call before the first expr_emit */
 void expr_forget(ExprEmitter *emitter);              /* the place has changed: nothing is known any more */
 /* `expr` is that vector: reductions must be given so, everything else may be. */
 void expr_know(ExprEmitter *emitter, const Expr *expr, int value);
-int expr_emit(ExprEmitter *emitter, const Expr *expr); /* a vector, or a mask for bool; -1 once refused */
+/* A vector of expr_register(expr->type), or a mask for bool; -1 once refused. Every lane has 32 bits; see expr.c. */
+int expr_emit(ExprEmitter *emitter, const Expr *expr);
+int expr_emit_to_store(ExprEmitter *emitter, const Expr *expr); /* the same, for expr_store alone, which rounds halves itself */
+int expr_refuse(ExprEmitter *emitter, const char *why);         /* -1 */
+DType expr_register(DType type);                                /* of the lanes: DT_F32 or DT_S32; DT_NONE: a mask */
+/* Memory of any type of up to 32 bits, in registers as expr_emit has it. */
+int expr_load(VectorFunction *f, DType type, VectorAddress address, int mask);
+int expr_splat(VectorFunction *f, DType type, VectorAddress address);
+void expr_store(VectorFunction *f, DType type, int value, VectorAddress address, int mask);
+void expr_store_first(VectorFunction *f, DType type, int value, VectorAddress address);
+
+/* convert.c: a CAST of what is in `value`; and a value that an operation gave, made to fit its type again. */
+int convert_emit(ExprEmitter *emitter, const Expr *cast, int value);
+int convert_fit(ExprEmitter *emitter, DType type, int value);
 
 /* math.c: functions as vector code, f32. Errors below 2 ULP; see docs/internals/vector.md. -1: there is none. */
 int math_emit(VectorFunction *f, ExprOp op, int x);

@@ -197,6 +197,13 @@ int vector_convert(VectorFunction *f, VectorCode code, DType type, int a) {
     return vector_append(f, &op);
 }
 
+int vector_round_to(VectorFunction *f, DType type, int a) {
+    VectorOp op = blank(VECTOR_ROUND_TO, type_of(f, a));
+    op.from = type;
+    op.arg[0] = a;
+    return vector_append(f, &op);
+}
+
 int vector_mask_first(VectorFunction *f, DType type, int lanes) {
     VectorOp op = blank(VECTOR_MASK_FIRST, type);
     op.number = lanes;

@@ -334,6 +334,10 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_CVT:
     case VECTOR_CVT_ROUND:
     case VECTOR_BITS: ok = run_convert(m, op, &out); break;
+    case VECTOR_ROUND_TO:
+        for (int i = 0; i < lanes_of(m, DT_F32); i++)
+            out.f32[i] = f16_to_f32(f32_to_f16(m->value[op->arg[0]].f32[i]));
+        break;
     case VECTOR_MASK_FIRST:
     case VECTOR_MASK_BELOW:
     case VECTOR_MASK_AND:

@@ -66,6 +66,7 @@ typedef enum RegisterClass {
     X(CEIL,          "ceil",          'V', "V",      "F",  0, 1)                                                                 \
     X(TRUNC,         "trunc",         'V', "V",      "F",  0, 1)                                                                 \
     X(ROUND,         "round",         'V', "V",      "F",  0, 1) /* ties to even */                                              \
+    X(ROUND_TO,      "round_to",      'V', "V",      "X",  0, 1) /* f32: the nearest f16 (`from`), ties to even, as f32 */        \
     X(AND,           "and",           'V', "VV",     "B",  0, 1) /* of the bits, whatever the type */                            \
     X(OR,            "or",            'V', "VV",     "B",  0, 1)                                                                 \
     X(XOR,           "xor",           'V', "VV",     "B",  0, 1)                                                                 \
@@ -211,6 +212,7 @@ int vector_binary(VectorFunction *f, VectorCode code, int a, int b);            
 int vector_ternary(VectorFunction *f, VectorCode code, int a, int b, int c);    /* FMA, SELECT, DOT */
 int vector_immediate(VectorFunction *f, VectorCode code, int a, double number); /* shifts, POINTER_ADD */
 int vector_convert(VectorFunction *f, VectorCode code, DType type, int a);
+int vector_round_to(VectorFunction *f, DType type, int a); /* f32 to the nearest of a narrower type, which stays in f32 */
 int vector_mask_first(VectorFunction *f, DType type, int lanes);
 int vector_mask_below(VectorFunction *f, DType type, int index);
 /* Opens a loop; `limit` an index value, or -1 for `count`. `inside` receives the carried values' names inside the loop. */

@@ -47,6 +47,7 @@ const CRow c_vector_rows[] = {
     {"$V_ceil",      "fd", "$V", "$V x",             NULL,                                        "ceil$F(a)"},
     {"$V_trunc",     "fd", "$V", "$V x",             NULL,                                        "trunc$F(a)"},
     {"$V_round",     "fd", "$V", "$V x",             NULL,                                        "rint$F(a)"},
+    {"f32v_round_to_f16", "f", "f32v", "f32v x",     NULL,                                        "f16_load(f16_store(a))"},
     /* bits */
     {"$V_and",       "fd", "$V", "$V x, $V y",       "($V)(($S)x & ($S)y)",                       "$N_of($N_bits(a) & $N_bits(b))"},
     {"$V_or",        "fd", "$V", "$V x, $V y",       "($V)(($S)x | ($S)y)",                       "$N_of($N_bits(a) | $N_bits(b))"},

@@ -266,6 +266,14 @@ static void encode_convert(Encoder *e, const VectorOp *op) {
     vector(e, mnemonic, result(e, op), operand(e, op->arg[0]), nothing, nothing);
 }
 
+/* To halves and back. */
+static void encode_round_to(Encoder *e, const VectorOp *op) {
+    X86Operand to = result(e, op),
+               half = register_operand((e->wide ? ZYDIS_REGISTER_YMM0 : ZYDIS_REGISTER_XMM0) + reg_of(e, op->result));
+    vector(e, ZYDIS_MNEMONIC_VCVTPS2PH, half, operand(e, op->arg[0]), number_operand(0), nothing);
+    vector(e, ZYDIS_MNEMONIC_VCVTPH2PS, to, half, nothing, nothing);
+}
+
 static void encode_const(Encoder *e, const VectorOp *op) {
     unsigned char bits[8] = {0};
     X86Operand to = result(e, op);
@@ -728,6 +736,7 @@ static void encode_op(Encoder *e, const VectorOp *op, int at) {
     case VECTOR_SAR: encode_shift(e, op); break;
     case VECTOR_CVT:
     case VECTOR_CVT_ROUND: encode_convert(e, op); break;
+    case VECTOR_ROUND_TO: encode_round_to(e, op); break;
     case VECTOR_BITS: move_vector(e, result(e, op), operand(e, op->arg[0])); break;
     case VECTOR_EQ:
     case VECTOR_NE:
