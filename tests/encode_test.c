@@ -95,6 +95,29 @@ static const char forms[] = "function forms, %d bytes a register, pointer %%a, p
                             "    %%g = mul f32 %%e, %%f\n"
                             "    %%o = splat s32 from u8 [%%a + 1*%%i]\n";
 
+/* Lanes, narrow memory, gathers: with a mask and without. */
+static const char more[] =
+    "    %mb = mask_below f32 %n\n    %iota = iota s32 3\n"
+    "    %ga = gather f32 [%a + 64*%i] %iota, 4\n    %gb = gather f32 from bf16 [%a + 64*%i] %iota, 2 if %mb\n"
+    "    %gc = gather s32 [%a + 64*%i] %c, 12 if %mb\n    %gd = gather s32 from u8 [%a + 64*%i] %c, 1\n"
+    "    %ge = gather s32 from s16 [%a + 64*%i] %c, 24\n    %za = zip_low f32 %ga, %gb\n"
+    "    %zb = zip_high f32 %ga, %gb\n    %zc = block_even f32 %za, %zb\n    %zd = block_odd f32 %zc, %zb\n"
+    "    %pe = permute f32 from s32 %zd, %iota\n    store f32 from f16 [%b + 32*%i] %pe\n"
+    "    store f32 from f16 [%b + 32*%i + 32] %pe if %mb\n    store f32 from bf16 [%b + 32*%i + 64] %pe\n"
+    "    store s32 from u8 [%b + 16*%i] %gc\n    store s32 from s8 [%b + 16*%i] %gd if %mb\n"
+    "    store s32 from u16 [%b + 16*%i] %ge\n    store s32 from s16 [%b + 16*%i] %gc if %mb\n"
+    "    store_first s32 from u8 [%b + 1*%i] %gc\n    store_first f32 from f16 [%b + 2*%i] %pe\n"
+    "    store_first s32 from s16 [%b + 2*%i] %ge\n    %sa = shl_by s32 %gc, %gd\n    %sb = shr_by s32 %sa, %ge\n"
+    "    %sc = sar_by s32 %sb, %gd\n    store s32 [%b + 64*%i + 512] %sc\n    %l8 = load s32 from s8 [%a + 16*%i] if %mb\n"
+    "    store s32 [%b + 64*%i + 576] %l8\n    %lf = load f32 from f16 [%a + 32*%i] if %mb\n"
+    "    store f32 [%b + 64*%i + 640] %lf\n    %ld = load f64 from f32 [%a + 32*%i] if %m\n"
+    "    store f64 from f32 [%b + 32*%i + 704] %ld\n    store f64 from f32 [%b + 32*%i + 768] %ld if %m\n"
+    "    %m8 = load s16 from s8 [%a + 32*%i]\n    %n8 = load s16 from u8 [%a + 32*%i + 32]\n"
+    "    %o8 = dot2_ss s32 from s16 %m8, %n8, %sc\n    store s32 [%b + 64*%i + 832] %o8\n"
+    "    %p8 = load u8 [%a + 64*%i]\n    %q8 = splat u8 [%a + 1*%i]\n    %r8 = max u8 %p8, %q8\n"
+    "    %s8 = zip_low u8 %r8, %q8\n    store u8 [%b + 64*%i + 896] %s8\n    %e8 = even f64 %ld, %x\n"
+    "    store f64 [%b + 64*%i + 960] %e8\n";
+
 static const char tail[] = "    %p = reduce_max s32 %o\n    %q = cvt f32 from s32 %p\n    %r = fma f32 %g, %d, %q\n"
                            "    store f32 [%b + 64*%i + 1024] %r\n  end\n";
 static const char dots[] =
@@ -115,6 +138,7 @@ static void add_forms(Listing *list, const Target *target) {
         text_put(&text, head);
         if (target->bytes == 64)
             text_put(&text, dots);
+        text_put(&text, more);
         text_put(&text, tail);
         const VectorFunction *functions[] = {vector_parse(&arena, text.data, text.length, &err)};
         if (!functions[0] || target->compile(target, functions, 1, seed, &code, &err) != WHET_OK)
@@ -221,7 +245,7 @@ static void check_target(uint64_t features) {
 
 static void avx2(void **state) {
     (void)state;
-    check_target(FEATURE(AVX2) | FEATURE(FMA));
+    check_target(FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C));
 }
 
 static void avx512(void **state) {

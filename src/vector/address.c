@@ -83,7 +83,7 @@ static void group_address(Lowering *l, int op, const VectorAddress *a) {
         g.term[at].index = a->term[t].index;
         g.term[at].coef = a->term[t].coef;
     }
-    if (g.terms && stays(l, g.term[g.terms - 1].index, g.term[g.terms - 1].coef)) {
+    if (g.terms && f->ops[op].code != VECTOR_GATHER && stays(l, g.term[g.terms - 1].index, g.term[g.terms - 1].coef)) {
         g.terms--;
         l->index_of[op] = g.term[g.terms].index;
         l->coef_of[op] = (int)g.term[g.terms].coef;

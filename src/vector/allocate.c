@@ -107,8 +107,8 @@ static void find_intervals(Allocator *a) {
         } else {
             if (op->result < 0 || needs_register(a, op->result)) {
                 use_address(a, &op->address, 2 * i, open);
-                use(a, op->mask, 2 * i, open);
                 bool late = a->r->late && a->r->late[i];
+                use(a, op->mask, 2 * i + late, open);
                 for (int k = 0; k < vector_arg_count(op->code); k++)
                     use(a, op->arg[k], 2 * i + (late && k != vector_info[op->code].tie), open);
             }

@@ -140,6 +140,22 @@ int vector_splat(VectorFunction *f, DType type, DType memory, VectorAddress addr
     return address.base < 0 ? fail(f, "an address of too many terms") : vector_append(f, &op);
 }
 
+int vector_gather(VectorFunction *f, DType type, DType memory, VectorAddress address, int scale, int index, int mask) {
+    VectorOp op = blank(VECTOR_GATHER, type);
+    op.from = memory;
+    op.address = address;
+    op.arg[0] = index;
+    op.number = scale;
+    op.mask = mask;
+    return address.base < 0 ? fail(f, "an address of too many terms") : vector_append(f, &op);
+}
+
+int vector_iota(VectorFunction *f, DType type, int64_t step) {
+    VectorOp op = blank(VECTOR_IOTA, type);
+    op.number = (double)step;
+    return vector_append(f, &op);
+}
+
 static void store(VectorFunction *f, VectorCode code, DType memory, int value, VectorAddress address, int mask) {
     VectorOp op = blank(code, type_of(f, value));
     op.from = memory;
@@ -170,6 +186,8 @@ int vector_binary(VectorFunction *f, VectorCode code, int a, int b) {
     VectorOp op = blank(code, type_of(f, a));
     op.arg[0] = a;
     op.arg[1] = b;
+    if (code == VECTOR_PERMUTE)
+        op.from = DT_S32;
     return vector_append(f, &op);
 }
 
@@ -214,6 +232,40 @@ int vector_mask_below(VectorFunction *f, DType type, int index) {
     VectorOp op = blank(VECTOR_MASK_BELOW, type);
     op.arg[0] = index;
     return vector_append(f, &op);
+}
+
+/* In blocks of 4 x 4 within 128 bits first; then blocks change places, halves of a register at a time. */
+void vector_transpose(VectorFunction *f, int *rows) {
+    enum { MOST = VECTOR_MAX_BYTES / 4 };
+    int lanes = f->bytes / 4, next[MOST];
+    if (!lanes || lanes > MOST) {
+        fail(f, "a transpose in registers of unknown length");
+        return;
+    }
+    DType type = type_of(f, rows[0]);
+    for (int i = 0; i < lanes; i += 4) {
+        int pair[4];
+        for (int j = 0; j < 4; j++) {
+            int zipped = vector_binary(f, j % 2 ? VECTOR_ZIP_HIGH : VECTOR_ZIP_LOW, rows[i + j / 2 * 2], rows[i + j / 2 * 2 + 1]);
+            pair[j] = vector_convert(f, VECTOR_BITS, DT_F64, zipped);
+        }
+        for (int j = 0; j < 4; j++) {
+            int column = vector_binary(f, j % 2 ? VECTOR_ZIP_HIGH : VECTOR_ZIP_LOW, pair[j / 2], pair[2 + j / 2]);
+            next[i + j] = vector_convert(f, VECTOR_BITS, type, column);
+        }
+    }
+    /* next[4 * g + j] holds, for each block b, rows 4 * g ... at column 4 * b + j */
+    for (int blocks = lanes / 4; blocks > 1; blocks /= 2) {
+        memcpy(rows, next, (size_t)lanes * sizeof *rows);
+        for (int g = 0; g < lanes / 4; g += 2)
+            for (int j = 0; j < 4; j++)
+                for (int odd = 0; odd < 2; odd++) {
+                    int at = lanes / 4 == 2 ? odd : blocks == 4 ? odd * 2 + g / 2 : g / 2 + odd * 2;
+                    next[4 * at + j] =
+                        vector_binary(f, odd ? VECTOR_BLOCK_ODD : VECTOR_BLOCK_EVEN, rows[4 * g + j], rows[4 * (g + 1) + j]);
+                }
+    }
+    memcpy(rows, next, (size_t)lanes * sizeof *rows);
 }
 
 int vector_loop(VectorFunction *f, int limit, int64_t count, int64_t step, const int *initial, int *inside, int carry_count) {

@@ -33,8 +33,9 @@ static bool check_use(const Checker *c, int value, RegisterClass class, DType ty
 static bool type_allowed(char types, const VectorOp *op) {
     switch (types) {
     case 'F': return op->type == DT_F32 || op->type == DT_F64;
-    case 'I': return op->type == DT_S32;
-    case 'N': return op->type == DT_F32 || op->type == DT_F64 || op->type == DT_S32;
+    case 'I': return op->type == DT_S32 || op->type == DT_S16;
+    case 'S': return op->type == DT_S32;
+    case 'N': return dtype_bits(op->type) <= 64 && op->type != DT_F16 && op->type != DT_BF16 && op->type != DT_NONE;
     case '-': return op->type == DT_NONE;
     default: return op->type != DT_NONE;
     }
@@ -56,6 +57,8 @@ static bool check_plain(const Checker *c, const VectorOp *op) {
     for (int k = 0; k < vector_arg_count(op->code); k++) {
         RegisterClass class = vector_class(info->args[k]);
         DType type = info->args[k] == 'V' ? op->type : DT_NONE; /* W operands may differ among each other (u8 * s8) */
+        if (op->code == VECTOR_GATHER || (op->code == VECTOR_PERMUTE && k == 1))
+            type = DT_S32;
         if (!check_use(c, op->arg[k], class, type))
             return false;
     }

@@ -46,23 +46,46 @@ static char *address_of(const Machine *m, const VectorAddress *a) {
 
 /* ---- memory ---- */
 
-static void load_lane(Lanes *to, int lane, DType type, DType from, const char *at) {
+/* An element of memory, as the widest of its kind. */
+static double load_float(DType from, const char *at) {
     uint16_t half;
-    memcpy(&half, at, from == DT_F16 || from == DT_BF16 || from == DT_S16 || from == DT_U16 ? 2 : 1);
+    float single;
+    double value;
+    memcpy(&half, at, 2);
+    if (from == DT_F16 || from == DT_BF16)
+        return from == DT_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+    if (from == DT_F32)
+        return memcpy(&single, at, 4), single;
+    return memcpy(&value, at, 8), value;
+}
+
+static int64_t load_int(DType from, const char *at) {
+    uint64_t bits = 0;
+    int size = dtype_bits(from) / 8, gap = 64 - 8 * size;
+    for (int i = 0; i < size; i++)
+        bits |= (uint64_t)(uint8_t)at[i] << 8 * i;
+    return dtype_kind(from) == KIND_SIGNED ? (int64_t)(bits << gap) >> gap : (int64_t)bits;
+}
+
+static void put_int(Lanes *to, int lane, DType type, int64_t value) {
+    switch (dtype_bits(type)) {
+    case 8: to->u8[lane] = (uint8_t)value; break;
+    case 16: to->u16[lane] = (uint16_t)value; break;
+    case 32: to->u32[lane] = (uint32_t)value; break;
+    default: to->u64[lane] = (uint64_t)value; break;
+    }
+}
+
+static void load_lane(Lanes *to, int lane, DType type, DType from, const char *at) {
+    bool is_float = dtype_kind(from) == KIND_FLOAT;
     if (type == from)
         memcpy(&to->u8[lane * (dtype_bits(type) / 8)], at, (size_t)dtype_bits(type) / 8);
-    else if (from == DT_F16)
-        to->f32[lane] = f16_to_f32(half);
-    else if (from == DT_BF16)
-        to->f32[lane] = bf16_to_f32(half);
-    else if (from == DT_S16)
-        to->s32[lane] = (int16_t)half;
-    else if (from == DT_U16)
-        to->s32[lane] = half;
-    else if (from == DT_S8)
-        to->s32[lane] = (int8_t)*at;
+    else if (type == DT_F64)
+        to->f64[lane] = is_float ? load_float(from, at) : (double)load_int(from, at);
+    else if (type == DT_F32)
+        to->f32[lane] = is_float ? (float)load_float(from, at) : (float)load_int(from, at);
     else
-        to->s32[lane] = (uint8_t)*at;
+        put_int(to, lane, type, load_int(from, at));
 }
 
 static int32_t clamp(int32_t x, int32_t low, int32_t high) {
@@ -75,7 +98,10 @@ static void store_lane(const Lanes *from, int lane, DType type, DType to, char *
         memcpy(at, &from->u8[lane * (dtype_bits(type) / 8)], (size_t)dtype_bits(type) / 8);
         return;
     }
-    if (to == DT_F16)
+    if (to == DT_F32) {
+        float single = (float)from->f64[lane];
+        memcpy(at, &single, 4);
+    } else if (to == DT_F16)
         half = f32_to_f16(from->f32[lane]);
     else if (to == DT_BF16)
         half = f32_to_bf16(from->f32[lane]);
@@ -99,8 +125,11 @@ static void run_memory(Machine *m, const VectorOp *op, Lanes *result) {
     for (int i = 0; i < lanes; i++) {
         if (op->mask >= 0 && !m->value[op->mask].u8[i])
             continue;
-        if (op->code == VECTOR_LOAD || op->code == VECTOR_SPLAT)
-            load_lane(result, i, op->type, op->from, at + (op->code == VECTOR_SPLAT ? 0 : i * step));
+        int64_t from = op->code == VECTOR_SPLAT    ? 0
+                       : op->code == VECTOR_GATHER ? m->value[op->arg[0]].s32[i] * (int64_t)op->number
+                                                   : i * step;
+        if (result)
+            load_lane(result, i, op->type, op->from, at + from);
         else
             store_lane(&m->value[op->arg[0]], i, op->type, op->from, at + i * step);
     }
@@ -148,17 +177,22 @@ static int32_t to_int(float x) {
 FLOAT_LANE(float, lane_f32, fmaf, ldexpf, sqrtf, floorf, ceilf, truncf, rintf)
 FLOAT_LANE(double, lane_f64, fma, ldexp, sqrt, floor, ceil, trunc, rint)
 
-static bool lane_s32(const VectorOp *op, int32_t a, int32_t b, int32_t *out, bool *truth) {
-    int shift = (int)op->number;
+static bool lane_int(const VectorOp *op, int64_t a, int64_t b, int64_t *out, bool *truth) {
+    int shift = (int)op->number, bits = dtype_bits(op->type);
+    bool far = b < 0 || b >= bits; /* shifts by a vector take it as unsigned */
+    uint64_t unsigned_a = (uint64_t)a & (~UINT64_C(0) >> (64 - bits));
     switch (op->code) {
-    case VECTOR_ADD: *out = wrap((int64_t)a + b); break;
-    case VECTOR_SUB: *out = wrap((int64_t)a - b); break;
-    case VECTOR_MUL: *out = wrap((int64_t)a * b); break;
+    case VECTOR_ADD: *out = (int64_t)((uint64_t)a + (uint64_t)b); break;
+    case VECTOR_SUB: *out = (int64_t)((uint64_t)a - (uint64_t)b); break;
+    case VECTOR_MUL: *out = (int64_t)((uint64_t)a * (uint64_t)b); break;
     case VECTOR_MIN: *out = a < b ? a : b; break;
     case VECTOR_MAX: *out = a > b ? a : b; break;
-    case VECTOR_SHL: *out = wrap((int64_t)((uint64_t)(uint32_t)a << shift)); break;
-    case VECTOR_SHR: *out = (int32_t)((uint32_t)a >> shift); break;
-    case VECTOR_SAR: *out = wrap((int64_t)a >> shift); break;
+    case VECTOR_SHL: *out = (int64_t)((uint64_t)a << shift); break;
+    case VECTOR_SHR: *out = (int64_t)(unsigned_a >> shift); break;
+    case VECTOR_SAR: *out = a >> shift; break;
+    case VECTOR_SHL_BY: *out = far ? 0 : (int64_t)((uint64_t)a << b); break;
+    case VECTOR_SHR_BY: *out = far ? 0 : (int64_t)(unsigned_a >> b); break;
+    case VECTOR_SAR_BY: *out = a >> (far ? bits - 1 : b); break;
     case VECTOR_EQ: *truth = a == b; break;
     case VECTOR_NE: *truth = a != b; break;
     case VECTOR_LT: *truth = a < b; break;
@@ -166,6 +200,16 @@ static bool lane_s32(const VectorOp *op, int32_t a, int32_t b, int32_t *out, boo
     default: return false;
     }
     return true;
+}
+
+static bool lane_of_ints(const VectorOp *op, const Lanes *a, const Lanes *b, int lane, Lanes *out, bool *truth) {
+    int size = dtype_bits(op->type) / 8;
+    int64_t value = 0;
+    bool known = lane_int(op, load_int(op->type, (const char *)&a->u8[lane * size]),
+                          load_int(op->type, (const char *)&b->u8[lane * size]), &value, truth);
+    if (known && vector_info[op->code].result == 'V')
+        put_int(out, lane, op->type, value);
+    return known;
 }
 
 static bool run_bits(const Machine *m, VectorCode code, const Lanes *a, const Lanes *b, Lanes *out) {
@@ -195,7 +239,7 @@ static bool run_arithmetic(Machine *m, const VectorOp *op, Lanes *out) {
         else if (op->type == DT_F64)
             known = lane_f64(op->code, arg[0]->f64[i], arg[1]->f64[i], arg[2]->f64[i], &out->f64[i], &truth);
         else
-            known = lane_s32(op, arg[0]->s32[i], arg[1]->s32[i], &out->s32[i], &truth);
+            known = lane_of_ints(op, arg[0], arg[1], i, out, &truth);
         if (!known)
             return refuse(m, op);
         if (vector_info[op->code].result == 'M')
@@ -206,12 +250,21 @@ static bool run_arithmetic(Machine *m, const VectorOp *op, Lanes *out) {
 
 /* ---- the rest ---- */
 
+/* Lanes `a` and `b` of the same integers. */
+static void lane_pair(const VectorOp *op, const Lanes *x, int a, int b, Lanes *out) {
+    int size = dtype_bits(op->type) / 8;
+    int64_t value = 0;
+    bool truth;
+    lane_int(op, load_int(op->type, (const char *)&x->u8[a * size]), load_int(op->type, (const char *)&x->u8[b * size]), &value,
+             &truth);
+    put_int(out, a, op->type, value);
+}
+
 static void run_reduce(const Machine *m, const VectorOp *op, Lanes *out) {
     VectorCode code = op->code == VECTOR_REDUCE_ADD ? VECTOR_ADD : op->code == VECTOR_REDUCE_MIN ? VECTOR_MIN_OR : VECTOR_MAX_OR;
     VectorOp step = *op;
-    step.code = op->type == DT_S32 && code == VECTOR_MIN_OR   ? VECTOR_MIN
-                : op->type == DT_S32 && code == VECTOR_MAX_OR ? VECTOR_MAX
-                                                              : code;
+    bool is_float = dtype_kind(op->type) == KIND_FLOAT;
+    step.code = !is_float && code == VECTOR_MIN_OR ? VECTOR_MIN : !is_float && code == VECTOR_MAX_OR ? VECTOR_MAX : code;
     Lanes now = m->value[op->arg[0]];
     for (int half = lanes_of(m, op->type) / 2; half; half /= 2) {
         *out = now;
@@ -222,22 +275,34 @@ static void run_reduce(const Machine *m, const VectorOp *op, Lanes *out) {
             else if (op->type == DT_F64)
                 lane_f64(step.code, now.f64[i], now.f64[i ^ half], 0, &out->f64[i], &truth);
             else
-                lane_s32(&step, now.s32[i], now.s32[i ^ half], &out->s32[i], &truth);
+                lane_pair(&step, &now, i, i ^ half, out);
         }
         now = *out;
     }
 }
 
+static void copy_lane(Lanes *to, int lane, const Lanes *from, int at, int size) {
+    memcpy(&to->u8[lane * size], &from->u8[at * size], (size_t)size);
+}
+
 static void run_halves(const Machine *m, const VectorOp *op, Lanes *out) {
-    int lanes = lanes_of(m, op->type), odd = op->code == VECTOR_ODD;
-    for (int i = 0; i < lanes; i++) {
-        int at = 2 * i + odd;
-        const Lanes *from = &m->value[op->arg[at >= lanes]];
-        if (m->bytes / lanes == 8)
-            out->u64[i] = from->u64[at % lanes];
-        else
-            out->u32[i] = from->u32[at % lanes];
-    }
+    bool blocks = op->code == VECTOR_BLOCK_EVEN || op->code == VECTOR_BLOCK_ODD;
+    int odd = op->code == VECTOR_ODD || op->code == VECTOR_BLOCK_ODD, size = blocks ? 16 : dtype_bits(op->type) / 8;
+    int lanes = m->bytes / size;
+    for (int i = 0; i < lanes; i++)
+        copy_lane(out, i, &m->value[op->arg[2 * i + odd >= lanes]], (2 * i + odd) % lanes, size);
+}
+
+static void run_zip(const Machine *m, const VectorOp *op, Lanes *out) {
+    int size = dtype_bits(op->type) / 8, block = 16 / size, from = op->code == VECTOR_ZIP_HIGH ? block / 2 : 0;
+    for (int i = 0; i < m->bytes / size; i++)
+        copy_lane(out, i, &m->value[op->arg[i % 2]], i / block * block + from + i % block / 2, size);
+}
+
+static void run_permute(const Machine *m, const VectorOp *op, Lanes *out) {
+    int size = dtype_bits(op->type) / 8, lanes = m->bytes / size;
+    for (int i = 0; i < lanes; i++)
+        copy_lane(out, i, &m->value[op->arg[0]], (int)(m->value[op->arg[1]].u32[i] % (uint32_t)lanes), size);
 }
 
 static bool run_dot(Machine *m, const VectorOp *op, Lanes *out) {
@@ -247,6 +312,11 @@ static bool run_dot(Machine *m, const VectorOp *op, Lanes *out) {
             float sum = c->f32[i]; /* vdpbf16ps adds the odd product first */
             sum = fmaf(bf16_to_f32(a->u16[2 * i + 1]), bf16_to_f32(b->u16[2 * i + 1]), sum);
             out->f32[i] = fmaf(bf16_to_f32(a->u16[2 * i]), bf16_to_f32(b->u16[2 * i]), sum);
+        } else if (op->code == VECTOR_DOT2_SS) {
+            int64_t sum = c->s32[i];
+            for (int j = 2 * i; j < 2 * i + 2; j++)
+                sum += (int16_t)a->u16[j] * (int16_t)b->u16[j];
+            out->s32[i] = wrap(sum);
         } else {
             int64_t sum = c->s32[i];
             for (int j = 4 * i; j < 4 * i + 4; j++)
@@ -284,7 +354,7 @@ static void run_const(const Machine *m, const VectorOp *op, Lanes *out) {
         else if (op->type == DT_F32)
             out->f32[i] = (float)op->number;
         else
-            out->s32[i] = (int32_t)op->number;
+            put_int(out, i, op->type, (int64_t)op->number);
 }
 
 static bool run_convert(Machine *m, const VectorOp *op, Lanes *out) {
@@ -326,7 +396,12 @@ static bool run_op(Machine *m, const VectorOp *op) {
     bool ok = true;
     switch (op->code) {
     case VECTOR_LOAD:
+    case VECTOR_GATHER:
     case VECTOR_SPLAT: run_memory(m, op, &out); break;
+    case VECTOR_IOTA:
+        for (int i = 0; i < lanes_of(m, op->type); i++)
+            out.s32[i] = wrap(i * (int64_t)op->number);
+        break;
     case VECTOR_STORE:
     case VECTOR_STORE_FIRST: run_memory(m, op, NULL); break;
     case VECTOR_PREFETCH: break;
@@ -345,12 +420,18 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_MASK_XOR: run_mask(m, op, &out); break;
     case VECTOR_SELECT: run_select(m, op, &out); break;
     case VECTOR_EVEN:
-    case VECTOR_ODD: run_halves(m, op, &out); break;
+    case VECTOR_ODD:
+    case VECTOR_BLOCK_EVEN:
+    case VECTOR_BLOCK_ODD: run_halves(m, op, &out); break;
+    case VECTOR_ZIP_LOW:
+    case VECTOR_ZIP_HIGH: run_zip(m, op, &out); break;
+    case VECTOR_PERMUTE: run_permute(m, op, &out); break;
     case VECTOR_REDUCE_ADD:
     case VECTOR_REDUCE_MIN:
     case VECTOR_REDUCE_MAX: run_reduce(m, op, &out); break;
     case VECTOR_DOT4_US:
     case VECTOR_DOT4_SS:
+    case VECTOR_DOT2_SS:
     case VECTOR_DOT2: ok = run_dot(m, op, &out); break;
     case VECTOR_MMLA: ok = run_mmla(m, op, &out); break;
     case VECTOR_FMA_LANE:

@@ -38,7 +38,48 @@ static int scale(VectorFunction *to, const VectorOp *op) {
     return y;
 }
 
+/* Floats to bf16, to the nearest, ties to even; NaNs keep their upper bits and become quiet. */
+static int store_bf16(VectorFunction *to, const VectorOp *op) {
+    int x = op->arg[0], bits = vector_convert(to, VECTOR_BITS, DT_S32, x);
+    int odd = vector_binary(to, VECTOR_AND, vector_immediate(to, VECTOR_SHR, bits, 16), vector_const(to, DT_S32, 1));
+    int rounded = vector_binary(to, VECTOR_ADD, vector_binary(to, VECTOR_ADD, bits, odd), vector_const(to, DT_S32, 0x7fff));
+    int quiet = vector_binary(to, VECTOR_OR, bits, vector_const(to, DT_S32, 0x400000));
+    int nan = vector_binary(to, VECTOR_UNORDERED, x, x);
+    VectorOp store = *op;
+    store.type = DT_S32;
+    store.from = DT_U16;
+    store.arg[0] = vector_immediate(to, VECTOR_SHR, vector_ternary(to, VECTOR_SELECT, nan, quiet, rounded), 16);
+    return vector_append(to, &store);
+}
+
+/* Bytes of a vector as two of 16 bits: those at even places, sign or zeros in front, and those at odd ones. */
+static int half_bytes(VectorFunction *to, int bytes, bool is_signed, bool odd) {
+    int x = vector_convert(to, VECTOR_BITS, DT_S16, bytes);
+    if (!odd)
+        x = vector_immediate(to, VECTOR_SHL, x, 8);
+    return vector_immediate(to, is_signed ? VECTOR_SAR : VECTOR_SHR, x, 8);
+}
+
+/* Four products of bytes: of u8 * s8 where that is native (s8 + 128 is u8, and what is too much is taken off again), else of
+ * pairs of 16 bits. */
+static int dot4(VectorFunction *to, const VectorOp *op, const bool native[VECTOR_OP_COUNT]) {
+    int a = op->arg[0], b = op->arg[1], sum = op->arg[2];
+    if (op->code == VECTOR_DOT4_SS && native[VECTOR_DOT4_US]) {
+        int offset = vector_convert(to, VECTOR_BITS, DT_U8, vector_const(to, DT_S32, (int32_t)0x80808080u));
+        int shifted = vector_binary(to, VECTOR_XOR, vector_convert(to, VECTOR_BITS, DT_U8, a), offset);
+        int more = vector_ternary(to, VECTOR_DOT4_US, offset, b, vector_const(to, DT_S32, 0));
+        return vector_binary(to, VECTOR_SUB, vector_ternary(to, VECTOR_DOT4_US, shifted, b, sum), more);
+    }
+    for (int odd = 0; odd < 2; odd++)
+        sum = vector_ternary(to, VECTOR_DOT2_SS, half_bytes(to, a, op->code == VECTOR_DOT4_SS, odd), half_bytes(to, b, true, odd),
+                             sum);
+    return sum;
+}
+
+/* `native` says no to STORE where it means stores to bf16 alone. */
 static bool is_native(const VectorOp *op, const bool native[VECTOR_OP_COUNT]) {
+    if (op->code == VECTOR_STORE || op->code == VECTOR_STORE_FIRST)
+        return native[VECTOR_STORE] || op->from != DT_BF16 || op->type != DT_F32;
     bool integer_extreme = (op->code == VECTOR_MIN || op->code == VECTOR_MAX) && dtype_kind(op->type) != KIND_FLOAT;
     return native[op->code] || integer_extreme;
 }
@@ -68,6 +109,10 @@ const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[
             result = vector_append(copy.to, &op);
         else if (op.code == VECTOR_MIN || op.code == VECTOR_MAX)
             result = extreme(copy.to, &op);
+        else if (op.code == VECTOR_STORE || op.code == VECTOR_STORE_FIRST)
+            result = store_bf16(copy.to, &op);
+        else if ((op.code == VECTOR_DOT4_US || op.code == VECTOR_DOT4_SS) && native[VECTOR_DOT2_SS])
+            result = dot4(copy.to, &op, native);
         else if (op.code == VECTOR_SCALE && op.type == DT_F32)
             result = scale(copy.to, &op);
         else {

@@ -36,7 +36,7 @@ typedef enum RegisterClass {
  *   args     operands in order: V vector of the operation's type, W vector of its `from` type, M mask, P pointer, I index,
  *            T tile; then A an address, # an immediate number, ? an optional mask (lanes that are off are not touched in
  *            memory and read as zero)
- *   types    F f32 f64; I s32; N both; B any 32- or 64-bit element; X the pairs the legend names; - no element type
+ *   types    F f32 f64; I s32 s16; S s32; N F and I, s8 u8 u16; B any element; X the pairs the legend names; - no element type
  *   tie      the operand whose register the result takes over when it can, -1: none
  *   flops    of one lane
  * The meaning of each is in docs/internals/vector.md and, exactly, in interpret.c. */
@@ -44,8 +44,10 @@ typedef enum RegisterClass {
 /*    name           text             result args types tie flops */
 #define VECTOR_OPS(X)                                                                                                            \
     X(CONST,         "const",         'V', "#",      "B", -1, 0) /* the number in every lane */                                  \
+    X(IOTA,          "iota",          'V', "#",      "S", -1, 0) /* lane i is i * # */                                           \
     X(LOAD,          "load",          'V', "A?",     "B", -1, 0) /* `from` in memory, widened to the type */                     \
     X(SPLAT,         "splat",         'V', "A",      "B", -1, 0) /* one element of memory in every lane */                       \
+    X(GATHER,        "gather",        'V', "WA#?",   "B", -1, 0) /* lane i from address + # * index i; indices are s32 */        \
     X(STORE,         "store",         '-', "VA?",    "B", -1, 0) /* narrowed to `from` in memory: floats round to even, integers saturate */\
     X(STORE_FIRST,   "store_first",   '-', "VA",     "B", -1, 0) /* lane 0 alone */                                              \
     X(PREFETCH,      "prefetch",      '-', "A",      "-", -1, 0)                                                                 \
@@ -74,6 +76,9 @@ typedef enum RegisterClass {
     X(SHL,           "shl",           'V', "V#",     "I",  0, 1)                                                                 \
     X(SHR,           "shr",           'V', "V#",     "I",  0, 1) /* zeros come in */                                             \
     X(SAR,           "sar",           'V', "V#",     "I",  0, 1) /* copies of the sign come in */                                \
+    X(SHL_BY,        "shl_by",        'V', "VV",     "S",  0, 1) /* by a number of each lane, unsigned; by the width or more: 0 */\
+    X(SHR_BY,        "shr_by",        'V', "VV",     "S",  0, 1)                                                                 \
+    X(SAR_BY,        "sar_by",        'V', "VV",     "S",  0, 1) /* by the width or more: copies of the sign */                  \
     X(CVT,           "cvt",           'V', "W",      "X",  0, 1) /* s32 <-> f32; to s32 towards zero, out of range and NaN: INT32_MIN */\
     X(CVT_ROUND,     "cvt_round",     'V', "W",      "X",  0, 1) /* f32 -> s32, ties to even; out of range and NaN: INT32_MIN */ \
     X(BITS,          "bits",          'V', "W",      "B",  0, 0) /* the same bits as another type */                             \
@@ -90,12 +95,18 @@ typedef enum RegisterClass {
     X(SELECT,        "select",        'V', "MVV",    "B",  2, 1) /* a where true, else b */                                      \
     X(EVEN,          "even",          'V', "VV",     "B", -1, 0) /* lanes 0, 2, 4 ... of one operand behind the other */          \
     X(ODD,           "odd",           'V', "VV",     "B", -1, 0) /* lanes 1, 3, 5 ... */                                         \
+    X(ZIP_LOW,       "zip_low",       'V', "VV",     "B", -1, 0) /* of each 128 bits: the first half of a and of b, lane by lane: a0 b0 a1 b1 */\
+    X(ZIP_HIGH,      "zip_high",      'V', "VV",     "B", -1, 0) /* the second half: a2 b2 a3 b3 */                              \
+    X(BLOCK_EVEN,    "block_even",    'V', "VV",     "B", -1, 0) /* blocks of 128 bits 0, 2 ... of one operand behind the other */\
+    X(BLOCK_ODD,     "block_odd",     'V', "VV",     "B", -1, 0) /* blocks 1, 3 ... */                                           \
+    X(PERMUTE,       "permute",       'V', "VW",     "B", -1, 0) /* lane i is lane b[i] of a, b of s32, modulo the lanes */      \
     X(REDUCE_ADD,    "reduce_add",    'V', "V",      "N", -1, 1) /* over the lanes, in every lane; halves are folded onto each other */\
     X(REDUCE_MIN,    "reduce_min",    'V', "V",      "N", -1, 1) /* as MIN_OR over the lanes */                                  \
     X(REDUCE_MAX,    "reduce_max",    'V', "V",      "N", -1, 1)                                                                 \
     X(DOT4_US,       "dot4_us",       'V', "WWV",    "X",  2, 8) /* s32 += four products u8 * s8, exact: VNNI, i8mm's usdot */   \
     X(DOT4_SS,       "dot4_ss",       'V', "WWV",    "X",  2, 8) /* s32 += four products s8 * s8: sdot, AVX-VNNI-INT8 */         \
     X(DOT2,          "dot2",          'V', "WWV",    "X",  2, 4) /* f32 += two products bf16 * bf16, each rounded: vdpbf16ps, bfdot */\
+    X(DOT2_SS,       "dot2_ss",       'V', "WWV",    "X",  2, 4) /* s32 += two products s16 * s16, exact: vpmaddwd, vpdpwssd */  \
     X(MMLA,          "mmla",          'V', "WWV",    "X",  2, 16) /* 2x2 += 2x8 * 8x2 of each 128 bits: smmla, bfmmla */         \
     X(TILE_ZERO,     "tile_zero",     'T', "",       "B", -1, 0)                                                                 \
     X(OUTER,         "outer",         'T', "VVT",    "X",  2, 2) /* tile[i][j] += a[i] * b[j]: fmopa, smopa, Apple AMX */        \
@@ -205,6 +216,9 @@ VectorAddress vector_offset(VectorAddress address, int64_t offset);        /* + 
 int vector_const(VectorFunction *f, DType type, double number);
 int vector_load(VectorFunction *f, DType type, DType memory, VectorAddress address, int mask);
 int vector_splat(VectorFunction *f, DType type, DType memory, VectorAddress address);
+/* Lane i from address + scale * index[i]; `index` of s32, `scale` bytes. The type has 32 bits, its memory at most as many. */
+int vector_gather(VectorFunction *f, DType type, DType memory, VectorAddress address, int scale, int index, int mask);
+int vector_iota(VectorFunction *f, DType type, int64_t step); /* 0, step, 2 * step ... */
 void vector_store(VectorFunction *f, DType memory, int value, VectorAddress address, int mask);
 void vector_store_first(VectorFunction *f, DType memory, int value, VectorAddress address);
 int vector_unary(VectorFunction *f, VectorCode code, int a);
@@ -215,6 +229,8 @@ int vector_convert(VectorFunction *f, VectorCode code, DType type, int a);
 int vector_round_to(VectorFunction *f, DType type, int a); /* f32 to the nearest of a narrower type, which stays in f32 */
 int vector_mask_first(VectorFunction *f, DType type, int lanes);
 int vector_mask_below(VectorFunction *f, DType type, int index);
+/* rows[i] lane j becomes rows[j] lane i: as many vectors of 32-bit lanes as a vector has lanes. */
+void vector_transpose(VectorFunction *f, int *rows);
 /* Opens a loop; `limit` an index value, or -1 for `count`. `inside` receives the carried values' names inside the loop. */
 int vector_loop(VectorFunction *f, int limit, int64_t count, int64_t step, const int *initial, int *inside, int carry_count);
 void vector_end(VectorFunction *f, const int *next, int *after);
@@ -234,7 +250,7 @@ whet_status vector_check(const VectorFunction *f, const char *pass, whet_error *
 whet_status vector_interpret(const VectorFunction *f, const int64_t *arguments, int bytes, whet_error *err);
 
 /* rewrite.c: replaces operations that `native` does not list by those it does: a new function in the arena, or `f` itself
- * where there is nothing to replace. */
+ * where there is nothing to replace. STORE not listed: floats are rounded to bf16 by integer operations; other stores stay. */
 const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err);
 
 /* hoist.c: moves up to `most` constants of innermost loops to the top of the function (`f` itself if there are none). */

@@ -259,7 +259,7 @@ static void consider(Prelude *p, const CRow *row, DType type, DType memory, bool
 
 static void consider_rows(Prelude *p, const CRow *rows, int count, bool vector) {
     static const DType types[] = {DT_F32, DT_F64, DT_S8, DT_S16, DT_S32, DT_S64, DT_U8, DT_U16, DT_U32, DT_U64, DT_BOOL};
-    static const DType memory[] = {DT_F16, DT_BF16, DT_S8, DT_U8, DT_S16, DT_U16, DT_F32, DT_S32, DT_F64, DT_S64};
+    static const DType memory[] = {DT_F16, DT_BF16, DT_S8, DT_U8, DT_S16, DT_U16, DT_F32, DT_S32, DT_F64, DT_S64, DT_BOOL};
     for (int r = 0; r < count; r++)
         for (size_t t = 0; t < COUNT(types); t++) {
             bool listed = strchr(rows[r].types, letter_of(types[t])) || (types[t] == DT_S32 && strchr(rows[r].types, 'i'));

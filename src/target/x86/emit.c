@@ -44,7 +44,7 @@ int x86_constant(X86Code *code, const void *data, size_t size) {
 }
 
 void x86_place_pool(X86Code *code) {
-    for (size_t size = VECTOR_MAX_BYTES; size >= 4; size /= 2) /* the widest first, so that all are aligned */
+    for (size_t size = VECTOR_MAX_BYTES; size >= 1; size /= 2) /* the widest first, so that all are aligned */
         for (size_t i = 0; i < code->constant_count; i++) {
             X86Constant *c = &code->constants[i];
             if (c->size != size)
@@ -111,7 +111,7 @@ void x86_emit(X86Code *code, const X86Instruction *instruction) {
         immediate = immediate || operand->kind == X86_IMMEDIATE;
         if (operand->kind == X86_MEMORY && operand->constant >= 0)
             constant = operand->constant;
-        if (i == 0 && instruction->evex) {
+        if (i == 0 && instruction->evex && !instruction->bare) {
             X86Operand mask = {.kind = X86_REGISTER, .reg = ZYDIS_REGISTER_K0 + instruction->mask};
             put_operand(&request, &mask);
         }

@@ -45,8 +45,8 @@ uint64_t target_features_here(void) {
 #endif
 
 bool target_x86(uint64_t features, Target *out) {
-    const uint64_t base = FEATURE(AVX2) | FEATURE(FMA),
-                   wide = base | FEATURE(AVX512F) | FEATURE(AVX512BW) | FEATURE(AVX512DQ) | FEATURE(AVX512VL);
+    const uint64_t base = FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C), /* no CPU has the first without the last */
+        wide = base | FEATURE(AVX512F) | FEATURE(AVX512BW) | FEATURE(AVX512DQ) | FEATURE(AVX512VL);
     if ((features & base) != base)
         return false;
     bool avx512 = (features & wide) == wide;
@@ -61,7 +61,7 @@ bool target_x86(uint64_t features, Target *out) {
         .free = x86_free,
     };
     out->registers[CLASS_VECTOR] = avx512 ? 32 : 16;
-    out->registers[CLASS_MASK] = avx512 ? 7 : 0; /* k0 means "no mask"; AVX2 keeps masks in vector registers */
+    out->registers[CLASS_MASK] = avx512 ? 6 : 0; /* k0 means "no mask", k7 is gathers'; AVX2 keeps masks in vector registers */
     out->registers[CLASS_INDEX] = 14;            /* all but the stack pointer and RAX, the encoder's own */
     return true;
 }

@@ -35,7 +35,11 @@ static unsigned memory_operands(VectorCode code) {
     case VECTOR_CVT:
     case VECTOR_CVT_ROUND: return 1;
     case VECTOR_SELECT:
+    case VECTOR_SHL_BY:
+    case VECTOR_SHR_BY:
+    case VECTOR_SAR_BY:
     case VECTOR_DOT4_US:
+    case VECTOR_DOT2_SS:
     case VECTOR_DOT2: return 2;
     default: return 0;
     }
@@ -53,11 +57,11 @@ static bool may_take(const Target *target, const VectorOp *user, int operand) {
 }
 
 static bool plain_memory(const Target *target, const VectorOp *op) {
-    if (op->code == VECTOR_CONST)
-        return true;
+    if (op->code == VECTOR_CONST) /* one element of memory can fill a register where it has 32 bits or more */
+        return target->bytes < 64 || dtype_bits(op->type) >= 32;
     if (op->code == VECTOR_LOAD)
         return op->from == op->type && op->mask < 0;
-    return op->code == VECTOR_SPLAT && op->from == op->type && target->bytes == 64;
+    return op->code == VECTOR_SPLAT && op->from == op->type && target->bytes == 64 && dtype_bits(op->type) >= 32;
 }
 
 static bool nothing_between(const VectorFunction *f, int from, int to) {
@@ -140,6 +144,10 @@ static unsigned char scratch_of(const Target *target, const VectorOp *op) {
     case VECTOR_REDUCE_MIN:
     case VECTOR_REDUCE_MAX:
     case VECTOR_MASK_BELOW: return 1;
+    case VECTOR_STORE:
+    case VECTOR_STORE_FIRST: return op->from != op->type;
+    case VECTOR_GATHER: return 2;
+    case VECTOR_DOT2_SS: return !(target->features & (target->bytes < 64 ? FEATURE(AVX_VNNI) : FEATURE(AVX512_VNNI)));
     default: return target->bytes < 64 && integer_compare(op) && op->code != VECTOR_LT;
     }
 }
@@ -160,7 +168,7 @@ bool x86_select(const VectorFunction *f, const Target *target, X86Selection *out
         out->tie[i] = (signed char)vector_info[op->code].tie;
         out->scratch[i] = scratch_of(target, op);
         out->late[i] = op->code == VECTOR_EVEN || op->code == VECTOR_ODD || op->code == VECTOR_DOT4_US ||
-                       op->code == VECTOR_DOT4_SS || op->code == VECTOR_DOT2;
+                       op->code == VECTOR_DOT2_SS || op->code == VECTOR_DOT2 || op->code == VECTOR_GATHER;
         int memory = folded_operand(f, out->folded, op);
         if (memory >= 0 && memory == out->tie[i]) /* take over another operand that is in a register */
             out->tie[i] = op->code == VECTOR_FMA || op->code == VECTOR_FNMA ? 0 : vector_arg_count(op->code) > 1 ? 1 : -1;
@@ -171,14 +179,15 @@ bool x86_select(const VectorFunction *f, const Target *target, X86Selection *out
 void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
     static const VectorCode missing[] = {VECTOR_MIN,     VECTOR_MAX,      VECTOR_FMA_LANE,  VECTOR_MMLA,       VECTOR_TILE_ZERO,
                                          VECTOR_OUTER,   VECTOR_TILE_DOT, VECTOR_TILE_LOAD, VECTOR_TILE_STORE, VECTOR_TILE_ROW,
-                                         VECTOR_DOT4_SS, VECTOR_DOT4_US,  VECTOR_DOT2};
+                                         VECTOR_DOT4_SS, VECTOR_DOT4_US,  VECTOR_DOT2,      VECTOR_STORE /* to bf16 */};
+    const uint64_t vnni = target->bytes == 64 ? FEATURE(AVX512_VNNI) : FEATURE(AVX_VNNI);
     for (int i = 0; i < VECTOR_OP_COUNT; i++)
         native[i] = true;
     for (size_t i = 0; i < COUNT(missing); i++)
         native[missing[i]] = false;
     if (target->bytes < 64)
         native[VECTOR_SCALE] = false;
-    if (target->bytes == 64 && target->features & FEATURE(AVX512_VNNI))
+    if (target->features & vnni)
         native[VECTOR_DOT4_US] = true;
     if (target->bytes == 64 && target->features & FEATURE(AVX512_BF16))
         native[VECTOR_DOT2] = true;

@@ -82,7 +82,8 @@ typedef struct X86Operand {
 typedef struct X86Instruction {
     int mnemonic; /* a ZydisMnemonic */
     X86Operand operand[4];
-    bool evex;    /* takes a mask operand after the first; otherwise encoded by VEX or the old way */
+    bool evex;    /* otherwise encoded by VEX or the old way */
+    bool bare;    /* of those with EVEX: takes no mask operand after the first */
     int mask;     /* 0: none, else k register */
     bool zeroing; /* of lanes that are off */
 } X86Instruction;
