@@ -120,6 +120,8 @@ typedef struct whet_options {
                                         to be shown, and refuse to run. Must outlive the handle. */
     const char *schedule;            /* of whet_kernel_compile: knobs, as "mr=8 nv=3 kc=256", in place of those that would be
                                         chosen; stage "schedule" prints them. What does not fit is refused. NULL: none */
+    int profile; /* not 0: sessions note what their last run spent its time on (whet_session_event). Costs some
+                    microseconds a kernel, between kernels, not inside them */
 } whet_options;
 
 /* ---- Models ---------------------------------------------------------------------------------------------------------------- */
@@ -181,6 +183,27 @@ WHET_API whet_status whet_session_output(const whet_session *session, int index,
 /* Multiply-adds (counted as two operations each) of the last run, and the most bytes its tensors took at one time. */
 WHET_API double whet_session_flops(const whet_session *session);
 WHET_API size_t whet_session_peak_bytes(const whet_session *session);
+
+/* Something that took time. Strings belong to the handle that gave them. */
+typedef struct whet_event {
+    const char *kind;     /* of a run: "kernel", "view", "operator" (one that runs as C). Of getting ready: "read", "analyse",
+                             "lower", "compile", "pack" */
+    const char *name;     /* the nodes it computes; of getting ready: the model's file */
+    const char *kernel;   /* canonical notation, with types and shapes in its head; "" if it is no kernel, like the next two */
+    const char *shape;    /* "f32[128, 768], f32[768, 768] -> f32[128, 768]" */
+    const char *schedule; /* template and knobs, or why the evaluator runs it */
+    double start;         /* seconds after the run began; of getting ready: 0 */
+    double seconds;       /* it took */
+    double flops, bytes;  /* operations; bytes of the tensors read and written, each once */
+} whet_event;
+
+/* The events of the last run, in order of time, where the session was made with whet_options.profile. They live until the next
+ * run. Beyond the last: WHET_ERROR_ARGUMENT. */
+WHET_API int whet_session_event_count(const whet_session *session);
+WHET_API whet_status whet_session_event(const whet_session *session, int index, whet_event *out);
+/* What getting ready has taken up to now, all sessions of the model together: an event a kind; `flops` is how often it was done
+ * (kernels compiled, weights packed). Beyond the last: WHET_ERROR_ARGUMENT. */
+WHET_API whet_status whet_model_startup(const whet_model *model, int index, whet_event *out);
 
 /* ---- Kernels: the notation without a model ------------------------------------------------------------------------------- */
 

@@ -226,6 +226,13 @@ expect 0 '^speed ' bench 'c[m, n] = sum(k) a[m, k] * b[k, n]' -d m=8 -d n=8 -d k
 for key in load_ms first_ms min_ms median_ms p99_ms gflops peak_percent peak_rss_bytes; do
     expect 0 "\"$key\": ([0-9]|null)" bench relu.onnx -d rows=100 --seconds 0 --json
 done
+expect 0 '^ +compile +[0-9.]+ ms +[0-9]+ kernels' bench relu.onnx -d rows=100 --seconds 0 --profile
+expect 2 'is for models' bench 'c[m] = a[m] + 1' -d m=8 --profile
+expect 2 'for a trace in JSON' bench relu.onnx --profile --json
+expect 0 '1 x +Relu ' run relu.onnx -d rows=100 --profile -
+expect 0 '^time ' run relu.onnx -d rows=100 --profile trace.json
+grep -q '"traceEvents": \[{"name": "Relu .*"percent of limit": ' trace.json && good || bad "the trace" trace.json
+expect 1 "cannot write 'none/trace.json'" run relu.onnx -d rows=1 --profile none/trace.json
 expect 0 '^threads +[1-9]' cpu --no-measure
 expect 0 '^\{"name": ".*\}$' cpu --json --no-measure
 

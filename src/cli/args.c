@@ -185,3 +185,11 @@ void common_free(Common *common) {
         free((char *)common->dims[i].name);
     free(common->dims);
 }
+
+int common_threads(const Common *common) {
+    whet_cpu cpu;
+    whet_error error = {0};
+    if (common->options.threads > 0)
+        return common->options.threads;
+    return whet_cpu_query(&cpu, &error) == WHET_OK && cpu.threads > 0 ? cpu.threads : 1;
+}

@@ -10,7 +10,7 @@
 
 #include "cli.h"
 
-enum { OPTION_SECONDS = OPTION_OWN };
+enum { OPTION_SECONDS = OPTION_OWN, OPTION_PROFILE };
 enum { LEAST_RUNS = 5, MOST_RUNS = 10000000 };
 
 typedef struct Job {
@@ -177,14 +177,6 @@ static void measure_peak(const Job *job, Result *result) {
         snprintf(result->peak_reason, sizeof result->peak_reason, "no peak could be measured");
 }
 
-static int count_threads(const Common *common) {
-    whet_cpu cpu;
-    whet_error error = {0};
-    if (common->options.threads > 0)
-        return common->options.threads;
-    return whet_cpu_query(&cpu, &error) == WHET_OK && cpu.threads > 0 ? cpu.threads : 1;
-}
-
 static void print_json(const Result *result) {
     Json json = {stdout, true};
     json_open(&json, NULL, '{');
@@ -226,10 +218,12 @@ static void print_text(const Result *result) {
 }
 
 static int bench(Job *job, const Args *args) {
-    Result result = {.threads = count_threads(&job->common)};
+    Result result = {.threads = common_threads(&job->common)};
     bool is_kernel = is_kernel_text(job->subject);
     if (job->common.options.schedule && !is_kernel)
         return usage_error(args, "--schedule is for kernels; '%s' is none", job->subject);
+    if (job->common.options.profile && is_kernel)
+        return usage_error(args, "--profile is for models; '%s' is a kernel", job->subject);
     double start = seconds_now();
     int status = is_kernel ? open_kernel(job) : open_model(job);
     result.load = seconds_now() - start;
@@ -249,7 +243,12 @@ static int bench(Job *job, const Args *args) {
         print_json(&result);
     else
         print_text(&result);
-    return STATUS_FINE;
+    if (!job->common.options.profile)
+        return STATUS_FINE;
+    putchar('\n');
+    profile_print_startup(job->model);
+    putchar('\n');
+    return profile_print(job->session, result.threads) ? STATUS_FINE : STATUS_FAILED;
 }
 
 static int parse(Job *job, Args *args) {
@@ -264,11 +263,15 @@ static int parse(Job *job, Args *args) {
             status = kernel_args_add(&job->types, args, value);
         else if (id == OPTION_SECONDS && !parse_number(value, &job->seconds))
             status = usage_error(args, "--seconds wants a number from 0 on, not '%s'", value);
+        else if (id == OPTION_PROFILE)
+            job->common.options.profile = 1;
         else if (id != OPTION_SECONDS && !common_option(args, &job->common, id, value))
             status = STATUS_USAGE;
         if (status != STATUS_FINE)
             return status;
     }
+    if (job->common.options.profile && job->common.json)
+        return usage_error(args, "--profile prints a table; for a trace in JSON: whet run --profile FILE.json");
     return job->subject ? STATUS_FINE : usage_error(args, "which model or kernel?");
 }
 
@@ -295,6 +298,7 @@ static const Option options[] = {
     OPTION_ROW_ARG,
     OPTION_ROW_THREADS,
     {OPTION_SECONDS, "seconds", "SECONDS", "how long to go on running; default 1.5, and at least 5 runs"},
+    {OPTION_PROFILE, "profile", NULL, "of a model: what getting ready took, and the kernels of the last run, slowest first"},
     OPTION_ROW_SEED,
     OPTION_ROW_TIME_LIMIT,
     OPTION_ROW_MEMORY_LIMIT,
@@ -317,6 +321,7 @@ const Command command_bench = {
         "examples:\n"
         "  whet bench model.onnx -t 1\n"
         "  whet bench bert.onnx -d batch=1 -d sequence=128 --seconds 5 --json\n"
+        "  whet bench model.onnx --profile\n"
         "  whet bench 'c[m, n] = sum(k) a[m, k] * b[k, n]' -d m=512 -d n=512 -d k=512\n"
         "  whet bench 'c[m, n] = sum(k) a[m, k] * b[k, n]' -d m=512 -d n=512 -d k=512 -t 1 --schedule 'mr=6 nv=4'\n",
     .options = options,

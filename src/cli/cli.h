@@ -110,6 +110,7 @@ enum { OPTION_SEED = 256, OPTION_TIME_LIMIT, OPTION_MEMORY_LIMIT, OPTION_TARGET,
 /* Takes option `id` into `common`; false when it has complained. */
 bool common_option(const Args *args, Common *common, int id, const char *value);
 void common_free(Common *common);
+int common_threads(const Common *common); /* that -t or the machine says */
 
 /* tensors.c: tensors that the command itself owns. */
 
@@ -226,6 +227,11 @@ void json_open(Json *json, const char *key, char bracket); /* '{' or '['; key NU
 void json_close(Json *json, char bracket);
 void json_number(Json *json, const char *key, double value); /* null for NaN and infinities */
 void json_string(Json *json, const char *key, const char *value);
+
+/* profile.c: where time went. Complain and return false where the machine cannot be measured or the file not written. */
+bool profile_print(const whet_session *session, int threads);                   /* a table, slowest first */
+bool profile_write(const char *path, const whet_session *session, int threads); /* Chrome's trace events, which Perfetto reads */
+void profile_print_startup(const whet_model *model);
 
 /* One file a subcommand. */
 extern const Command command_run, command_check, command_show, command_test, command_bench, command_compile, command_cpu;

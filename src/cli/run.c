@@ -5,9 +5,12 @@
 
 #include "cli.h"
 
+enum { OPTION_PROFILE = OPTION_OWN };
+
 typedef struct Job {
     Common common;
     const char *path, *folder; /* of the model; of -o */
+    const char *profile;       /* file, or "-": a table; NULL: none */
     char **given;              /* of -i */
     int given_count;
     whet_model *model;
@@ -108,6 +111,18 @@ static void show_inputs(const Job *job) {
     }
 }
 
+/* A second run: the first one compiles, and meets memory that has never been touched. */
+static bool profile_run(Job *job) {
+    whet_error error = {0};
+    if (whet_session_run(job->session, &error) != WHET_OK)
+        return complain("%s", error.message);
+    int threads = common_threads(&job->common);
+    if (strcmp(job->profile, "-") != 0)
+        return profile_write(job->profile, job->session, threads);
+    putchar('\n');
+    return profile_print(job->session, threads);
+}
+
 static int run_job(Job *job, const Args *args) {
     whet_error error = {0};
     const whet_options *options = &job->common.options;
@@ -134,7 +149,7 @@ static int run_job(Job *job, const Args *args) {
     if (!show_outputs(job))
         return STATUS_FAILED;
     printf("time    load %.3f ms  run %.3f ms\n", 1e3 * (loaded - start), 1e3 * (after - before));
-    return STATUS_FINE;
+    return !job->profile || profile_run(job) ? STATUS_FINE : STATUS_FAILED;
 }
 
 static int parse(Job *job, Args *args) {
@@ -150,9 +165,12 @@ static int parse(Job *job, Args *args) {
             job->given[job->given_count++] = (char *)value;
         else if (id == 'o')
             job->folder = value;
+        else if (id == OPTION_PROFILE)
+            job->profile = value;
         else if (!common_option(args, &job->common, id, value))
             return STATUS_USAGE;
     }
+    job->common.options.profile = job->profile != NULL;
     return job->path ? STATUS_FINE : usage_error(args, "which model?");
 }
 
@@ -173,6 +191,7 @@ static const Option options[] = {
     {'i', "input", "NAME=WHAT", "input NAME from FILE.npy, FILE.npz or FILE.pb, or 'random'"},
     OPTION_ROW_DIM,
     {'o', "output", "DIR", "write each output as DIR/NAME.npy"},
+    {OPTION_PROFILE, "profile", "FILE", "write what each kernel of a second run took as a trace (JSON); '-': print a table"},
     OPTION_ROW_THREADS,
     OPTION_ROW_SEED,
     OPTION_ROW_TIME_LIMIT,
@@ -191,6 +210,7 @@ const Command command_run = {
                "\n"
                "examples:\n"
                "  whet run model.onnx\n"
+               "  whet run model.onnx --profile trace.json    # open it in ui.perfetto.dev\n"
                "  whet run model.onnx -i image=cat.npy -o results\n"
                "  whet run bert.onnx -d batch=2 -d sequence=128 --seed 7 -t 4\n",
     .options = options,

@@ -88,7 +88,10 @@ static whet_status make_executable(Runner *runner, Lowering *l) {
 static whet_status lower(Runner *runner, Lowering *l) {
     const OpRow *row = l->call.row;
     bool may_be_kernel = row->text || row->build;
+    double start = clock_now();
     whet_status status = may_be_kernel ? op_lower(&l->call, &l->lowered) : op_infer(&l->call);
+    if (runner->shared_model)
+        shared_note(runner->shared_model, PHASE_LOWER, clock_now() - start, 0);
     if (status)
         return status;
     l->kind = row->view ? STEP_VIEW : l->lowered.kernel ? STEP_KERNEL : STEP_C;

@@ -6,8 +6,9 @@
 #include "onnx/reader.h"
 #include "run/handles.h"
 
-static whet_status prepare(whet_model *out, whet_error *err) {
+static whet_status prepare(whet_model *out, double reading, whet_error *err) {
     Model *model = out->model;
+    double start = clock_now();
     whet_status status = graph_widen(model, err);
     if (!status)
         status = graph_resolve(model, err);
@@ -17,11 +18,16 @@ static whet_status prepare(whet_model *out, whet_error *err) {
         return *model->path ? error_prefix(err, "%s", model->path) : status;
     out->program = program_new(&model->arena, model->graph, err);
     out->shared = shared_new(model, out->options.allocator);
-    return out->program && out->shared ? WHET_OK : error_memory(err);
+    if (!out->program || !out->shared)
+        return error_memory(err);
+    shared_note(out->shared, PHASE_READ, reading, 0);
+    shared_note(out->shared, PHASE_ANALYSE, clock_now() - start, 0);
+    return WHET_OK;
 }
 
-/* Takes `model` (NULL: the reader failed and `err` says why). */
-static whet_status finish_load(Model *model, const whet_options *options, whet_model **out, whet_error *err) {
+/* Takes `model` (NULL: the reader failed and `err` says why), which was read from `start` on. */
+static whet_status finish_load(Model *model, double start, const whet_options *options, whet_model **out, whet_error *err) {
+    double reading = clock_now() - start;
     if (!model)
         return err->status;
     whet_model *made = calloc(1, sizeof *made);
@@ -31,7 +37,7 @@ static whet_status finish_load(Model *model, const whet_options *options, whet_m
     }
     made->model = model;
     made->options = options ? *options : (whet_options){0};
-    whet_status status = prepare(made, err);
+    whet_status status = prepare(made, reading, err);
     if (status) {
         whet_model_free(made);
         return status;
@@ -45,7 +51,8 @@ whet_status whet_model_load(const char *path, const whet_options *options, whet_
     err = err ? err : &local;
     error_clear(err);
     *out = NULL;
-    return finish_load(onnx_read(path, options ? options->allocator : NULL, err), options, out, err);
+    double start = clock_now();
+    return finish_load(onnx_read(path, options ? options->allocator : NULL, err), start, options, out, err);
 }
 
 whet_status whet_model_load_memory(const void *data, size_t size, const char *folder, const whet_options *options,
@@ -54,7 +61,8 @@ whet_status whet_model_load_memory(const void *data, size_t size, const char *fo
     err = err ? err : &local;
     error_clear(err);
     *out = NULL;
-    return finish_load(onnx_read_memory(data, size, folder, options ? options->allocator : NULL, err), options, out, err);
+    double start = clock_now();
+    return finish_load(onnx_read_memory(data, size, folder, options ? options->allocator : NULL, err), start, options, out, err);
 }
 
 void whet_model_free(whet_model *model) {
@@ -133,6 +141,14 @@ whet_status whet_model_output(const whet_model *model, int index, whet_value_inf
     if (index < 0 || index >= model->model->graph->output_count)
         return WHET_ERROR_ARGUMENT;
     describe(model, model->model->graph->outputs[index], out);
+    return WHET_OK;
+}
+
+whet_status whet_model_startup(const whet_model *model, int index, whet_event *out) {
+    if (index < 0 || index >= PHASE_COUNT)
+        return WHET_ERROR_ARGUMENT;
+    shared_noted(model->shared, (Phase)index, out);
+    out->name = model->model->path;
     return WHET_OK;
 }
 

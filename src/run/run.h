@@ -12,6 +12,7 @@
 #include "graph/graph.h"
 #include "kernel/kernel.h"
 #include "ops/ops.h"
+#include "run/profile.h"
 #include "run/shared.h"
 #include "schedule/schedule.h"
 
@@ -41,6 +42,7 @@ size_t machine_memory(void); /* bytes of this machine or of its cgroup, the smal
 typedef struct Threads Threads;
 Threads *threads_new(int count, whet_error *err); /* 0: whet_cpu_query's number; NULL: error */
 void threads_free(Threads *threads);
+void threads_rest(Threads *threads);                      /* workers sleep until there is work again */
 const Parallel *threads_parallel(const Threads *threads); /* NULL: one thread */
 
 /* value.c: one value of a run: a tensor and the block it lies in, or the value it is a view of. */
@@ -78,7 +80,7 @@ Program *program_new(Arena *arena, const Graph *graph, whet_error *err);
 const GraphProgram *program_find(const Program *program, const Graph *graph);
 
 /* executable.c: a bound kernel that runs: as machine code where a schedule takes it, by the evaluator otherwise. */
-typedef struct Executable {
+struct Executable {
     const Kernel *kernel;
     const Compiled *compiled; /* NULL: the evaluator runs it */
     const char *why;          /* it does */
@@ -86,7 +88,7 @@ typedef struct Executable {
     Shared *shared;           /* with what is used of it: */
     Code *code;
     Weight *weight; /* NULL: no packed constant */
-} Executable;
+};
 /* Chooses the target of whet_options; *found is false where the evaluator runs everything. `must_run`: one that this machine
  * cannot run is refused, not only an unknown one. */
 whet_status executable_target(const whet_options *options, bool must_run, Target *out, bool *found, whet_error *err);
@@ -134,8 +136,9 @@ typedef struct Runner {
     Lowering **shared;  /* SHARE_BUCKETS lists; NULL: nothing is shared (folding) */
     unsigned char *key; /* of the step under way, see lowering.c */
     size_t key_capacity;
-    double deadline; /* of the run under way; 0: none */
-    double flops;    /* of the run under way */
+    double deadline;  /* of the run under way; 0: none */
+    double flops;     /* of the run under way */
+    Profile *profile; /* NULL: off */
     Target target;
     bool has_target; /* false: the evaluator runs all kernels */
 } Runner;

@@ -24,6 +24,8 @@ whet_status runner_init(Runner *runner, const Program *program, Shared *shared, 
     whet_status status = executable_target(options, true, &runner->target, &runner->has_target, err);
     if (status)
         return status;
+    if (options->profile && !(runner->profile = profile_new(options->allocator)))
+        return error_memory(err);
     runner->threads = threads_new(options->threads, err);
     return runner->threads ? WHET_OK : WHET_ERROR_MEMORY;
 }
@@ -33,6 +35,7 @@ void runner_free(Runner *runner) {
         for (int i = 0; i < LOWERINGS_KEPT; i++)
             lowering_free(runner, runner->caches[c].kept[i]);
     threads_free(runner->threads);
+    profile_free(runner->profile);
     arena_free(&runner->arena);
     pool_free(&runner->pool);
     free(runner->key);
@@ -89,6 +92,15 @@ static bool operands_init(Operands *o, const Node *node) {
     return true;
 }
 
+static void note(Runner *runner, const Node *node, const Lowering *lowering, double start) {
+    char label[256];
+    node_label(node, label, sizeof label);
+    if (lowering->kind == STEP_KERNEL)
+        profile_note_kernel(runner->profile, label, &lowering->executable, start);
+    else
+        profile_note(runner->profile, lowering->kind == STEP_VIEW ? "view" : "operator", label, start);
+}
+
 static whet_status run_step(Runner *runner, const Step *step, Activation *activation, Operands *o, whet_error *err) {
     const Node *node = step->node;
     for (int i = 0; i < node->input_count; i++) {
@@ -104,7 +116,10 @@ static whet_status run_step(Runner *runner, const Step *step, Activation *activa
     Lowering *lowering = lowering_get(runner, &runner->caches[step->cache], node, o->tensors, err);
     if (!lowering)
         return err ? err->status : WHET_ERROR_INTERNAL;
+    double start = runner->profile ? clock_now() : 0;
     whet_status status = step_run(runner, lowering, activation, o->in, o->out, err);
+    if (runner->profile && !status)
+        note(runner, node, lowering, start);
     for (int k = 0; !status && k < node->output_count; k++) {
         if (!node->outputs[k])
             value_drop(o->out[k]);

@@ -150,9 +150,11 @@ whet_status whet_session_run(whet_session *session, whet_error *err) {
     s->runner.flops = 0;
     s->runner.deadline = s->options.time_limit > 0 ? clock_now() + s->options.time_limit : 0;
     pool_mark(&s->runner.pool);
+    profile_start(s->runner.profile);
     whet_status status = take_inputs(s, err);
     if (!status)
         status = runner_run(&s->runner, graph, NULL, s->inputs, s->outputs, err);
+    threads_rest(s->runner.threads);
     drop_values(s->inputs, graph->input_count);
     s->ran = !status;
     return status;
@@ -166,6 +168,17 @@ whet_status whet_session_output(const whet_session *session, int index, whet_ten
     if (!session->ran)
         return error_set(err, WHET_ERROR_ARGUMENT, "there are no outputs: the session has not run, or its last run failed");
     *out = session->outputs[index]->tensor;
+    return WHET_OK;
+}
+
+int whet_session_event_count(const whet_session *session) {
+    return profile_count(session->runner.profile);
+}
+
+whet_status whet_session_event(const whet_session *session, int index, whet_event *out) {
+    if (index < 0 || index >= profile_count(session->runner.profile))
+        return WHET_ERROR_ARGUMENT;
+    *out = *profile_event(session->runner.profile, index);
     return WHET_OK;
 }
 

@@ -50,6 +50,7 @@ struct Shared {
     pthread_mutex_t lock;
     Entry *code[BUCKETS], *weight[BUCKETS], *aligned[BUCKETS];
     size_t weight_bytes;
+    whet_event noted[PHASE_COUNT];
 };
 
 static Entry **bucket(Entry **table, const void *key, size_t bytes) {
@@ -89,6 +90,29 @@ static bool let_go(Shared *s, Entry **table, Entry *e) {
     *at = e->next;
     memory_free(s->allocator, e->key, e->key_bytes);
     return true;
+}
+
+/* ---- phases ------------------------------------------------------------------------------------------------------------- */
+
+static void note(Shared *s, Phase phase, double seconds, double bytes) {
+    s->noted[phase].seconds += seconds;
+    s->noted[phase].bytes += bytes;
+    s->noted[phase].flops++;
+}
+
+void shared_note(Shared *s, Phase phase, double seconds, double bytes) {
+    pthread_mutex_lock(&s->lock);
+    note(s, phase, seconds, bytes);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void shared_noted(Shared *s, Phase phase, whet_event *out) {
+    static const char *const kinds[] = {"read", "analyse", "lower", "compile", "pack"};
+    pthread_mutex_lock(&s->lock);
+    *out = s->noted[phase];
+    pthread_mutex_unlock(&s->lock);
+    out->kind = kinds[phase];
+    out->name = out->kernel = out->shape = out->schedule = "";
 }
 
 /* ---- code --------------------------------------------------------------------------------------------------------------- */
@@ -140,8 +164,9 @@ static whet_status make_code(Shared *s, const Kernel *kernel, const Target *targ
     arena_init(&code->arena, s->allocator);
     ScheduleOptions later = *options;
     later.pack_later = true;
+    double start = clock_now();
     code->kernel = copy_kernel(&code->arena, kernel, err);
-    whet_status status = code->kernel ? schedule_compile(code->kernel, target, &later, &code->compiled, &code->why, err)
+    whet_status status = code->kernel  ? schedule_compile(code->kernel, target, &later, &code->compiled, &code->why, err)
                          : err->status ? err->status
                                        : WHET_ERROR_INTERNAL;
     if (status == WHET_ERROR_UNSUPPORTED) {
@@ -152,6 +177,7 @@ static whet_status make_code(Shared *s, const Kernel *kernel, const Target *targ
         code_free(s, code);
     else
         *out = code;
+    note(s, PHASE_COMPILE, clock_now() - start, 0);
     return status;
 }
 
@@ -251,10 +277,12 @@ whet_status shared_weight(Shared *s, const Compiled *compiled, const Tensor *con
     *out = find(s->weight, &key);
     if (!*out) {
         const PackWork work = {.compiled = compiled, .constant = constant->data};
+        double start = clock_now();
         *out = make_weight(s, packing, &work, parallel);
         if (*out) {
             s->weight_bytes += packing->bytes;
             onnx_forget(s->model, constant);
+            note(s, PHASE_PACK, clock_now() - start, (double)packing->bytes);
         }
         if (*out && !add(s, s->weight, &(*out)->entry, &key)) {
             weight_free(s, *out);

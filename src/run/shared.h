@@ -9,8 +9,8 @@ typedef struct Shared Shared;
 Shared *shared_new(Model *model, const whet_allocator *allocator); /* NULL: out of memory */
 void shared_free(Shared *shared);                                  /* after all code and weights were dropped */
 
-/* The machine code of a kernel, made unless it is there: a reference. `options` as for schedule_compile; nothing is packed. A kernel
- * that no template takes is no error: its Code says why. `kernel` need not outlive it. */
+/* The machine code of a kernel, made unless it is there: a reference. `options` as for schedule_compile; nothing is packed. A
+ * kernel that no template takes is no error: its Code says why. `kernel` need not outlive it. */
 typedef struct Code Code;
 whet_status shared_code(Shared *shared, const Kernel *kernel, const Target *target, const ScheduleOptions *options, Code **out,
                         whet_error *err);
@@ -20,14 +20,19 @@ void shared_drop_code(Shared *shared, Code *code);                 /* NULL is fi
 /* The constant, packed as code reads it (compiled_packing is not NULL): a reference. It is read at any alignment, once, and its
  * pages of the file are given back. */
 typedef struct Weight Weight;
-whet_status shared_weight(Shared *shared, const Compiled *compiled, const Tensor *constant, const Parallel *parallel, Weight **out,
-                          whet_error *err);
+whet_status shared_weight(Shared *shared, const Compiled *compiled, const Tensor *constant, const Parallel *parallel,
+                          Weight **out, whet_error *err);
 void *weight_data(const Weight *weight);
 void shared_drop_weight(Shared *shared, Weight *weight); /* NULL is fine */
 size_t shared_weight_bytes(Shared *shared);              /* of all that are packed now */
 
-/* A constant's elements where they are aligned for their type: where they lie, or a copy that lives as long as the model. NULL: out
- * of memory. */
+/* What getting ready takes, summed over sessions. */
+typedef enum Phase { PHASE_READ, PHASE_ANALYSE, PHASE_LOWER, PHASE_COMPILE, PHASE_PACK, PHASE_COUNT } Phase;
+void shared_note(Shared *shared, Phase phase, double seconds, double bytes);
+void shared_noted(Shared *shared, Phase phase, whet_event *out); /* all but `name`; flops: how often it was noted */
+
+/* A constant's elements where they are aligned for their type: where they lie, or a copy that lives as long as the model. NULL:
+ * out of memory. */
 const void *shared_aligned(Shared *shared, const Tensor *constant, whet_error *err);
 
 #endif

@@ -1,11 +1,17 @@
-/* Threads: pthreadpool behind the interface the kernels know. The caller takes part in the work. */
+/* Threads: pthreadpool behind the interface the kernels know. The caller takes part in the work.
+ *
+ * Between the kernels of a run workers spin, for the next one comes within microseconds; at its end they are told to sleep
+ * (threads_rest), so that an idle session uses no processor.
+ */
 #include "run/run.h"
 
 #include <pthreadpool.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 struct Threads {
     pthreadpool_t pool; /* NULL: one thread */
+    atomic_bool awake;  /* workers may be spinning */
     Parallel parallel;
 };
 
@@ -36,14 +42,18 @@ static void handed_task(void *self, size_t i) {
 }
 
 static void run_in_pool(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
+    Threads *threads = self;
+    atomic_store_explicit(&threads->awake, true, memory_order_relaxed);
     Handover handover = {task, context, 0};
     __tsan_release(&handover);
-    pthreadpool_parallelize_1d(self, handed_task, &handover, count, 0);
+    pthreadpool_parallelize_1d(threads->pool, handed_task, &handover, count, 0);
     __tsan_acquire(&handover.back);
 }
 #else
 static void run_in_pool(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
-    pthreadpool_parallelize_1d(self, task, context, count, 0);
+    Threads *threads = self;
+    atomic_store_explicit(&threads->awake, true, memory_order_relaxed);
+    pthreadpool_parallelize_1d(threads->pool, task, context, count, 0);
 }
 #endif
 
@@ -67,7 +77,7 @@ Threads *threads_new(int count, whet_error *err) {
         free(threads);
         return NULL;
     }
-    threads->parallel = (Parallel){.self = threads->pool, .threads = count, .run = run_in_pool};
+    threads->parallel = (Parallel){.self = threads, .threads = count, .run = run_in_pool};
     return threads;
 }
 
@@ -76,6 +86,16 @@ void threads_free(Threads *threads) {
         return;
     pthreadpool_destroy(threads->pool);
     free(threads);
+}
+
+static void nothing(void *context, size_t i) {
+    (void)context, (void)i;
+}
+
+void threads_rest(Threads *threads) {
+    if (!threads || !atomic_exchange(&threads->awake, false))
+        return;
+    pthreadpool_parallelize_1d(threads->pool, nothing, NULL, (size_t)threads->parallel.threads, PTHREADPOOL_FLAG_YIELD_WORKERS);
 }
 
 const Parallel *threads_parallel(const Threads *threads) {

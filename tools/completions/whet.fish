@@ -30,5 +30,7 @@ complete -c whet -x -n '__fish_seen_subcommand_from compile' -l target -a 'c c64
 complete -c whet -x -n '__fish_seen_subcommand_from run show test bench' -l target -a 'evaluator x86-avx2 x86-avx512 c c64' -d 'What runs kernels'
 complete -c whet -x -n '__fish_seen_subcommand_from show bench' -l schedule -d 'Knobs of a kernel: mr=8 nv=3'
 complete -c whet -x -n '__fish_seen_subcommand_from bench' -l seconds -d 'How long to go on'
+complete -c whet -r -n '__fish_seen_subcommand_from run' -l profile -d 'Trace of a run; - for a table'
+complete -c whet -n '__fish_seen_subcommand_from bench' -l profile -d 'Where time goes'
 complete -c whet -n '__fish_seen_subcommand_from bench cpu' -l json -d 'Print JSON'
 complete -c whet -n '__fish_seen_subcommand_from cpu' -l no-measure -d 'Leave out what is measured'

@@ -25,7 +25,7 @@ _whet() {
     (( CURRENT-- ))
     shift words
     case $words[1] in
-    run) _arguments '*'{-i,--input}'[an input]:NAME=FILE:_files' {-o,--output}'[folder for outputs]:folder:_files -/' \
+    run) _arguments '*'{-i,--input}'[an input]:NAME=FILE:_files' {-o,--output}'[folder for outputs]:folder:_files -/' '--profile[trace of a run]:file:_files' \
         $dimension $threads $seed $limits $target $help ':model:_files' ;;
     check) _arguments '--memory-limit[what tensors may take]:bytes:' $help ':model:_files' ;;
     show) _arguments {-s,--stage}'[what to print]:stage:(graph kernels kernel schedule vector asm c)' $dimension $argument $threads $target $schedule $help \
@@ -33,7 +33,7 @@ _whet() {
     test) _arguments '--metric[how to compare]:metric:(element range l2)' '--rtol[relative tolerance]:R:' \
         '--atol[absolute tolerance]:A:' {-v,--verbose}'[print the cases that pass, too]' '--in-process[run all in one process]' \
         $threads $limits $target $help '*:case:_files -/' ;;
-    bench) _arguments '--seconds[how long to go on]:seconds:' '--json[print JSON]' $dimension $argument $threads $seed $limits \
+    bench) _arguments '--profile[where time goes]' '--seconds[how long to go on]:seconds:' '--json[print JSON]' $dimension $argument $threads $seed $limits \
         $target $schedule $help ':model or kernel:_files' ;;
     compile) _arguments {-o,--output}'[the C file]:file:_files' '--name[name of the function]:name:' \
         '--target[length of vectors]:target:(c c64)' $dimension $argument $help ':kernel:' ;;
