@@ -74,6 +74,15 @@ static int emit_exp(VectorFunction *f, int x) {
     return vector_binary(f, VECTOR_SCALE, add(f, q, c(f, 1)), n);
 }
 
+int math_exp_below(VectorFunction *f, int x) {
+    static const double p[] = {0.001381454, 0.008368745, 0.04166839, 0.16666521, 0.49999994, 1, 1};
+    x = vector_binary(f, VECTOR_MAX_OR, c(f, -104), x);
+    int whole = vector_unary(f, VECTOR_ROUND, mul(f, x, c(f, 1.44269504088896341)));
+    int r = vector_ternary(f, VECTOR_FNMA, whole, c(f, 0.693145751953125), x);
+    r = vector_ternary(f, VECTOR_FNMA, whole, c(f, 1.428606765330187e-6f), r);
+    return vector_binary(f, VECTOR_SCALE, polynomial(f, r, p, COUNT(p)), whole);
+}
+
 /* 2 (2^(n-1) q + 2^(n-1) - 1/2): nothing cancels near zero, where n is 0. */
 static int emit_expm1(VectorFunction *f, int x) {
     int n, q, in = x;

@@ -57,6 +57,12 @@ bool rows_read_is_even(const Rows *r, const Expr *read);
 /* rows_plan.c: passes, axes, tiles. False: *why. */
 bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const char **why);
 
+/* rows_facts.c */
+/* `e` of definition `item` is x - max(x): at most 0, or NaN. */
+bool rows_never_positive(const Rows *r, int item, const Expr *e);
+/* Where the operand of a maximum is NaN, every output of its row is: the maximum need not carry it. */
+bool rows_nan_spreads(const Rows *r, int item, const Expr *max);
+
 /* rows_emit.c. Parameters: a pointer an access, a pointer a row of scratch, the number of rows, and (across, whole vectors) the
  * number of rows along the axis of lanes. */
 const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const char **why, whet_error *err);

@@ -29,6 +29,7 @@ typedef struct Reduction {
     const Expr *expr;
     VectorCode combine;
     double start;
+    bool plain; /* a maximum or minimum that need not carry NaN */
 } Reduction;
 
 typedef struct Emitting {
@@ -202,9 +203,16 @@ static void hoist(Emitting *p, Slot *slot, const Expr *expr, bool *seen) {
             hoist(p, slot, expr->arg[k], seen);
 }
 
+static int exp_below(ExprEmitter *e, const Expr *expr) {
+    int x = expr_emit(e, expr->arg[0]);
+    return e->refused ? -1 : math_exp_below(e->f, x);
+}
+
 static int special(ExprEmitter *e, const Expr *expr) {
     const Slot *slot = e->context;
     const Emitting *p = slot->p;
+    if (expr->op == EXPR_EXP && expr->type == DT_F32 && rows_never_positive(p->r, slot->index, expr->arg[0]))
+        return exp_below(e, expr);
     if (!even_quotient(slot, expr))
         return -1;
     int reciprocal = *at_copy(slot->reciprocal, expr, p->copy), scale = *at_copy(slot->scale, expr, p->copy);
@@ -282,6 +290,8 @@ static void find_reductions(Emitting *p) {
                 p->refused = "a reduction other than sum, prod, max and min";
             if (p->refused)
                 return;
+            n->plain = n->combine == VECTOR_MAX && rows_nan_spreads(p->r, i, d->exprs[k]);
+            n->combine = n->plain ? VECTOR_MAX_OR : n->combine;
             n->slot = &p->slot[i];
             n->expr = d->exprs[k];
             p->reduction_count++;
@@ -375,6 +385,8 @@ static int fold_product(const Emitting *p, int x) {
 /* Over the lanes. REDUCE_MIN and REDUCE_MAX do not carry NaN, so it is looked for. */
 static int fold_lanes(const Emitting *p, VectorCode combine, int x) {
     VectorFunction *f = p->f;
+    if (combine == VECTOR_MAX_OR)
+        return vector_unary(f, VECTOR_REDUCE_MAX, x);
     if (combine == VECTOR_ADD)
         return vector_unary(f, VECTOR_REDUCE_ADD, x);
     if (combine == VECTOR_MUL)

@@ -183,21 +183,37 @@ static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
         }
 }
 
-/* Short rows go several at once, so that the end of one does not wait for another. Steps depend on the columns alone, or the bits
- * of a row would depend on how many there are: code that does not fit gives up many rows first, steps later. */
-static void size_along(Rows *r, const ScheduleOptions *options) {
-    int steps = r->shrunk >= 3 ? 1 : r->shrunk >= 2 ? 2 : 4;
+static bool is_heavy(const Rows *r) {
+    for (int pass = 0; pass < r->pass_count; pass++)
+        if (r->steps[pass] == HEAVY_STEPS)
+            return true;
+    return false;
+}
+
+/* Rows go several at once, so that the end of one does not wait for another, and what all rows read (a scale) is loaded once.
+ * Two long rows with functions have always something to do; of rows that lie at a power of two, more than two would meet in the
+ * same few lines of L1. */
+static int rows_at_once(const Rows *r, const Compiled *c, int64_t vectors, int steps) {
+    enum { SHORT = 16, WAY_BYTES = 4096 };
+    bool crowded = r->columns * 4 % (WAY_BYTES / 2) == 0;
+    int copies = r->columns != r->lane_extent ? 1 : vectors > 2 && (crowded || (vectors > SHORT && is_heavy(r))) ? 2 : 4;
+    while (copies > 1 && (copies > r->rows || copies * steps > c->target.registers[CLASS_VECTOR] / 2))
+        copies /= 2;
+    return r->shrunk ? 1 : copies;
+}
+
+/* Steps depend on the columns alone, or the bits of a row would depend on how many there are: code that does not fit gives up
+ * many rows first, steps later. */
+static void size_along(Rows *r, const Compiled *c, const ScheduleOptions *options) {
+    enum { SHORT = 8 };
     int64_t vectors = (r->lane_extent + r->lanes - 1) / r->lanes;
-    int copies = vectors <= 2 ? 4 : vectors <= 8 ? 2 : 1;
-    copies = r->columns == r->lane_extent ? copies : 1;
-    if (copies > 1)
-        steps = (int)smaller(steps, vectors > 1 ? 2 : 1);
-    copies = r->shrunk || r->rows < copies ? 1 : copies;
+    int steps = r->shrunk >= 3 ? 1 : r->shrunk >= 2 || (r->columns == r->lane_extent && vectors <= SHORT) ? 2 : 4;
+    set_steps(r, options, vectors > 1 ? steps : 1);
+    int copies = rows_at_once(r, c, vectors, steps);
     if (copies == 1 || r->rows % copies)
         r->function[r->function_count++] = (RowsFunction){1, r->lanes};
     if (copies > 1)
         r->function[r->function_count++] = (RowsFunction){copies, r->lanes};
-    set_steps(r, options, steps);
     r->scratch_floats = ((size_t)r->columns + 63) / 64 * 64 * (size_t)copies;
 }
 
@@ -250,7 +266,7 @@ bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const
     if (r->across)
         size_across(r, options);
     else
-        size_along(r, options);
+        size_along(r, c, options);
     r->fold_scratch = -1;
     if (folds_products(r)) {
         r->fold_scratch = r->scratch_count++;

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { MOST_DIFFERENT = 64 };
+
 static bool innermost(const VectorFunction *f, int loop) {
     for (int i = loop + 1; i < f->ops[loop].other; i++)
         if (f->ops[i].code == VECTOR_LOOP)
@@ -17,8 +19,9 @@ static bool same_constant(const VectorOp *a, const VectorOp *b) {
     return a->type == b->type && memcmp(&a->number, &b->number, sizeof a->number) == 0;
 }
 
-/* The constants of innermost loops, each once; zero is made without memory. */
-static int collect(const VectorFunction *f, int *found, int most) {
+/* The constants of innermost loops that are written most often, each once; zero is made without memory. `found` has room for
+ * all that there are. */
+static int collect(const VectorFunction *f, int *found, int *uses, int most) {
     int count = 0, end = -1;
     for (int i = 0; i < f->op_count; i++) {
         const VectorOp *op = &f->ops[i];
@@ -29,18 +32,26 @@ static int collect(const VectorFunction *f, int *found, int most) {
         int k = 0;
         while (k < count && !same_constant(&f->ops[found[k]], op))
             k++;
-        if (k == count && count < most)
-            found[count++] = i;
+        if (k == count) {
+            if (count == MOST_DIFFERENT)
+                continue;
+            found[count] = i;
+            uses[count++] = 0;
+        }
+        uses[k]++;
     }
-    return count;
+    for (int n = 1; n < count; n++) /* the order of appearance is kept among equals */
+        for (int k = n; k > 0 && uses[k] > uses[k - 1]; k--) {
+            int u = uses[k], i = found[k];
+            uses[k] = uses[k - 1], found[k] = found[k - 1];
+            uses[k - 1] = u, found[k - 1] = i;
+        }
+    return count < most ? count : most;
 }
 
 const VectorFunction *vector_hoist_constants(const VectorFunction *f, int most, whet_error *err) {
     VectorCopy copy;
-    int *found = ARENA_ARRAY(f->arena, int, 2 * ((size_t)most + 1)), *made = found + most + 1;
-    if (!found)
-        return error_memory(err), NULL;
-    int count = collect(f, found, most);
+    int found[MOST_DIFFERENT], made[MOST_DIFFERENT], count = collect(f, found, made, most);
     if (!count)
         return f;
     if (!vector_copy_start(&copy, f, err))
