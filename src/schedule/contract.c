@@ -24,7 +24,7 @@
 #include <string.h>
 
 /* A block that is packed in each run should stay in L2 and come from the allocator's small end. */
-enum { PACKED_BLOCK_BYTES = 96 << 10 };
+enum { PACKED_BLOCK_BYTES = 96 << 10, GATHERED_BYTES = 96 << 10 };
 
 /* ---- recognition ---- */
 
@@ -57,6 +57,10 @@ static bool find_factors(Contract *k, const char **why) {
         return false;
     }
     return true;
+}
+
+static int64_t magnitude(int64_t x) {
+    return x < 0 ? -x : x;
 }
 
 /* All accesses but B walk `outer` and the outermost axis of N as one. */
@@ -96,52 +100,31 @@ static void find_columns(Contract *k, bool taken[NEST_MAX_AXES]) {
         }
 }
 
-/* Depth as A walks it: neighbours that are one axis to A are one level, whatever B does, for B is packed. */
-static bool find_levels(Contract *k, const char **why) {
+/* Depth, the steps that are longest to A outermost: that is the order in which it lies in memory. */
+static void find_depth(Contract *k) {
     const Nest *nest = &k->nest;
     k->depth = 1;
     for (int x = nest->parallel_count; x < nest->axis_count; x++) {
-        int64_t extent = nest->axis[x].extent, stride = nest->access[k->a].stride[x];
-        k->k_axis[k->k_count++] = x;
-        k->depth *= extent;
-        if (k->level_count && k->level[k->level_count - 1].a_stride == stride * extent) {
-            k->level[k->level_count - 1].extent *= extent;
-            k->level[k->level_count - 1].a_stride = stride;
-            continue;
-        }
-        if (k->level_count == CONTRACT_MAX_DEPTH) {
-            *why = "more axes of depth than a contraction takes";
-            return false;
-        }
-        k->level[k->level_count].extent = extent;
-        k->level[k->level_count++].a_stride = stride;
+        int at = k->k_count++;
+        for (; at > 0 && magnitude(nest->access[k->a].stride[k->k_axis[at - 1]]) < magnitude(nest->access[k->a].stride[x]); at--)
+            k->k_axis[at] = k->k_axis[at - 1];
+        k->k_axis[at] = x;
+        k->depth *= nest->axis[x].extent;
     }
-    if (!k->level_count) /* one step */
-        k->level[k->level_count++].extent = 1;
-    k->inner_depth = k->level[k->level_count - 1].extent;
-    return true;
 }
 
-static bool find_axes(Contract *k, const char **why) {
-    const Nest *nest = &k->nest;
-    bool taken[NEST_MAX_AXES] = {false};
-    k->m_axis = -1;
-    find_columns(k, taken);
-    if (nest->access[k->a].guard_count) {
-        *why = "a guarded read of the factor that is not packed";
-        return false;
-    }
-    for (int x = 0; x < nest->parallel_count; x++)
-        if (!taken[x] && !nest->access[k->b].stride[x] && (k->m_axis < 0 || nest->axis[x].extent > nest->axis[k->m_axis].extent))
-            k->m_axis = x;
-    for (int x = 0; x < nest->parallel_count; x++)
-        if (!taken[x] && x != k->m_axis)
+/* Of the parallel axes that are no columns, those along which B stands still are rows; the others are batches. */
+static int find_rows(Contract *k, const bool taken[NEST_MAX_AXES], int *rows) {
+    int count = 0;
+    for (int x = 0; x < k->nest.parallel_count; x++)
+        if (!taken[x] && !contract_b_moves(k, x))
+            rows[count++] = x;
+        else if (!taken[x])
             k->outer[k->outer_count++] = x;
-    k->rows = k->m_axis >= 0 ? nest->axis[k->m_axis].extent : 1;
-    return find_levels(k, why);
+    return count;
 }
 
-static bool find_epilogue(Contract *k, const char **why) {
+static bool find_epilogue(const Contract *k, const char **why) {
     for (int i = 1; i < k->nest.access_count; i++) {
         const Access *access = &k->nest.access[i];
         if (i == k->a || i == k->b)
@@ -160,7 +143,6 @@ static bool find_epilogue(Contract *k, const char **why) {
                 *why = "an operand of the epilogue that moves with the sum";
                 return false;
             }
-        k->epilogue[k->epilogue_count++] = i;
     }
     return true;
 }
@@ -169,36 +151,40 @@ static bool find_epilogue(Contract *k, const char **why) {
 
 static void print_contract(const Compiled *c, Text *out) {
     const Contract *k = c->state;
-    text_printf(
-        out,
-        "contract m=%lld n=%lld k=%lld: tile %d x %d, depth in blocks of %lld, rows in blocks of %lld, unrolled %d times, %s\n",
-        (long long)k->rows, (long long)k->columns, (long long)k->depth, k->knobs.mr, k->nr, (long long)k->knobs.kc,
-        (long long)k->knobs.mc, k->knobs.unroll, k->constant ? "B packed once" : "B packed panel by panel");
+    text_printf(out, "contract m=%lld", (long long)k->rows);
+    if (k->lines > 1)
+        text_printf(out, " (%lld lines of %lld)", (long long)k->lines, (long long)k->line);
+    text_printf(out, " n=%lld k=%lld: tile %d x %d, depth in blocks of %lld, rows in blocks of %lld, unrolled %d times, %s%s\n",
+                (long long)k->columns, (long long)k->depth, k->knobs.mr, k->nr, (long long)k->knobs.kc, (long long)k->knobs.mc,
+                k->knobs.unroll, k->constant ? "B packed once" : "B packed panel by panel",
+                k->gathered ? ", rows of A gathered" : "");
 }
 
-static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options) {
+/* Rows that are gathered stay in L2 beside a panel; a pitch that is no power of two spreads them over L1's sets. */
+static void plan_gather(Contract *k) {
+    if (!k->gathered)
+        return;
+    int64_t most = GATHERED_BYTES / 4 / k->knobs.kc, tiles = most / k->knobs.mr;
+    k->a_pitch = (k->knobs.kc + 15) / 16 * 16 + 16;
+    k->knobs.mc = (tiles < 1 ? 1 : tiles < k->lines * k->tiles ? tiles : k->lines * k->tiles) * k->knobs.mr;
+}
+
+static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const int *axis, int count, const char **why) {
+    ContractKnobs given = {.mr = options->mr, .nv = options->nv, .kc = options->kc, .mc = options->mc, .unroll = options->unroll};
     k->lanes = c->target.bytes / 4;
-    k->knobs =
-        (ContractKnobs){.mr = options->mr, .nv = options->nv, .kc = options->kc, .mc = options->mc, .unroll = options->unroll};
-    bool several = k->level_count > 1;
     k->constant = options->constant && options->constant[k->nest.access[k->b].tensor];
-    if (several) /* blocks are cut from one level alone */
-        k->knobs.kc = k->inner_depth;
-    cost_contract(&c->target, (ContractShape){k->rows, k->columns, k->depth}, 4, k->constant ? 0 : PACKED_BLOCK_BYTES,
-                  options->spare_registers, &k->knobs);
-    if (k->knobs.mr * k->knobs.nv > CONTRACT_MAX_SUMS)
+    if (!contract_plan_rows(k, &c->target, &given, k->constant ? 0 : PACKED_BLOCK_BYTES, options->spare_registers, axis, count,
+                            why))
         return false;
-    if (k->knobs.kc < 1 || k->knobs.kc > k->inner_depth)
-        k->knobs.kc = k->inner_depth > 0 ? k->inner_depth : 1;
-    k->knobs.mc = (k->knobs.mc + k->knobs.mr - 1) / k->knobs.mr * k->knobs.mr;
-    k->blocks = several || !k->inner_depth ? 1 : (k->inner_depth + k->knobs.kc - 1) / k->knobs.kc;
+    plan_gather(k);
     k->nr = k->knobs.nv * k->lanes;
     k->panels = (k->columns + k->nr - 1) / k->nr;
     k->batches = 1;
     for (int i = 0; i < k->outer_count; i++)
-        if (k->nest.access[k->b].stride[k->outer[i]])
+        if (contract_b_moves(k, k->outer[i]))
             k->batches *= k->nest.axis[k->outer[i]].extent;
     int64_t panel, whole;
+    *why = "a contraction too large";
     if (!checked_mul(k->depth, 4 * (int64_t)k->nr, &panel) || !checked_mul(panel, k->batches * k->panels, &whole))
         return false;
     k->panel_bytes = (size_t)panel;
@@ -241,7 +227,7 @@ static void put_key(const Contract *k, Text *key) {
     for (int i = 0; i < k->k_count; i++)
         put_axis(k, key, k->k_axis[i]);
     for (int i = 0; i < k->outer_count; i++)
-        if (b->stride[k->outer[i]])
+        if (contract_b_moves(k, k->outer[i]))
             put_axis(k, key, k->outer[i]);
 }
 
@@ -270,14 +256,14 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
         *why = "more than one definition";
         return false;
     }
-    if (!nest_of(c->kernel, &c->kernel->definitions[0], &k->nest, why) || !find_factors(k, why) || !find_axes(k, why) ||
-        !find_epilogue(k, why))
+    bool taken[NEST_MAX_AXES] = {false};
+    int rows[NEST_MAX_AXES];
+    if (!nest_of(c->kernel, &c->kernel->definitions[0], &k->nest, why) || !find_factors(k, why))
         return false;
-    if (!plan(k, c, options)) {
-        *why = "a contraction too large";
-        return false;
-    }
-    if (!contract_emit(k, c, why, err))
+    find_columns(k, taken);
+    find_depth(k);
+    int count = find_rows(k, taken, rows);
+    if (!find_epilogue(k, why) || !plan(k, c, options, rows, count, why) || !contract_emit(k, c, why, err))
         return false;
     c->template = "contract";
     c->knobs = (ScheduleKnobs){k->knobs.mr, k->knobs.nv, (int)(k->knobs.kc < KNOB_MOST ? k->knobs.kc : KNOB_MOST),
@@ -287,6 +273,6 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
         return error_memory(err), false;
     c->run = contract_run;
     c->print = print_contract;
-    c->print_c = contract_print_c;
+    c->print_c = k->gathered || k->nest.access[k->a].guard_count ? NULL : contract_print_c;
     return true;
 }

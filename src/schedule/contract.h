@@ -1,41 +1,71 @@
-/* What the parts of the contraction template share: contract.c recognises and plans, contract_emit.c makes vector code,
- * contract_run.c drives it. */
+/* What the parts of the contraction template share: contract.c recognises and plans, contract_rows.c finds the rows of tiles,
+ * contract_emit.c makes vector code, contract_run.c drives it. docs/internals/contract.md describes all of it. */
 #ifndef WHET_SCHEDULE_CONTRACT_H
 #define WHET_SCHEDULE_CONTRACT_H
 
 #include "schedule/cost.h"
 #include "schedule/schedule.h"
 
-enum { CONTRACT_MAX_DEPTH = 4, CONTRACT_VARIANTS = 16, CONTRACT_MAX_SUMS = 64 };
+enum {
+    CONTRACT_MAX_DEPTH = 5,
+    CONTRACT_MAX_SUMS = 64,
+    CONTRACT_MAX_TAPS = 32,    /* that a pattern tells apart */
+    CONTRACT_MAX_PATTERNS = 8, /* of tiles */
+    CONTRACT_MAX_PIECES = 16,  /* of a line */
+    CONTRACT_WRITTEN_OUT = 8   /* steps of depth that are better written out than looped over */
+};
 
-typedef struct ContractVariant {
-    int mr, nv;
-    int edge_lanes; /* of the last vector; 0: all */
-    int64_t depth;
-    bool first, last; /* block of depth: sums start from zero; the epilogue is applied */
-} ContractVariant;
+/* One loop of the depth as A walks it. */
+typedef struct ContractLevel {
+    int64_t extent, a_stride;
+    int64_t steps; /* of depth, in one round */
+    int guard;     /* of A, that this level's counter is part of; -1: none */
+    int64_t coef;  /* and its factor there */
+} ContractLevel;
+
+/* Tiles that need the same code: how many rows they have, and which of them each tap of the level `patterned` finds inside. */
+typedef struct ContractPattern {
+    int rows;
+    bool inside; /* all of them, always: taps are not told apart */
+    signed char first[CONTRACT_MAX_TAPS], end[CONTRACT_MAX_TAPS];
+} ContractPattern;
 
 typedef struct Contract {
     const void *const *known; /* while vector code is made: ScheduleOptions.constant */
     Nest nest;
     const Expr *reduction;
     int a, b;                              /* accesses */
-    int m_axis;                            /* -1: extent 1 */
     int n_axis[NEST_MAX_AXES], n_count;    /* outermost first; one axis to all accesses but B */
-    int outer[NEST_MAX_AXES], outer_count; /* walked by the driver */
+    int outer[NEST_MAX_AXES], outer_count; /* of batches: walked by the driver around everything else */
     int k_axis[NEST_MAX_AXES], k_count;    /* outermost first, as B is packed */
+
+    /* Rows: `lines` lines of `line` rows. The rows of a line are at a constant distance in all accesses; the driver walks lines.
+     */
+    int m_axis;                               /* along which the rows of a line lie; -1: one row */
+    int line_axis[NEST_MAX_AXES], line_count; /* outermost first */
+    int row_axis[NEST_MAX_AXES], row_count;   /* the same, then those of a line */
+    int64_t line, lines, rows;
+    bool gathered;   /* rows of A are copied, a block at a time, to [row][pitch] */
+    int64_t a_pitch; /* elements */
+    ContractLevel level[CONTRACT_MAX_DEPTH];
+    int level_count, patterned; /* patterned: the level whose guard moves along the line; -1: none */
+    ContractPattern pattern[CONTRACT_MAX_PATTERNS];
+    int pattern_count;
+    bool single; /* a call is one tile: its code has no general register left for a loop over tiles */
     struct {
-        int64_t extent, a_stride;
-    } level[CONTRACT_MAX_DEPTH]; /* the same steps as A walks them: neighbours merged */
-    int level_count;
-    int epilogue[NEST_MAX_ACCESSES], epilogue_count;
-    int64_t rows, columns, depth, inner_depth;
+        int64_t tile, tiles;
+        int pattern;
+    } piece[CONTRACT_MAX_PIECES]; /* of a line, in order */
+    int piece_count;
+
+    int64_t columns, depth;
     int lanes, nr;
     ContractKnobs knobs;
+    int64_t tiles; /* of a line */
     int64_t blocks, panels, batches;
     size_t panel_bytes, packed_bytes;
-    bool constant;         /* B was packed when compiling */
-    int function[4][2][2]; /* first, middle, last, only block; rows left over; edge of the columns */
+    bool constant;                             /* B is packed once, before all runs */
+    int function[4][CONTRACT_MAX_PATTERNS][2]; /* first, middle, last, only block; pattern; edge of the columns */
 } Contract;
 
 /* The stride of an access along N. */
@@ -43,10 +73,38 @@ static inline int64_t contract_n_stride(const Contract *k, int access) {
     return k->n_count ? k->nest.access[access].stride[k->n_axis[k->n_count - 1]] : 0;
 }
 
+/* From a row of a line to the next. */
 static inline int64_t contract_m_stride(const Contract *k, int access) {
+    if (access == k->a && k->gathered)
+        return k->a_pitch;
     return k->m_axis < 0 ? 0 : k->nest.access[access].stride[k->m_axis];
 }
 
+/* B moves along an axis. */
+static inline bool contract_b_moves(const Contract *k, int axis) {
+    const Access *b = &k->nest.access[k->b];
+    bool any = b->stride[axis] != 0;
+    for (int g = 0; g < b->guard_count; g++)
+        any = any || b->guard[g].coef[axis];
+    return any;
+}
+
+/* contract_rows.c: chooses rows and knobs, and lays out the depth. `axis`: those that are rows. */
+bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *given, int64_t panel_limit, int spare,
+                        const int *axis, int count, const char **why);
+/* The values [*from, *end) of a level's counter whose taps are inside, where the rest of the guarded index is `position`. */
+void contract_taps_inside(const Contract *k, int level, int64_t position, int64_t *from, int64_t *end);
+/* Rows [row, row + count) of a line and all lines behind each other (row / line, row % line), steps [from, end) of depth, to
+ * [row][a_pitch]. offset: of the batch, in elements; position: the same in each guarded dimension. */
+void contract_gather_rows(const Contract *k, const void *a, int64_t offset, const int64_t *position, int64_t row, int64_t count,
+                          int64_t from, int64_t end, float *to);
+/* The loops of a tile of `pattern` over `depth` steps: neighbours as one where nothing tells them apart there. *patterned: the
+ * level whose taps are written out, each for its rows; -1: none. Gives the number of levels. */
+int contract_tile_levels(const Contract *k, const ContractPattern *pattern, int64_t depth,
+                         ContractLevel level[CONTRACT_MAX_DEPTH], int *patterned);
+static inline bool contract_written_out(const ContractLevel *level, int at) {
+    return at > 0 && level->guard < 0 && level->extent * level->steps <= CONTRACT_WRITTEN_OUT;
+}
 /* contract_emit.c: all functions that the shape needs, into c->functions and k->function. */
 bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err);
 /* contract_pack.c: steps [from, end) of depth of panel `panel` of batch `batch`, from B as it lies to [end - from][nr] floats. */

@@ -5,71 +5,117 @@
 typedef struct Tile {
     const Contract *k;
     VectorFunction *f;
+    const ContractPattern *pattern;
     int mr, nv, edge_lanes; /* of the last vector; 0: all */
     int mask;               /* the same, where it is needed; -1: none */
-    int64_t depth;          /* of the innermost depth axis in this block */
+    ContractLevel level[CONTRACT_MAX_DEPTH];
+    int level_count, patterned;   /* patterned: the level that tells rows apart, written out; -1: none */
+    int taps[CONTRACT_MAX_DEPTH]; /* parameters: counts of levels with guards; -1: the level's extent */
     int pointer[NEST_MAX_ACCESSES];
-    int row_counter; /* the loop over tiles */
-    int depth_counter[CONTRACT_MAX_DEPTH];
-    int row, vector; /* where the epilogue is */
+    int rows, row_counter; /* the loop over tiles; -1: there is one */
+    int row, vector;       /* where the epilogue is */
 } Tile;
 
-static VectorAddress place(const Tile *t, int access, int row, int vector) {
-    const Contract *k = t->k;
-    int64_t m = 4 * contract_m_stride(k, access), n = 4 * contract_n_stride(k, access);
-    VectorAddress address = vector_at(t->pointer[access], row * m + vector * n * k->lanes);
-    return vector_plus(address, t->row_counter, m);
+/* The first element of a row of the tile. */
+static VectorAddress row_at(const Tile *t, int access, int row) {
+    int64_t m = 4 * contract_m_stride(t->k, access);
+    VectorAddress address = vector_at(t->pointer[access], row * m);
+    return t->row_counter < 0 ? address : vector_plus(address, t->row_counter, m);
 }
 
-static void emit_step(Tile *t, int64_t step, int *sums) {
-    const Contract *k = t->k;
-    int b[CONTRACT_MAX_SUMS], last = k->level_count - 1;
-    int64_t b_row = 4 * (int64_t)k->nr, m = 4 * contract_m_stride(k, k->a);
-    VectorAddress b_at = vector_at(t->pointer[k->b], step * b_row);
-    VectorAddress a_at = vector_plus(vector_at(t->pointer[k->a], 4 * step * k->level[last].a_stride), t->row_counter, m);
-    int64_t below = 1; /* steps of depth in one round of the level */
-    for (int level = last; level >= 0; level--) {
-        if (t->depth_counter[level] >= 0) {
-            b_at = vector_plus(b_at, t->depth_counter[level], below * b_row);
-            a_at = vector_plus(a_at, t->depth_counter[level], 4 * k->level[level].a_stride);
-        }
-        below *= level == last ? t->depth : k->level[level].extent;
-    }
+static VectorAddress place(const Tile *t, int access, int row, int vector) {
+    return vector_offset(row_at(t, access, row), 4 * contract_n_stride(t->k, access) * vector * t->k->lanes);
+}
+
+/* ---- depth ---- */
+
+/* Where a step of depth is in A (at the tile's first row) and B, and the rows [from, end) it is for. */
+typedef struct Step {
+    VectorAddress a, b;
+    int from, end;
+} Step;
+
+static Step step_to(const Tile *t, Step step, int level, int64_t by) {
+    step.a = vector_offset(step.a, 4 * by * t->level[level].a_stride);
+    step.b = vector_offset(step.b, 4 * by * t->level[level].steps * t->k->nr);
+    return step;
+}
+
+static Step step_along(const Tile *t, Step step, int level, int counter) {
+    step.a = vector_plus(step.a, counter, 4 * t->level[level].a_stride);
+    step.b = vector_plus(step.b, counter, 4 * t->level[level].steps * t->k->nr);
+    return step;
+}
+
+static void emit_step(const Tile *t, Step step, int *sums) {
+    int b[CONTRACT_MAX_SUMS];
+    int64_t m = 4 * contract_m_stride(t->k, t->k->a);
     for (int j = 0; j < t->nv; j++)
-        b[j] = vector_load(t->f, DT_F32, DT_F32, vector_offset(b_at, (int64_t)j * t->f->bytes), -1);
-    for (int i = 0; i < t->mr; i++) {
-        int a = vector_splat(t->f, DT_F32, DT_F32, vector_offset(a_at, i * m));
+        b[j] = vector_load(t->f, DT_F32, DT_F32, vector_offset(step.b, (int64_t)j * t->f->bytes), -1);
+    for (int i = step.from; i < step.end; i++) {
+        int a = vector_splat(t->f, DT_F32, DT_F32, vector_offset(step.a, i * m));
         for (int j = 0; j < t->nv; j++)
             sums[i * t->nv + j] = vector_ternary(t->f, VECTOR_FMA, a, b[j], sums[i * t->nv + j]);
     }
 }
 
-/* The innermost axis of depth: `unroll` steps a round, what is left over behind the loop. */
-static void emit_innermost(Tile *t, int level, int *sums) {
-    int count = t->mr * t->nv, unroll = t->k->knobs.unroll;
-    int64_t whole = t->depth / unroll * unroll;
-    int inside[CONTRACT_MAX_SUMS];
-    if (whole) {
-        t->depth_counter[level] = vector_loop(t->f, -1, whole, unroll, sums, inside, count);
-        for (int u = 0; u < unroll; u++)
-            emit_step(t, u, inside);
-        vector_end(t->f, inside, sums);
+static void emit_level(Tile *t, int level, Step step, int *sums);
+
+/* The taps of the level that tells rows apart, each for its rows; those that are for the same ones are one loop with the level
+ * below where A lets them. Border tiles are few: what is inside is not unrolled. */
+static void emit_taps(Tile *t, int level, Step step, int *sums) {
+    ContractLevel *own = &t->level[level], *below = level + 1 < t->level_count ? &t->level[level + 1] : NULL;
+    bool merges = below && below->guard < 0 && own->a_stride == below->a_stride * below->extent;
+    for (int64_t tap = 0, count; tap < own->extent; tap += count) {
+        const ContractPattern *p = t->pattern;
+        Step to = step_to(t, step, level, tap);
+        to.from = p->first[tap];
+        to.end = p->end[tap];
+        for (count = 1; merges && tap + count < own->extent && p->first[tap + count] == to.from && p->end[tap + count] == to.end;)
+            count++;
+        if (to.from >= to.end)
+            continue;
+        int64_t extent = below ? below->extent : 0;
+        if (below)
+            below->extent *= count;
+        emit_level(t, level + 1, to, sums);
+        if (below)
+            below->extent = extent;
     }
-    t->depth_counter[level] = -1; /* behind the loop the counter is a constant, part of the step */
-    for (int64_t s = whole; s < t->depth; s++)
-        emit_step(t, s, sums);
 }
 
-static void emit_depth(Tile *t, int level, int *sums) {
-    if (level == t->k->level_count - 1) {
-        emit_innermost(t, level, sums);
+/* `unroll` values a round, what is left over behind the loop; only the sums of the rows in question are carried. */
+static void emit_loop(Tile *t, int level, int64_t extent, int unroll, Step step, int *sums) {
+    int inside[CONTRACT_MAX_SUMS], from = step.from * t->nv, count = (step.end - step.from) * t->nv;
+    int64_t whole = extent / unroll * unroll;
+    if (whole) {
+        int limit = t->taps[level];
+        int counter = vector_loop(t->f, limit, whole, unroll, sums + from, inside + from, count);
+        for (int u = 0; u < unroll; u++)
+            emit_level(t, level + 1, step_along(t, step_to(t, step, level, u), level, counter), inside);
+        vector_end(t->f, inside + from, sums + from);
+    }
+    for (int64_t s = whole; s < extent; s++)
+        emit_level(t, level + 1, step_to(t, step, level, s), sums);
+}
+
+static void emit_level(Tile *t, int level, Step step, int *sums) {
+    if (level == t->level_count) {
+        emit_step(t, step, sums);
         return;
     }
-    int inside[CONTRACT_MAX_SUMS], count = t->mr * t->nv;
-    t->depth_counter[level] = vector_loop(t->f, -1, t->k->level[level].extent, 1, sums, inside, count);
-    emit_depth(t, level + 1, inside);
-    vector_end(t->f, inside, sums);
+    int64_t extent = t->level[level].extent;
+    if (level == t->patterned)
+        emit_taps(t, level, step, sums);
+    else if (t->taps[level] >= 0)
+        emit_loop(t, level, 1, 1, step, sums); /* its extent is the parameter */
+    else if (contract_written_out(&t->level[level], level))
+        emit_loop(t, level, extent, extent > 0 ? (int)extent + 1 : 1, step, sums);
+    else
+        emit_loop(t, level, extent, level < t->level_count - 1 || t->patterned >= 0 ? 1 : t->k->knobs.unroll, step, sums);
 }
+
+/* ---- beginning and end ---- */
 
 /* Made anew on either side of the depth, where every register is taken. */
 static void make_mask(Tile *t) {
@@ -114,76 +160,93 @@ static void emit_stores(Tile *t, const int *sums, bool last, const char **why) {
         }
 }
 
-static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const ContractVariant *v, const char **why,
-                                       whet_error *err) {
-    Tile t = {.k = k, .mr = v->mr, .nv = v->nv, .edge_lanes = v->edge_lanes, .depth = v->depth};
-    t.f = vector_new(
-        &c->arena,
-        arena_printf(&c->arena, "contract_%dx%d%s%s", v->mr, v->nv * k->lanes, v->first ? "" : "_add", v->last ? "" : "_part"),
-        c->target.bytes);
+typedef struct Variant {
+    const ContractPattern *pattern;
+    int nv, edge_lanes; /* of the last vector; 0: all */
+    int64_t depth;      /* of the block */
+    bool first, last;   /* block of depth: sums start from zero; the epilogue is applied */
+} Variant;
+
+/* The write, A and B, and what the epilogue reads; rows; counts of taps. */
+static void add_parameters(Tile *t, Arena *arena) {
+    const Contract *k = t->k;
+    for (int i = 0; i < k->nest.access_count; i++) {
+        const char *role = i == k->a ? "a" : i == k->b ? "b" : i ? "e" : "c";
+        t->pointer[i] = vector_parameter(t->f, CLASS_POINTER, arena_printf(arena, "%s%d", role, i));
+    }
+    t->rows = t->k->single ? -1 : vector_parameter(t->f, CLASS_INDEX, "rows");
+    int parameter[CONTRACT_MAX_DEPTH], own = 0;
+    for (int l = 0; l < k->level_count; l++)
+        if (k->level[l].guard >= 0 && l != k->patterned)
+            parameter[own++] = vector_parameter(t->f, CLASS_INDEX, arena_printf(arena, "taps%d", l));
+    own = 0;
+    for (int l = 0; l < t->level_count; l++)
+        t->taps[l] = t->level[l].guard >= 0 && l != t->patterned ? parameter[own++] : -1;
+}
+
+static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Variant *v, const char **why, whet_error *err) {
+    Tile t = {.k = k, .pattern = v->pattern, .mr = v->pattern->rows, .nv = v->nv, .edge_lanes = v->edge_lanes};
+    t.f = vector_new(&c->arena,
+                     arena_printf(&c->arena, "contract_%dx%d%s%s%s", t.mr, v->nv * k->lanes, v->pattern->inside ? "" : "_border",
+                                  v->first ? "" : "_add", v->last ? "" : "_part"),
+                     c->target.bytes);
     if (!t.f) {
         error_memory(err);
         return NULL;
     }
-    for (int i = 0; i < k->nest.access_count; i++) /* the write, A and B, and what the epilogue reads */
-        t.pointer[i] = vector_parameter(t.f, CLASS_POINTER,
-                                        arena_printf(&c->arena, "%s%d",
-                                                     i == k->a   ? "a"
-                                                     : i == k->b ? "b"
-                                                     : i         ? "e"
-                                                                 : "c",
-                                                     i));
-    int rows = vector_parameter(t.f, CLASS_INDEX, "rows");
-    t.row_counter = vector_loop(t.f, rows, 0, v->mr, NULL, NULL, 0);
+    t.level_count = contract_tile_levels(k, v->pattern, v->depth, t.level, &t.patterned);
+    add_parameters(&t, &c->arena);
+    t.row_counter = t.rows < 0 ? -1 : vector_loop(t.f, t.rows, 0, t.mr, NULL, NULL, 0);
     int sums[CONTRACT_MAX_SUMS];
     if (!v->first)
         make_mask(&t);
-    for (int i = 0; i < v->mr; i++)
-        for (int j = 0; j < v->nv; j++) {
-            int mask = j == v->nv - 1 ? t.mask : -1;
-            sums[i * v->nv + j] =
+    for (int i = 0; i < t.mr; i++)
+        for (int j = 0; j < t.nv; j++) {
+            int mask = j == t.nv - 1 ? t.mask : -1;
+            sums[i * t.nv + j] =
                 v->first ? vector_const(t.f, DT_F32, 0) : vector_load(t.f, DT_F32, DT_F32, place(&t, 0, i, j), mask);
         }
-    emit_depth(&t, 0, sums);
+    Step step = {.a = row_at(&t, k->a, 0), .b = vector_at(t.pointer[k->b], 0), .end = t.mr};
+    emit_level(&t, 0, step, sums);
     make_mask(&t);
     emit_stores(&t, sums, v->last, why);
-    vector_end(t.f, NULL, NULL);
+    if (t.rows >= 0)
+        vector_end(t.f, NULL, NULL);
     if (*why || !vector_finish(t.f, err))
         return NULL;
     return t.f;
 }
 
-/* Every function the shape needs: {first, middle, last, only} block x {whole tiles, rows left over} x {whole panels, the edge}.
- */
+/* Every function the shape needs: {first, middle, last, only} block x patterns of tiles x {whole panels, the edge}. */
 bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err) {
-    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, CONTRACT_VARIANTS);
+    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 6 * CONTRACT_MAX_PATTERNS);
     if (!c->functions)
         return error_memory(err), false;
+    *why = NULL;
     int vectors = (int)((k->columns + k->lanes - 1) / k->lanes % k->knobs.nv), edge_lanes = (int)(k->columns % k->lanes);
     bool some_whole = k->columns >= k->nr, some_edge = k->columns % k->nr != 0;
     if (!vectors)
         vectors = k->knobs.nv; /* the last panel has all its vectors, the last of them masked */
-    int64_t last_depth = k->inner_depth - (k->blocks - 1) * k->knobs.kc;
+    int64_t last_depth = k->depth - (k->blocks - 1) * k->knobs.kc;
     for (int block = 0; block < 4; block++) {
         bool first = block == 0 || block == 3, last = block >= 2;
         if (block == 3 ? k->blocks != 1 : k->blocks == 1 || (block == 1 && k->blocks < 3))
             continue;
-        for (int rest = 0; rest < 2; rest++)
+        for (int p = 0; p < k->pattern_count; p++)
             for (int edge = 0; edge < 2; edge++) {
-                ContractVariant v = {.mr = rest ? (int)(k->rows % k->knobs.mr) : k->knobs.mr,
-                                     .nv = edge ? vectors : k->knobs.nv,
-                                     .edge_lanes = edge ? edge_lanes : 0,
-                                     .depth = last ? last_depth : k->knobs.kc,
-                                     .first = first,
-                                     .last = last};
-                bool wanted = (edge ? some_edge : some_whole) && (rest ? v.mr > 0 : k->rows >= k->knobs.mr);
-                k->function[block][rest][edge] = -1;
-                if (!wanted)
+                Variant v = {.pattern = &k->pattern[p],
+                             .nv = edge ? vectors : k->knobs.nv,
+                             .edge_lanes = edge ? edge_lanes : 0,
+                             .depth = last ? last_depth : k->knobs.kc,
+                             .first = first,
+                             .last = last};
+                k->function[block][p][edge] = -1;
+                if (!(edge ? some_edge : some_whole))
                     continue;
                 const VectorFunction *f = emit_tile(k, c, &v, why, err);
                 if (!f)
                     return false;
-                k->function[block][rest][edge] = c->function_count;
+                k->function[block][p][edge] = c->function_count;
                 c->functions[c->function_count++] = f;
             }
     }

@@ -41,7 +41,7 @@ static Run corner_of_column(const Contract *k, const Access *access, int64_t bat
     }
     for (int i = k->outer_count - 1; i >= 0; i--) {
         int64_t extent = k->nest.axis[k->outer[i]].extent;
-        if (!access->stride[k->outer[i]])
+        if (!contract_b_moves(k, k->outer[i]))
             continue;
         add_axis(access, k->outer[i], batch % extent, &run.offset, run.position);
         batch /= extent;

@@ -38,7 +38,7 @@ static double product_slots(ContractShape s, int mr, int nv, int lanes) {
     return ragged * ((double)panels * column + last);
 }
 
-static void choose_tile(const Target *target, ContractShape shape, int lanes, int spare, ContractKnobs *knobs) {
+static double choose_tile(const Target *target, ContractShape shape, int lanes, int spare, ContractKnobs *knobs) {
     int registers = target->registers[CLASS_VECTOR];
     double best = -1;
     int best_mr = 1, best_nv = 1;
@@ -55,17 +55,18 @@ static void choose_tile(const Target *target, ContractShape shape, int lanes, in
         }
     knobs->mr = best_mr;
     knobs->nv = best_nv;
+    return best;
 }
 
 static int64_t round_up(int64_t value, int64_t unit) {
     return (value + unit - 1) / unit * unit;
 }
 
-void cost_contract(const Target *target, ContractShape shape, int element_bytes, int64_t panel_limit, int spare,
-                   ContractKnobs *knobs) {
+double cost_contract(const Target *target, ContractShape shape, int element_bytes, int64_t panel_limit, int spare,
+                     ContractKnobs *knobs) {
     int lanes = target->bytes / 4;
-    if (!knobs->mr || !knobs->nv)
-        choose_tile(target, shape, lanes, spare, knobs);
+    double slots = knobs->mr && knobs->nv ? product_slots(shape, knobs->mr, knobs->nv, lanes)
+                                          : choose_tile(target, shape, lanes, spare, knobs);
     if (!knobs->unroll) /* enough that counting does not show: ten FMAs a pointer step at the least */
         knobs->unroll = knobs->mr * knobs->nv >= 16 ? 2 : 4;
     int64_t l2 = (int64_t)target->cache_bytes[1] > 0 ? (int64_t)target->cache_bytes[1] : FALLBACK_L2;
@@ -79,4 +80,5 @@ void cost_contract(const Target *target, ContractShape shape, int element_bytes,
         int64_t most = l2 / 2 / (knobs->kc > 0 ? knobs->kc * element_bytes : 1);
         knobs->mc = most > knobs->mr ? most / knobs->mr * knobs->mr : knobs->mr;
     }
+    return slots;
 }

@@ -16,8 +16,8 @@ typedef struct ContractKnobs {
 } ContractKnobs;
 
 /* Knobs that are set (not 0) are kept. `panel_limit`: most bytes of a block of a panel, 0: what the caches suggest. `spare`:
- * vector registers that a tile leaves to its epilogue. */
-void cost_contract(const Target *target, ContractShape shape, int element_bytes, int64_t panel_limit, int spare,
-                   ContractKnobs *knobs);
+ * vector registers that a tile leaves to its epilogue. Gives the issue slots of the whole product. */
+double cost_contract(const Target *target, ContractShape shape, int element_bytes, int64_t panel_limit, int spare,
+                     ContractKnobs *knobs);
 
 #endif

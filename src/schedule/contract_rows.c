@@ -1,0 +1,457 @@
+/* The rows of a contraction's tiles: which axes they are, how A lies along them, and what guards leave of its taps.
+ *
+ * A is read where it lies if it can be: rows at a constant distance along one axis (a line), and guards of one tap axis each.
+ * A tap that falls outside reads zero and adds nothing, so it is left out:
+ *   - a guard that does not move along the line leaves a range of its taps, the same for a whole line: bounds of a loop;
+ *   - a guard that moves along the line leaves out rows of the tiles at its ends: tiles fall into a few patterns (left edge,
+ * inside, right edge), each with code of its own. So a convolution with padding copies nothing and multiplies nothing by padding.
+ * What does not fit this (other values outside, guards of several axes, too many patterns) is gathered: a block of rows is copied
+ * to [row][depth] and is a plain matrix then. */
+#include "schedule/contract.h"
+
+#include <string.h>
+
+/* ---- lines ---- */
+
+typedef struct Line {
+    int m, joined[NEST_MAX_AXES], joined_count; /* axes that continue m, outermost first */
+    int64_t extent;
+    double slots;
+    bool rejected;
+} Line;
+
+static bool continues(const Contract *k, int axis, const Line *line, bool gathered) {
+    for (int i = 0; i < k->nest.access_count; i++)
+        if (i != k->b && !(gathered && i == k->a) && !access_merges(&k->nest.access[i], axis, line->m, line->extent))
+            return false;
+    return true;
+}
+
+static Line line_along(const Contract *k, int m, const int *axis, int count, bool gathered) {
+    Line line = {.m = m, .extent = m < 0 ? 1 : k->nest.axis[m].extent};
+    bool taken[NEST_MAX_AXES] = {false};
+    for (int i = count - 1; m >= 0 && i >= 0; i--) {
+        if (axis[i] == m || taken[i] || !continues(k, axis[i], &line, gathered))
+            continue;
+        taken[i] = true;
+        memmove(&line.joined[1], line.joined, (size_t)line.joined_count++ * sizeof(int));
+        line.joined[0] = axis[i];
+        line.extent *= k->nest.axis[axis[i]].extent;
+        i = count;
+    }
+    return line;
+}
+
+static void take_line(Contract *k, const Line *line, const int *axis, int count) {
+    k->m_axis = line->m;
+    k->line = line->extent;
+    k->line_count = k->row_count = 0;
+    k->lines = 1;
+    for (int i = 0; i < count; i++) {
+        bool in_line = axis[i] == line->m;
+        for (int j = 0; j < line->joined_count; j++)
+            in_line = in_line || line->joined[j] == axis[i];
+        if (in_line)
+            continue;
+        k->line_axis[k->line_count++] = axis[i];
+        k->lines *= k->nest.axis[axis[i]].extent;
+    }
+    memcpy(k->row_axis, k->line_axis, (size_t)k->line_count * sizeof(int));
+    memcpy(k->row_axis + k->line_count, line->joined, (size_t)line->joined_count * sizeof(int));
+    k->row_count = k->line_count + line->joined_count;
+    if (line->m >= 0)
+        k->row_axis[k->row_count++] = line->m;
+    k->rows = k->lines * k->line;
+}
+
+/* ---- depth ---- */
+
+static void add_level(Contract *k, ContractLevel level) {
+    ContractLevel *last = k->level_count ? &k->level[k->level_count - 1] : NULL;
+    if (last && last->guard < 0 && level.guard < 0 && last->a_stride == level.a_stride * level.extent) {
+        level.extent *= last->extent;
+        *last = level;
+        return;
+    }
+    k->level[k->level_count++] = level;
+}
+
+/* The levels of A as it lies. */
+static bool lay_levels(Contract *k, const char **why) {
+    const Access *a = &k->nest.access[k->a];
+    k->level_count = 0;
+    for (int i = 0; i < k->k_count; i++) {
+        int x = k->k_axis[i];
+        ContractLevel level = {.extent = k->nest.axis[x].extent, .a_stride = a->stride[x], .guard = -1};
+        for (int g = 0; g < a->guard_count; g++)
+            if (a->guard[g].coef[x]) {
+                if (level.guard >= 0) {
+                    *why = "an axis of depth in two guarded indices";
+                    return false;
+                }
+                level.guard = g;
+                level.coef = a->guard[g].coef[x];
+            }
+        if (k->level_count == CONTRACT_MAX_DEPTH) {
+            *why = "more axes of depth than a contraction takes";
+            return false;
+        }
+        add_level(k, level);
+    }
+    if (!k->level_count) /* one step */
+        k->level[k->level_count++] = (ContractLevel){.extent = 1, .guard = -1};
+    return true;
+}
+
+static void count_steps(Contract *k) {
+    int64_t steps = 1;
+    for (int l = k->level_count - 1; l >= 0; l--) {
+        k->level[l].steps = steps;
+        steps *= k->level[l].extent;
+    }
+}
+
+/* Each guard is a range of one level's taps, or tells the rows of a line apart at one level. */
+static bool guards_fit(Contract *k, const char **why) {
+    const Access *a = &k->nest.access[k->a];
+    *why = "a guarded index of several axes";
+    k->patterned = -1;
+    for (int g = 0; g < a->guard_count; g++) {
+        const Guard *guard = &a->guard[g];
+        int level = -1, parallel = 0;
+        for (int l = 0; l < k->level_count; l++)
+            if (k->level[l].guard == g) {
+                if (level >= 0)
+                    return false;
+                level = l;
+            }
+        for (int x = 0; x < k->nest.parallel_count; x++)
+            parallel += guard->coef[x] != 0;
+        if (level < 0)
+            return false;
+        if (k->m_axis < 0 || !guard->coef[k->m_axis])
+            continue;
+        if (parallel > 1 || k->patterned >= 0 || k->level[level].extent > CONTRACT_MAX_TAPS)
+            return false;
+        k->patterned = level;
+    }
+    *why = "a guarded read with another value than zero outside";
+    return !a->guard_count || a->outside == 0;
+}
+
+static int64_t floor_div(int64_t a, int64_t b) {
+    return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
+
+void contract_taps_inside(const Contract *k, int level, int64_t position, int64_t *from, int64_t *end) {
+    const ContractLevel *l = &k->level[level];
+    int64_t last = k->nest.access[k->a].guard[l->guard].extent - 1;
+    /* 0 <= position + coef * tap <= last */
+    int64_t low = l->coef > 0 ? -floor_div(position, l->coef) : -floor_div(last - position, -l->coef);
+    int64_t high = l->coef > 0 ? floor_div(last - position, l->coef) : floor_div(position, -l->coef);
+    *from = low < 0 ? 0 : low > l->extent ? l->extent : low;
+    *end = high + 1 > l->extent ? l->extent : high + 1 < *from ? *from : high + 1;
+}
+
+/* ---- patterns ---- */
+
+/* Rows of the tile that begins at `row` for which a tap is inside. */
+static void rows_inside(const Contract *k, int64_t row, int rows, int64_t tap, signed char *first, signed char *end) {
+    const ContractLevel *l = &k->level[k->patterned];
+    const Guard *guard = &k->nest.access[k->a].guard[l->guard];
+    *first = *end = 0;
+    bool any = false;
+    for (int r = 0; r < rows; r++) {
+        int64_t at = guard->offset + guard->coef[k->m_axis] * (row + r) + l->coef * tap;
+        if (at < 0 || at >= guard->extent)
+            continue;
+        if (!any)
+            *first = (signed char)r;
+        any = true;
+        *end = (signed char)(r + 1);
+    }
+}
+
+static bool all_inside(const Contract *k, int64_t row, int rows) {
+    signed char first, end;
+    int64_t last = k->level[k->patterned].extent - 1;
+    for (int corner = 0; corner < 4; corner++) {
+        rows_inside(k, row + (corner & 1 ? rows - 1 : 0), 1, corner & 2 ? last : 0, &first, &end);
+        if (first == end)
+            return false;
+    }
+    return true;
+}
+
+static int pattern_of(Contract *k, int64_t row, int rows) {
+    ContractPattern p;
+    memset(&p, 0, sizeof p); /* compared byte by byte */
+    p.rows = rows;
+    p.inside = k->patterned < 0 || all_inside(k, row, rows);
+    for (int64_t tap = 0; !p.inside && tap < k->level[k->patterned].extent; tap++)
+        rows_inside(k, row, rows, tap, &p.first[tap], &p.end[tap]);
+    for (int i = 0; i < k->pattern_count; i++)
+        if (memcmp(&k->pattern[i], &p, sizeof p) == 0)
+            return i;
+    if (k->pattern_count == CONTRACT_MAX_PATTERNS)
+        return -1;
+    k->pattern[k->pattern_count] = p;
+    return k->pattern_count++;
+}
+
+/* The pattern of tiles [tile, ...) of a line, and how many have it for certain. */
+static int64_t same_pattern(const Contract *k, int64_t tile) {
+    int64_t whole = k->line / k->knobs.mr;
+    return k->patterned < 0 && tile < whole ? whole - tile : 1;
+}
+
+static bool find_patterns(Contract *k, const char **why) {
+    int64_t mr = k->knobs.mr;
+    *why = "more kinds of tiles at the borders than a contraction takes";
+    k->pattern_count = k->piece_count = 0;
+    for (int64_t tile = 0, count; tile < k->tiles; tile += count) {
+        int64_t left = k->line - tile * mr;
+        int pattern = pattern_of(k, tile * mr, (int)(left < mr ? left : mr));
+        count = same_pattern(k, tile);
+        if (pattern < 0)
+            return false;
+        if (k->piece_count && k->piece[k->piece_count - 1].pattern == pattern)
+            k->piece[k->piece_count - 1].tiles += count;
+        else if (k->piece_count == CONTRACT_MAX_PIECES)
+            return false;
+        else {
+            k->piece[k->piece_count].tile = tile;
+            k->piece[k->piece_count].tiles = count;
+            k->piece[k->piece_count++].pattern = pattern;
+        }
+    }
+    return true;
+}
+
+/* ---- the loops of a tile ---- */
+
+int contract_tile_levels(const Contract *k, const ContractPattern *pattern, int64_t depth, ContractLevel out[CONTRACT_MAX_DEPTH],
+                         int *patterned) {
+    int count = 0;
+    *patterned = -1;
+    for (int l = 0; l < k->level_count; l++) {
+        ContractLevel level = k->level[l], *last = count ? &out[count - 1] : NULL;
+        if (l == 0 && level.steps)
+            level.extent = depth / level.steps;
+        if (l == k->patterned && pattern->inside)
+            level.guard = -1;
+        if (last && last->guard < 0 && level.guard < 0 && last->a_stride == level.a_stride * level.extent) {
+            level.extent *= last->extent;
+            *last = level;
+            continue;
+        }
+        if (l == k->patterned && level.guard >= 0)
+            *patterned = count;
+        out[count++] = level;
+    }
+    return count;
+}
+
+/* General registers: in each loop a counter and a pointer to A and to B, limits that are parameters, and a pointer an access. */
+static bool registers_fit(Contract *k, const Target *target, const char **why) {
+    int most = 0, runs = 0;
+    for (int p = 0; p < k->pattern_count; p++) {
+        ContractLevel level[CONTRACT_MAX_DEPTH];
+        int patterned, count = contract_tile_levels(k, &k->pattern[p], k->knobs.kc, level, &patterned), loops = 0;
+        for (int l = 0; l < count && !contract_written_out(&level[l], l); l++)
+            loops += l != patterned;
+        most = loops > most ? loops : most;
+    }
+    for (int l = 0; l < k->level_count; l++)
+        runs += k->level[l].guard >= 0 && l != k->patterned;
+    int needed = 3 * most + runs + k->nest.access_count - 1; /* the write and the epilogue's; A and B are counted by loops */
+    k->single = needed + 4 > target->registers[CLASS_INDEX];
+    *why = "more loops than there are general registers for";
+    return needed <= target->registers[CLASS_INDEX];
+}
+
+/* ---- knobs ---- */
+
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* Blocks of depth are cut from the outermost level, none where its taps are told apart. */
+static void cut_depth(Contract *k) {
+    int64_t cut = k->level[0].steps, extent = k->level[0].extent, each = cut ? k->knobs.kc / cut : extent;
+    if (each < 1)
+        each = 1;
+    if (k->patterned == 0 || each > extent)
+        each = extent;
+    if (k->level_count > 1 && each) { /* equal ones; a plain depth was cut with its unrolling in mind */
+        int64_t blocks = (extent + each - 1) / each;
+        each = blocks ? (extent + blocks - 1) / blocks : 1;
+    }
+    k->knobs.kc = each * cut > 0 ? each * cut : 1;
+    k->blocks = k->depth ? (k->depth + k->knobs.kc - 1) / k->knobs.kc : 1;
+}
+
+/* How often an element of A is read along a row by different taps: that much smaller is what a block of rows needs of A. */
+static int64_t taps_shared(const Contract *k, const int *axis, int count) {
+    const Access *a = &k->nest.access[k->a];
+    int64_t shared = 1;
+    for (int i = 0; i < k->k_count; i++) {
+        int64_t extent = k->nest.axis[k->k_axis[i]].extent, stride = a->stride[k->k_axis[i]];
+        bool overlaps = false;
+        stride = stride < 0 ? -stride : stride;
+        for (int j = 0; j < count; j++) {
+            int64_t row = a->stride[axis[j]] < 0 ? -a->stride[axis[j]] : a->stride[axis[j]];
+            overlaps = overlaps || (row && stride < row * k->nest.axis[axis[j]].extent && stride * extent > row);
+        }
+        shared *= overlaps ? extent : 1;
+    }
+    return shared;
+}
+
+static bool take(Contract *k, const Target *target, const ContractKnobs *given, int64_t panel_limit, int spare, const Line *line,
+                 const int *axis, int count, const char **why) {
+    take_line(k, line, axis, count);
+    if (k->gathered) {
+        k->level_count = 1;
+        k->level[0] = (ContractLevel){.extent = k->depth, .a_stride = 1, .guard = -1};
+        k->patterned = -1;
+    } else if (!lay_levels(k, why) || !guards_fit(k, why))
+        return false;
+    count_steps(k);
+    k->knobs = *given;
+    cost_contract(target, (ContractShape){k->line, k->columns, k->depth}, 4, panel_limit, spare, &k->knobs);
+    if (k->knobs.mr * k->knobs.nv > CONTRACT_MAX_SUMS) {
+        *why = "a tile too large";
+        return false;
+    }
+    k->tiles = (k->line + k->knobs.mr - 1) / k->knobs.mr;
+    cut_depth(k);
+    if (!k->gathered)
+        k->knobs.mc = least(k->knobs.mc * taps_shared(k, axis, count), k->rows);
+    k->knobs.mc = (k->knobs.mc + k->knobs.mr - 1) / k->knobs.mr * k->knobs.mr;
+    return find_patterns(k, why) && (k->gathered || registers_fit(k, target, why));
+}
+
+static int64_t distance(const Contract *k, const Line *line) {
+    int64_t stride = line->m < 0 ? 0 : k->nest.access[k->a].stride[line->m];
+    return stride < 0 ? -stride : stride;
+}
+
+/* The best line that is not rejected yet; the rows that are nearest to each other where two are as good. */
+static Line *best_line(const Contract *k, Line *line, int count) {
+    Line *best = NULL;
+    for (int i = 0; i < count; i++)
+        if (!line[i].rejected && (!best || line[i].slots < best->slots * 0.999 ||
+                                  (line[i].slots < best->slots * 1.001 && distance(k, &line[i]) < distance(k, best))))
+            best = &line[i];
+    return best;
+}
+
+bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *given, int64_t panel_limit, int spare,
+                        const int *axis, int count, const char **why) {
+    for (int gathered = 0; gathered < 2; gathered++) {
+        Line line[NEST_MAX_AXES], *best;
+        int lines = count ? count : 1;
+        k->gathered = gathered;
+        for (int i = 0; i < lines; i++) {
+            line[i] = line_along(k, count ? axis[i] : -1, axis, count, gathered);
+            ContractKnobs knobs = *given;
+            double slots =
+                cost_contract(target, (ContractShape){line[i].extent, k->columns, k->depth}, 4, panel_limit, spare, &knobs);
+            line[i].slots = slots / (double)line[i].extent;
+        }
+        while ((best = best_line(k, line, lines))) {
+            if (take(k, target, given, panel_limit, spare, best, axis, count, why))
+                return true;
+            best->rejected = true;
+        }
+    }
+    return false;
+}
+
+/* ---- gathered rows ---- */
+
+typedef struct Gather {
+    const Contract *k;
+    const Access *a;
+    const char *from;
+    int64_t offset, position[NEST_MAX_GUARDS]; /* of the row, at the first step of depth */
+    int64_t digit[NEST_MAX_AXES];              /* of the step, by k_axis */
+} Gather;
+
+static void move(const Access *a, int axis, int64_t by, int64_t *offset, int64_t *position) {
+    *offset += a->stride[axis] * by;
+    for (int g = 0; g < a->guard_count; g++)
+        position[g] += a->guard[g].coef[axis] * by;
+}
+
+static bool inside(const Access *a, const int64_t *position) {
+    for (int g = 0; g < a->guard_count; g++)
+        if (position[g] < 0 || position[g] >= a->guard[g].extent)
+            return false;
+    return true;
+}
+
+/* Steps along the innermost axis of depth; the same guards for all of them, unless it is part of one. */
+static void gather_run(const Gather *in, int axis, int64_t count, int64_t offset, int64_t *position, float *to) {
+    const Access *a = in->a;
+    int64_t stride = axis < 0 ? 0 : a->stride[axis];
+    bool guarded = false;
+    for (int g = 0; g < a->guard_count; g++)
+        guarded = guarded || (axis >= 0 && a->guard[g].coef[axis]);
+    if (guarded || !inside(a, position)) {
+        for (int64_t i = 0; i < count; i++) {
+            to[i] = (float)a->outside;
+            if (inside(a, position))
+                memcpy(&to[i], in->from + 4 * offset, 4);
+            if (guarded)
+                move(a, axis, 1, &offset, position);
+        }
+    } else if (stride == 1)
+        memcpy(to, in->from + 4 * offset, (size_t)count * 4);
+    else
+        for (int64_t i = 0; i < count; i++)
+            memcpy(&to[i], in->from + 4 * (offset + i * stride), 4);
+}
+
+static void gather_row(const Gather *in, int64_t from, int64_t end, float *to) {
+    const Contract *k = in->k;
+    int64_t offset = in->offset, position[NEST_MAX_GUARDS], digit[NEST_MAX_AXES] = {0}, rest = from;
+    memcpy(position, in->position, sizeof position);
+    for (int i = k->k_count - 1; i >= 0; i--) {
+        digit[i] = rest % k->nest.axis[k->k_axis[i]].extent;
+        rest /= k->nest.axis[k->k_axis[i]].extent;
+        move(in->a, k->k_axis[i], digit[i], &offset, position);
+    }
+    int inner = k->k_count ? k->k_axis[k->k_count - 1] : -1;
+    for (int64_t step = from, count; step < end; step += count) {
+        int64_t run[NEST_MAX_GUARDS];
+        count = least(inner < 0 ? 1 : k->nest.axis[inner].extent - digit[k->k_count - 1], end - step);
+        memcpy(run, position, sizeof run);
+        gather_run(in, inner, count, offset, run, to + (step - from));
+        for (int i = k->k_count - 1; i >= 0; i--) { /* the next run */
+            int64_t by = i == k->k_count - 1 ? count : 1;
+            move(in->a, k->k_axis[i], by, &offset, position);
+            digit[i] += by;
+            if (digit[i] < k->nest.axis[k->k_axis[i]].extent)
+                break;
+            move(in->a, k->k_axis[i], -digit[i], &offset, position);
+            digit[i] = 0;
+        }
+    }
+}
+
+void contract_gather_rows(const Contract *k, const void *a, int64_t offset, const int64_t *position, int64_t row, int64_t count,
+                          int64_t from, int64_t end, float *to) {
+    for (int64_t r = row; r < row + count; r++, to += k->a_pitch) {
+        Gather in = {.k = k, .a = &k->nest.access[k->a], .from = a, .offset = offset};
+        memcpy(in.position, position, sizeof in.position);
+        int64_t rest = r;
+        for (int i = k->row_count - 1; i >= 0; i--) {
+            int64_t extent = k->nest.axis[k->row_axis[i]].extent;
+            move(in.a, k->row_axis[i], rest % extent, &in.offset, in.position);
+            rest /= extent;
+        }
+        gather_row(&in, from, end, to);
+    }
+}
