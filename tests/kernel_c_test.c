@@ -20,6 +20,11 @@ static const char *const texts[] = {
     "c[m, n] = sum(k) a[k, m] * b[k, n]",
     "c[h:2, m, d:3, n] = sum(k) a[h, m, k] * b[d, k, n] - bias[n]",
     "in x: f32[2, 3, 6, 31]; y[p:2, o:5, h:6, w:31] = sum(c:3, i:3, j:3) x[p, c, h + i - 1, w + j - 1]? * f[o, c, i, j] + b[o]",
+    "in x: f32[2, 9, 14, 3]; y[p:2, h:9, w:14, o:19] = max(sum(i:3, j:3, c:3) x[p, h + i - 1, w + j - 1, c]? * f[o, c, i, j] + "
+    "b[o], 0)",
+    "in x: f32[2, 17, 13, 2]; y[p:2, h:9, w:6, o:19] = sum(i:3, j:2, c:2) x[p, 2*h + i - 1, 2*w + 3*j - 1, c]? * f[o, c, i, j]",
+    "in x: f32[2, 21, 30]; y[p:2, 2*h:21 + 1, o:35] = sum(j:3, c:30) x[p, h - 2*j + 2, c]? * f[o, c, j] + b[o]",
+    "in x: f32[2, 21, 10]; y[p:2, h:21, o:35] = sum(j:3, c:10) x[p, h + j - 1, c]?(2) * f[o, c, j] + b[o]",
     "y[m, 5 + n] = sum(k) a[m, k] * b[k, n]",
     "t[m] = max(n) x[m, n]; y[m, n] = (x[m, n] - t[m]) / 2",
     "y[m] = sum(n) x[m, n] * x[m, n]",

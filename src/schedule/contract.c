@@ -273,6 +273,6 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
         return error_memory(err), false;
     c->run = contract_run;
     c->print = print_contract;
-    c->print_c = k->gathered || k->nest.access[k->a].guard_count ? NULL : contract_print_c;
+    c->print_c = k->gathered || k->single ? NULL : contract_print_c; /* the C target: plain loops instead */
     return true;
 }

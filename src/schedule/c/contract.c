@@ -5,19 +5,12 @@
 
 /* ---- packing ---- */
 
-static bool moves(const Access *access, int axis) {
-    bool any = access->stride[axis] != 0;
-    for (int g = 0; g < access->guard_count; g++)
-        any = any || access->guard[g].coef[axis];
-    return any;
-}
-
 /* Axis numbers out of a column or a step, the last axis running fastest. */
 static void put_digits(const Contract *k, Text *out, const int *axes, int count, const char *of, int depth) {
     int64_t below = 1;
     for (int i = count - 1; i >= 0; i--) {
         int64_t extent = k->nest.axis[axes[i]].extent;
-        if (moves(&k->nest.access[k->b], axes[i])) {
+        if (contract_b_moves(k, axes[i])) {
             c_indent(out, depth);
             text_printf(out, "const int64_t x%d = %s", axes[i], of);
             if (below > 1)
@@ -66,7 +59,7 @@ static void put_pack(const Contract *k, const CDriver *d) {
                 "static void %s_pack(const float *source",
                 d->name);
     for (int i = 0; i < k->outer_count; i++)
-        if (moves(&k->nest.access[k->b], k->outer[i]))
+        if (contract_b_moves(k, k->outer[i]))
             text_printf(out, ", int64_t x%d", k->outer[i]);
     text_printf(out,
                 ", int64_t panel, int64_t from, int64_t end, float *to) {\n"
@@ -86,7 +79,7 @@ static void put_pack_call(const Contract *k, const CDriver *d, int depth) {
     c_indent(d->body, depth);
     text_printf(d->body, "%s_pack(%s", d->name, d->tensor[k->nest.access[k->b].tensor]);
     for (int i = 0; i < k->outer_count; i++)
-        if (moves(&k->nest.access[k->b], k->outer[i]))
+        if (contract_b_moves(k, k->outer[i]))
             text_printf(d->body, ", x%d", k->outer[i]);
     if (k->blocks == 1)
         text_printf(d->body, ", panel, 0, %lld, packed);\n", (long long)k->depth);
@@ -97,33 +90,102 @@ static void put_pack_call(const Contract *k, const CDriver *d, int depth) {
 
 /* ---- tiles ---- */
 
+/* A level with bounds of its own in each line: its taps from<l> to end<l> are inside. */
+static bool bounded(const Contract *k, int level) {
+    return k->level[level].guard >= 0 && level != k->patterned;
+}
+
 static void put_call(const Compiled *c, const CDriver *d, int function, int64_t row, int64_t count, int depth) {
     const Contract *k = c->state;
-    if (!count)
-        return;
     c_indent(d->body, depth);
     c_put_name(d, c, function);
     for (int a = 0; a < k->nest.access_count; a++) {
-        text_put(d->body, a ? ", " : "(");
-        if (a == k->b) {
-            text_put(d->body, "(const char *)packed");
-            continue;
-        }
-        text_printf(d->body, "p%d", a);
-        c_put_offset(d->body, 4 * row * contract_m_stride(k, a));
+        text_printf(d->body, "%sp%d", a ? ", " : "(", a);
+        if (a != k->b)
+            c_put_offset(d->body, 4 * row * contract_m_stride(k, a));
     }
-    text_printf(d->body, ", %lld);\n", (long long)count);
+    text_printf(d->body, ", %lld", (long long)count);
+    for (int l = 0; l < k->level_count; l++)
+        if (bounded(k, l))
+            text_printf(d->body, ", end%d - from%d", l, l);
+    text_put(d->body, ");\n");
+}
+
+/* "0 <= position + coef * tap < extent", negated. */
+static void put_outside(const Contract *k, const CDriver *d, int level, const char *tap) {
+    const Guard *guard = &k->nest.access[k->a].guard[k->level[level].guard];
+    for (int side = 0; side < 2; side++) {
+        text_printf(d->body, side ? " || at%d" : "at%d", level);
+        c_put_term(d->body, k->level[level].coef, tap, level);
+        if (side)
+            text_printf(d->body, " >= %lld", (long long)guard->extent);
+        else
+            text_put(d->body, " < 0");
+    }
+}
+
+/* The taps of a level that are inside: from<l> to end<l>. */
+static void put_bounds(const Contract *k, const CDriver *d, int l, int depth) {
+    const Guard *guard = &k->nest.access[k->a].guard[k->level[l].guard];
+    bool cut = l == 0 && k->blocks > 1;
+    long long each = k->level[l].steps ? k->knobs.kc / k->level[l].steps : 0, extent = k->level[l].extent;
+    c_indent(d->body, depth);
+    text_printf(d->body, "const int64_t at%d = %lld", l, (long long)guard->offset);
+    for (int x = 0; x < k->nest.parallel_count; x++)
+        c_put_term(d->body, guard->coef[x], "x", x);
+    text_put(d->body, ";\n");
+    c_indent(d->body, depth);
+    if (cut)
+        text_printf(d->body, "int64_t from%d = block * %lld, end%d = block < %lld ? block * %lld + %lld : %lld;\n", l, each, l,
+                    (long long)k->blocks - 1, each, each, extent);
+    else
+        text_printf(d->body, "int64_t from%d = 0, end%d = %lld;\n", l, l, extent);
+    c_indent(d->body, depth);
+    text_printf(d->body, "while (from%d < end%d && (", l, l);
+    put_outside(k, d, l, "from");
+    text_printf(d->body, "))\n%*sfrom%d++;\n", 4 * (depth + 1), "", l);
+    c_indent(d->body, depth);
+    text_printf(d->body, "for (int64_t last%d = end%d - 1; last%d >= from%d && (", l, l, l, l);
+    put_outside(k, d, l, "last");
+    text_printf(d->body, "); last%d--)\n%*send%d--;\n", l, 4 * (depth + 1), "", l);
+}
+
+static void put_panel_place(const Contract *k, const CDriver *d, int depth) {
+    c_indent(d->body, depth);
+    text_printf(d->body, "const char *const p%d = (const char *)(packed", k->b);
+    for (int l = 0; l < k->level_count; l++) {
+        if (!bounded(k, l))
+            continue;
+        long long step = k->level[l].steps * k->nr;
+        if (l == 0 && k->blocks > 1)
+            text_printf(d->body, " + %lld * (from%d - block * %lld)", step, l, (long long)(k->knobs.kc / k->level[l].steps));
+        else
+            c_put_term(d->body, step, "from", l);
+    }
+    text_put(d->body, ");\n");
 }
 
 static void put_places(const Compiled *c, const CDriver *d, int depth) {
     const Contract *k = c->state;
+    int axis[NEST_MAX_AXES], count = 0;
+    for (int i = 0; i < k->outer_count; i++)
+        axis[count++] = k->outer[i];
+    for (int i = 0; i < k->line_count; i++)
+        axis[count++] = k->line_axis[i];
+    for (int l = 0; l < k->level_count; l++)
+        if (bounded(k, l))
+            put_bounds(k, d, l, depth);
+    put_panel_place(k, d, depth);
     for (int a = 0; a < k->nest.access_count; a++) {
         if (a == k->b)
             continue;
-        c_open_place(d, &k->nest, a, k->outer, k->outer_count, depth);
+        c_open_place(d, &k->nest, a, axis, count, depth);
         c_put_term(d->body, contract_n_stride(k, a) * k->nr, "panel", -1);
-        if (a == k->a && k->blocks > 1)
-            c_put_term(d->body, k->knobs.kc * k->level[k->level_count - 1].a_stride, "block", -1);
+        for (int l = 0; a == k->a && l < k->level_count; l++)
+            if (bounded(k, l))
+                c_put_term(d->body, k->level[l].a_stride, "from", l);
+        if (a == k->a && k->blocks > 1 && !bounded(k, 0))
+            c_put_term(d->body, k->knobs.kc / k->level[0].steps * k->level[0].a_stride, "block", -1);
         c_close_place(d);
     }
 }
@@ -131,9 +193,8 @@ static void put_places(const Compiled *c, const CDriver *d, int depth) {
 /* The tiles of one kind: a block of depth that begins, goes on with or ends sums; whole panels or the edge. */
 static void put_kind(const Compiled *c, const CDriver *d, int kind, bool edge, int depth) {
     const Contract *k = c->state;
-    int64_t whole = k->rows / k->knobs.mr * k->knobs.mr, panels = k->columns / k->nr;
     c_indent(d->body, depth);
-    text_printf(d->body, "if (panel %s %lld", edge ? ">=" : "<", (long long)panels);
+    text_printf(d->body, "if (panel %s %lld", edge ? ">=" : "<", (long long)(k->columns / k->nr));
     if (kind == 0)
         text_put(d->body, " && block == 0");
     else if (kind == 1)
@@ -141,8 +202,11 @@ static void put_kind(const Compiled *c, const CDriver *d, int kind, bool edge, i
     else if (kind == 2)
         text_printf(d->body, " && block == %lld", (long long)k->blocks - 1);
     text_put(d->body, ") {\n");
-    put_call(c, d, k->function[kind][0][edge], 0, whole, depth + 1);
-    put_call(c, d, k->function[kind][1][edge], whole, k->rows - whole, depth + 1);
+    for (int p = 0; p < k->piece_count; p++) {
+        int64_t row = k->piece[p].tile * k->knobs.mr, count = k->piece[p].tiles * k->knobs.mr;
+        put_call(c, d, k->function[kind][k->piece[p].pattern][edge], row, count < k->line - row ? count : k->line - row,
+                 depth + 1);
+    }
     c_close(d->body, 1, depth + 1);
 }
 
@@ -162,11 +226,12 @@ void contract_print_c(const Compiled *c, const CDriver *d) {
     if (k->blocks > 1)
         depth = open_count(d, "block", k->blocks, depth);
     put_pack_call(k, d, depth);
+    depth = c_open_axes(d, &k->nest, k->line_axis, k->line_count, depth);
     put_places(c, d, depth);
     for (int kind = k->blocks > 1 ? 0 : 3; kind < (k->blocks > 1 ? 3 : 4); kind++)
         for (int edge = 0; edge < 2; edge++)
             if ((edge ? k->columns % k->nr != 0 : k->columns >= k->nr) && (kind != 1 || k->blocks > 2))
                 put_kind(c, d, kind, edge, depth);
-    c_close(d->body, k->outer_count + 1 + (k->blocks > 1), depth);
+    c_close(d->body, k->outer_count + 1 + (k->blocks > 1) + k->line_count, depth);
     c_release(d, "packed");
 }
