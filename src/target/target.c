@@ -24,8 +24,19 @@ static void set_caches(Target *out) {
             out->cache_bytes[i] = cpu.cache_bytes[i];
 }
 
+uint64_t target_features_here(void) {
+    return x86_features_here() | arm64_features_here();
+}
+
+/* At 16 bytes a register SVE has nothing over NEON, which multiplies by lane. */
+static bool arm64_host(uint64_t features, Target *out) {
+    int bytes = arm64_vector_bytes_here();
+    return target_arm64(bytes > 16 ? features : features & ~FEATURE(SVE), bytes, out);
+}
+
 bool target_host(uint64_t mask, Target *out) {
-    if (!target_x86(target_features_here() & mask, out))
+    uint64_t features = target_features_here() & mask;
+    if (!target_x86(features, out) && !arm64_host(features, out))
         return false;
     out->runs_here = true;
     set_caches(out);
@@ -44,9 +55,58 @@ static const struct {
     {"x86-avx512", {&narrow, &wide}, true},
 };
 
+/* "arm64", and what it has besides, in any order: "arm64+i8mm+bf16", "arm64+sve256". A row: the word, what it brings with it,
+ * and the bytes of a register. */
+static const struct {
+    const char *word;
+    uint64_t features;
+    int bytes; /* 0: says nothing of it */
+} extensions[] = {
+    // clang-format off
+    {"fp16", FEATURE(FP16), 0},
+    {"dotprod", FEATURE(DOTPROD), 0},
+    {"i8mm", FEATURE(I8MM) | FEATURE(DOTPROD), 0},
+    {"bf16", FEATURE(BF16), 0},
+    {"sve", FEATURE(SVE) | FEATURE(FP16), 0},
+    {"sve2", FEATURE(SVE2) | FEATURE(SVE) | FEATURE(FP16) | FEATURE(DOTPROD), 0},
+    {"sve128", FEATURE(SVE) | FEATURE(FP16), 16},
+    {"sve256", FEATURE(SVE) | FEATURE(FP16), 32},
+    {"sve512", FEATURE(SVE) | FEATURE(FP16), 64},
+    // clang-format on
+};
+
+static bool arm64_named(const char *name, Target *out) {
+    enum { USUAL_BYTES = 32 };
+    uint64_t wanted = FEATURE(NEON), here = target_features_here();
+    int bytes = 0, bytes_here = arm64_vector_bytes_here();
+    if (strncmp(name, "arm64", 5) != 0)
+        return false;
+    for (name += 5; *name;) {
+        size_t length = *name == '+' ? strcspn(name + 1, "+") : 0, i = 0;
+        while (i < COUNT(extensions) &&
+               (strlen(extensions[i].word) != length || strncmp(extensions[i].word, name + 1, length) != 0))
+            i++;
+        if (i == COUNT(extensions))
+            return false;
+        wanted |= extensions[i].features;
+        bytes = extensions[i].bytes ? extensions[i].bytes : bytes;
+        name += 1 + length;
+    }
+    if (!bytes)
+        bytes = bytes_here ? bytes_here : USUAL_BYTES;
+    if (!target_arm64(wanted, bytes, out))
+        return false;
+    out->runs_here = (here & wanted) == wanted && (!(wanted & FEATURE(SVE)) || bytes == bytes_here);
+    if (out->runs_here)
+        set_caches(out);
+    return true;
+}
+
 bool target_named(const char *name, Target *out) {
     if (strcmp(name, "c") == 0 || strcmp(name, "c64") == 0)
         return target_c(name[1] ? 64 : 32, out);
+    if (arm64_named(name, out))
+        return true;
     for (size_t i = 0; i < COUNT(named); i++) {
         if (strcmp(named[i].name, name) != 0)
             continue;
@@ -66,5 +126,5 @@ bool target_named(const char *name, Target *out) {
 void target_print_names(Text *out) {
     for (size_t i = 0; i < COUNT(named); i++)
         text_printf(out, "%s, ", named[i].name);
-    text_put(out, "c, c64");
+    text_put(out, "arm64 (+fp16 +dotprod +i8mm +bf16 +sve +sve2 +sve128 +sve256 +sve512), c, c64");
 }

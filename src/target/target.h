@@ -22,7 +22,15 @@
     X(AVX_VNNI_INT8, "avx_vnni_int8", "x86")                                                                                     \
     X(AMX_TILE, "amx_tile", "x86")                                                                                               \
     X(AMX_INT8, "amx_int8", "x86")                                                                                               \
-    X(AMX_BF16, "amx_bf16", "x86")
+    X(AMX_BF16, "amx_bf16", "x86")                                                                                               \
+    X(NEON, "neon", "arm64")                                                                                                     \
+    X(FP16, "fp16", "arm64")                                                                                                     \
+    X(DOTPROD, "dotprod", "arm64")                                                                                               \
+    X(I8MM, "i8mm", "arm64")                                                                                                     \
+    X(BF16, "bf16", "arm64")                                                                                                     \
+    X(SVE, "sve", "arm64")                                                                                                       \
+    X(SVE2, "sve2", "arm64")                                                                                                     \
+    X(SME, "sme", "arm64")
 
 enum {
 #define X(name, text, architecture) FEATURE_INDEX_##name,
@@ -43,6 +51,7 @@ struct Target {
     uint64_t features;
     int bytes;                  /* of a vector register */
     int registers[CLASS_COUNT]; /* vectors, masks and general registers that code may use */
+    bool by_lane; /* FMA_LANE is there and costs what FMA does: a vector of factors is loaded once, its lanes used in turn */
     bool runs_here;
     size_t cache_bytes[3]; /* of one core; 0: unknown */
     /* Functions in, code out; everything temporary lives in the functions' arenas. A function that does not fit the register
@@ -57,8 +66,12 @@ struct Target {
 
 /* features.c of each target. `wanted` restricts the features used; the machine's own are intersected only by target_host. */
 bool target_x86(uint64_t features, Target *out); /* false: below AVX2 + FMA, which the x86 target does not serve */
-bool target_c(int bytes, Target *out);           /* vectors of 32 or 64 bytes as C text; nothing of it is ever called */
-uint64_t target_features_here(void);             /* of this machine; 0 where there is no target for it */
+/* False: no NEON. `bytes` of an SVE register, where the features have SVE. */
+bool target_arm64(uint64_t features, int bytes, Target *out);
+bool target_c(int bytes, Target *out); /* vectors of 32 or 64 bytes as C text; nothing of it is ever called */
+uint64_t target_features_here(void);   /* of this machine; 0 where there is no target for it */
+uint64_t x86_features_here(void), arm64_features_here(void);
+int arm64_vector_bytes_here(void); /* of an SVE register; 0: there is none */
 /* The best target that runs here, features masked by `mask` (all ones: everything). False: none; run the evaluator. */
 bool target_host(uint64_t mask, Target *out);
 /* By name, for this machine or another: `runs_here` says which. False: there is none of that name. */

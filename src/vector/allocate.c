@@ -108,9 +108,10 @@ static void find_intervals(Allocator *a) {
             if (op->result < 0 || needs_register(a, op->result)) {
                 use_address(a, &op->address, 2 * i, open);
                 bool late = a->r->late && a->r->late[i];
+                int tie = a->r->tie ? a->r->tie[i] : vector_info[op->code].tie;
                 use(a, op->mask, 2 * i + late, open);
                 for (int k = 0; k < vector_arg_count(op->code); k++)
-                    use(a, op->arg[k], 2 * i + (late && k != vector_info[op->code].tie), open);
+                    use(a, op->arg[k], 2 * i + (late && k != tie), open);
             }
             if (op->result >= 0)
                 define(a, op->result, 2 * i + 1, open);

@@ -10,7 +10,7 @@ static uint64_t enabled_state(void) {
     return (uint64_t)high << 32 | low;
 }
 
-uint64_t target_features_here(void) {
+uint64_t x86_features_here(void) {
     enum { AVX_STATE = 0x6, AVX512_STATE = 0xe6, AMX_STATE = 0x60000 };
     unsigned a, b, c, d, c1;
     uint64_t features = 0;
@@ -39,7 +39,7 @@ uint64_t target_features_here(void) {
     return features;
 }
 #else
-uint64_t target_features_here(void) {
+uint64_t x86_features_here(void) {
     return 0;
 }
 #endif
