@@ -50,8 +50,11 @@ static whet_status run_step(const char *step, Model *model, whet_error *err) {
     whet_status status = strcmp(step, "widen") == 0 ? graph_widen(model, err) : WHET_OK;
     if (!status)
         status = graph_resolve(model, err);
+    bool simplify = strcmp(step, "simplify") == 0;
     if (!status)
-        status = graph_infer(model, err);
+        status = simplify ? graph_infer_loosely(model, err) : graph_infer(model, err);
+    if (!status && simplify)
+        status = graph_simplify(model, err);
     return status;
 }
 

@@ -224,8 +224,16 @@ static void make_constant(Infer *infer, Type *type) {
     set_constant(type, tensor);
 }
 
+/* The integer pass (passes/integer.c) wants weights as they are stored. Vectors are no weights: biases. */
+static bool is_kept_apart(const Infer *infer, const OpCall *call) {
+    return infer->keep_quantized && strcmp(call->node->op, "DequantizeLinear") == 0 && call->in_count > 0 && call->in[0] &&
+           call->in[0]->rank >= 2;
+}
+
 void fold_call(Infer *infer, OpCall *call) {
     const Node *node = call->node;
+    if (is_kept_apart(infer, call))
+        return;
     if (control_has_graphs(node) || listed(never_folded, COUNT(never_folded), node->op))
         return;
     for (int i = 0; i < call->out_count; i++)

@@ -180,6 +180,12 @@ whet_status graph_sort(Graph *graph, whet_error *err);
  * run, folds shape arithmetic symbolically, and replaces what is constant. Requires sorted graphs; recreates every Value.type. */
 whet_status graph_resolve(Model *model, whet_error *err);
 whet_status graph_infer(Model *model, whet_error *err);
+/* The same, but weights of 8 bits and their scales stay apart. graph_simplify, or graph_infer, must follow. */
+whet_status graph_infer_loosely(Model *model, whet_error *err);
+
+/* passes/simplify.c: rewrites that compute the same in fewer or cheaper operations, rounded otherwise: docs/internals/graph.md
+ * says which. After graph_infer_loosely. */
+whet_status graph_simplify(Model *model, whet_error *err);
 
 /* passes/widen.c: f16 and bf16 inside a model whose weights are stored in them become f32. Before graph_resolve. */
 whet_status graph_widen(Model *model, whet_error *err);

@@ -260,8 +260,9 @@ static whet_status infer_all(Infer *infer) {
     return status;
 }
 
-whet_status infer_model(Model *model, Refusals *refusals, size_t fold_limit, whet_error *err) {
-    Infer infer = {.model = model, .refusals = refusals, .fold_limit = fold_limit, .fold_work = FOLD_WORK};
+whet_status infer_model(Model *model, Refusals *refusals, size_t fold_limit, bool keep_quantized, whet_error *err) {
+    Infer infer = {
+        .model = model, .refusals = refusals, .fold_limit = fold_limit, .fold_work = FOLD_WORK, .keep_quantized = keep_quantized};
     error_clear(&infer.err);
     arena_init(&infer.scratch, model->arena.allocator);
     arena_init(&infer.name_arena, model->arena.allocator);
@@ -275,10 +276,10 @@ whet_status infer_model(Model *model, Refusals *refusals, size_t fold_limit, whe
     return status;
 }
 
-whet_status graph_infer(Model *model, whet_error *err) {
+static whet_status infer_whole(Model *model, bool keep_quantized, whet_error *err) {
     Refusals refusals;
     refusals_init(&refusals, model->arena.allocator);
-    whet_status status = infer_model(model, &refusals, FOLD_BYTES, err);
+    whet_status status = infer_model(model, &refusals, FOLD_BYTES, keep_quantized, err);
     if (!status)
         status = refusals_status(&refusals, err);
     refusals_free(&refusals);
@@ -287,4 +288,12 @@ whet_status graph_infer(Model *model, whet_error *err) {
         status = graph_check(model->graph, "infer", err);
 #endif
     return status;
+}
+
+whet_status graph_infer(Model *model, whet_error *err) {
+    return infer_whole(model, false, err);
+}
+
+whet_status graph_infer_loosely(Model *model, whet_error *err) {
+    return infer_whole(model, true, err);
 }

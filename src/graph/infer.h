@@ -50,6 +50,7 @@ typedef struct Infer {
     size_t fold_limit;   /* bytes that folding may still make */
     double fold_work;    /* elementary operations that folding may still do */
     double fold_seconds; /* that it has taken */
+    bool keep_quantized; /* dequantized weights are not folded */
     const Graph *named;  /* the graph that `names` is of; NULL: none yet */
     Map names;
     Arena name_arena;
@@ -58,7 +59,7 @@ typedef struct Infer {
 
 /* infer.c: types of all values, folding as it goes; refusals are added and are no error. Nodes without a row are passed over.
  * `fold_limit`: bytes that folded constants may take. */
-whet_status infer_model(Model *model, Refusals *refusals, size_t fold_limit, whet_error *err);
+whet_status infer_model(Model *model, Refusals *refusals, size_t fold_limit, bool keep_quantized, whet_error *err);
 whet_status infer_graph(Infer *infer, Graph *graph, int nesting);
 
 /* control.c: If, Loop and Scan. */

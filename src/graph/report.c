@@ -167,7 +167,7 @@ whet_status graph_report(Model *model, Text *out, whet_error *err) {
     if (!status)
         status = resolve_nodes(model, &refusals, err);
     if (!status)
-        status = infer_model(model, &refusals, REPORT_FOLD_BYTES, err);
+        status = infer_model(model, &refusals, REPORT_FOLD_BYTES, false, err);
     if (!status)
         status = print_report(model, &census, &refusals, out, err);
     refusals_free(&refusals);

@@ -13,7 +13,9 @@ static whet_status prepare(whet_model *out, double reading, whet_error *err) {
     if (!status)
         status = graph_resolve(model, err);
     if (!status)
-        status = graph_infer(model, err);
+        status = graph_infer_loosely(model, err);
+    if (!status)
+        status = graph_simplify(model, err);
     if (status)
         return *model->path ? error_prefix(err, "%s", model->path) : status;
     out->program = program_new(&model->arena, model->graph, err);

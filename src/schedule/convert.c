@@ -96,8 +96,7 @@ static bool fits(ExprRange range, DType type) {
     bool is_signed = dtype_kind(type) == KIND_SIGNED;
     if (bits >= 32)
         return true; /* the bits are the same */
-    return range.low >= (is_signed ? -(INT64_C(1) << (bits - 1)) : 0) &&
-           range.high < INT64_C(1) << (is_signed ? bits - 1 : bits);
+    return range.low >= (is_signed ? -(INT64_C(1) << (bits - 1)) : 0) && range.high < INT64_C(1) << (is_signed ? bits - 1 : bits);
 }
 
 int convert_emit(ExprEmitter *e, const Expr *expr, int x) {

@@ -11,7 +11,7 @@
  */
 #include <string.h>
 
-#include "graph/graph.h"
+#include "graph/passes/pass.h"
 
 static bool is_half(DType type) {
     return type == DT_F16 || type == DT_BF16;
@@ -25,19 +25,6 @@ static bool is_weight(const Value *value) {
 /* What cannot change its operand type without changing its meaning. */
 static bool is_bound_to_bits(const Node *node) {
     return strcmp(node->op, "BitCast") == 0;
-}
-
-typedef bool (*Visit)(Graph *graph, void *context);
-
-/* Calls `visit` for the graph and those inside it; false: one of them said so. The reader bounds the nesting. */
-static bool each_graph(Graph *graph, Visit visit, void *context) {
-    if (!visit(graph, context))
-        return false;
-    for (size_t n = 0; n < graph->node_count; n++)
-        for (int a = 0; a < graph->nodes[n]->attr_count; a++)
-            if (graph->nodes[n]->attrs[a].kind == ATTR_GRAPH && !each_graph(graph->nodes[n]->attrs[a].graph, visit, context))
-                return false;
-    return true;
 }
 
 typedef struct Findings {
@@ -152,7 +139,7 @@ static bool widen_input(Graph *graph, Value *input) {
     if (!inside)
         return false;
     Exchange x = {input, inside};
-    each_graph(graph, exchange_reads, &x);
+    pass_each_graph(graph, exchange_reads, &x);
     return new_cast(graph, input, inside, DT_F32) != NULL;
 }
 
@@ -162,7 +149,7 @@ static bool narrow_output(Graph *graph, Value *output, DType type) {
     if (!inside)
         return false;
     Exchange x = {output, inside};
-    each_graph(graph, exchange_reads, &x);
+    pass_each_graph(graph, exchange_reads, &x);
     inside->producer = output->producer;
     inside->producer_output = output->producer_output;
     inside->producer->outputs[inside->producer_output] = inside;
@@ -180,7 +167,7 @@ static bool widen(Graph *graph) {
         in[i] = graph->inputs[i]->type.constant ? DT_NONE : graph->inputs[i]->type.type;
     for (int o = 0; o < graph->output_count; o++)
         out[o] = graph->outputs[o]->producer ? graph->outputs[o]->type.type : DT_NONE;
-    if (!each_graph(graph, widen_inside, NULL))
+    if (!pass_each_graph(graph, widen_inside, NULL))
         return false;
     for (int i = 0; i < graph->input_count; i++)
         if (is_half(in[i])) {
@@ -196,7 +183,7 @@ static bool widen(Graph *graph) {
 
 whet_status graph_widen(Model *model, whet_error *err) {
     Findings found = {0};
-    each_graph(model->graph, look, &found);
+    pass_each_graph(model->graph, look, &found);
     if (!found.weights || found.bound)
         return WHET_OK;
     return widen(model->graph) ? WHET_OK : error_memory(err);

@@ -1,0 +1,27 @@
+/* What passes share: walking, counting uses, making nodes and constants. */
+#ifndef WHET_GRAPH_PASS_H
+#define WHET_GRAPH_PASS_H
+
+#include "graph/graph.h"
+
+/* Calls `visit` for the graph and those inside it; false: one of them said so. The reader bounds the nesting. */
+bool pass_each_graph(Graph *graph, bool (*visit)(Graph *graph, void *context), void *context);
+/* Sets Value.mark of all values to how often they are read, by nodes, subgraphs and as outputs. */
+void pass_count_uses(Graph *main);
+/* A node of ONNX's own domain, of version PASS_OPSET and resolved, that makes one new value; both are named after `after`.
+ * NULL: out of memory. */
+enum { PASS_OPSET = 21 };
+Node *pass_node(Graph *graph, const char *op, int input_count, int attr_count, const Node *after);
+/* The node makes `value` in place of whatever made it. */
+void pass_take_output(Node *node, Value *value);
+/* A constant in the model's arena, data not set. NULL: out of memory. */
+Value *pass_constant(Graph *graph, const char *stem, DType type, int rank, const int64_t *dims, void **data);
+/* The content of a value whose elements are f32, if it is known: NULL otherwise. It may be misaligned: use pass_f32. */
+const Tensor *pass_known(const Value *value, DType type);
+float pass_f32(const Tensor *tensor, int64_t index);
+
+/* The passes behind graph_simplify, one a file. Each sets *changed where it changed anything. */
+bool pass_integer(Model *model, bool *changed); /* integer.c */
+bool pass_affine(Model *model, bool *changed);  /* affine.c */
+
+#endif
