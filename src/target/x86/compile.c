@@ -4,21 +4,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+void x86_registers(const Target *target, const X86Selection *selection, uint64_t seed, VectorRegisters *out) {
+    *out = (VectorRegisters){
+        .none = selection->folded, .tie = selection->tie, .scratch = selection->scratch, .late = selection->late, .seed = seed};
+    for (int c = 0; c < CLASS_COUNT; c++) {
+        out->count[c] = target->registers[c];
+        out->same[c] = (RegisterClass)c;
+    }
+    out->same[CLASS_POINTER] = CLASS_INDEX;
+    if (target->bytes < 64)
+        out->same[CLASS_MASK] = CLASS_VECTOR;
+}
+
 static whet_status add_lowered(const Target *target, const VectorFunction *f, int index, uint64_t seed, X86Code *code,
                                RegisterClass *missing, whet_error *err) {
     X86Selection selection;
     VectorAllocation allocation;
+    VectorRegisters registers;
     if (!x86_select(f, target, &selection, err))
         return err->status;
-    VectorRegisters registers = {
-        .none = selection.folded, .tie = selection.tie, .scratch = selection.scratch, .late = selection.late, .seed = seed};
-    for (int c = 0; c < CLASS_COUNT; c++) {
-        registers.count[c] = target->registers[c];
-        registers.same[c] = (RegisterClass)c;
-    }
-    registers.same[CLASS_POINTER] = CLASS_INDEX;
-    if (target->bytes < 64)
-        registers.same[CLASS_MASK] = CLASS_VECTOR;
+    x86_registers(target, &selection, seed, &registers);
     if (!vector_allocate(f, &registers, f->arena, &allocation, err)) {
         *missing = registers.same[allocation.missing];
         return err->status;

@@ -95,41 +95,60 @@ static void put_operand(ZydisEncoderRequest *request, const X86Operand *operand)
     }
 }
 
-void x86_emit(X86Code *code, const X86Instruction *instruction) {
+size_t x86_emit_slowly(const X86Instruction *instruction, unsigned char *to) {
     ZydisEncoderRequest request;
     memset(&request, 0, sizeof request);
     request.machine_mode = ZYDIS_MACHINE_MODE_LONG_64;
     request.mnemonic = (ZydisMnemonic)instruction->mnemonic;
     request.allowed_encodings =
         instruction->evex ? ZYDIS_ENCODABLE_ENCODING_EVEX : ZYDIS_ENCODABLE_ENCODING_VEX | ZYDIS_ENCODABLE_ENCODING_LEGACY;
-    int constant = -1;
-    /* A byte behind the displacement: an immediate, or the fourth register of a blend. */
-    bool immediate = instruction->operand[3].kind == X86_REGISTER;
     for (int i = 0; i < 4 && instruction->operand[i].kind != X86_NONE; i++) {
-        const X86Operand *operand = &instruction->operand[i];
-        put_operand(&request, operand);
-        immediate = immediate || operand->kind == X86_IMMEDIATE;
-        if (operand->kind == X86_MEMORY && operand->constant >= 0)
-            constant = operand->constant;
+        put_operand(&request, &instruction->operand[i]);
         if (i == 0 && instruction->evex && !instruction->bare) {
-            X86Operand mask = {.kind = X86_REGISTER, .reg = ZYDIS_REGISTER_K0 + instruction->mask};
+            X86Operand mask = {.kind = X86_REGISTER, .reg = (short)(ZYDIS_REGISTER_K0 + instruction->mask)};
             put_operand(&request, &mask);
         }
     }
     request.evex.zeroing_mask = instruction->zeroing;
+    ZyanUSize length = ZYDIS_MAX_INSTRUCTION_LENGTH;
+    return ZYAN_SUCCESS(ZydisEncoderEncodeInstruction(&request, to, &length)) ? length : 0;
+}
+
+/* The constant whose distance the instruction needs; -1: none. `behind`: bytes after the displacement. */
+static int pool_constant(const X86Instruction *instruction, size_t *behind) {
+    int constant = -1;
+    *behind = instruction->operand[3].kind == X86_REGISTER; /* the fourth register of a blend */
+    for (int i = 0; i < 4 && instruction->operand[i].kind != X86_NONE; i++) {
+        const X86Operand *operand = &instruction->operand[i];
+        if (operand->kind == X86_IMMEDIATE)
+            *behind = 1;
+        if (operand->kind == X86_MEMORY && operand->constant >= 0)
+            constant = operand->constant;
+    }
+    return constant;
+}
+
+static void add_fixup(X86Code *code, X86Fixup fixup) {
+    if (arena_grow(code->arena, &code->fixups, &code->fixup_capacity, code->fixup_count + 1, sizeof *code->fixups))
+        code->fixups[code->fixup_count++] = fixup;
+    else
+        code->failed = "out of memory";
+}
+
+void x86_emit(X86Code *code, const X86Instruction *instruction) {
     if (!reserve(code, ZYDIS_MAX_INSTRUCTION_LENGTH))
         return;
-    ZyanUSize length = ZYDIS_MAX_INSTRUCTION_LENGTH;
-    if (!ZYAN_SUCCESS(ZydisEncoderEncodeInstruction(&request, code->data + code->size, &length))) {
-        code->failed = ZydisMnemonicGetString(request.mnemonic);
-        return;
+    size_t displacement, behind, length = x86_write(instruction, code->data + code->size, &displacement);
+    if (!length) {
+        length = x86_emit_slowly(instruction, code->data + code->size);
+        displacement = 0;
+        if (!length) {
+            code->failed = ZydisMnemonicGetString((ZydisMnemonic)instruction->mnemonic);
+            return;
+        }
     }
     code->size += length;
-    if (constant < 0)
-        return;
-    if (!arena_grow(code->arena, &code->fixups, &code->fixup_capacity, code->fixup_count + 1, sizeof *code->fixups)) {
-        code->failed = "out of memory";
-        return;
-    }
-    code->fixups[code->fixup_count++] = (X86Fixup){code->size - 4 - (immediate ? 1 : 0), code->size, (size_t)constant};
+    int constant = pool_constant(instruction, &behind);
+    if (constant >= 0)
+        add_fixup(code, (X86Fixup){code->size - 4 - behind, code->size, (size_t)constant});
 }

@@ -16,7 +16,7 @@ static const ZydisRegister general[] = {
 enum { FIRST_SAVED = 8, ARGUMENTS = 3 /* RDI */ };
 
 X86Operand encode_pool(Encoder *e, const void *data, size_t size) {
-    return (X86Operand){.kind = X86_MEMORY, .size = (int)size, .constant = x86_constant(e->code, data, size)};
+    return (X86Operand){.kind = X86_MEMORY, .size = (unsigned char)size, .constant = x86_constant(e->code, data, size)};
 }
 
 /* Instructions on general registers and the few vector ones that take no mask. */
@@ -73,8 +73,8 @@ static int address_displacement(Encoder *e, const VectorAddress *a) {
 X86Operand encode_address(Encoder *e, const VectorAddress *a, int size) {
     X86Operand o = memory_operand(encode_general(e, a->base), address_displacement(e, a), size);
     if (a->terms) {
-        o.index = encode_general(e, a->term[0].index);
-        o.scale = (int)a->term[0].coef;
+        o.index = (short)encode_general(e, a->term[0].index);
+        o.scale = (unsigned char)a->term[0].coef;
     }
     return o;
 }
@@ -98,7 +98,7 @@ static X86Operand constant_operand(Encoder *e, DType type, double number) {
     size_t size = element_bits(type, number, data);
     if (e->wide) {
         X86Operand o = encode_pool(e, data, size);
-        o.broadcast = (int)(64 / size);
+        o.broadcast = (unsigned char)(64 / size);
         return o;
     }
     for (size_t at = size; at < 32; at += size)
@@ -116,7 +116,7 @@ X86Operand encode_operand(Encoder *e, int value) {
     if (op->code == VECTOR_LOAD)
         return encode_address(e, &op->address, e->f->bytes);
     X86Operand o = encode_address(e, &op->address, bytes_of(op->type));
-    o.broadcast = e->f->bytes / bytes_of(op->type);
+    o.broadcast = (unsigned char)(e->f->bytes / bytes_of(op->type));
     return o;
 }
 

@@ -313,7 +313,7 @@ static void gather_words(Encoder *e, const VectorOp *op, int at) {
         scale = 1;
     }
     from.index = index.reg;
-    from.scale = (int)scale;
+    from.scale = (unsigned char)scale;
     clear(e, reg_of(e, op->result));
     if (e->wide) {
         X86Operand k = register_operand(ZYDIS_REGISTER_K0 + GATHER_MASK);
@@ -357,7 +357,7 @@ static void gather_elements(Encoder *e, const VectorOp *op, int at, ZydisMnemoni
     X86Operand to = result(e, op), low = vector_of(reg_of(e, op->result), 16), high = vector_of(scratch_register(e, at, 1), 16);
     X86Operand from = encode_address(e, &op->address, size);
     from.index = ZYDIS_REGISTER_RAX;
-    from.scale = is_scale((int64_t)op->number) ? (int)op->number : 1;
+    from.scale = is_scale((int64_t)op->number) ? (unsigned char)op->number : 1;
     clear(e, reg_of(e, op->result));
     if (lanes > each)
         clear(e, scratch_register(e, at, 1));

@@ -33,6 +33,9 @@ struct TargetCode {
 /* compile.c */
 whet_status x86_compile(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed, TargetCode **out,
                         whet_error *err);
+/* Which registers code may use, given what its operations want of them. */
+struct X86Selection;
+void x86_registers(const Target *target, const struct X86Selection *selection, uint64_t seed, VectorRegisters *out);
 TargetEntry x86_entry(const TargetCode *code, int function);
 size_t x86_size(const TargetCode *code);
 void x86_free(TargetCode *code);
@@ -48,7 +51,7 @@ bool x86_select(const VectorFunction *f, const Target *target, X86Selection *out
 /* Operations the target has; vector_rewrite replaces the others. */
 void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]);
 
-/* emit.c: one instruction at a time, through Zydis. Errors are sticky in X86Code.failed. */
+/* emit.c: one instruction at a time, by table or through Zydis. Errors are sticky in X86Code.failed. */
 typedef struct X86Constant { /* in the pool behind the code */
     unsigned char data[VECTOR_MAX_BYTES];
     size_t size, at;
@@ -69,15 +72,16 @@ typedef struct X86Code { /* bytes being written */
     X86Fixup *fixups;
     size_t fixup_count, fixup_capacity;
 } X86Code;
+enum { X86_NONE, X86_REGISTER, X86_MEMORY, X86_IMMEDIATE };
 typedef struct X86Operand {
-    enum { X86_NONE, X86_REGISTER, X86_MEMORY, X86_IMMEDIATE } kind;
-    int reg;   /* a ZydisRegister: the register, or the base */
-    int index; /* of memory: a ZydisRegister that is added, times `scale`; 0: none */
-    int scale;
-    int64_t number; /* displacement or immediate */
-    int size;       /* bytes of memory read or written */
-    int broadcast;  /* elements that one of memory fills; 0: none */
-    int constant;   /* in the pool, at number 0 of it; -1: not in the pool */
+    unsigned char kind;      /* one of the above */
+    unsigned char scale;     /* of the index */
+    unsigned char size;      /* bytes of memory read or written */
+    unsigned char broadcast; /* elements that one of memory fills; 0: none */
+    short reg;               /* a ZydisRegister: the register, or the base */
+    short index;             /* of memory: a ZydisRegister that is added, times `scale`; 0: none */
+    int constant;            /* in the pool, at number 0 of it; -1: not in the pool */
+    int64_t number;          /* displacement or immediate */
 } X86Operand;
 typedef struct X86Instruction {
     int mnemonic; /* a ZydisMnemonic */
@@ -88,11 +92,17 @@ typedef struct X86Instruction {
     bool zeroing; /* of lanes that are off */
 } X86Instruction;
 void x86_emit(X86Code *code, const X86Instruction *instruction);
+/* The same by Zydis alone: the bytes' number, 0 where it has no such instruction. */
+size_t x86_emit_slowly(const X86Instruction *instruction, unsigned char *to);
 void x86_byte(X86Code *code, int byte);
 void x86_align(X86Code *code, size_t alignment);
 void x86_patch_jump(X86Code *code, size_t at, size_t target); /* the 4 bytes at `at` become a distance to `target` */
 int x86_constant(X86Code *code, const void *data, size_t size);
 void x86_place_pool(X86Code *code);
+
+/* write.c: instructions by table. 0: not one of its forms. `displacement`: where the distance to the pool goes; 0: nowhere. */
+size_t x86_write(const X86Instruction *instruction, unsigned char *to, size_t *displacement);
+int x86_next_form(int mnemonic); /* the mnemonics that it has rows for, one after another: 0 begins and ends */
 
 /* encode.c */
 void x86_encode(const VectorFunction *f, const Target *target, const X86Selection *selection, const VectorAllocation *registers,
