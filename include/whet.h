@@ -122,6 +122,8 @@ typedef struct whet_options {
                                         chosen; stage "schedule" prints them. What does not fit is refused. NULL: none */
     int profile; /* not 0: sessions note what their last run spent its time on (whet_session_event). Costs some
                     microseconds a kernel, between kernels, not inside them */
+    int exact;   /* not 0: sums of products are computed as they are written. Otherwise f32 convolutions may be computed by
+                    Winograd's algorithm, which rounds more: docs/internals/winograd.md says how much */
 } whet_options;
 
 /* ---- Models ---------------------------------------------------------------------------------------------------------------- */

@@ -56,7 +56,9 @@ static whet_status compile(whet_kernel *k, const Target *target, whet_error *err
                                  .nv = knobs.nv,
                                  .kc = knobs.kc,
                                  .mc = knobs.mc,
-                                 .unroll = knobs.unroll};
+                                 .unroll = knobs.unroll,
+                                 .winograd = knobs.winograd,
+                                 .exact = k->options.exact};
     if (!status)
         status = executable_init(&k->executable, k->kernel, target, options, err);
     if (!status && text && !k->executable.compiled)

@@ -118,7 +118,8 @@ void shared_noted(Shared *s, Phase phase, whet_event *out) {
 /* ---- code --------------------------------------------------------------------------------------------------------------- */
 
 static void put_code_key(const Kernel *kernel, const Target *target, const ScheduleOptions *options, Text *key) {
-    const int knobs[] = {options->mr, options->nv, options->kc, options->mc, options->unroll, target->bytes};
+    const int knobs[] = {options->mr,     options->nv,       options->kc,    options->mc,
+                         options->unroll, options->winograd, options->exact, target->bytes};
     kernel_print(kernel, key);
     text_put_n(key, target->name, strlen(target->name) + 1);
     text_put_n(key, (const char *)knobs, sizeof knobs);

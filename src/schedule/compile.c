@@ -32,6 +32,7 @@ static const struct {
     ScheduleTemplate *template;
 } templates[] = {
     {"window", schedule_window}, /* before contractions, which would take a depthwise one as many small products */
+    {"winograd", schedule_winograd},
     {"contract", schedule_contract},
     {"map", schedule_map},
     {"rows", schedule_rows},
@@ -39,7 +40,7 @@ static const struct {
 
 /* The template whose refusal says most: by the kind of kernel. */
 static size_t most_fitting(const Kernel *kernel) {
-    enum { WINDOW, CONTRACT, MAP, ROWS };
+    enum { WINDOW, WINOGRAD, CONTRACT, MAP, ROWS };
     const Definition *d = &kernel->definitions[0];
     if (kernel->definition_count != 1)
         return ROWS;

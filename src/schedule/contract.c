@@ -267,7 +267,7 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
         return false;
     c->template = "contract";
     c->knobs = (ScheduleKnobs){k->knobs.mr, k->knobs.nv, (int)(k->knobs.kc < KNOB_MOST ? k->knobs.kc : KNOB_MOST),
-                               (int)(k->knobs.mc < KNOB_MOST ? k->knobs.mc : KNOB_MOST), k->knobs.unroll};
+                               (int)(k->knobs.mc < KNOB_MOST ? k->knobs.mc : KNOB_MOST), k->knobs.unroll, 0};
     c->state = k;
     if (!describe_packing(k, c))
         return error_memory(err), false;

@@ -21,6 +21,8 @@ typedef struct ScheduleOptions {
     bool pack_later; /* the caller packs, see compiled_packing; here constants are only known to be constant */
     int mr, nv, kc, mc,
         unroll;          /* knobs of contractions: rows and vectors of a tile, depth and rows of a block; 0: the cost model's */
+    bool exact;          /* sums of products as they are written: no Winograd */
+    int winograd;        /* outputs of a Winograd tile in each direction; -1: none of them; 0: the cost model's choice */
     int spare_registers; /* vector registers a tile leaves free for its epilogue; raised by the door itself when code does not fit
                           */
     uint64_t seed;       /* not 0: registers in random order (tests) */
@@ -29,7 +31,7 @@ typedef struct ScheduleOptions {
 /* knobs.c: knobs as text, "mr=8 nv=3 kc=256": those of ScheduleOptions, 0 where they are the cost model's. */
 enum { KNOB_MOST = 1 << 30 };
 typedef struct ScheduleKnobs {
-    int mr, nv, kc, mc, unroll;
+    int mr, nv, kc, mc, unroll, winograd;
 } ScheduleKnobs;
 whet_status schedule_parse_knobs(const char *text, ScheduleKnobs *out, whet_error *err); /* names the knob that is wrong */
 void schedule_print_knobs(const ScheduleKnobs *knobs, Text *out);
@@ -194,7 +196,7 @@ struct Compiled {
 /* Each fills `c` (arena, target and allocator are set): functions, state, run, print. False: *why or `err` says why not; an
  * `err` whose status is set is an error, not a refusal. */
 typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
-ScheduleTemplate schedule_window, schedule_contract, schedule_map, schedule_rows;
+ScheduleTemplate schedule_window, schedule_winograd, schedule_contract, schedule_map, schedule_rows;
 
 /* Helpers of drivers. */
 /* Runs one of the functions: its code, or the interpreter where the target is not this machine (tests). */

@@ -1,0 +1,264 @@
+/* Winograd's convolutions against the evaluator, whose sums are f64: random images, pads, channels, batches and epilogues,
+ * through machine code for AVX2 and AVX-512 and through the interpreter, with sentinels around every tensor. Errors are measured
+ * as docs/internals/winograd.md states them: relative to the sum of the magnitudes of the products. And the same bits for any
+ * number of threads and any batch. A failure prints the kernel, its shapes and the seed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "schedule/schedule.h"
+
+enum { SENTINELS = 64 };
+static const float sentinel = -12345.5f;
+
+/* What the documentation states. */
+static double tolerance(int m, int r) {
+    return r == 3 && m == 2 ? 2e-7 : r == 3 ? 1e-6 : 5e-7;
+}
+
+static uint64_t seed_now;
+
+static uint32_t next(void) {
+    seed_now = seed_now * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(seed_now >> 33);
+}
+
+static int64_t one_of(int count, const int64_t *from) {
+    return from[next() % (uint32_t)count];
+}
+
+typedef struct Case {
+    int m, r; /* outputs of a tile, taps */
+    int64_t batch, rows, columns, channels, outputs, top, left, out_rows, out_columns;
+    bool weights_first; /* f[o, c, i, j] as ONNX has it, or f[i, j, c, o] */
+    int epilogue;
+    uint64_t seed;
+    char text[400];
+} Case;
+
+static void draw(Case *x, uint64_t seed) {
+    static const int64_t sizes[] = {3, 4, 5, 6, 7, 8, 9, 13, 14, 17, 20}, channels[] = {16, 17, 24, 32, 48, 67};
+    seed_now = seed;
+    next();
+    *x = (Case){.seed = seed};
+    x->r = next() % 4 ? 3 : 5;
+    x->m = x->r == 5 || next() % 2 ? 2 : 4;
+    x->batch = 1 + next() % 3;
+    x->channels = one_of(6, channels), x->outputs = one_of(6, channels);
+    x->top = next() % (uint32_t)(x->r + 1), x->left = next() % (uint32_t)(x->r + 1);
+    x->rows = one_of(11, sizes) + x->r - 1, x->columns = one_of(11, sizes) + x->r - 1;
+    x->out_rows = x->rows + 2 * x->top - x->r + 1, x->out_columns = x->columns + x->left + next() % 3 - x->r + 1;
+    x->weights_first = next() % 2;
+    x->epilogue = (int)(next() % 4);
+    static const char *const before[] = {"", "max(", "clip(", "hard_swish(("}, *const after[] = {"", " + b[o], 0)",
+                                                                                                " + e[n, h, w, o] - b[o], -1, 2)",
+                                                                                                ") * 0.5 + b[o]) + e[n, h, w, o]"};
+    snprintf(x->text, sizeof x->text, "y[n, h, w, o] = %ssum(i:%d, j:%d, c) x[n, h + i - %lld, w + j - %lld, c]? * f[%s]%s",
+             before[x->epilogue], x->r, x->r, (long long)x->top, (long long)x->left,
+             x->weights_first ? "o, c, i, j" : "i, j, c, o", after[x->epilogue]);
+}
+
+static Kernel *bind(Arena *arena, const char *text, const Case *x, int64_t batch, whet_error *err) {
+    int64_t r = x->r;
+    KernelArg args[] = {
+        {"x", DT_F32, 4, (int64_t[]){batch, x->rows, x->columns, x->channels}},
+        {"y", DT_F32, 4, (int64_t[]){batch, x->out_rows, x->out_columns, x->outputs}},
+        {"e", DT_F32, 4, (int64_t[]){batch, x->out_rows, x->out_columns, x->outputs}},
+        {"f", DT_F32, 4,
+         x->weights_first ? (int64_t[]){x->outputs, x->channels, r, r} : (int64_t[]){r, r, x->channels, x->outputs}},
+        {"b", DT_F32, 1, &x->outputs}};
+    Kernel *kernel = kernel_parse(arena, text, strlen(text), err);
+    return kernel && kernel_bind(kernel, args, (int)COUNT(args), NULL, 0, err) == WHET_OK ? kernel : NULL;
+}
+
+typedef struct Buffers {
+    float *whole[KERNEL_MAX_TENSORS];
+    void *data[KERNEL_MAX_TENSORS];
+} Buffers;
+
+static void buffers_new(const Kernel *kernel, uint64_t seed, Buffers *b) {
+    memset(b, 0, sizeof *b);
+    for (int t = 0; t < kernel->tensor_count; t++) {
+        size_t count = (size_t)kernel->tensors[t].count;
+        b->whole[t] = malloc((count + 2 * SENTINELS) * sizeof(float));
+        assert_non_null(b->whole[t]);
+        for (size_t i = 0; i < count + 2 * SENTINELS; i++)
+            b->whole[t][i] = sentinel;
+        b->data[t] = b->whole[t] + SENTINELS;
+        seed_now = seed + (uint64_t)kernel->tensors[t].name[0];
+        for (size_t i = 0; i < count && t < kernel->input_count; i++)
+            b->whole[t][SENTINELS + i] = (float)((double)next() / 2147483648.0 * 2 - 1);
+    }
+}
+
+static void buffers_free(const Kernel *kernel, Buffers *b) {
+    for (int t = 0; t < kernel->tensor_count; t++)
+        free(b->whole[t]);
+}
+
+static void report(const Case *x, const char *label, const char *what) {
+    print_error("%s\nseed %llu: %lld x %lldx%lld x %lld, %lld outputs, F(%d, %d)\non %s: %s\n", x->text,
+                (unsigned long long)x->seed, (long long)x->batch, (long long)x->rows, (long long)x->columns,
+                (long long)x->channels, (long long)x->outputs, x->m, x->r, label, what);
+}
+
+static void check_sentinels(const Kernel *kernel, const Buffers *b) {
+    for (int t = 0; t < kernel->tensor_count; t++)
+        for (size_t i = 0; i < SENTINELS; i++) {
+            assert_true(b->whole[t][i] == sentinel);
+            assert_true(b->whole[t][SENTINELS + (size_t)kernel->tensors[t].count + i] == sentinel);
+        }
+}
+
+static void run_backwards(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
+    (void)self;
+    for (size_t i = count; i-- > 0;)
+        task(context, i);
+}
+
+static void run(const Case *x, const Kernel *kernel, const Target *target, int threads, Buffers *b, const char *label) {
+    whet_error err;
+    const char *why = NULL;
+    Compiled *compiled = NULL;
+    const void *constant[KERNEL_MAX_TENSORS] = {NULL};
+    int f = kernel_find_tensor(kernel, "f");
+    constant[f] = b->data[f];
+    ScheduleOptions options = {.constant = constant, .winograd = x->m, .seed = threads > 1 ? x->seed : 0};
+    if (schedule_compile(kernel, target, &options, &compiled, &why, &err) != WHET_OK)
+        report(x, label, err.message);
+    assert_non_null(compiled);
+    if (strcmp(compiled->template, "winograd") != 0)
+        report(x, label, compiled->template);
+    assert_string_equal(compiled->template, "winograd");
+    Parallel parallel = {.threads = threads, .run = run_backwards};
+    EvalOptions how = {.parallel = threads > 1 ? &parallel : NULL};
+    assert_int_equal(compiled_run(compiled, b->data, &how, &err), WHET_OK);
+    check_sentinels(kernel, b);
+    compiled_free(compiled);
+}
+
+/* Sums of magnitudes: the bare sum of absolute values. */
+static void magnitudes(const Case *x, Arena *arena, uint64_t seed, Buffers *out, const Kernel **kernel) {
+    whet_error err;
+    char text[400];
+    snprintf(text, sizeof text, "y[n, h, w, o] = sum(i:%d, j:%d, c) abs(x[n, h + i - %lld, w + j - %lld, c]?) * abs(f[%s])", x->r,
+             x->r, (long long)x->top, (long long)x->left, x->weights_first ? "o, c, i, j" : "i, j, c, o");
+    *kernel = bind(arena, text, x, x->batch, &err);
+    assert_non_null(*kernel);
+    buffers_new(*kernel, seed, out);
+    assert_int_equal(kernel_eval(*kernel, out->data, NULL, &err), WHET_OK);
+}
+
+/* The largest sum of magnitudes of a tile's outputs: rounding of one is seen in all. */
+static double tile_magnitude(const Case *x, const float *magnitude, int64_t at) {
+    int64_t o = at % x->outputs, column = at / x->outputs % x->out_columns, row = at / x->outputs / x->out_columns % x->out_rows;
+    int64_t image = at / x->outputs / x->out_columns / x->out_rows * x->out_rows;
+    double most = 0;
+    for (int64_t i = row / x->m * x->m; i < (row / x->m + 1) * x->m && i < x->out_rows; i++)
+        for (int64_t j = column / x->m * x->m; j < (column / x->m + 1) * x->m && j < x->out_columns; j++) {
+            double here = (double)magnitude[((image + i) * x->out_columns + j) * x->outputs + o];
+            most = here > most ? here : most;
+        }
+    return most;
+}
+
+/* Epilogues change errors by no more than a factor of 1.5 (hard_swish), and round once or twice themselves. */
+static double worst_error(const Case *x, const Kernel *kernel, const Buffers *got, const Buffers *wanted,
+                          const float *magnitude) {
+    int y = kernel_find_tensor(kernel, "y");
+    double worst = 0;
+    for (int64_t i = 0; i < kernel->tensors[y].count; i++) {
+        double a = (double)((float *)got->data[y])[i], b = (double)((float *)wanted->data[y])[i];
+        double rounding = x->epilogue ? 2.5e-7 * (1 + fabs(b)) : 6e-8 * fabs(b), factor = x->epilogue == 3 ? 1.5 : 1;
+        double error = (fabs(a - b) - rounding) / (factor * tile_magnitude(x, magnitude, i) + 1e-30);
+        worst = error > worst || isnan(error) ? error : worst;
+    }
+    return worst;
+}
+
+static double check_case(const Case *x, const Target *target, const char *label) {
+    Arena arena;
+    whet_error err;
+    Buffers got, again, wanted, single, magnitude;
+    const Kernel *bare;
+    arena_init(&arena, NULL);
+    Kernel *kernel = bind(&arena, x->text, x, x->batch, &err), *one = kernel ? bind(&arena, x->text, x, 1, &err) : NULL;
+    if (!one)
+        report(x, label, err.message);
+    assert_non_null(one);
+    buffers_new(kernel, x->seed, &wanted), buffers_new(kernel, x->seed, &got), buffers_new(kernel, x->seed, &again);
+    buffers_new(one, x->seed, &single);
+    magnitudes(x, &arena, x->seed, &magnitude, &bare);
+    assert_int_equal(kernel_eval(kernel, wanted.data, NULL, &err), WHET_OK);
+    run(x, kernel, target, 1, &got, label);
+    run(x, kernel, target, 1 + (int)(x->seed % 4), &again, label);
+    run(x, one, target, 1, &single, label);
+    int y = kernel_find_tensor(kernel, "y");
+    double worst = worst_error(x, kernel, &got, &wanted, magnitude.data[kernel_find_tensor(bare, "y")]);
+    if (!(worst <= tolerance(x->m, x->r)))
+        report(x, label, "a larger error than is stated"), print_error("%.3g\n", worst);
+    assert_true(worst <= tolerance(x->m, x->r));
+    bool equal = !memcmp(again.data[y], got.data[y], (size_t)kernel->tensors[y].count * sizeof(float)) &&
+                 !memcmp(single.data[y], got.data[y], (size_t)one->tensors[y].count * sizeof(float));
+    if (!equal)
+        report(x, label, "different bits with other threads or another batch");
+    assert_true(equal);
+    buffers_free(kernel, &wanted), buffers_free(kernel, &got), buffers_free(kernel, &again), buffers_free(one, &single);
+    buffers_free(bare, &magnitude);
+    arena_free(&arena);
+    return worst;
+}
+
+static void check_all(const Target *target, const char *label, int rounds) {
+    for (int i = 0; i < rounds; i++) {
+        Case x;
+        draw(&x, (uint64_t)i + 1);
+        check_case(&x, target, label);
+    }
+}
+
+static void on_avx2(void **state) {
+    (void)state;
+    Target target;
+    if (!target_host(~FEATURE(AVX512F), &target) || target.bytes != 32) {
+        print_message("skipped: no AVX2 here\n");
+        skip();
+    }
+    check_all(&target, "x86-avx2", 120);
+}
+
+static void on_avx512(void **state) {
+    (void)state;
+    Target target;
+    if (!target_host(~UINT64_C(0), &target) || target.bytes != 64) {
+        print_message("skipped: no AVX-512 here\n");
+        skip();
+    }
+    check_all(&target, "x86-avx512", 120);
+}
+
+static void interpreted(void **state) {
+    (void)state;
+    Target target;
+    assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
+    check_all(&target, "the interpreter", 6);
+    assert_true(target_x86(FEATURE(AVX2) | FEATURE(FMA), &target));
+    check_all(&target, "the interpreter of 32 bytes", 6);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(on_avx2),
+        cmocka_unit_test(on_avx512),
+        cmocka_unit_test(interpreted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
