@@ -250,7 +250,7 @@ static void interpreted(void **state) {
     Target target;
     assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
     check_all(&target, "the interpreter", 6);
-    assert_true(target_x86(FEATURE(AVX2) | FEATURE(FMA), &target));
+    assert_true(target_x86(FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C), &target));
     check_all(&target, "the interpreter of 32 bytes", 6);
 }
 
