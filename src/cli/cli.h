@@ -86,7 +86,16 @@ typedef struct Common {
     bool json;
 } Common;
 
-enum { OPTION_SEED = 256, OPTION_TIME_LIMIT, OPTION_MEMORY_LIMIT, OPTION_TARGET, OPTION_SCHEDULE, OPTION_JSON, OPTION_OWN };
+enum {
+    OPTION_SEED = 256,
+    OPTION_TIME_LIMIT,
+    OPTION_MEMORY_LIMIT,
+    OPTION_TARGET,
+    OPTION_SCHEDULE,
+    OPTION_EXACT,
+    OPTION_JSON,
+    OPTION_OWN
+};
 
 #define OPTION_ROW_DIM                                                                                                           \
     { 'd', "dim", "DIM=N", "the extent of a symbolic dimension (INPUT.K: of input INPUT's dimension K)" }
@@ -102,6 +111,8 @@ enum { OPTION_SEED = 256, OPTION_TIME_LIMIT, OPTION_MEMORY_LIMIT, OPTION_TARGET,
     { OPTION_TARGET, "target", "NAME", "what runs kernels: evaluator, x86-avx2, x86-avx512; default: the best here" }
 #define OPTION_ROW_SCHEDULE                                                                                                      \
     { OPTION_SCHEDULE, "schedule", "KNOBS", "of a kernel: knobs as 'mr=8 nv=3 kc=256', in place of those that are chosen" }
+#define OPTION_ROW_EXACT                                                                                                         \
+    { OPTION_EXACT, "exact", NULL, "compute sums of products as they are written: no Winograd" }
 #define OPTION_ROW_JSON                                                                                                          \
     { OPTION_JSON, "json", NULL, "print JSON" }
 #define OPTION_ROW_END                                                                                                           \

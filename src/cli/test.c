@@ -270,6 +270,7 @@ static const Option options[] = {
     OPTION_ROW_TIME_LIMIT,
     OPTION_ROW_MEMORY_LIMIT,
     OPTION_ROW_TARGET,
+    OPTION_ROW_EXACT,
     OPTION_ROW_END,
 };
 

@@ -51,7 +51,7 @@ whet_status executable_share(Executable *executable, Shared *shared, const Kerne
     const void *data[KERNEL_MAX_TENSORS] = {0};
     for (int t = 0; t < kernel->input_count; t++)
         data[t] = constant[t] ? constant[t]->data : NULL;
-    ScheduleOptions options = {.constant = data};
+    ScheduleOptions options = {.constant = data, .exact = shared_is_exact(shared)};
     whet_status status = shared_code(shared, kernel, target, &options, &executable->code, err);
     if (status)
         return status;

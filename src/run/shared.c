@@ -47,6 +47,7 @@ enum { BUCKETS = 1024 };
 struct Shared {
     const whet_allocator *allocator;
     Model *model;
+    bool exact;
     pthread_mutex_t lock;
     Entry *code[BUCKETS], *weight[BUCKETS], *aligned[BUCKETS];
     size_t weight_bytes;
@@ -360,11 +361,15 @@ const void *shared_aligned(Shared *s, const Tensor *constant, whet_error *err) {
 
 /* ---- the whole ---------------------------------------------------------------------------------------------------------- */
 
-Shared *shared_new(Model *model, const whet_allocator *allocator) {
+bool shared_is_exact(const Shared *s) {
+    return s->exact;
+}
+
+Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact) {
     Shared *s = memory_alloc(allocator, sizeof *s);
     if (!s)
         return NULL;
-    *s = (Shared){.allocator = allocator, .model = model};
+    *s = (Shared){.allocator = allocator, .model = model, .exact = exact};
     if (pthread_mutex_init(&s->lock, NULL) == 0)
         return s;
     memory_free(allocator, s, sizeof *s);

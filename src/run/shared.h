@@ -6,8 +6,10 @@
 #include "schedule/schedule.h"
 
 typedef struct Shared Shared;
-Shared *shared_new(Model *model, const whet_allocator *allocator); /* NULL: out of memory */
-void shared_free(Shared *shared);                                  /* after all code and weights were dropped */
+/* NULL: out of memory. `exact`: of all code, as ScheduleOptions.exact. */
+Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact);
+bool shared_is_exact(const Shared *shared);
+void shared_free(Shared *shared); /* after all code and weights were dropped */
 
 /* The machine code of a kernel, made unless it is there: a reference. `options` as for schedule_compile; nothing is packed. A
  * kernel that no template takes is no error: its Code says why. `kernel` need not outlive it. */
