@@ -487,7 +487,7 @@ static void refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_avx2),   cmocka_unit_test(on_avx512), cmocka_unit_test(interpreted),
+        cmocka_unit_test(on_avx2),   cmocka_unit_test(on_avx512),      cmocka_unit_test(interpreted),
         cmocka_unit_test(any_batch), cmocka_unit_test(exp_below_zero), cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

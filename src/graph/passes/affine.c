@@ -86,8 +86,8 @@ static void absorb_bias(Chain *chain, Node *conv) {
 /* s and t of a normalization; false: it is not one of constant parameters. */
 static bool start(Chain *chain, const Node *node, Arena *arena) {
     const Tensor *parameter[5];
-    if (!is(node, "BatchNormalization") || node->opset < 7 || node_int(node, "training_mode", 0) || !node_int(node, "spatial", 1) ||
-        node->input_count != 5 || !node->inputs[0] || node->inputs[0]->type.rank < 2)
+    if (!is(node, "BatchNormalization") || node->opset < 7 || node_int(node, "training_mode", 0) ||
+        !node_int(node, "spatial", 1) || node->input_count != 5 || !node->inputs[0] || node->inputs[0]->type.rank < 2)
         return false;
     for (int o = 1; o < node->output_count; o++)
         if (node->outputs[o])

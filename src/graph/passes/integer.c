@@ -3,9 +3,9 @@
  *     Conv(DequantizeLinear(x, sx, zx), DequantizeLinear(w, sw, zw), b)
  *       -> Cast<f32>(ConvInteger(x, w, zx, zw)) * (sx * sw) + b
  *
- * and MatMul and Gemm likewise, where x has one scale and the constant w has one, or one an output channel. The integer product is
- * exact, so the result is nearer to what the file means than the product of f32 numbers; what follows (a bias, an activation, the
- * QuantizeLinear of the result) is elementwise and joins the product by fusion, so no pattern of whole layers is needed here.
+ * and MatMul and Gemm likewise, where x has one scale and the constant w has one, or one an output channel. The integer product
+ * is exact, so the result is nearer to what the file means than the product of f32 numbers; what follows (a bias, an activation,
+ * the QuantizeLinear of the result) is elementwise and joins the product by fusion, so no pattern of whole layers is needed here.
  *
  * Requires: inferred types; dequantized weights not folded (graph_simplify). Recreates: nothing. Breaks: types of new values, the
  * order of nodes (graph_simplify sorts and infers again).
@@ -172,8 +172,7 @@ static bool operands(Product *p) {
 /* False: it is none; *fine: false when out of memory. */
 static bool is_conv(Product *p, bool *fine) {
     const Tensor *w = p->w.value->type.constant;
-    if (!is(p->node, "Conv") || w->rank < 3 || p->w.axis > 0 || w->dims[0] <= 0 ||
-        whet_tensor_count(w) / w->dims[0] > MOST_TERMS)
+    if (!is(p->node, "Conv") || w->rank < 3 || p->w.axis > 0 || w->dims[0] <= 0 || whet_tensor_count(w) / w->dims[0] > MOST_TERMS)
         return false;
     p->op = "ConvInteger";
     p->channel_rank = w->rank - 1;

@@ -23,5 +23,6 @@ float pass_f32(const Tensor *tensor, int64_t index);
 /* The passes behind graph_simplify, one a file. Each sets *changed where it changed anything. */
 bool pass_integer(Model *model, bool *changed); /* integer.c */
 bool pass_affine(Model *model, bool *changed);  /* affine.c */
+bool pass_repeat(Model *model, bool *changed);  /* repeat.c */
 
 #endif

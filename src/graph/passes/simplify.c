@@ -13,8 +13,10 @@ whet_status graph_simplify(Model *model, whet_error *err) {
             return status;
     }
     fine = fine && pass_affine(model, &changed);
-    if (!fine)
+    whet_status status = fine && changed ? graph_sort(model->graph, err) : WHET_OK; /* repetitions are found in order */
+    if (status)
+        return status;
+    if (!fine || !pass_repeat(model, &changed))
         return error_memory(err);
-    whet_status status = changed ? graph_sort(model->graph, err) : WHET_OK;
-    return status || !changed ? status : graph_infer(model, err);
+    return changed ? graph_infer(model, err) : WHET_OK;
 }
