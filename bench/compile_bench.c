@@ -105,11 +105,15 @@ static bool fill(Compiled *c, whet_error *err) {
 }
 
 /* One function through the passes of the x86 target; false where the first attempt is refused (the door tries smaller tiles). */
-static bool lower(const Target *target, const VectorFunction *f, int index, X86Code *code, double *took, whet_error *err) {
+static bool lower(const Target *target, const VectorFunction *f, Arena *scratch, int index, X86Code *code, double *took,
+                  whet_error *err) {
     X86Selection selection;
     VectorAllocation allocation;
     bool native[VECTOR_OP_COUNT];
     double last = clock_now();
+    VectorFunction local = *f;
+    local.arena = scratch;
+    f = &local;
     x86_native(target, native);
     f = vector_rewrite(f, native, err);
     if (f && target->bytes == 64)
@@ -136,14 +140,18 @@ static void stages(const struct Case *x, const Target *target, const Kernel *ker
     whet_error err = {0};
     double last = clock_now();
     arena_init(&c.arena, NULL);
+    arena_init(&c.vectors, NULL);
     bool fits = fill(&c, &err);
     took[TEMPLATE] = lap(&last);
-    Arena arena;
+    Arena arena, scratch;
     arena_init(&arena, NULL);
+    arena_init(&scratch, NULL);
     X86Code code = {.arena = &arena};
     arena_grow(&arena, &code.data, &code.capacity, 8192, 1);
-    for (int i = 0; i < c.function_count && fits; i++)
-        fits = lower(target, c.functions[i], i, &code, took, &err);
+    for (int i = 0; i < c.function_count && fits; i++) {
+        fits = lower(target, c.functions[i], &scratch, i, &code, took, &err);
+        arena_reset(&scratch);
+    }
     if (fits) {
         last = clock_now();
         x86_place_pool(&code);
@@ -153,8 +161,10 @@ static void stages(const struct Case *x, const Target *target, const Kernel *ker
         took[MEMORY] = lap(&last);
     }
     out->functions = c.function_count;
-    out->memory_bytes = c.arena.total + arena.total;
+    out->memory_bytes = c.arena.total + c.vectors.total + arena.total + scratch.total;
+    arena_free(&scratch);
     arena_free(&arena);
+    arena_free(&c.vectors);
     arena_free(&c.arena);
     (void)x;
 }

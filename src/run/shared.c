@@ -166,6 +166,7 @@ static whet_status make_code(Shared *s, const Kernel *kernel, const Target *targ
     arena_init(&code->arena, s->allocator);
     ScheduleOptions later = *options;
     later.pack_later = true;
+    later.lean = true;
     double start = clock_now();
     code->kernel = copy_kernel(&code->arena, kernel, err);
     whet_status status = code->kernel  ? schedule_compile(code->kernel, target, &later, &code->compiled, &code->why, err)

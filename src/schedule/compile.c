@@ -94,6 +94,7 @@ static void clear(Compiled *c) {
         c->target.free(c->code);
     memory_free(c->allocator, c->packed, c->packing.bytes);
     arena_free(&c->arena);
+    arena_free(&c->vectors);
     c->code = NULL;
     c->packed = NULL;
     c->function_count = 0;
@@ -138,12 +139,17 @@ whet_status schedule_compile(const Kernel *kernel, const Target *target, const S
     c->target = *target;
     c->allocator = options->allocator;
     arena_init(&c->arena, NULL);
+    arena_init(&c->vectors, NULL);
     whet_status status = make_fitting(c, *options, &reason, err);
     if (why)
         *why = reason;
     if (status != WHET_OK) {
         compiled_free(c);
         return status;
+    }
+    if (options->lean && c->target.runs_here) { /* elsewhere the interpreter runs them */
+        c->function_count = 0;
+        arena_free(&c->vectors);
     }
     *out = c;
     return WHET_OK;

@@ -115,19 +115,19 @@ static void emit_vector(Place *p, ExprEmitter *e, int64_t offset, int mask) {
 static const VectorFunction *emit_map(const MapPlan *m, Compiled *c, int64_t columns, const char **why, whet_error *err) {
     Place p = {.m = m, .column = -1, .mask = -1};
     int lanes = c->target.bytes / 4;
-    p.f = vector_new(&c->arena, arena_printf(&c->arena, "map_%lld", (long long)columns), c->target.bytes);
+    p.f = vector_new(&c->vectors, arena_printf(&c->vectors, "map_%lld", (long long)columns), c->target.bytes);
     ExprEmitter e = {.f = p.f,
                      .definition = m->nest.definition,
                      .kernel = m->nest.kernel,
                      .constant = m->known,
                      .read = read_operand,
                      .context = &p};
-    if (!p.f || !expr_start(&e, &c->arena)) {
+    if (!p.f || !expr_start(&e, &c->vectors)) {
         error_memory(err);
         return NULL;
     }
     for (int i = 0; i < m->nest.access_count; i++)
-        p.pointer[i] = vector_parameter(p.f, CLASS_POINTER, arena_printf(&c->arena, "%s%d", i ? "x" : "y", i));
+        p.pointer[i] = vector_parameter(p.f, CLASS_POINTER, arena_printf(&c->vectors, "%s%d", i ? "x" : "y", i));
     int rows = vector_parameter(p.f, CLASS_INDEX, "rows");
     p.row = vector_loop(p.f, rows, 0, 1, NULL, NULL, 0);
     int64_t group = (int64_t)m->unroll * lanes, whole = columns / group * group;

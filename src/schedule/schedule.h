@@ -18,6 +18,7 @@ typedef struct ScheduleOptions {
     /* constant[t]: the data of tensor t where it is known now and will never change (weights): packed here, once, and not read
      * again. The array or an entry may be NULL. */
     const void *const *constant;
+    bool lean;       /* what has run out of use once code is made (vector functions, for printing) is not kept */
     bool pack_later; /* the caller packs, see compiled_packing; here constants are only known to be constant */
     int mr, nv, kc, mc,
         unroll;          /* knobs of contractions: rows and vectors of a tile, depth and rows of a block; 0: the cost model's */
@@ -181,7 +182,8 @@ struct Compiled {
     const char *template;
     ScheduleKnobs knobs; /* that it was made with */
     TargetCode *code;
-    Arena arena; /* vector functions, for printing, and the template's data */
+    Arena arena;   /* the template's data */
+    Arena vectors; /* vector functions and what is needed to make them */
     const VectorFunction **functions;
     int function_count;
     Packing packing; /* bytes 0: nothing is packed */

@@ -103,7 +103,7 @@ static void start_parameters(Lowering *l) {
         int last = g->term[g->terms - 1].index;
         if (last >= l->copy.from->parameter_count)
             continue;
-        VectorOp op = {.code = VECTOR_POINTER_INDEX, .arg = {pointer_of(l, g->parent, g->base), l->copy.map[last], -1, -1}};
+        VectorOp op = {.code = VECTOR_POINTER_INDEX, .arg = {pointer_of(l, g->parent, g->base), l->copy.map[last], -1}};
         op.number = (double)g->term[g->terms - 1].coef;
         op.mask = op.limit = op.address.base = -1;
         g->current = vector_append(to, &op);

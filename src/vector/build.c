@@ -34,6 +34,8 @@ static int fail(VectorFunction *f, const char *why) {
 static int new_value(VectorFunction *f, RegisterClass class, DType type, int op) {
     if (!arena_grow(f->arena, &f->values, &f->value_capacity, (size_t)f->value_count + 1, sizeof *f->values))
         return fail(f, "out of memory");
+    if (f->value_count == VECTOR_MAX_VALUES)
+        return fail(f, "more values than a function holds");
     f->values[f->value_count] = (VectorValue){.class = class, .type = type, .op = op};
     return f->value_count++;
 }
@@ -100,17 +102,18 @@ VectorAddress vector_at(int base, int64_t offset) {
 VectorAddress vector_plus(VectorAddress address, int index, int64_t coef) {
     if (!coef)
         return address;
-    for (int t = 0; t < address.terms; t++)
-        if (address.term[t].index == index) {
-            address.term[t].coef += coef;
-            return address;
-        }
-    if (address.terms == VECTOR_MAX_TERMS) {
+    int t = 0;
+    while (t < address.terms && address.term[t].index != index)
+        t++;
+    int64_t sum = t < address.terms ? address.term[t].coef : 0;
+    if (t == VECTOR_MAX_TERMS || !checked_add(sum, coef, &sum) || sum >= VECTOR_MAX_COEF || sum < -VECTOR_MAX_COEF) {
         address.base = -1; /* the checker and the builder refuse it */
         return address;
     }
-    address.term[address.terms].index = index;
-    address.term[address.terms++].coef = coef;
+    if (t == address.terms)
+        address.terms++;
+    address.term[t].index = index;
+    address.term[t].coef = sum;
     return address;
 }
 
@@ -130,14 +133,14 @@ int vector_load(VectorFunction *f, DType type, DType memory, VectorAddress addre
     op.from = memory;
     op.address = address;
     op.mask = mask;
-    return address.base < 0 ? fail(f, "an address of too many terms") : vector_append(f, &op);
+    return address.base < 0 ? fail(f, "an address of too many terms, or of too large ones") : vector_append(f, &op);
 }
 
 int vector_splat(VectorFunction *f, DType type, DType memory, VectorAddress address) {
     VectorOp op = blank(VECTOR_SPLAT, type);
     op.from = memory;
     op.address = address;
-    return address.base < 0 ? fail(f, "an address of too many terms") : vector_append(f, &op);
+    return address.base < 0 ? fail(f, "an address of too many terms, or of too large ones") : vector_append(f, &op);
 }
 
 int vector_gather(VectorFunction *f, DType type, DType memory, VectorAddress address, int scale, int index, int mask) {
@@ -147,7 +150,7 @@ int vector_gather(VectorFunction *f, DType type, DType memory, VectorAddress add
     op.arg[0] = index;
     op.number = scale;
     op.mask = mask;
-    return address.base < 0 ? fail(f, "an address of too many terms") : vector_append(f, &op);
+    return address.base < 0 ? fail(f, "an address of too many terms, or of too large ones") : vector_append(f, &op);
 }
 
 int vector_iota(VectorFunction *f, DType type, int64_t step) {
@@ -163,7 +166,7 @@ static void store(VectorFunction *f, VectorCode code, DType memory, int value, V
     op.arg[0] = value;
     op.mask = mask;
     if (address.base < 0)
-        fail(f, "an address of too many terms");
+        fail(f, "an address of too many terms, or of too large ones");
     else
         vector_append(f, &op);
 }

@@ -108,9 +108,12 @@ static VectorAddress address(Parser *p) {
         int64_t n = (int64_t)number(p);
         if (!take(p, "*"))
             a.offset += n;
-        else if (take(p, "vl"))
-            a.scaled += n;
-        else
+        else if (take(p, "vl")) {
+            if (n < -1000000 || n > 1000000 || a.scaled)
+                fail(p, "one distance in registers, of less than a million");
+            else
+                a.scaled = (int)n;
+        } else
             a = vector_plus(a, value(p), n);
     }
     expect(p, "]");

@@ -12,7 +12,7 @@
 
 #include "base/base.h"
 
-#define VECTOR_MAX_ARGS       4
+#define VECTOR_MAX_ARGS       3
 #define VECTOR_MAX_TERMS      6  /* loop counters in one address */
 #define VECTOR_MAX_BYTES      64 /* of a register, where the length is a constant */
 #define VECTOR_MAX_PARAMETERS 48
@@ -154,18 +154,19 @@ RegisterClass vector_class(char letter); /* of V, M, P, I, T */
  * where the length is known the builder folds it into `offset`. */
 typedef struct VectorAddress {
     int base; /* a pointer value; -1: no address */
-    int terms;
-    struct {
-        int index; /* an index value */
-        int64_t coef;
+    int terms : 8, scaled : 24;
+    int64_t offset;
+    struct { /* packed: time goes into copying operations; vector_plus keeps numbers within their bits */
+        int64_t coef : 44, index : 20; /* of an index value */
     } term[VECTOR_MAX_TERMS];
-    int64_t offset, scaled;
 } VectorAddress;
+enum { VECTOR_MAX_VALUES = 1 << 19 };
+#define VECTOR_MAX_COEF (INT64_C(1) << 43)
 
 typedef struct VectorOp {
-    VectorCode code;
-    DType type, from; /* element types; DT_NONE where the table says so. `from`: in memory, or of W operands */
-    int result;       /* -1: none */
+    VectorCode code : 8;
+    DType type : 8, from : 8; /* element types; DT_NONE where the table says so. `from`: in memory, or of W operands */
+    int result;               /* -1: none */
     int arg[VECTOR_MAX_ARGS];
     int mask; /* of LOAD and STORE; -1: none */
     VectorAddress address;
@@ -180,8 +181,8 @@ typedef struct VectorOp {
 } VectorOp;
 
 typedef struct VectorValue {
-    RegisterClass class;
-    DType type;       /* element type of vectors, masks and tiles */
+    RegisterClass class : 8;
+    DType type : 8;   /* element type of vectors, masks and tiles */
     int op;           /* that defines it; -1: a parameter */
     const char *name; /* parameters */
 } VectorValue;

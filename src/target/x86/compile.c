@@ -71,7 +71,8 @@ static TargetCode *keep(const Target *target, const X86Code *code, const size_t 
     kept->bytes = malloc(code->size + 1);
     kept->entries = malloc((size_t)count * sizeof *entries + 1);
     kept->lines = malloc(code->line_count * sizeof *code->lines + 1);
-    if (!kept->bytes || !kept->entries || !kept->lines) {
+    kept->roles = malloc(code->role_count * sizeof *code->roles + 1);
+    if (!kept->bytes || !kept->entries || !kept->lines || !kept->roles) {
         error_memory(err);
         x86_free(kept);
         return NULL;
@@ -79,6 +80,8 @@ static TargetCode *keep(const Target *target, const X86Code *code, const size_t 
     memcpy(kept->bytes, code->data, code->size);
     memcpy(kept->entries, entries, (size_t)count * sizeof *entries);
     memcpy(kept->lines, code->lines, code->line_count * sizeof *code->lines);
+    if (code->role_count)
+        memcpy(kept->roles, code->roles, code->role_count * sizeof *code->roles);
     kept->size = code->size;
     kept->line_count = (int)code->line_count;
     kept->entry_count = count;
@@ -96,8 +99,9 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
         err = &mine;
     error_clear(err);
     *out = NULL;
-    Arena arena;
+    Arena arena, scratch;
     arena_init(&arena, NULL);
+    arena_init(&scratch, NULL);
     X86Code code = {.arena = &arena};
     size_t *entries = ARENA_ARRAY(&arena, size_t, (size_t)count + 1);
     arena_grow(&arena, &code.data, &code.capacity, 8192, 1);
@@ -105,7 +109,10 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
     for (int i = 0; i < count && status == WHET_OK; i++) {
         x86_align(&code, 64);
         entries[i] = code.size;
-        status = add_function(target, functions[i], i, seed, &code, err);
+        VectorFunction f = *functions[i];
+        f.arena = &scratch; /* what the passes make is wanted for this function alone */
+        status = add_function(target, &f, i, seed, &code, err);
+        arena_reset(&scratch);
     }
     if (status == WHET_OK) {
         x86_place_pool(&code);
@@ -114,6 +121,7 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
         else if (!(*out = keep(target, &code, entries, count, err)))
             status = err->status;
     }
+    arena_free(&scratch);
     arena_free(&arena);
     return status;
 }
@@ -138,5 +146,6 @@ void x86_free(TargetCode *code) {
     free(code->bytes);
     free(code->entries);
     free(code->lines);
+    free(code->roles);
     free(code);
 }

@@ -30,23 +30,23 @@ static const X86Line *begin_lines(Printer *p, size_t at) {
     for (; p->line < p->code->line_count && p->code->lines[p->line].offset <= at; p->line++) {
         const X86Line *line = &p->code->lines[p->line];
         said = line;
-        if (line->op < 0 && !line->role[0]) {
-            text_printf(p->out, "%sfunction %d:\n", line->function ? "\n" : "", line->function);
+        if (line->kind == X86_LINE_FUNCTION) {
+            text_printf(p->out, "%sfunction %d:\n", line->number ? "\n" : "", (int)line->number);
             p->depth = 1;
         }
-        p->depth -= line->op >= 0 && line->code == VECTOR_END && p->depth > 1;
+        p->depth -= line->kind == X86_LINE_OPERATION && line->code == VECTOR_END && p->depth > 1;
     }
     return said;
 }
 
 static void put_comment(Printer *p, const X86Line *line) {
-    if (!line || (line->op < 0 && !line->role[0]) || line->code == VECTOR_OP_COUNT)
+    if (!line || (line->kind != X86_LINE_PARAMETER && line->kind != X86_LINE_OPERATION))
         return;
     text_put(p->out, "  ; ");
-    if (line->op < 0)
-        text_printf(p->out, "parameter %s", line->role);
-    else if (line->code == VECTOR_LOOP && line->rounds >= 0)
-        text_printf(p->out, "loop of %lld rounds", (long long)line->rounds);
+    if (line->kind == X86_LINE_PARAMETER)
+        text_printf(p->out, "parameter %s", p->code->roles[line->number]);
+    else if (line->code == VECTOR_LOOP && line->number >= 0)
+        text_printf(p->out, "loop of %d rounds", (int)line->number);
     else if (line->code == VECTOR_LOOP)
         text_put(p->out, "loop");
     else
@@ -86,7 +86,7 @@ void x86_print(const TargetCode *code, Text *out) {
             put_comment(&p, line);
             text_put(out, "\n");
         }
-        p.depth += line && line->op >= 0 && line->code == VECTOR_LOOP;
+        p.depth += line && line->kind == X86_LINE_OPERATION && line->code == VECTOR_LOOP;
         returned = instruction.mnemonic == ZYDIS_MNEMONIC_RET;
         at += instruction.length;
     }

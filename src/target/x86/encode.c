@@ -649,27 +649,34 @@ static void encode_op(Encoder *e, const VectorOp *op, int at) {
     }
 }
 
-static void note_line(Encoder *e, X86Line line) {
+static void note(Encoder *e, X86LineKind kind, const VectorOp *op, int64_t number) {
     X86Code *code = e->code;
     if (!arena_grow(code->arena, &code->lines, &code->line_capacity, code->line_count + 1, sizeof *code->lines)) {
         code->failed = "out of memory";
         return;
     }
-    line.offset = (uint32_t)code->size;
-    line.function = e->function;
-    code->lines[code->line_count++] = line;
+    X86Line *line = &code->lines[code->line_count++];
+    *line = (X86Line){.offset = (uint32_t)code->size, .kind = kind, .number = (int32_t)number};
+    if (op) {
+        line->code = op->code;
+        line->type = op->type;
+    }
 }
 
-static void note_op(Encoder *e, const VectorOp *op, int at) {
-    X86Line line = {.op = at, .code = op->code, .type = op->type};
-    line.rounds = op->limit >= 0 || !op->step ? -1 : ((int64_t)op->number + op->step - 1) / op->step;
-    note_line(e, line);
+static void note_op(Encoder *e, const VectorOp *op) {
+    int64_t rounds = 0;
+    if (op->code == VECTOR_LOOP)
+        rounds = op->limit >= 0 ? -1 : ((int64_t)op->number + op->step - 1) / op->step;
+    note(e, X86_LINE_OPERATION, op, rounds > INT32_MAX ? -1 : rounds);
 }
 
 static void note_parameter(Encoder *e, int value) {
-    X86Line line = {.op = -1};
-    strncat(line.role, e->f->values[value].name, sizeof line.role - 1);
-    note_line(e, line);
+    X86Code *code = e->code;
+    note(e, X86_LINE_PARAMETER, NULL, (int64_t)code->role_count);
+    if (!arena_grow(code->arena, &code->roles, &code->role_capacity, code->role_count + 1, sizeof *code->roles))
+        code->failed = "out of memory";
+    else
+        strncat(code->roles[code->role_count++], e->f->values[value].name, sizeof *code->roles - 1);
 }
 
 static void load_parameter(Encoder *e, int value) {
@@ -692,20 +699,21 @@ static void load_parameters(Encoder *e) {
 
 void x86_encode(const VectorFunction *f, const Target *target, const X86Selection *selection, const VectorAllocation *registers,
                 int function, X86Code *code) {
-    Encoder e = {.code = code,
-                 .f = f,
-                 .selection = selection,
-                 .at = registers,
-                 .features = target->features,
-                 .wide = target->bytes == 64,
-                 .function = function};
+    Encoder e = {
+        .code = code,
+        .f = f,
+        .selection = selection,
+        .at = registers,
+        .features = target->features,
+        .wide = target->bytes == 64,
+    };
     e.exit_jump = ARENA_ARRAY(f->arena, size_t, (size_t)f->op_count + 1);
     e.head = ARENA_ARRAY(f->arena, size_t, (size_t)f->op_count + 1);
     if (f->arena->failed) {
         code->failed = "out of memory";
         return;
     }
-    note_line(&e, (X86Line){.op = -1});
+    note(&e, X86_LINE_FUNCTION, NULL, function);
     for (int i = FIRST_SAVED; i < registers->used[CLASS_INDEX]; i++)
         encode_plain(&e, ZYDIS_MNEMONIC_PUSH, register_operand(general[i]), nothing, nothing);
     load_parameters(&e);
@@ -715,10 +723,10 @@ void x86_encode(const VectorFunction *f, const Target *target, const X86Selectio
         bool unused = op->result >= 0 && reg_of(&e, op->result) < 0 && op->code != VECTOR_LOOP;
         if (folded || unused)
             continue;
-        note_op(&e, op, i);
+        note_op(&e, op);
         encode_op(&e, op, i);
     }
-    note_line(&e, (X86Line){.op = f->op_count, .code = VECTOR_OP_COUNT});
+    note(&e, X86_LINE_RETURN, NULL, 0);
     encode_plain(&e, ZYDIS_MNEMONIC_VZEROUPPER, nothing, nothing, nothing);
     for (int i = registers->used[CLASS_INDEX] - 1; i >= FIRST_SAVED; i--)
         encode_plain(&e, ZYDIS_MNEMONIC_POP, register_operand(general[i]), nothing, nothing);

@@ -15,7 +15,6 @@ typedef struct Encoder {
     const VectorAllocation *at;
     uint64_t features;
     bool wide;
-    int function;      /* its number, for listings */
     size_t *exit_jump; /* by operation: where a loop jumps over itself; 0: it does not */
     size_t *head;      /* by operation: the first byte of a loop's body */
 } Encoder;

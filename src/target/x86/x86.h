@@ -10,14 +10,16 @@
 
 #include "target/target.h"
 
-typedef struct X86Line { /* what the instructions from `offset` on are for, to annotate listings with */
+/* What the instructions from `offset` on are for, to annotate listings with. */
+typedef enum X86LineKind { X86_LINE_FUNCTION, X86_LINE_PARAMETER, X86_LINE_OPERATION, X86_LINE_RETURN } X86LineKind;
+typedef struct X86Line {
     uint32_t offset;
-    int function, op; /* op: of the lowered function; -1: its beginning */
-    VectorCode code;
-    DType type;
-    int64_t rounds; /* of a loop; -1: known at run time */
-    char role[12];  /* at the beginning: the parameter that is loaded */
+    X86LineKind kind : 8;
+    VectorCode code : 8; /* of the operation */
+    DType type : 8;
+    int32_t number; /* of the function; of the role, of a parameter; rounds of a loop, -1: known at run time */
 } X86Line;
+typedef char X86Role[12]; /* a parameter's name, or its beginning */
 
 struct TargetCode {
     void *memory; /* executable; NULL: made for another machine, `bytes` alone */
@@ -28,6 +30,7 @@ struct TargetCode {
     int entry_count;
     X86Line *lines;
     int line_count;
+    X86Role *roles;
 };
 
 /* compile.c */
@@ -67,6 +70,8 @@ typedef struct X86Code { /* bytes being written */
     const char *failed;
     X86Line *lines;
     size_t line_count, line_capacity;
+    X86Role *roles;
+    size_t role_count, role_capacity;
     X86Constant *constants;
     size_t constant_count, constant_capacity;
     X86Fixup *fixups;
