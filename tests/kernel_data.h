@@ -81,7 +81,7 @@ static uint64_t data_random(uint64_t *state) {
 
 /* Quarters from -2 to 2: sums and products of a few are exact, so that the order of additions does not show. Integers are
  * small, and those that stand for indices smaller than `below` (0: no limit). */
-static void data_fill(const KernelTensor *tensor, void *data, uint64_t *state, int64_t below) {
+static inline void data_fill(const KernelTensor *tensor, void *data, uint64_t *state, int64_t below) {
     bool is_signed = dtype_kind(tensor->type) == KIND_SIGNED;
     for (int64_t i = 0; i < tensor->count; i++) {
         uint64_t r = data_random(state) >> 20;
@@ -94,7 +94,7 @@ static void data_fill(const KernelTensor *tensor, void *data, uint64_t *state, i
 
 /* The first element that differs by more than `tolerance` (relative and absolute), or -1; floats: NaN equals NaN; integers: bits.
  */
-static int64_t data_compare(const KernelTensor *tensor, const void *got, const void *want, double tolerance) {
+static inline int64_t data_compare(const KernelTensor *tensor, const void *got, const void *want, double tolerance) {
     bool is_float = dtype_kind(tensor->type) == KIND_FLOAT;
     size_t size = (size_t)dtype_bits(tensor->type) / 8;
     for (int64_t i = 0; i < tensor->count; i++) {

@@ -97,6 +97,8 @@ static ExprRange range_of(const ExprEmitter *e, const Expr *expr) {
         return expr->integer > whole.high || expr->integer < whole.low ? whole : (ExprRange){expr->integer, expr->integer};
     if (expr->op == EXPR_AXIS)
         return (ExprRange){0, e->definition->axes[expr->axis].extent - 1};
+    if (expr->op == EXPR_REDUCE && (expr->reduce == REDUCE_ARGMAX || expr->reduce == REDUCE_ARGMIN))
+        return (ExprRange){0, most(e->definition->axes[expr->axes[0]].extent - 1, 0)};
     if (expr->op == EXPR_READ || expr->op == EXPR_REDUCE || !expr->arg[0] || dtype_kind(expr->arg[0]->type) == KIND_FLOAT)
         return whole;
     a = e->range[expr->arg[0]->id];

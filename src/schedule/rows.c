@@ -1,17 +1,33 @@
 /* Row kernels: definitions that share their rows and reduce over their columns: softmax, LayerNorm, means, maxima and chains of
  * them. This file recognises them; rows_plan.c decides how they are walked.
  *
- * The last definition is the main one. Its axes are the rows and columns of the whole kernel: what something reduced is read
- * with are rows, the rest are columns; a definition that only reduces has its summed axes for columns. Every other definition is
- * tied to these axes by how it is read or by what it reads (`mean[i, 0]` ties its first axis to i), and its summed axes are the
- * columns. */
+ * The main definition is the last of those with the most axes. Its axes are the rows and columns of the whole kernel: what
+ * something reduced is read with are rows, the rest are columns; a definition that only reduces has its summed axes for columns.
+ * Every other definition is tied to these axes by how it is read or by what it reads (`mean[i, 0]` ties its first axis to i), and
+ * its summed axes are the columns. */
 #include "schedule/rows.h"
 #include "schedule/c/c_kernel.h"
 
 /* ---- recognition ---- */
 
 static const Definition *main_of(const Rows *r) {
-    return r->item[r->count - 1].definition;
+    return r->item[r->main].definition;
+}
+
+/* The last of those with the most axes. */
+static int find_main(const Rows *r) {
+    int best = 0, most = -1;
+    for (int i = 0; i < r->count; i++) {
+        const Definition *d = r->item[i].definition;
+        int axes = 0;
+        for (int a = 0; a < d->axis_count; a++)
+            axes += d->axes[a].extent != 1;
+        if (axes >= most) {
+            most = axes;
+            best = i;
+        }
+    }
+    return best;
 }
 
 int rows_source(const Rows *r, int tensor) {
@@ -156,7 +172,7 @@ static void keep_last(const Definition *d, bool is_column[NEST_MAX_AXES]) {
 /* Axes of the main definition that some value of one a row is read with are rows; the others columns. */
 static void split_axes(const Rows *r, bool is_column[NEST_MAX_AXES]) {
     const Definition *d = main_of(r);
-    bool any = reduced_below(r, r->count - 1);
+    bool any = reduced_below(r, r->main);
     if (rows_reduces(d)) {
         split_own(d, is_column);
         return;
@@ -204,6 +220,21 @@ static void tie_forward(Rows *r, RowDefinition *item) {
     }
 }
 
+/* Ties a definition that has nothing to do with the others: any rows of the same extents will do. */
+static void tie_by_extent(const Rows *r, RowDefinition *item) {
+    const Definition *d = item->definition;
+    bool used[NEST_MAX_AXES] = {false};
+    for (int a = 0; a < d->parallel_count; a++)
+        if (item->map[a] >= 0)
+            used[item->map[a]] = true;
+    for (int a = 0; a < d->parallel_count; a++)
+        for (int x = 0; x < r->nest.axis_count && item->map[a] < 0 && d->axes[a].extent != 1; x++)
+            if (!used[x] && !r->nest.axis[x].reduced && r->nest.axis[x].extent == d->axes[a].extent) {
+                item->map[a] = x;
+                used[x] = true;
+            }
+}
+
 /* The axes of one definition, all of whose parallel axes are known; its sources follow. */
 static bool settle(Rows *r, RowDefinition *item, const int *columns, int column_count, const char **why) {
     const Definition *own = item->definition, *d = main_of(r);
@@ -240,7 +271,7 @@ static bool map_axes(Rows *r, const bool is_column[NEST_MAX_AXES], const char **
     bool settled[ROWS_MAX_DEFINITIONS] = {false};
     int columns[NEST_MAX_AXES] = {0}, column_count = 0, left = r->count;
     for (int a = 0; a < d->axis_count; a++) {
-        r->item[r->count - 1].map[a] = a;
+        r->item[r->main].map[a] = a;
         r->nest.axis[a] = (NestAxis){d->axes[a].extent, is_column[a]};
         if (is_column[a])
             columns[column_count++] = a;
@@ -248,13 +279,16 @@ static bool map_axes(Rows *r, const bool is_column[NEST_MAX_AXES], const char **
     r->nest.axis_count = column_count && columns[0] >= d->parallel_count ? d->axis_count : d->parallel_count;
     for (int a = 0; a < r->nest.axis_count; a++)
         r->nest.parallel_count += !is_column[a];
-    for (bool moved = true; moved && left;) {
+    for (bool moved = true, alone = false; (moved || !alone) && left;) {
+        alone = !moved;
         moved = false;
         for (int i = r->count - 1; i >= 0; i--) {
             if (settled[i])
                 continue;
             if (!known_axes(&r->item[i]))
                 tie_forward(r, &r->item[i]);
+            if (alone && !moved && !known_axes(&r->item[i]))
+                tie_by_extent(r, &r->item[i]);
             if (!known_axes(&r->item[i]))
                 continue;
             if (!settle(r, &r->item[i], columns, column_count, why))
@@ -278,6 +312,81 @@ static bool writes_once(const Rows *r, const RowDefinition *item) {
     return seen == wanted;
 }
 
+/* An access of the table of numbers: offset + sum(coef[axis] * axis). -1: *why. */
+static int add_numbers(Rows *r, const Expr *read, int64_t offset, const int64_t *coef, const char **why) {
+    int64_t low = offset, high = offset;
+    Access made = {.read = read, .tensor = ROWS_TABLE, .type = DT_S32, .offset = offset};
+    for (int x = 0; x < r->nest.axis_count; x++) {
+        int64_t reach = coef[x] * (r->nest.axis[x].extent - 1);
+        *(reach < 0 ? &low : &high) += reach;
+        made.stride[x] = r->nest.axis[x].extent == 1 ? 0 : coef[x];
+    }
+    if (r->nest.access_count == NEST_MAX_ACCESSES) {
+        *why = "more reads than a template takes";
+        return -1;
+    }
+    r->table_low = low < r->table_low ? low : r->table_low;
+    r->table_high = high > r->table_high ? high : r->table_high;
+    r->nest.access[r->nest.access_count] = made;
+    return r->nest.access_count++;
+}
+
+static bool add_axis(Rows *r, const RowDefinition *item, const Expr *read, int axis, int *access, const char **why) {
+    int64_t coef[NEST_MAX_AXES] = {0};
+    if (item->map[axis] >= 0)
+        coef[item->map[axis]] = 1;
+    *access = add_numbers(r, read, 0, coef, why);
+    return *access >= 0;
+}
+
+static bool add_read(Rows *r, const RowDefinition *item, const Expr *read, const char **why) {
+    int at = r->nest.access_count;
+    if (!nest_add(&r->nest, item->definition, item->map, read, why))
+        return false;
+    for (int g = 0; g < r->nest.access[at].guard_count; g++) {
+        Guard guard = r->nest.access[at].guard[g];
+        if ((r->guard[at][g] = add_numbers(r, NULL, guard.offset, guard.coef, why)) < 0)
+            return false;
+    }
+    return true;
+}
+
+static bool add_operand(Rows *r, int index, const Expr *e, const char **why) {
+    const RowDefinition *item = &r->item[index];
+    int unused;
+    if (e->op == EXPR_AXIS)
+        return add_axis(r, item, e, e->axis, &unused, why);
+    if (e->op == EXPR_REDUCE && (e->reduce == REDUCE_ARGMAX || e->reduce == REDUCE_ARGMIN))
+        return add_axis(r, item, NULL, e->axes[0], &r->argument_access[index], why);
+    if (e->op != EXPR_READ)
+        return true;
+    if (rows_source(r, e->tensor) < 0)
+        return add_read(r, item, e, why);
+    return true;
+}
+
+/* The numbers themselves, once it is known which. */
+static bool fill_table(Rows *r, Compiled *c, const char **why) {
+    enum { MOST = 1 << 20 };
+    bool any = false;
+    for (int i = 0; i < r->nest.access_count; i++)
+        if (r->nest.access[i].tensor == ROWS_TABLE) {
+            r->nest.access[i].offset -= r->table_low;
+            any = true;
+        }
+    if (!any)
+        return true;
+    if (r->table_high - r->table_low >= MOST) {
+        *why = "axes too long to be numbers";
+        return false;
+    }
+    int count = (int)(r->table_high - r->table_low) + 1;
+    r->table = ARENA_ARRAY(&c->arena, int32_t, (size_t)count + VECTOR_MAX_BYTES / 4);
+    for (int i = 0; r->table && i < count; i++)
+        r->table[i] = (int32_t)(r->table_low + i);
+    return r->table != NULL;
+}
+
 static bool add_accesses(Rows *r, const char **why) {
     for (int i = 0; i < r->count; i++) {
         RowDefinition *item = &r->item[i];
@@ -292,8 +401,7 @@ static bool add_accesses(Rows *r, const char **why) {
                 return false;
         }
         for (int k = 0; k < d->expr_count; k++)
-            if (d->exprs[k]->op == EXPR_READ && rows_source(r, d->exprs[k]->tensor) < 0 &&
-                !nest_add(&r->nest, d, item->map, d->exprs[k], why))
+            if (!add_operand(r, i, d->exprs[k], why))
                 return false;
     }
     return true;
@@ -307,14 +415,23 @@ int64_t rows_row_stride(const Rows *r, int access) {
     return r->row_axis < 0 ? 0 : r->nest.access[access].stride[r->row_axis];
 }
 
+int64_t rows_element_bytes(const Rows *r, int access) {
+    return dtype_bits(r->nest.access[access].type) / 8;
+}
+
 bool rows_read_is_even(const Rows *r, const Expr *read) {
-    int source = rows_source(r, read->tensor);
+    int source = read->op == EXPR_READ ? rows_source(r, read->tensor) : -1;
     if (source >= 0)
         return !r->item[source].columnwise;
-    const Access *access = &r->nest.access[nest_find(&r->nest, read)];
-    for (int x = 0; x < r->nest.axis_count; x++)
-        if (r->nest.axis[x].reduced && access->stride[x])
+    int index = nest_find(&r->nest, read);
+    const Access *access = &r->nest.access[index];
+    for (int x = 0; x < r->nest.axis_count; x++) {
+        bool moves = access->stride[x] != 0;
+        for (int g = 0; g < access->guard_count; g++)
+            moves = moves || r->nest.access[r->guard[index][g]].stride[x];
+        if (r->nest.axis[x].reduced && moves)
             return false;
+    }
     return true;
 }
 
@@ -354,14 +471,20 @@ bool schedule_rows(Compiled *c, const ScheduleOptions *options, const char **why
     r->nest.kernel = c->kernel;
     if (!collect(r, c->kernel, why))
         return false;
-    if (!fill_whole(r) || r->item[r->count - 1].temporary) {
+    if (!fill_whole(r)) {
         *why = "an output that is written in parts";
         return false;
     }
+    r->main = find_main(r);
     split_axes(r, is_column);
     if (!map_axes(r, is_column, why) || !add_accesses(r, why))
         return false;
     nest_simplify(&r->nest);
+    if (!fill_table(r, c, why)) {
+        if (!*why)
+            error_memory(err);
+        return false;
+    }
     if (!rows_plan(r, c, options, why))
         return false;
     for (; c->function_count < r->function_count; c->function_count++)
@@ -372,6 +495,6 @@ bool schedule_rows(Compiled *c, const ScheduleOptions *options, const char **why
     c->state = r;
     c->run = rows_run;
     c->print = rows_print;
-    c->print_c = rows_print_c;
+    c->print_c = r->table ? NULL : rows_print_c;
     return true;
 }

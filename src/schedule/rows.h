@@ -28,7 +28,7 @@ typedef struct Rows {
     const void *const *known; /* while vector code is made: ScheduleOptions.constant */
     Nest nest;                /* rows, then columns (marked `reduced`), over all definitions; temporaries have no access */
     RowDefinition item[ROWS_MAX_DEFINITIONS];
-    int count, scratch_count, pass_count;
+    int count, main, scratch_count, pass_count;
     bool across;                             /* lanes are rows; otherwise columns */
     int lane_axis;                           /* -1: extent 1 */
     int row_axis;                            /* -1: extent 1 */
@@ -40,6 +40,11 @@ typedef struct Rows {
     int lanes;
     int shrunk;       /* how often larger tiles did not fit: 0 .. 3 */
     bool spread_late; /* short of registers: values of one a row are read where they are used */
+    bool exact;       /* something is rounded or compared, so quotients must be what they are: no products with reciprocals */
+    int guard[NEST_MAX_ACCESSES][NEST_MAX_GUARDS]; /* the accesses of the table that guarded indices are read with */
+    int argument_access[ROWS_MAX_DEFINITIONS];     /* the same of the places of argmax and argmin */
+    int32_t *table;                                /* table_low, table_low + 1 ...: axes and indices as numbers; NULL: none */
+    int64_t table_low, table_high;
     int fold_scratch; /* a row of scratch for folding products over lanes; -1: none */
     RowsFunction function[ROWS_MAX_FUNCTIONS];
     int function_count, whole, tail; /* across: which function does whole blocks, and which the rest; -1: none */
@@ -51,7 +56,10 @@ int rows_source(const Rows *r, int tensor);
 bool rows_reduces(const Definition *d);
 int64_t rows_lane_stride(const Rows *r, int access);
 int64_t rows_row_stride(const Rows *r, int access);
-/* A read whose value is the same for all columns. */
+int64_t rows_element_bytes(const Rows *r, int access);
+/* An access of Rows.table: its `tensor`. */
+enum { ROWS_TABLE = -1 };
+/* A read, or an axis, whose value is the same for all columns. */
 bool rows_read_is_even(const Rows *r, const Expr *read);
 
 /* rows_plan.c: passes, axes, tiles. False: *why. */

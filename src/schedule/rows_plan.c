@@ -81,44 +81,102 @@ static void plan_passes(Rows *r) {
 
 /* ---- axes ---- */
 
-static bool streams_along(const Nest *nest, int axis) {
+/* Accesses that are not contiguous along an axis, nor stand still: reads can be gathered, writes not. */
+static int gathers_along(const Nest *nest, int axis, bool *writes) {
+    int count = 0;
     for (int i = 0; i < nest->access_count; i++)
-        if (nest->access[i].stride[axis] != 0 && nest->access[i].stride[axis] != 1)
-            return false;
-    return true;
+        if (nest->access[i].stride[axis] != 0 && nest->access[i].stride[axis] != 1) {
+            count++;
+            *writes = *writes && (nest->access[i].read || nest->access[i].tensor == ROWS_TABLE);
+        }
+    return count;
 }
 
-/* The longest axis of columns (or of rows) along which every access is contiguous or stands still; -1: none. */
-static int lane_candidate(const Nest *nest, bool columns) {
+/* The longest axis of columns (or of rows) along which the fewest accesses are gathered; -1: none. */
+static int lane_candidate(const Nest *nest, bool columns, int *gathers) {
     int best = -1;
-    for (int x = 0; x < nest->axis_count; x++)
-        if (nest->axis[x].reduced == columns && streams_along(nest, x) &&
-            (best < 0 || nest->axis[x].extent >= nest->axis[best].extent))
+    *gathers = 0;
+    for (int x = 0; x < nest->axis_count; x++) {
+        bool fits = true;
+        int count = gathers_along(nest, x, &fits);
+        if (nest->axis[x].reduced != columns || !fits)
+            continue;
+        if (best < 0 || count < *gathers || (count == *gathers && nest->axis[x].extent >= nest->axis[best].extent)) {
             best = x;
+            *gathers = count;
+        }
+    }
     return best;
 }
 
-static bool check_accesses(const Nest *nest, const char **why) {
-    for (int i = 0; i < nest->access_count; i++)
-        if (nest->access[i].type != DT_F32)
-            *why = "an element type other than f32";
-        else if (nest->access[i].guard_count)
-            *why = "a guarded read";
+static bool is_place(const Expr *e) {
+    return e->op == EXPR_REDUCE && (e->reduce == REDUCE_ARGMAX || e->reduce == REDUCE_ARGMIN);
+}
+
+/* Of 64 bits there is what is known to fit 32, one a row. */
+static bool type_served(const Rows *r, int access) {
+    DType type = r->nest.access[access].type;
+    if (type == DT_S64)
+        for (int i = 0; i < r->count; i++)
+            if (r->item[i].write == access)
+                return !r->item[i].columnwise;
+    return dtype_bits(type) >= 8 && dtype_bits(type) <= 32 && dtype_kind(type) != KIND_NONE;
+}
+
+static bool check_types(const Rows *r, const char **why) {
+    for (int i = 0; i < r->nest.access_count; i++)
+        if (!type_served(r, i))
+            *why = dtype_bits(r->nest.access[i].type) > 32 ? "an element type of 64 bits" : "an element type of less than 8 bits";
+    for (int i = 0; i < r->count; i++)
+        if (r->nest.kernel->tensors[r->item[i].definition->tensor].type != r->item[i].definition->value->type)
+            *why = "a definition of another type than its value";
     return *why == NULL;
+}
+
+/* Whether a value is computed with a quotient; `left` limits the walk, and what lies beyond may be one. */
+static bool holds_quotient(const Rows *r, const Expr *e, int *left) {
+    if ((*left)-- <= 0 || e->op == EXPR_DIV)
+        return true;
+    int source = e->op == EXPR_READ ? rows_source(r, e->tensor) : -1;
+    if (source >= 0)
+        return holds_quotient(r, r->item[source].definition->value, left);
+    for (int i = 0; i < 3; i++)
+        if (e->arg[i] && holds_quotient(r, e->arg[i], left))
+            return true;
+    return false;
+}
+
+static bool rounds(const Expr *e) {
+    bool cast = e->op == EXPR_CAST && dtype_kind(e->arg[0]->type) == KIND_FLOAT && e->type != DT_F32;
+    return cast || is_place(e) || (e->op >= EXPR_EQ && e->op <= EXPR_GE) || (e->op >= EXPR_FLOOR && e->op <= EXPR_ROUND);
+}
+
+/* Whether a quotient is rounded to another type or compared: then its last bit may decide. */
+static bool find_exact(const Rows *r) {
+    enum { MOST_NODES = 200 };
+    for (int i = 0; i < r->count; i++)
+        for (int k = 0; k < r->item[i].definition->expr_count; k++) {
+            const Expr *e = r->item[i].definition->exprs[k];
+            int left = MOST_NODES;
+            for (int n = 0; n < 3 && rounds(e); n++)
+                if (e->arg[n] && holds_quotient(r, e->arg[n], &left))
+                    return true;
+        }
+    return false;
 }
 
 static bool choose_lanes(Rows *r, const char **why) {
     const Nest *nest = &r->nest;
-    int along = lane_candidate(nest, true), across = lane_candidate(nest, false);
+    int gathers, others, along = lane_candidate(nest, true, &gathers), across = lane_candidate(nest, false, &others);
     bool columns = false;
     for (int x = 0; x < nest->axis_count; x++)
         columns = columns || nest->axis[x].reduced;
     if (along < 0 && across < 0 && columns) {
-        *why = "neither rows nor columns are contiguous";
+        *why = "an output that is contiguous along neither rows nor columns";
         return false;
     }
-    r->across = along < 0 && across >= 0;
-    if (along >= 0 && across >= 0 && nest->axis[along].extent < r->lanes / 2)
+    r->across = across >= 0 && (along < 0 || others < gathers);
+    if (along >= 0 && across >= 0 && gathers == others && nest->axis[along].extent < r->lanes / 2)
         r->across = nest->axis[across].extent > nest->axis[along].extent;
     r->lane_axis = r->across ? across : along;
     return true;
@@ -175,6 +233,10 @@ static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
         for (int k = 0; k < r->item[i].definition->expr_count && !options->unroll; k++)
             if (r->item[i].definition->exprs[k]->op == EXPR_REDUCE)
                 r->steps[pass_of(r, r->item[i].definition->exprs[k]) - 1] = steps;
+    for (int i = 0; i < r->count; i++)
+        for (int k = 0; k < r->item[i].definition->expr_count; k++)
+            if (is_place(r->item[i].definition->exprs[k])) /* whose accumulators are not folded over steps */
+                r->steps[pass_of(r, r->item[i].definition->exprs[k]) - 1] = 1;
     for (int i = 0; i < r->count; i++)
         for (int k = 0; k < r->item[i].definition->expr_count; k++) {
             const Expr *e = r->item[i].definition->exprs[k];
@@ -258,8 +320,9 @@ bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const
     r->lanes = c->target.bytes / 4;
     r->shrunk = shrunk(c, options);
     r->spread_late = r->shrunk >= 3;
-    if (!check_accesses(&r->nest, why))
+    if (!check_types(r, why))
         return false;
+    r->exact = find_exact(r);
     plan_passes(r);
     if (!choose_axes(r, why))
         return false;

@@ -37,7 +37,8 @@ static void call(const Work *w, int function, Part part, float *scratch) {
             at += part.lane * rows_lane_stride(r, i);
         for (int k = 0; k < r->outer_count; k++)
             at += digit[k] * access->stride[r->outer[k]];
-        arguments[n++] = (int64_t)(intptr_t)((char *)w->data[access->tensor] + 4 * at);
+        const void *base = access->tensor == ROWS_TABLE ? r->table : w->data[access->tensor];
+        arguments[n++] = (int64_t)(intptr_t)((const char *)base + rows_element_bytes(r, i) * at);
     }
     for (int s = 0; s < r->scratch_count; s++)
         arguments[n++] = (int64_t)(intptr_t)(scratch + (size_t)s * r->scratch_floats);

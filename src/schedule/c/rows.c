@@ -10,7 +10,8 @@ static void put_call(const Compiled *c, const CDriver *d, int function, int64_t 
     c_put_name(d, c, function);
     for (int i = 0; i < r->nest.access_count; i++) {
         text_printf(d->body, "%sp%d", i ? ", " : "(", i);
-        c_put_offset(d->body, 4 * (row * rows_row_stride(r, i) + (r->across ? lane * rows_lane_stride(r, i) : 0)));
+        c_put_offset(d->body,
+                     rows_element_bytes(r, i) * (row * rows_row_stride(r, i) + (r->across ? lane * rows_lane_stride(r, i) : 0)));
     }
     for (int s = 0; s < r->scratch_count; s++) {
         text_put(d->body, ", (char *)scratch");

@@ -1,0 +1,76 @@
+/* What the parts that write the vector code of a row kernel share: rows_emit.c walks passes and columns, rows_access.c reads and
+ * writes memory, rows_reduce.c has the reductions. */
+#ifndef WHET_SCHEDULE_ROWS_EMIT_H
+#define WHET_SCHEDULE_ROWS_EMIT_H
+
+#include "schedule/rows.h"
+
+enum { MAX_ACCUMULATORS = 64, MAX_REDUCTIONS = 8, MAX_COPIES = 8 };
+
+/* One definition while code is made. */
+typedef struct Slot {
+    struct Emitting *p;
+    int index;
+    ExprEmitter e;
+    bool *even;              /* by Expr.id: the same for all columns */
+    int *reduced;            /* by Expr.id * MAX_COPIES + copy: values of reductions; -1: not yet */
+    int *before;             /* the same of what was computed before the pass */
+    int *reciprocal, *scale; /* the same of quotients by something even */
+    int row[MAX_COPIES];     /* the value, if one a row */
+    int here;                /* the value for the columns in question, if columnwise; -1: not yet */
+} Slot;
+
+typedef struct Reduction {
+    Slot *slot;
+    const Expr *expr;
+    DType type;         /* of its accumulators: DT_F32 or DT_S32 */
+    VectorCode combine; /* of arguments (argmax): LT with its operands so that true means better */
+    double start;
+    bool argument; /* argmax, argmin: a second accumulator holds the place */
+    bool flipped;  /* u32: compared as s32 with the highest bit turned */
+    bool plain;    /* a maximum that need not carry NaN */
+    int first;     /* its first accumulator */
+} Reduction;
+
+typedef struct Emitting {
+    const Rows *r;
+    VectorFunction *f;
+    const RowsFunction *shape;
+    Slot slot[ROWS_MAX_DEFINITIONS];
+    int pointer[NEST_MAX_ACCESSES], scratch[ROWS_MAX_DEFINITIONS + 1];
+    int row, block;             /* counters; block -1: none */
+    int counter[NEST_MAX_AXES]; /* of column axes; -1: no loop is open */
+    int pass, copy;
+    int64_t offset; /* along the innermost column axis */
+    int mask;       /* of the columns, or of the rows; -1: all */
+    Reduction reduction[MAX_REDUCTIONS];
+    int reduction_count, accumulators;
+    const char *refused;
+} Emitting;
+
+static inline int rows_number(const Emitting *p, double value) {
+    return vector_const(p->f, DT_F32, value);
+}
+
+/* rows_access.c */
+int rows_row_mask(const Emitting *p);
+int rows_load(Emitting *p, int access); /* what a read is, guards and all, in registers as expr_emit has it */
+/* A value of the columns in question, or (`first`) of the row alone. */
+void rows_store(Emitting *p, int access, int value, bool first);
+void rows_store_scratch(const Emitting *p, const RowDefinition *item, int value);
+int rows_load_scratch(const Emitting *p, const RowDefinition *item);
+
+/* rows_emit.c: an expression of a definition, at the place in question. */
+int rows_emit_in(Emitting *p, Slot *slot, const Expr *expr);
+
+/* rows_reduce.c */
+void rows_find_reductions(Emitting *p); /* those of the pass; sets `accumulators` */
+void rows_start_reductions(const Emitting *p, int *sums);
+void rows_accumulate(Emitting *p, const Reduction *reduction, int step, int *sums);
+void rows_fold_reductions(Emitting *p, int *sums); /* into Slot.reduced */
+
+static inline int *rows_at_copy(int *values, const Expr *expr, int copy) {
+    return &values[expr->id * MAX_COPIES + copy];
+}
+
+#endif
