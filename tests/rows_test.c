@@ -461,7 +461,7 @@ static void refused(void **state) {
     static const struct {
         const char *text, *why;
     } cases[] = {
-        {"t[j] = sum(k) x[j, k]\ny[i, j] = x[i, j] + t[j]", "rows"},
+        {"t[j] = sum(k) x[j, k]\ny[i, j] = x[i, j] + t[j] * t[i]", "rows"},
         {"e[i, j] = exp(x[i, j])\ny[i:3, j:3] = e[j, i] / (sum(k) e[i, k])", "rows"},
         {"y[i] = sum(j) f64(x[i, j])", "64 bits"},
     };
