@@ -25,39 +25,10 @@
 
 /* A block that is packed in each run should stay in L2 and come from the allocator's small end. */
 enum { PACKED_BLOCK_BYTES = 96 << 10, GATHERED_BYTES = 96 << 10 };
+/* Registers of a tile whose bytes are widened: those of A and of two vectors of B, and one for products. */
+enum { SPARE_OF_PAIRS = 7 };
 
 /* ---- recognition ---- */
-
-static bool find_factors(Contract *k, const char **why) {
-    const Definition *definition = k->nest.definition;
-    int count = 0;
-    for (int i = 0; i < definition->expr_count; i++)
-        if (definition->exprs[i]->op == EXPR_REDUCE) {
-            k->reduction = definition->exprs[i];
-            count++;
-        }
-    if (count != 1 || k->reduction->reduce != REDUCE_SUM) {
-        *why = "not one sum";
-        return false;
-    }
-    const Expr *product = k->reduction->arg[0];
-    if (product->op != EXPR_MUL || product->arg[0]->op != EXPR_READ || product->arg[1]->op != EXPR_READ) {
-        *why = "not a sum of products of two tensors";
-        return false;
-    }
-    k->a = nest_find(&k->nest, product->arg[0]);
-    k->b = nest_find(&k->nest, product->arg[1]);
-    for (int i = 0; i < k->nest.access_count; i++)
-        if (k->nest.access[i].type != DT_F32) {
-            *why = "a contraction of a type other than f32";
-            return false;
-        }
-    if (k->a == k->b) {
-        *why = "a sum of squares";
-        return false;
-    }
-    return true;
-}
 
 static int64_t magnitude(int64_t x) {
     return x < 0 ? -x : x;
@@ -81,9 +52,11 @@ static void find_columns(Contract *k, bool taken[NEST_MAX_AXES]) {
     if (first < 0)
         return; /* one column */
     if (nest->access[k->a].stride[first]) {
-        int swap = k->a;
-        k->a = k->b;
-        k->b = swap;
+        ContractFactor swap = k->fa;
+        k->fa = k->fb;
+        k->fb = swap;
+        k->a = k->fa.access;
+        k->b = k->fb.access;
     }
     if (nest->access[k->a].stride[first] || !nest->access[k->b].stride[first])
         return; /* both factors or neither move along it: it is an axis of batches, and there is one column */
@@ -103,13 +76,13 @@ static void find_columns(Contract *k, bool taken[NEST_MAX_AXES]) {
 /* Depth, the steps that are longest to A outermost: that is the order in which it lies in memory. */
 static void find_depth(Contract *k) {
     const Nest *nest = &k->nest;
-    k->depth = 1;
+    k->steps = 1;
     for (int x = nest->parallel_count; x < nest->axis_count; x++) {
         int at = k->k_count++;
         for (; at > 0 && magnitude(nest->access[k->a].stride[k->k_axis[at - 1]]) < magnitude(nest->access[k->a].stride[x]); at--)
             k->k_axis[at] = k->k_axis[at - 1];
         k->k_axis[at] = x;
-        k->depth *= nest->axis[x].extent;
+        k->steps *= nest->axis[x].extent;
     }
 }
 
@@ -124,7 +97,10 @@ static int find_rows(Contract *k, const bool taken[NEST_MAX_AXES], int *rows) {
     return count;
 }
 
-static bool find_epilogue(const Contract *k, const char **why) {
+/* Operands that stand still along rows and columns are scalars of a tile. */
+static bool find_epilogue(Contract *k, const int *rows, int count, const char **why) {
+    for (int i = 0; i < k->nest.access_count; i++)
+        k->scalar[i] = -1;
     for (int i = 1; i < k->nest.access_count; i++) {
         const Access *access = &k->nest.access[i];
         if (i == k->a || i == k->b)
@@ -143,6 +119,11 @@ static bool find_epilogue(const Contract *k, const char **why) {
                 *why = "an operand of the epilogue that moves with the sum";
                 return false;
             }
+        bool moves = n != 0;
+        for (int r = 0; r < count; r++)
+            moves = moves || access->stride[rows[r]];
+        if (!moves && contract_size(k, i) <= CONTRACT_SCALAR_BYTES)
+            k->scalar[i] = k->scalar_count++;
     }
     return true;
 }
@@ -154,10 +135,11 @@ static void print_contract(const Compiled *c, Text *out) {
     text_printf(out, "contract m=%lld", (long long)k->rows);
     if (k->lines > 1)
         text_printf(out, " (%lld lines of %lld)", (long long)k->lines, (long long)k->line);
-    text_printf(out, " n=%lld k=%lld: tile %d x %d, depth in blocks of %lld, rows in blocks of %lld, unrolled %d times, %s%s\n",
-                (long long)k->columns, (long long)k->depth, k->knobs.mr, k->nr, (long long)k->knobs.kc, (long long)k->knobs.mc,
-                k->knobs.unroll, k->constant ? "B packed once" : "B packed panel by panel",
-                k->gathered ? ", rows of A gathered" : "");
+    text_printf(
+        out, " n=%lld k=%lld, %s x %s: tile %d x %d, depth in blocks of %lld, rows in blocks of %lld, unrolled %d times, %s%s\n",
+        (long long)k->columns, (long long)k->steps, dtype_name(k->fa.type), dtype_name(k->fb.type), k->knobs.mr, k->nr,
+        (long long)k->knobs.kc * k->group, (long long)k->knobs.mc, k->knobs.unroll,
+        k->constant ? "B packed once" : "B packed panel by panel", k->gathered ? ", rows of A gathered" : "");
 }
 
 /* Rows that are gathered stay in L2 beside a panel; a pitch that is no power of two spreads them over L1's sets. */
@@ -165,16 +147,22 @@ static void plan_gather(Contract *k) {
     if (!k->gathered)
         return;
     int64_t most = GATHERED_BYTES / 4 / k->knobs.kc, tiles = most / k->knobs.mr;
-    k->a_pitch = (k->knobs.kc + 15) / 16 * 16 + 16;
+    k->a_pitch = ((k->knobs.kc + 15) / 16 * 16 + 16) * k->group;
     k->knobs.mc = (tiles < 1 ? 1 : tiles < k->lines * k->tiles ? tiles : k->lines * k->tiles) * k->knobs.mr;
 }
 
 static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const int *axis, int count, const char **why) {
-    ContractKnobs given = {.mr = options->mr, .nv = options->nv, .kc = options->kc, .mc = options->mc, .unroll = options->unroll};
+    ContractKnobs given = {.mr = options->mr,
+                           .nv = options->nv,
+                           .kc = (options->kc + k->group - 1) / k->group,
+                           .mc = options->mc,
+                           .unroll = options->unroll};
     k->lanes = c->target.bytes / 4;
-    k->constant = options->constant && options->constant[k->nest.access[k->b].tensor];
-    if (!contract_plan_rows(k, &c->target, &given, k->constant ? 0 : PACKED_BLOCK_BYTES, options->spare_registers, axis, count,
-                            why))
+    k->constant = options->constant && options->constant[k->nest.access[k->b].tensor] && (!k->fb.centred || k->fb.zero_known);
+    int spare = options->spare_registers;
+    if (k->group == 4 && !c->target.dot4_us && !c->target.dot4_ss && spare < SPARE_OF_PAIRS)
+        spare = SPARE_OF_PAIRS;
+    if (!contract_plan_rows(k, &c->target, &given, k->constant ? 0 : PACKED_BLOCK_BYTES, spare, axis, count, why))
         return false;
     plan_gather(k);
     k->nr = k->knobs.nv * k->lanes;
@@ -185,7 +173,8 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const
             k->batches *= k->nest.axis[k->outer[i]].extent;
     int64_t panel, whole;
     *why = "a contraction too large";
-    if (!checked_mul(k->depth, 4 * (int64_t)k->nr, &panel) || !checked_mul(panel, k->batches * k->panels, &whole))
+    if (!checked_mul(k->depth + (k->column_sums ? k->blocks : 0), 4 * (int64_t)k->nr, &panel) ||
+        !checked_mul(panel, k->batches * k->panels, &whole))
         return false;
     k->panel_bytes = (size_t)panel;
     k->packed_bytes = (size_t)whole;
@@ -196,7 +185,11 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const
 static void pack_piece(const Compiled *c, const void *b, size_t piece, void *to) {
     const Contract *k = c->state;
     int64_t p = (int64_t)piece;
-    contract_pack_panel(k, b, p / k->panels, p % k->panels, 0, k->depth, (float *)to + piece * k->panel_bytes / 4);
+    char outside[4];
+    contract_outside(k, &k->fb, NULL, outside);
+    for (int64_t block = 0; block < k->blocks; block++)
+        contract_pack_block(k, b, p / k->panels, p % k->panels, block, outside,
+                            (char *)to + piece * k->panel_bytes + (size_t)block * contract_block_bytes(k));
 }
 
 static void put(Text *key, const void *data, size_t bytes) {
@@ -214,10 +207,13 @@ static void put_axis(const Contract *k, Text *key, int axis) {
 /* All that panels depend on: how B is walked, and how wide panels are. */
 static void put_key(const Contract *k, Text *key) {
     const Access *b = &k->nest.access[k->b];
-    const int64_t head[] = {k->nr, k->n_count, k->k_count, k->outer_count, b->guard_count, b->offset};
+    const int64_t head[] = {k->nr,   k->n_count, k->k_count, k->outer_count, b->guard_count, b->offset,
+                            b->type, k->group,   k->fb.flip, k->b_first,     k->column_sums, k->column_sums ? k->knobs.kc : 0};
+    char outside[4];
+    contract_outside(k, &k->fb, NULL, outside);
     put(key, "contract", 8);
     put(key, head, sizeof head);
-    put(key, &b->outside, sizeof b->outside);
+    put(key, outside, sizeof outside);
     for (int g = 0; g < b->guard_count; g++) {
         put(key, &b->guard[g].offset, sizeof(int64_t));
         put(key, &b->guard[g].extent, sizeof(int64_t));
@@ -247,32 +243,33 @@ static bool describe_packing(const Contract *k, Compiled *c) {
     text_free(&key);
     return fine;
 }
+
 bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     Contract *k = ARENA_NEW(&c->arena, Contract);
     if (!k)
         return error_memory(err), false;
     k->known = options->constant;
-    if (c->kernel->definition_count != 1) {
-        *why = "more than one definition";
-        return false;
-    }
     bool taken[NEST_MAX_AXES] = {false};
     int rows[NEST_MAX_AXES];
-    if (!nest_of(c->kernel, &c->kernel->definitions[0], &k->nest, why) || !find_factors(k, why))
+    if (!contract_find_factors(k, c->kernel, why))
         return false;
     find_columns(k, taken);
     find_depth(k);
     int count = find_rows(k, taken, rows);
-    if (!find_epilogue(k, why) || !plan(k, c, options, rows, count, why) || !contract_emit(k, c, why, err))
+    if (!contract_choose_types(k, &c->target, why))
+        return false;
+    k->depth = (k->steps + k->group - 1) / k->group;
+    if (!find_epilogue(k, rows, count, why) || !plan(k, c, options, rows, count, why) || !contract_emit(k, c, why, err))
         return false;
     c->template = "contract";
-    c->knobs = (ScheduleKnobs){k->knobs.mr, k->knobs.nv, (int)(k->knobs.kc < KNOB_MOST ? k->knobs.kc : KNOB_MOST),
-                               (int)(k->knobs.mc < KNOB_MOST ? k->knobs.mc : KNOB_MOST), k->knobs.unroll, 0};
+    c->knobs =
+        (ScheduleKnobs){k->knobs.mr, k->knobs.nv, (int)(k->knobs.kc < KNOB_MOST / k->group ? k->knobs.kc * k->group : KNOB_MOST),
+                        (int)(k->knobs.mc < KNOB_MOST ? k->knobs.mc : KNOB_MOST), k->knobs.unroll, 0};
     c->state = k;
     if (!describe_packing(k, c))
         return error_memory(err), false;
     c->run = contract_run;
     c->print = print_contract;
-    c->print_c = k->gathered || k->single ? NULL : contract_print_c; /* the C target: plain loops instead */
+    c->print_c = k->gathered || k->single || k->group > 1 ? NULL : contract_print_c; /* the C target: plain loops instead */
     return true;
 }

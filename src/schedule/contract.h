@@ -12,10 +12,23 @@ enum {
     CONTRACT_MAX_TAPS = 32,    /* that a pattern tells apart */
     CONTRACT_MAX_PATTERNS = 8, /* of tiles */
     CONTRACT_MAX_PIECES = 16,  /* of a line */
-    CONTRACT_WRITTEN_OUT = 8   /* steps of depth that are better written out than looped over */
+    CONTRACT_WRITTEN_OUT = 8,  /* steps of depth that are better written out than looped over */
+    CONTRACT_MAX_WIDTH = 128,  /* columns of a panel */
+    CONTRACT_SCALAR_BYTES = 4
 };
 
-/* One loop of the depth as A walks it. */
+/* One side of the product: contract_types.c. */
+typedef struct ContractFactor {
+    int access;
+    DType type; /* in memory */
+    int zero;   /* the access of its zero point; -1: there is none, or it is a number */
+    bool zero_known;
+    int64_t zero_value;
+    bool centred; /* outside, a guarded read gives the zero point */
+    bool flip;    /* its bytes are multiplied with the sign bit turned: 128 more, or less */
+} ContractFactor;
+
+/* One loop of the depth as A walks it. The innermost one counts groups. */
 typedef struct ContractLevel {
     int64_t extent, a_stride;
     int64_t steps; /* of depth, in one round */
@@ -35,6 +48,12 @@ typedef struct Contract {
     Nest nest;
     const Expr *reduction;
     int a, b;                              /* accesses */
+    ContractFactor fa, fb;                 /* what they are */
+    DType sum;                             /* of the accumulators: f32 or s32 */
+    VectorCode dot;                        /* what multiplies and adds, a group of steps of depth at once, */
+    int group;                             /* which lie side by side in 4 bytes of a panel */
+    bool b_first;                          /* the dot takes B as its first, unsigned operand */
+    bool column_sums, row_sums;            /* what zero points ask for */
     int n_axis[NEST_MAX_AXES], n_count;    /* outermost first; one axis to all accesses but B */
     int outer[NEST_MAX_AXES], outer_count; /* of batches: walked by the driver around everything else */
     int k_axis[NEST_MAX_AXES], k_count;    /* outermost first, as B is packed */
@@ -58,7 +77,8 @@ typedef struct Contract {
     } piece[CONTRACT_MAX_PIECES]; /* of a line, in order */
     int piece_count;
 
-    int64_t columns, depth;
+    int64_t columns, steps, depth;               /* of the sum; the same in groups, rounded up: the unit of kc and levels */
+    int scalar[NEST_MAX_ACCESSES], scalar_count; /* accesses that stand still in a tile come through one pointer: place; -1 */
     int lanes, nr;
     ContractKnobs knobs;
     int64_t tiles; /* of a line */
@@ -89,15 +109,30 @@ static inline bool contract_b_moves(const Contract *k, int axis) {
     return any;
 }
 
+static inline int contract_size(const Contract *k, int access) {
+    return dtype_bits(k->nest.access[access].type) / 8;
+}
+
+/* What turning the sign bit adds to a zero point. */
+static inline int64_t contract_zero_offset(const ContractFactor *f) {
+    return !f->flip ? 0 : f->type == DT_S8 ? 128 : -128;
+}
+
+/* contract_types.c: the nest, the factors and the sum; then (once it is known which is A) how they are multiplied. False: *why.
+ */
+bool contract_find_factors(Contract *k, const Kernel *kernel, const char **why);
+bool contract_choose_types(Contract *k, const Target *target, const char **why);
+
 /* contract_rows.c: chooses rows and knobs, and lays out the depth. `axis`: those that are rows. */
 bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *given, int64_t panel_limit, int spare,
                         const int *axis, int count, const char **why);
 /* The values [*from, *end) of a level's counter whose taps are inside, where the rest of the guarded index is `position`. */
 void contract_taps_inside(const Contract *k, int level, int64_t position, int64_t *from, int64_t *end);
-/* Rows [row, row + count) of a line and all lines behind each other (row / line, row % line), steps [from, end) of depth, to
- * [row][a_pitch]. offset: of the batch, in elements; position: the same in each guarded dimension. */
-void contract_gather_rows(const Contract *k, const void *a, int64_t offset, const int64_t *position, int64_t row, int64_t count,
-                          int64_t from, int64_t end, float *to);
+/* Rows [row, row + count) of a line and all lines behind each other (row / line, row % line), groups [from, end) of depth, to
+ * [row][a_pitch], zeros behind the last step. offset: of the batch, in elements; position: the same in each guarded dimension;
+ * `outside`: what reads outside give, an element. */
+void contract_gather_rows(const Contract *k, const void *a, int64_t offset, const int64_t *position, const void *outside,
+                          int64_t row, int64_t count, int64_t from, int64_t end, void *to);
 /* The loops of a tile of `pattern` over `depth` steps: neighbours as one where nothing tells them apart there. *patterned: the
  * level whose taps are written out, each for its rows; -1: none. Gives the number of levels. */
 int contract_tile_levels(const Contract *k, const ContractPattern *pattern, int64_t depth,
@@ -107,8 +142,18 @@ static inline bool contract_written_out(const ContractLevel *level, int at) {
 }
 /* contract_emit.c: all functions that the shape needs, into c->functions and k->function. */
 bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err);
-/* contract_pack.c: steps [from, end) of depth of panel `panel` of batch `batch`, from B as it lies to [end - from][nr] floats. */
-void contract_pack_panel(const Contract *k, const void *b, int64_t batch, int64_t panel, int64_t from, int64_t end, float *to);
+/* contract_pack.c: one block of depth of panel `panel` of batch `batch`, from B as it lies to [depth][nr][group] elements; with
+ * column_sums, the sums of its columns behind it, [nr] of s32. `outside`: an element. */
+void contract_pack_block(const Contract *k, const void *b, int64_t batch, int64_t panel, int64_t block, const void *outside,
+                         void *to);
+static inline size_t contract_block_bytes(const Contract *k) {
+    return (size_t)(k->knobs.kc + k->column_sums) * 4 * (size_t)k->nr;
+}
+/* What guarded reads of a factor give outside: an element, to `to`. `data`: of the kernel; NULL: the zero point is known. */
+void contract_outside(const Contract *k, const ContractFactor *f, void *const *data, char to[4]);
+/* The sum of a row of A over the whole depth, as it is multiplied. `row`: as it lies, or gathered. */
+int64_t contract_row_sum(const Contract *k, const void *row);
+int64_t contract_integer(DType type, const void *data, int64_t at); /* element `at` of u8, s8 or s32 */
 /* contract_run.c */
 whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err);
 

@@ -11,20 +11,23 @@ typedef struct Tile {
     ContractLevel level[CONTRACT_MAX_DEPTH];
     int level_count, patterned;   /* patterned: the level that tells rows apart, written out; -1: none */
     int taps[CONTRACT_MAX_DEPTH]; /* parameters: counts of levels with guards; -1: the level's extent */
-    int pointer[NEST_MAX_ACCESSES];
+    int pointer[NEST_MAX_ACCESSES], scalars, row_sums;
     int rows, row_counter; /* the loop over tiles; -1: there is one */
     int row, vector;       /* where the epilogue is */
 } Tile;
 
 /* The first element of a row of the tile. */
 static VectorAddress row_at(const Tile *t, int access, int row) {
-    int64_t m = 4 * contract_m_stride(t->k, access);
+    int64_t m = contract_size(t->k, access) * contract_m_stride(t->k, access);
     VectorAddress address = vector_at(t->pointer[access], row * m);
     return t->row_counter < 0 ? address : vector_plus(address, t->row_counter, m);
 }
 
 static VectorAddress place(const Tile *t, int access, int row, int vector) {
-    return vector_offset(row_at(t, access, row), 4 * contract_n_stride(t->k, access) * vector * t->k->lanes);
+    const Contract *k = t->k;
+    if (k->scalar[access] >= 0)
+        return vector_at(t->scalars, k->scalar[access] * CONTRACT_SCALAR_BYTES);
+    return vector_offset(row_at(t, access, row), contract_size(k, access) * contract_n_stride(k, access) * vector * k->lanes);
 }
 
 /* ---- depth ---- */
@@ -36,26 +39,34 @@ typedef struct Step {
 } Step;
 
 static Step step_to(const Tile *t, Step step, int level, int64_t by) {
-    step.a = vector_offset(step.a, 4 * by * t->level[level].a_stride);
+    step.a = vector_offset(step.a, contract_size(t->k, t->k->a) * by * t->level[level].a_stride);
     step.b = vector_offset(step.b, 4 * by * t->level[level].steps * t->k->nr);
     return step;
 }
 
 static Step step_along(const Tile *t, Step step, int level, int counter) {
-    step.a = vector_plus(step.a, counter, 4 * t->level[level].a_stride);
+    step.a = vector_plus(step.a, counter, contract_size(t->k, t->k->a) * t->level[level].a_stride);
     step.b = vector_plus(step.b, counter, 4 * t->level[level].steps * t->k->nr);
     return step;
 }
 
+/* An element of A, or a group of them, in every lane. */
+static int splat_a(const Tile *t, VectorAddress at) {
+    const Contract *k = t->k;
+    int a = vector_splat(t->f, k->sum, k->group > 1 ? k->sum : k->fa.type, at);
+    return k->fa.flip ? vector_binary(t->f, VECTOR_XOR, a, vector_const(t->f, DT_S32, (int32_t)0x80808080)) : a;
+}
+
 static void emit_step(const Tile *t, Step step, int *sums) {
+    const Contract *k = t->k;
     int b[CONTRACT_MAX_SUMS];
-    int64_t m = 4 * contract_m_stride(t->k, t->k->a);
+    int64_t m = contract_size(k, k->a) * contract_m_stride(k, k->a);
     for (int j = 0; j < t->nv; j++)
-        b[j] = vector_load(t->f, DT_F32, DT_F32, vector_offset(step.b, (int64_t)j * t->f->bytes), -1);
+        b[j] = vector_load(t->f, k->sum, k->sum, vector_offset(step.b, (int64_t)j * t->f->bytes), -1);
     for (int i = step.from; i < step.end; i++) {
-        int a = vector_splat(t->f, DT_F32, DT_F32, vector_offset(step.a, i * m));
+        int a = splat_a(t, vector_offset(step.a, i * m));
         for (int j = 0; j < t->nv; j++)
-            sums[i * t->nv + j] = vector_ternary(t->f, VECTOR_FMA, a, b[j], sums[i * t->nv + j]);
+            sums[i * t->nv + j] = vector_ternary(t->f, k->dot, k->b_first ? b[j] : a, k->b_first ? a : b[j], sums[i * t->nv + j]);
     }
 }
 
@@ -130,9 +141,10 @@ static int read_operand(ExprEmitter *e, const Expr *read) {
     Tile *t = e->context;
     int access = nest_find(&t->k->nest, read);
     VectorAddress at = place(t, access, t->row, t->vector);
+    DType type = t->k->nest.access[access].type;
     if (contract_n_stride(t->k, access))
-        return vector_load(t->f, DT_F32, DT_F32, at, mask_of(t));
-    return vector_splat(t->f, DT_F32, DT_F32, at);
+        return expr_load(t->f, type, at, mask_of(t));
+    return expr_splat(t->f, type, at);
 }
 
 static void emit_stores(Tile *t, const int *sums, bool last, const char **why) {
@@ -150,13 +162,13 @@ static void emit_stores(Tile *t, const int *sums, bool last, const char **why) {
             if (last) {
                 expr_forget(&e);
                 expr_know(&e, t->k->reduction, value);
-                value = expr_emit(&e, t->k->nest.definition->value);
+                value = expr_emit_to_store(&e, t->k->nest.definition->value);
             }
             if (e.refused) {
                 *why = e.refused;
                 return;
             }
-            vector_store(t->f, DT_F32, value, place(t, 0, t->row, t->vector), mask_of(t));
+            expr_store(t->f, last ? t->k->nest.access[0].type : t->k->sum, value, place(t, 0, t->row, t->vector), mask_of(t));
         }
 }
 
@@ -167,13 +179,60 @@ typedef struct Variant {
     bool first, last;   /* block of depth: sums start from zero; the epilogue is applied */
 } Variant;
 
-/* The write, A and B, and what the epilogue reads; rows; counts of taps. */
+/* ---- where sums start ---- */
+
+/* A zero point as its factor is multiplied. */
+static int zero_point(Tile *t, const ContractFactor *f) {
+    int64_t offset = contract_zero_offset(f);
+    if (f->zero_known)
+        return vector_const(t->f, DT_S32, (double)(f->zero_value + offset));
+    VectorAddress at = place(t, f->zero, t->row, t->vector);
+    DType type = t->k->nest.access[f->zero].type;
+    int zero =
+        contract_n_stride(t->k, f->zero) ? vector_load(t->f, DT_S32, type, at, mask_of(t)) : vector_splat(t->f, DT_S32, type, at);
+    return offset ? vector_binary(t->f, VECTOR_ADD, zero, vector_const(t->f, DT_S32, (double)offset)) : zero;
+}
+
+static int minus_product(Tile *t, int from, int a, int b) {
+    return vector_binary(t->f, VECTOR_SUB, from, vector_binary(t->f, VECTOR_MUL, a, b));
+}
+
+/* One vector of all rows: zero or the sums so far, less what zero points ask for (contract_types.c). */
+static void emit_start(Tile *t, const Variant *v, int *sums) {
+    const Contract *k = t->k;
+    int64_t behind = 4 * (int64_t)k->nr * v->depth;
+    bool rows = k->row_sums && v->first, moves = k->column_sums && k->fa.zero >= 0 && contract_m_stride(k, k->fa.zero);
+    int columns = -1, zero_b = -1, start = v->first ? vector_const(t->f, k->sum, 0) : -1;
+    t->row = 0;
+    if (k->column_sums)
+        columns = vector_load(t->f, DT_S32, DT_S32, vector_at(t->pointer[k->b], behind + (int64_t)t->vector * t->f->bytes), -1);
+    if (k->column_sums && !moves)
+        columns = vector_binary(t->f, VECTOR_MUL, zero_point(t, &k->fa), columns);
+    if (rows)
+        zero_b = zero_point(t, &k->fb);
+    for (t->row = 0; t->row < t->mr; t->row++) {
+        int value = v->first ? start : vector_load(t->f, k->sum, k->sum, place(t, 0, t->row, t->vector), mask_of(t));
+        if (k->column_sums)
+            value =
+                moves ? minus_product(t, value, zero_point(t, &k->fa), columns) : vector_binary(t->f, VECTOR_SUB, value, columns);
+        if (rows) {
+            VectorAddress at = vector_at(t->row_sums, 4 * t->row);
+            at = t->row_counter < 0 ? at : vector_plus(at, t->row_counter, 4);
+            value = minus_product(t, value, zero_b, vector_splat(t->f, DT_S32, DT_S32, at));
+        }
+        sums[t->row * t->nv + t->vector] = v->first && value == start ? vector_const(t->f, k->sum, 0) : value;
+    }
+}
+
+/* The write, A and B, and what the epilogue reads, scalars, sums of rows; rows; counts of taps. */
 static void add_parameters(Tile *t, Arena *arena) {
     const Contract *k = t->k;
     for (int i = 0; i < k->nest.access_count; i++) {
         const char *role = i == k->a ? "a" : i == k->b ? "b" : i ? "e" : "c";
-        t->pointer[i] = vector_parameter(t->f, CLASS_POINTER, arena_printf(arena, "%s%d", role, i));
+        t->pointer[i] = k->scalar[i] >= 0 ? -1 : vector_parameter(t->f, CLASS_POINTER, arena_printf(arena, "%s%d", role, i));
     }
+    t->scalars = k->scalar_count ? vector_parameter(t->f, CLASS_POINTER, "scalars") : -1;
+    t->row_sums = k->row_sums ? vector_parameter(t->f, CLASS_POINTER, "r") : -1;
     t->rows = t->k->single ? -1 : vector_parameter(t->f, CLASS_INDEX, "rows");
     int parameter[CONTRACT_MAX_DEPTH], own = 0;
     for (int l = 0; l < k->level_count; l++)
@@ -198,14 +257,10 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
     add_parameters(&t, &c->vectors);
     t.row_counter = t.rows < 0 ? -1 : vector_loop(t.f, t.rows, 0, t.mr, NULL, NULL, 0);
     int sums[CONTRACT_MAX_SUMS];
-    if (!v->first)
+    if (!v->first || k->row_sums)
         make_mask(&t);
-    for (int i = 0; i < t.mr; i++)
-        for (int j = 0; j < t.nv; j++) {
-            int mask = j == t.nv - 1 ? t.mask : -1;
-            sums[i * t.nv + j] =
-                v->first ? vector_const(t.f, DT_F32, 0) : vector_load(t.f, DT_F32, DT_F32, place(&t, 0, i, j), mask);
-        }
+    for (t.vector = 0; t.vector < t.nv; t.vector++)
+        emit_start(&t, v, sums);
     Step step = {.a = row_at(&t, k->a, 0), .b = vector_at(t.pointer[k->b], 0), .end = t.mr};
     emit_level(&t, 0, step, sums);
     make_mask(&t);

@@ -1,12 +1,13 @@
-/* Packs one panel of B: [depth][nr] floats, whatever B's strides and guards are.
+/* Packs panels of B: [depth][nr][group] elements, whatever strides and guards B has. `group` steps of depth lie side by side, as
+ * the machine multiplies them.
  *
- * The columns of a panel fall into runs along B's innermost column axis; for each step of depth, a run is copied, or the part
- * of it that its guards leave inside, between what a read outside gives. */
+ * The columns of a panel fall into runs along B's innermost column axis; for each step of depth, a run is copied, or the part of
+ * it that its guards leave inside, between what a read outside gives. Steps behind the last one are zero. */
 #include "schedule/contract.h"
 
 #include <string.h>
 
-enum { MAX_COLUMNS = 128 };
+enum { MAX_COLUMNS = CONTRACT_MAX_WIDTH, MAX_GROUP = 4 };
 
 typedef struct Run {
     int at, count;                     /* columns of the panel */
@@ -17,12 +18,25 @@ typedef struct Run {
 typedef struct Panel {
     const Contract *k;
     const Access *access;
-    const char *b; /* of any alignment */
+    const char *data;    /* of any alignment */
+    int size;            /* bytes of an element */
+    const char *outside; /* what reads outside give: an element */
     Run run[MAX_COLUMNS];
-    int run_count;
+    int run_count, columns;
     int64_t step_offset, step_position[NEST_MAX_GUARDS]; /* of the step of depth */
     int64_t digit[NEST_MAX_AXES];                        /* of the step, by k_axis */
 } Panel;
+
+int64_t contract_integer(DType type, const void *data, int64_t at) {
+    int32_t wide = 0;
+    const unsigned char *bytes = data;
+    if (type == DT_S8)
+        return (int8_t)bytes[at];
+    if (type == DT_U8)
+        return bytes[at];
+    memcpy(&wide, bytes + 4 * at, sizeof wide);
+    return wide;
+}
 
 static void add_axis(const Access *access, int axis, int64_t steps, int64_t *offset, int64_t *position) {
     *offset += access->stride[axis] * steps;
@@ -30,7 +44,8 @@ static void add_axis(const Access *access, int axis, int64_t steps, int64_t *off
         position[g] += access->guard[g].coef[axis] * steps;
 }
 
-static Run corner_of_column(const Contract *k, const Access *access, int64_t batch, int64_t column) {
+static Run corner_of_column(const Contract *k, int64_t batch, int64_t column) {
+    const Access *access = &k->nest.access[k->b];
     Run run = {.offset = access->offset};
     for (int g = 0; g < access->guard_count; g++)
         run.position[g] = access->guard[g].offset;
@@ -57,10 +72,11 @@ static void find_runs(Panel *p, int64_t batch, int64_t panel) {
     const Contract *k = p->k;
     int64_t first = panel * k->nr, end = first + k->nr < k->columns ? first + k->nr : k->columns;
     int64_t extent = k->n_count ? k->nest.axis[inner_axis(k)].extent : 1;
+    p->columns = (int)(end - first);
     for (int64_t column = first; column < end;) {
         int64_t left = extent - column % extent, count = left < end - column ? left : end - column;
         Run *run = &p->run[p->run_count++];
-        *run = corner_of_column(k, p->access, batch, column);
+        *run = corner_of_column(k, batch, column);
         run->at = (int)(column - first);
         run->count = (int)count;
         column += count;
@@ -87,32 +103,42 @@ static void inside(const Panel *p, const Run *run, int *from, int *to) {
     }
 }
 
-static void fill(float *to, int count, float value) {
+/* Elements of 1, 2 or 4 bytes: `size` is a constant where these are used. */
+static inline void fill_of(int size, char *to, int count, const char *value) {
     for (int i = 0; i < count; i++)
-        to[i] = value;
+        memcpy(to + i * size, value, (size_t)size);
 }
 
 /* Runs are short: a call would cost more than the copy. */
-static void copy(float *to, const char *from, int count) {
-    enum { PIECE = 16 };
-    for (; count >= PIECE; count -= PIECE, to += PIECE, from += PIECE * sizeof *to)
-        memcpy(to, from, PIECE * sizeof *to);
-    memcpy(to, from, (size_t)count * sizeof *to);
+static inline void copy_of(int size, char *to, const char *from, int count, int64_t stride) {
+    enum { PIECE = 64 };
+    int i = 0, piece = PIECE / size;
+    if (stride == 1)
+        for (; i + piece <= count; i += piece)
+            memcpy(to + i * size, from + i * size, PIECE);
+    for (; i < count; i++)
+        memcpy(to + i * size, from + i * stride * size, (size_t)size);
 }
 
-static void copy_run(const Panel *p, const Run *run, float *to) {
+static inline void copy_run_of(int size, const Panel *p, const Run *run, char *to) {
     int from, end, axis = inner_axis(p->k);
     int64_t stride = axis >= 0 ? p->access->stride[axis] : 0;
-    const char *b = p->b + 4 * (run->offset + p->step_offset);
     inside(p, run, &from, &end);
-    to += run->at;
-    fill(to, from, (float)p->access->outside);
-    if (stride == 1)
-        copy(to + from, b + 4 * from, end - from);
-    else
-        for (int i = from; i < end; i++)
-            memcpy(&to[i], b + 4 * i * stride, sizeof *to);
-    fill(to + end, run->count - end, (float)p->access->outside);
+    to += run->at * size;
+    fill_of(size, to, from, p->outside);
+    copy_of(size, to + from * size, p->data + size * (run->offset + p->step_offset + from * stride), end - from, stride);
+    fill_of(size, to + end * size, run->count - end, p->outside);
+}
+
+/* One step of depth, nr elements; zeros behind the last column. */
+static void copy_step(const Panel *p, char *to) {
+    for (int r = 0; r < p->run_count; r++)
+        switch (p->size) {
+        case 1: copy_run_of(1, p, &p->run[r], to); break;
+        case 2: copy_run_of(2, p, &p->run[r], to); break;
+        default: copy_run_of(4, p, &p->run[r], to); break;
+        }
+    memset(to + p->columns * p->size, 0, (size_t)(p->k->nr - p->columns) * (size_t)p->size);
 }
 
 static void next_step(Panel *p) {
@@ -137,15 +163,130 @@ static void go_to_step(Panel *p, int64_t step) {
     }
 }
 
-void contract_pack_panel(const Contract *k, const void *b, int64_t batch, int64_t panel, int64_t from, int64_t end, float *to) {
-    Panel p = {.k = k, .access = &k->nest.access[k->b], .b = b};
-    int64_t columns = k->columns - panel * k->nr < k->nr ? k->columns - panel * k->nr : k->nr;
-    find_runs(&p, batch, panel);
-    go_to_step(&p, from);
-    for (int64_t step = from; step < end; step++, to += k->nr) {
-        for (int r = 0; r < p.run_count; r++)
-            copy_run(&p, &p.run[r], to);
-        fill(to + columns, (int)(k->nr - columns), 0);
-        next_step(&p);
+/* ---- bytes, four steps side by side ---- */
+
+/* [4][width] -> [width][4], a vector at a time where the compiler finds it. */
+static void interleave(const unsigned char rows[MAX_GROUP][MAX_COLUMNS], int width, unsigned char flip, unsigned char *to) {
+    enum { PIECE = 16 };
+    for (int at = 0; at < width; at += PIECE)
+        for (int i = 0; i < PIECE && at + i < width; i++)
+            for (int g = 0; g < MAX_GROUP; g++)
+                to[MAX_GROUP * (at + i) + g] = rows[g][at + i] ^ flip;
+}
+
+static void add_columns(const unsigned char *packed, int width, bool is_signed, int32_t *sums) {
+    for (int i = 0; i < width; i++)
+        for (int g = 0; g < MAX_GROUP; g++)
+            sums[i] += is_signed ? (int8_t)packed[MAX_GROUP * i + g] : packed[MAX_GROUP * i + g];
+}
+
+/* Steps [from, end) of one group, those that are left of it zeros: flipped too, they would still be multiplied by zeros of the
+ * other side, but for the sums. */
+static void pack_group(Panel *p, int steps, unsigned char *to, int32_t *sums) {
+    const Contract *k = p->k;
+    unsigned char rows[MAX_GROUP][MAX_COLUMNS], flip = k->fb.flip ? 0x80 : 0;
+    for (int g = 0; g < steps; g++) {
+        copy_step(p, (char *)rows[g]);
+        if (flip)
+            memset(rows[g] + p->columns, flip, (size_t)(k->nr - p->columns));
+        next_step(p);
     }
+    for (int g = steps; g < MAX_GROUP; g++)
+        memset(rows[g], flip, (size_t)k->nr); /* zero once it is flipped */
+    interleave((const unsigned char(*)[MAX_COLUMNS])rows, k->nr, flip, to);
+    if (sums)
+        add_columns(to, k->nr, !k->b_first, sums);
+}
+
+void contract_pack_block(const Contract *k, const void *b, int64_t batch, int64_t panel, int64_t block, const void *outside,
+                         void *to) {
+    const Access *access = &k->nest.access[k->b];
+    Panel p = {.k = k, .access = access, .data = b, .size = contract_size(k, k->b), .outside = outside};
+    int64_t from = block * k->knobs.kc, end = from + k->knobs.kc < k->depth ? from + k->knobs.kc : k->depth;
+    char *out = to;
+    int32_t *sums = k->column_sums ? (int32_t *)(out + (end - from) * 4 * k->nr) : NULL;
+    find_runs(&p, batch, panel);
+    go_to_step(&p, from * k->group);
+    if (sums)
+        memset(sums, 0, (size_t)k->nr * sizeof *sums);
+    for (int64_t group = from; group < end; group++, out += 4 * k->nr)
+        if (k->group == 1) {
+            copy_step(&p, out);
+            next_step(&p);
+        } else {
+            int64_t left = k->steps - group * k->group;
+            pack_group(&p, left < k->group ? (int)left : k->group, (unsigned char *)out, sums);
+        }
+}
+
+void contract_outside(const Contract *k, const ContractFactor *f, void *const *data, char to[4]) {
+    const Access *access = &k->nest.access[f->access];
+    float number = (float)access->outside;
+    int64_t value = (int64_t)access->outside;
+    if (f->centred && f->zero_known)
+        value = f->zero_value;
+    else if (f->centred)
+        value =
+            contract_integer(k->nest.access[f->zero].type, data[k->nest.access[f->zero].tensor], k->nest.access[f->zero].offset);
+    memset(to, 0, 4);
+    if (access->type == DT_F32)
+        memcpy(to, &number, sizeof number);
+    else
+        to[0] = (char)value;
+}
+
+/* ---- rows of A ---- */
+
+/* Eight bytes at a time, in lanes of 16 bits that are emptied before they overflow. */
+static int64_t sum_bytes(const unsigned char *from, int64_t count) {
+    const uint64_t low = UINT64_C(0x00ff00ff00ff00ff);
+    int64_t total = 0;
+    while (count >= 8) {
+        int64_t words = count / 8 < 128 ? count / 8 : 128;
+        uint64_t lanes = 0, word;
+        for (int64_t i = 0; i < words; i++, from += 8) {
+            memcpy(&word, from, 8);
+            lanes += (word & low) + (word >> 8 & low);
+        }
+        for (int i = 0; i < 4; i++)
+            total += lanes >> 16 * i & 0xffff;
+        count -= 8 * words;
+    }
+    for (; count > 0; count--)
+        total += *from++;
+    return total;
+}
+
+/* Bytes with the sign bit turned are 128 more. */
+static int64_t sum_signed(const unsigned char *from, int64_t count) {
+    const uint64_t low = UINT64_C(0x00ff00ff00ff00ff), sign = UINT64_C(0x8080808080808080);
+    int64_t total = -128 * count;
+    while (count >= 8) {
+        int64_t words = count / 8 < 128 ? count / 8 : 128;
+        uint64_t lanes = 0, word;
+        for (int64_t i = 0; i < words; i++, from += 8) {
+            memcpy(&word, from, 8);
+            word ^= sign;
+            lanes += (word & low) + (word >> 8 & low);
+        }
+        for (int i = 0; i < 4; i++)
+            total += lanes >> 16 * i & 0xffff;
+        count -= 8 * words;
+    }
+    for (; count > 0; count--)
+        total += (*from++) ^ 0x80;
+    return total;
+}
+
+static int64_t sum_level(const Contract *k, int level, const unsigned char *from) {
+    int64_t total = 0, extent = k->level[level].extent;
+    if (level == k->level_count - 1)
+        return k->fa.type == DT_S8 ? sum_signed(from, extent * k->group) : sum_bytes(from, extent * k->group);
+    for (int64_t i = 0; i < extent; i++)
+        total += sum_level(k, level + 1, from + i * k->level[level].a_stride);
+    return total;
+}
+
+int64_t contract_row_sum(const Contract *k, const void *row) {
+    return sum_level(k, 0, row) + contract_zero_offset(&k->fa) * k->steps;
 }

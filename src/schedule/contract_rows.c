@@ -100,6 +100,13 @@ static bool lay_levels(Contract *k, const char **why) {
     }
     if (!k->level_count) /* one step */
         k->level[k->level_count++] = (ContractLevel){.extent = 1, .guard = -1};
+    ContractLevel *last = &k->level[k->level_count - 1];
+    if (k->group > 1 && (last->a_stride != 1 || last->extent % k->group || last->guard >= 0)) {
+        *why = "groups of depth that do not lie side by side";
+        return false;
+    }
+    last->extent /= k->group;
+    last->a_stride *= k->group;
     return true;
 }
 
@@ -114,6 +121,10 @@ static void count_steps(Contract *k) {
 /* Each guard is a range of one level's taps, or tells the rows of a line apart at one level. */
 static bool guards_fit(Contract *k, const char **why) {
     const Access *a = &k->nest.access[k->a];
+    if (a->guard_count && (k->column_sums || k->row_sums)) {
+        *why = "a guarded read beside a zero point"; /* what is left out would have to be left out of sums too */
+        return false;
+    }
     *why = "a guarded index of several axes";
     k->patterned = -1;
     for (int g = 0; g < a->guard_count; g++) {
@@ -264,7 +275,8 @@ static bool registers_fit(Contract *k, const Target *target, const char **why) {
     }
     for (int l = 0; l < k->level_count; l++)
         runs += k->level[l].guard >= 0 && l != k->patterned;
-    int needed = 3 * most + runs + k->nest.access_count - 1; /* the write and the epilogue's; A and B are counted by loops */
+    /* The write and the epilogue's, sums of rows, scalars; A and B are counted by loops. */
+    int needed = 3 * most + runs + k->nest.access_count - 1 - k->scalar_count + (k->scalar_count > 0) + k->row_sums;
     k->single = needed + 4 > target->registers[CLASS_INDEX];
     *why = "more loops than there are general registers for";
     return needed <= target->registers[CLASS_INDEX];
@@ -281,7 +293,8 @@ static void cut_depth(Contract *k) {
     int64_t cut = k->level[0].steps, extent = k->level[0].extent, each = cut ? k->knobs.kc / cut : extent;
     if (each < 1)
         each = 1;
-    if (k->patterned == 0 || each > extent)
+    /* Sums stay in the result between blocks, and sums of gathered rows are those of a block. */
+    if (k->patterned == 0 || each > extent || contract_size(k, 0) != 4 || (k->gathered && k->row_sums))
         each = extent;
     if (k->level_count > 1 && each) { /* equal ones; a plain depth was cut with its unrolling in mind */
         int64_t blocks = (extent + each - 1) / each;
@@ -313,14 +326,14 @@ static bool take(Contract *k, const Target *target, const ContractKnobs *given, 
     take_line(k, line, axis, count);
     if (k->gathered) {
         k->level_count = 1;
-        k->level[0] = (ContractLevel){.extent = k->depth, .a_stride = 1, .guard = -1};
+        k->level[0] = (ContractLevel){.extent = k->depth, .a_stride = k->group, .guard = -1};
         k->patterned = -1;
     } else if (!lay_levels(k, why) || !guards_fit(k, why))
         return false;
     count_steps(k);
     k->knobs = *given;
     cost_contract(target, (ContractShape){k->line, k->columns, k->depth}, 4, panel_limit, spare, &k->knobs);
-    if (k->knobs.mr * k->knobs.nv > CONTRACT_MAX_SUMS) {
+    if (k->knobs.mr * k->knobs.nv > CONTRACT_MAX_SUMS || k->knobs.nv * k->lanes > CONTRACT_MAX_WIDTH) {
         *why = "a tile too large";
         return false;
     }
@@ -374,7 +387,8 @@ bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *
 typedef struct Gather {
     const Contract *k;
     const Access *a;
-    const char *from;
+    const char *from, *outside;                /* outside: what reads there give */
+    size_t size;                               /* of an element */
     int64_t offset, position[NEST_MAX_GUARDS]; /* of the row, at the first step of depth */
     int64_t digit[NEST_MAX_AXES];              /* of the step, by k_axis */
 } Gather;
@@ -393,29 +407,33 @@ static bool inside(const Access *a, const int64_t *position) {
 }
 
 /* Steps along the innermost axis of depth; the same guards for all of them, unless it is part of one. */
-static void gather_run(const Gather *in, int axis, int64_t count, int64_t offset, int64_t *position, float *to) {
+static void gather_run(const Gather *in, int axis, int64_t count, int64_t offset, int64_t *position, char *to) {
     const Access *a = in->a;
+    size_t size = in->size;
     int64_t stride = axis < 0 ? 0 : a->stride[axis];
     bool guarded = false;
     for (int g = 0; g < a->guard_count; g++)
         guarded = guarded || (axis >= 0 && a->guard[g].coef[axis]);
     if (guarded || !inside(a, position)) {
         for (int64_t i = 0; i < count; i++) {
-            to[i] = (float)a->outside;
-            if (inside(a, position))
-                memcpy(&to[i], in->from + 4 * offset, 4);
+            memcpy(to + (size_t)i * size, inside(a, position) ? in->from + (int64_t)size * offset : in->outside, size);
             if (guarded)
                 move(a, axis, 1, &offset, position);
         }
     } else if (stride == 1)
-        memcpy(to, in->from + 4 * offset, (size_t)count * 4);
+        memcpy(to, in->from + (int64_t)size * offset, (size_t)count * size);
+    else if (size == 1)
+        for (int64_t i = 0; i < count; i++)
+            to[i] = in->from[offset + i * stride];
     else
         for (int64_t i = 0; i < count; i++)
-            memcpy(&to[i], in->from + 4 * (offset + i * stride), 4);
+            memcpy(to + (size_t)i * size, in->from + (int64_t)size * (offset + i * stride), size);
 }
 
-static void gather_row(const Gather *in, int64_t from, int64_t end, float *to) {
+static void gather_row(const Gather *in, int64_t from, int64_t end, char *to) {
     const Contract *k = in->k;
+    if (from >= end)
+        return;
     int64_t offset = in->offset, position[NEST_MAX_GUARDS], digit[NEST_MAX_AXES] = {0}, rest = from;
     memcpy(position, in->position, sizeof position);
     for (int i = k->k_count - 1; i >= 0; i--) {
@@ -428,7 +446,7 @@ static void gather_row(const Gather *in, int64_t from, int64_t end, float *to) {
         int64_t run[NEST_MAX_GUARDS];
         count = least(inner < 0 ? 1 : k->nest.axis[inner].extent - digit[k->k_count - 1], end - step);
         memcpy(run, position, sizeof run);
-        gather_run(in, inner, count, offset, run, to + (step - from));
+        gather_run(in, inner, count, offset, run, to + (size_t)(step - from) * in->size);
         for (int i = k->k_count - 1; i >= 0; i--) { /* the next run */
             int64_t by = i == k->k_count - 1 ? count : 1;
             move(in->a, k->k_axis[i], by, &offset, position);
@@ -441,10 +459,13 @@ static void gather_row(const Gather *in, int64_t from, int64_t end, float *to) {
     }
 }
 
-void contract_gather_rows(const Contract *k, const void *a, int64_t offset, const int64_t *position, int64_t row, int64_t count,
-                          int64_t from, int64_t end, float *to) {
-    for (int64_t r = row; r < row + count; r++, to += k->a_pitch) {
-        Gather in = {.k = k, .a = &k->nest.access[k->a], .from = a, .offset = offset};
+void contract_gather_rows(const Contract *k, const void *a, int64_t offset, const int64_t *position, const void *outside,
+                          int64_t row, int64_t count, int64_t from, int64_t end, void *to) {
+    size_t size = (size_t)contract_size(k, k->a);
+    int64_t first = from * k->group, steps = least(end * k->group, k->steps) - first, pad = (end - from) * k->group - steps;
+    char *out = to;
+    for (int64_t r = row; r < row + count; r++, out += (size_t)k->a_pitch * size) {
+        Gather in = {.k = k, .a = &k->nest.access[k->a], .from = a, .outside = outside, .size = size, .offset = offset};
         memcpy(in.position, position, sizeof in.position);
         int64_t rest = r;
         for (int i = k->row_count - 1; i >= 0; i--) {
@@ -452,6 +473,7 @@ void contract_gather_rows(const Contract *k, const void *a, int64_t offset, cons
             move(in.a, k->row_axis[i], rest % extent, &in.offset, in.position);
             rest /= extent;
         }
-        gather_row(&in, from, end, to);
+        gather_row(&in, first, first + steps, out);
+        memset(out + (size_t)steps * size, 0, (size_t)pad * size);
     }
 }

@@ -67,12 +67,14 @@ static int64_t least(int64_t a, int64_t b) {
 /* One block of depth of one panel, as tiles are called with it. */
 typedef struct Part {
     int64_t block, panel;
-    const float *packed;   /* the panel from the block's first step */
-    const float *gathered; /* rows of A, from tile `first` of all lines; NULL: A as it lies */
+    const char *packed;   /* the panel from the block's first step */
+    const char *gathered; /* rows of A, from row `first` of all lines; NULL: A as it lies */
     int64_t first;
+    const int32_t *row_sums; /* of rows from `first_sum` of all lines on; NULL: nobody asks */
+    int64_t first_sum;
 } Part;
 
-/* Where the taps of this line begin, in elements of A and of the panel; counts of those inside, by level. */
+/* Where the taps of this line begin, in elements of A and bytes of the panel; counts of those inside, by level. */
 static int find_taps(const Contract *k, const Corner *line, int64_t block, int64_t *a, int64_t *b, int64_t *counts) {
     int count = 0;
     for (int l = 0; l < k->level_count; l++) {
@@ -86,38 +88,75 @@ static int find_taps(const Contract *k, const Corner *line, int64_t block, int64
             counts[count++] = end > from ? end - from : 0;
         }
         *a += from * level->a_stride;
-        *b += (from - begin) * level->steps * k->nr;
+        *b += (from - begin) * level->steps * 4 * k->nr;
     }
     return count;
+}
+
+/* What tiles of a line are called with, in the order of parameters (contract_emit.c): those that move with the rows first. */
+typedef struct Call {
+    int64_t base[NEST_MAX_ACCESSES + 2], row[NEST_MAX_ACCESSES + 2]; /* row: bytes from a row to the next */
+    int count;
+    int64_t taps[CONTRACT_MAX_DEPTH];
+    int tap_count;
+    char scalars[NEST_MAX_ACCESSES][CONTRACT_SCALAR_BYTES];
+} Call;
+
+static void add_pointer(Call *call, const void *base, int64_t row) {
+    call->base[call->count] = (int64_t)(intptr_t)base;
+    call->row[call->count++] = row;
+}
+
+static void set_call(const Work *w, const Part *part, const Corner *line, int64_t at_line, Call *call) {
+    const Contract *k = w->k;
+    int64_t a = 0, b = 0, first = at_line * k->line;
+    call->count = 0;
+    call->tap_count = find_taps(k, line, part->block, &a, &b, call->taps);
+    for (int i = 0; i < k->nest.access_count; i++) {
+        int64_t size = contract_size(k, i), row = size * contract_m_stride(k, i);
+        const char *at = w->data[k->nest.access[i].tensor];
+        at += size * (line->offset[i] + contract_n_stride(k, i) * part->panel * k->nr + (i == k->a ? a : 0));
+        if (i == k->a && part->gathered)
+            at = part->gathered + (first - part->first) * row;
+        if (k->scalar[i] >= 0)
+            memcpy(call->scalars[k->scalar[i]], at, (size_t)size);
+        else if (i == k->b)
+            add_pointer(call, part->packed + b, 0);
+        else
+            add_pointer(call, at, row);
+    }
+    if (k->scalar_count)
+        add_pointer(call, call->scalars, 0);
+    if (k->row_sums)
+        add_pointer(call, part->row_sums + (first - part->first_sum), sizeof *part->row_sums);
+}
+
+static void call_tile(const Work *w, const Call *call, int function, int64_t row, int64_t rows) {
+    int64_t arguments[NEST_MAX_ACCESSES + 3 + CONTRACT_MAX_DEPTH];
+    int n = call->count;
+    for (int i = 0; i < n; i++)
+        arguments[i] = call->base[i] + call->row[i] * row;
+    if (!w->k->single)
+        arguments[n++] = rows;
+    memcpy(arguments + n, call->taps, (size_t)call->tap_count * sizeof *arguments);
+    schedule_call(w->c, function, arguments);
 }
 
 /* Tiles [from, end) of a line, piece by piece. */
 static void call_line(const Work *w, const Part *part, const Corner *line, int64_t at_line, int64_t from, int64_t end) {
     const Contract *k = w->k;
-    int64_t arguments[NEST_MAX_ACCESSES + 1 + CONTRACT_MAX_DEPTH], base[NEST_MAX_ACCESSES], b = 0, a = 0, mr = k->knobs.mr;
-    int n = k->nest.access_count;
-    find_taps(k, line, part->block, &a, &b, arguments + n + !k->single);
-    for (int i = 0; i < n; i++)
-        base[i] = (int64_t)(intptr_t)w->data[k->nest.access[i].tensor] +
-                  4 * (line->offset[i] + contract_n_stride(k, i) * part->panel * k->nr);
-    base[k->a] += 4 * a;
-    if (part->gathered)
-        base[k->a] = (int64_t)(intptr_t)(part->gathered + (at_line * k->line - part->first) * k->a_pitch);
-    base[k->b] = (int64_t)(intptr_t)(part->packed + b);
+    int64_t mr = k->knobs.mr;
     int kind = k->blocks == 1 ? 3 : part->block == 0 ? 0 : part->block == k->blocks - 1 ? 2 : 1;
     bool edge = (part->panel + 1) * k->nr > k->columns;
+    Call call;
+    set_call(w, part, line, at_line, &call);
     for (int p = 0; p < k->piece_count; p++) {
         int64_t first = k->piece[p].tile > from ? k->piece[p].tile : from;
         int64_t last = least(end, k->piece[p].tile + k->piece[p].tiles);
-        if (first >= last)
-            continue;
         for (int64_t tile = first, count; tile < last; tile += count) {
             count = k->single ? 1 : last - tile;
-            for (int i = 0; i < n; i++)
-                arguments[i] = base[i] + (i == k->b ? 0 : 4 * contract_m_stride(k, i) * tile * mr);
-            if (!k->single)
-                arguments[n] = least(last * mr, k->line) - tile * mr;
-            schedule_call(w->c, k->function[kind][k->piece[p].pattern][edge], arguments);
+            call_tile(w, &call, k->function[kind][k->piece[p].pattern][edge], tile * mr,
+                      least((tile + count) * mr, k->line) - tile * mr);
         }
     }
 }
@@ -152,15 +191,50 @@ static int64_t row_of(const Contract *k, int64_t tile) {
     return tile / k->tiles * k->line + least(tile % k->tiles * k->knobs.mr, k->line);
 }
 
-static void gather(const Work *w, const Corner *corner, Part *part, Range tiles, float *to) {
-    const Contract *k = w->k;
+/* One task: what is made for it lies in one piece of memory. */
+typedef struct Task {
+    Work *w;
+    Corner corner;
+    Range rows, panels; /* rows in tiles */
+    char *packed, *gathered;
+    int32_t *row_sums;
+    size_t bytes;
+} Task;
+
+/* Sums of rows [from, end) of all lines, less their zero points; `gathered`: where row `from` was gathered, or NULL. */
+static void sum_rows(const Task *t, int64_t from, int64_t end, const char *gathered) {
+    const Contract *k = t->w->k;
+    const ContractFactor *f = &k->fa;
+    int32_t *to = t->row_sums + (from - row_of(k, t->rows.from));
+    Corner line = t->corner;
+    for (int64_t row = from; row < end; row++) {
+        if (row == from || row % k->line == 0)
+            line = line_of(k, &t->corner, row / k->line);
+        int64_t zero = f->zero_value, in = row % k->line, at = line.offset[k->a] + in * contract_m_stride(k, k->a);
+        if (!f->zero_known) {
+            const Access *z = &k->nest.access[f->zero];
+            zero = contract_integer(z->type, t->w->data[z->tensor], line.offset[f->zero] + in * contract_m_stride(k, f->zero));
+        }
+        const char *a =
+            gathered ? gathered + (row - from) * k->a_pitch : (const char *)t->w->data[k->nest.access[k->a].tensor] + at;
+        int64_t sum = contract_row_sum(k, a) - k->steps * (zero + contract_zero_offset(f));
+        *to++ = (int32_t)(uint32_t)(uint64_t)sum;
+    }
+}
+
+static void gather(const Task *t, Part *part, Range tiles) {
+    const Contract *k = t->w->k;
     if (!k->gathered)
         return;
-    int64_t step = part->block * k->knobs.kc;
+    int64_t step = part->block * k->knobs.kc, end = row_of(k, tiles.to);
+    char outside[4];
+    contract_outside(k, &k->fa, t->w->data, outside);
     part->first = row_of(k, tiles.from);
-    part->gathered = to;
-    contract_gather_rows(k, w->data[k->nest.access[k->a].tensor], corner->offset[k->a], corner->position, part->first,
-                         row_of(k, tiles.to) - part->first, step, least(step + k->knobs.kc, k->depth), to);
+    part->gathered = t->gathered;
+    contract_gather_rows(k, t->w->data[k->nest.access[k->a].tensor], t->corner.offset[k->a], t->corner.position, outside,
+                         part->first, end - part->first, step, least(step + k->knobs.kc, k->depth), t->gathered);
+    if (k->row_sums)
+        sum_rows(t, part->first, end, t->gathered);
 }
 
 /* A block of rows: as many tiles as stay in L2, whole lines if there are several. */
@@ -172,46 +246,63 @@ static Range next_block(const Contract *k, Range all, int64_t from) {
 }
 
 /* Panels that lie packed: a block of A stays in L2 while all panels pass. */
-static void walk_packed(Work *w, const Corner *corner, Range rows, Range panels, float *gathered) {
+static void walk_packed(const Task *t, Part part) {
+    Work *w = t->w;
     const Contract *k = w->k;
-    const float *packed = w->c->packed ? w->c->packed : w->data[k->nest.access[k->b].tensor];
-    packed += (size_t)(corner->batch * k->panels) * k->panel_bytes / 4;
-    for (int64_t block = 0; block < k->blocks; block++)
-        for (Range tiles = next_block(k, rows, rows.from); tiles.from < rows.to; tiles = next_block(k, rows, tiles.to)) {
-            Part part = {.block = block};
-            gather(w, corner, &part, tiles, gathered);
-            for (part.panel = panels.from; part.panel < panels.to; part.panel++) {
-                part.packed = packed + (size_t)part.panel * k->panel_bytes / 4 + block * k->knobs.kc * k->nr;
-                call_tiles(w, &part, corner, tiles);
+    const char *packed = w->c->packed ? w->c->packed : w->data[k->nest.access[k->b].tensor];
+    packed += (size_t)(t->corner.batch * k->panels) * k->panel_bytes;
+    for (part.block = 0; part.block < k->blocks; part.block++)
+        for (Range tiles = next_block(k, t->rows, t->rows.from); tiles.from < t->rows.to;
+             tiles = next_block(k, t->rows, tiles.to)) {
+            gather(t, &part, tiles);
+            for (part.panel = t->panels.from; part.panel < t->panels.to; part.panel++) {
+                part.packed = packed + (size_t)part.panel * k->panel_bytes + (size_t)part.block * contract_block_bytes(k);
+                call_tiles(w, &part, &t->corner, tiles);
             }
             if (stopped(w))
                 return;
         }
 }
 
-/* Panels that are packed here, a block of depth at a time: each is used for all rows before the next is made. */
-static void walk_unpacked(Work *w, const Corner *corner, Range rows, Range panels, float *packed, float *gathered) {
+/* Panels that are packed here, a block of depth at a time: each is used for all rows before the next is made. Rows that are
+ * gathered, all of them in one block, are so once. */
+static void walk_unpacked(const Task *t, Part part) {
+    Work *w = t->w;
     const Contract *k = w->k;
-    Part part = {.packed = packed};
-    for (part.panel = panels.from; part.panel < panels.to && !stopped(w); part.panel++)
+    bool once = k->blocks == 1 && next_block(k, t->rows, t->rows.from).to == t->rows.to;
+    char outside[4];
+    contract_outside(k, &k->fb, w->data, outside);
+    part.packed = t->packed;
+    for (part.panel = t->panels.from; part.panel < t->panels.to && !stopped(w); part.panel++)
         for (part.block = 0; part.block < k->blocks; part.block++) {
-            int64_t from = part.block * k->knobs.kc, end = least(from + k->knobs.kc, k->depth);
-            contract_pack_panel(k, w->data[k->nest.access[k->b].tensor], corner->batch, part.panel, from, end, packed);
-            for (Range tiles = next_block(k, rows, rows.from); tiles.from < rows.to; tiles = next_block(k, rows, tiles.to)) {
-                gather(w, corner, &part, tiles, gathered);
-                call_tiles(w, &part, corner, tiles);
+            contract_pack_block(k, w->data[k->nest.access[k->b].tensor], t->corner.batch, part.panel, part.block, outside,
+                                t->packed);
+            for (Range tiles = next_block(k, t->rows, t->rows.from); tiles.from < t->rows.to;
+                 tiles = next_block(k, t->rows, tiles.to)) {
+                if (!once || part.panel == t->panels.from)
+                    gather(t, &part, tiles);
+                call_tiles(w, &part, &t->corner, tiles);
             }
         }
 }
 
-/* Floats of scratch: a block of a panel, then a block of rows. */
-static int64_t panel_floats(const Contract *k) {
-    return k->constant ? 0 : k->knobs.kc * k->nr;
-}
-
-static int64_t gathered_floats(const Contract *k) {
+/* A block of a panel, a block of rows, sums of all rows of the task. */
+static bool task_memory(Task *t) {
+    const Contract *k = t->w->k;
     int64_t rows = k->knobs.mc < k->rows ? k->knobs.mc : k->rows;
-    return k->gathered ? rows * k->a_pitch : 0;
+    size_t panel = k->constant ? 0 : contract_block_bytes(k);
+    size_t gathered = k->gathered ? (size_t)(rows * k->a_pitch) * (size_t)contract_size(k, k->a) : 0;
+    size_t sums = k->row_sums ? (size_t)(row_of(k, t->rows.to) - row_of(k, t->rows.from)) * sizeof(int32_t) : 0;
+    gathered = (gathered + 63) / 64 * 64;
+    t->bytes = panel + gathered + sums;
+    if (!t->bytes)
+        return true;
+    t->packed = memory_alloc(t->w->allocator, t->bytes);
+    if (!t->packed)
+        return false;
+    t->gathered = t->packed + panel;
+    t->row_sums = (int32_t *)(t->gathered + gathered);
+    return true;
 }
 
 static void work_task(void *context, size_t i) {
@@ -220,22 +311,23 @@ static void work_task(void *context, size_t i) {
     int64_t each = w->row_tasks * w->panel_tasks, in = (int64_t)i % each;
     if (stopped(w))
         return;
-    size_t bytes = (size_t)(panel_floats(k) + gathered_floats(k)) * sizeof(float);
-    float *scratch = bytes ? memory_alloc(w->allocator, bytes) : NULL;
-    if (bytes && !scratch) {
+    int64_t row = in / w->panel_tasks * w->rows_each, panel = in % w->panel_tasks * w->panels_each;
+    Task t = {.w = w,
+              .corner = corner_of(k, (int64_t)i / each),
+              .rows = {row, least(row + w->rows_each, k->lines * k->tiles)},
+              .panels = {panel, least(panel + w->panels_each, k->panels)}};
+    if (!task_memory(&t)) {
         atomic_store(&w->no_memory, true);
         return;
     }
-    float *gathered = scratch ? scratch + panel_floats(k) : NULL;
-    Corner corner = corner_of(k, (int64_t)i / each);
-    int64_t row = in / w->panel_tasks * w->rows_each, panel = in % w->panel_tasks * w->panels_each;
-    Range rows = {row, least(row + w->rows_each, k->lines * k->tiles)},
-          panels = {panel, least(panel + w->panels_each, k->panels)};
+    Part part = {.row_sums = t.row_sums, .first_sum = row_of(k, t.rows.from)};
+    if (k->row_sums && !k->gathered)
+        sum_rows(&t, part.first_sum, row_of(k, t.rows.to), NULL);
     if (k->constant)
-        walk_packed(w, &corner, rows, panels, gathered);
+        walk_packed(&t, part);
     else
-        walk_unpacked(w, &corner, rows, panels, scratch, gathered);
-    memory_free(w->allocator, scratch, bytes);
+        walk_unpacked(&t, part);
+    memory_free(w->allocator, t.packed, t.bytes);
 }
 
 static int64_t ceiling(int64_t a, int64_t b) {
@@ -262,7 +354,7 @@ static int64_t make_grid(Work *w, int64_t outer) {
 static void clear_gaps(const Contract *k, void *const *data) {
     const KernelTensor *tensor = &k->nest.kernel->tensors[k->nest.access[0].tensor];
     if (!k->nest.covers)
-        memset(data[k->nest.access[0].tensor], 0, (size_t)tensor->count * 4);
+        memset(data[k->nest.access[0].tensor], 0, (size_t)tensor->count * (size_t)contract_size(k, 0));
 }
 
 whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {

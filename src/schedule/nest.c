@@ -53,7 +53,8 @@ static bool flatten(const KernelTensor *tensor, const Definition *definition, co
     return true;
 }
 
-bool nest_add(Nest *nest, const Definition *definition, const int *map, const Expr *read, const char **why) {
+bool nest_add_at(Nest *nest, const Definition *definition, const int *map, const Expr *read, const Index *index,
+                 const char **why) {
     if (nest->access_count == NEST_MAX_ACCESSES) {
         *why = "more reads than a template takes";
         return false;
@@ -63,7 +64,11 @@ bool nest_add(Nest *nest, const Definition *definition, const int *map, const Ex
     Access *access = &nest->access[nest->access_count++];
     *access = (Access){.read = read, .tensor = t, .type = tensor->type};
     access->outside = read && read->arg[0] ? read->arg[0]->number : 0;
-    return flatten(tensor, definition, map, read ? read->index : definition->left, read && read->guarded, access, why);
+    return flatten(tensor, definition, map, index, read && read->guarded, access, why);
+}
+
+bool nest_add(Nest *nest, const Definition *definition, const int *map, const Expr *read, const char **why) {
+    return nest_add_at(nest, definition, map, read, read ? read->index : definition->left, why);
 }
 
 static void remove_axis(Nest *nest, int axis) {
@@ -127,7 +132,7 @@ static bool fills(const Nest *nest) {
     return write->offset == 0 && next == nest->kernel->tensors[write->tensor].count;
 }
 
-bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, const char **why) {
+bool nest_begin(const Kernel *kernel, const Definition *definition, Nest *out, const char **why) {
     memset(out, 0, sizeof *out);
     out->kernel = kernel;
     out->definition = definition;
@@ -152,8 +157,18 @@ bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, cons
             *why = "nothing to do"; /* the evaluator does that as fast */
             return false;
         }
-    nest_simplify(out);
-    out->covers = fills(out);
+    return true;
+}
+
+void nest_end(Nest *nest) {
+    nest_simplify(nest);
+    nest->covers = fills(nest);
+}
+
+bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, const char **why) {
+    if (!nest_begin(kernel, definition, out, why))
+        return false;
+    nest_end(out);
     return true;
 }
 

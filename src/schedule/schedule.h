@@ -122,9 +122,15 @@ typedef struct Nest {
 
 /* False: *why says what cannot be described (a gather, too many reads or axes). */
 bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, const char **why);
+/* The same in two steps, so that a template may add accesses before axes are dropped and merged. */
+bool nest_begin(const Kernel *kernel, const Definition *definition, Nest *out, const char **why);
+void nest_end(Nest *nest);
 /* For templates that put a nest together themselves: adds a read or (index `left`) a write whose axis a of `definition` is axis
  * map[a] of the nest; then drops and merges axes. Axes of different `reduced` are never merged. */
 bool nest_add(Nest *nest, const Definition *definition, const int *map, const Expr *read, const char **why);
+/* The same with other indices than the read's own, one a dimension of its tensor, in axes of `definition`. */
+bool nest_add_at(Nest *nest, const Definition *definition, const int *map, const Expr *read, const Index *index,
+                 const char **why);
 void nest_simplify(Nest *nest);
 int nest_find(const Nest *nest, const Expr *read); /* the access of a read; -1: none */
 /* The access walks `outer` and `inner` as one axis, and neither is guarded. */

@@ -5,6 +5,7 @@
 #include "vector/copy.h"
 
 #include <math.h>
+#include <string.h>
 
 static bool number_not_nan(const VectorFunction *f, int value) {
     int at = f->values[value].op;
@@ -52,17 +53,37 @@ static int store_bf16(VectorFunction *to, const VectorOp *op) {
     return vector_append(to, &store);
 }
 
-/* Bytes of a vector as two of 16 bits: those at even places, sign or zeros in front, and those at odd ones. */
-static int half_bytes(VectorFunction *to, int bytes, bool is_signed, bool odd) {
-    int x = vector_convert(to, VECTOR_BITS, DT_S16, bytes);
-    if (!odd)
-        x = vector_immediate(to, VECTOR_SHL, x, 8);
-    return vector_immediate(to, is_signed ? VECTOR_SAR : VECTOR_SHR, x, 8);
+/* Bytes of a vector as two of 16 bits: those at even places, sign or zeros in front, and those at odd ones. A vector that many
+ * products read is taken apart once, until a loop begins or ends. */
+typedef struct Halves {
+    int bytes;
+    bool is_signed;
+    int part[2];
+} Halves;
+typedef struct Memory {
+    Halves known[64];
+    int count;
+} Memory;
+
+static const int *halves(VectorFunction *to, Memory *memory, int bytes, bool is_signed) {
+    for (int i = 0; i < memory->count; i++)
+        if (memory->known[i].bytes == bytes && memory->known[i].is_signed == is_signed)
+            return memory->known[i].part;
+    Halves *new = &memory->known[memory->count < (int)COUNT(memory->known) ? memory->count++ : 0];
+    int x = vector_convert(to, VECTOR_BITS, DT_S16, bytes), even;
+    if (is_signed)
+        even = vector_immediate(to, VECTOR_SAR, vector_immediate(to, VECTOR_SHL, x, 8), 8);
+    else
+        even = vector_convert(
+            to, VECTOR_BITS, DT_S16,
+            vector_binary(to, VECTOR_AND, vector_convert(to, VECTOR_BITS, DT_S32, bytes), vector_const(to, DT_S32, 0x00ff00ff)));
+    *new = (Halves){bytes, is_signed, {even, vector_immediate(to, is_signed ? VECTOR_SAR : VECTOR_SHR, x, 8)}};
+    return new->part;
 }
 
 /* Four products of bytes: of u8 * s8 where that is native (s8 + 128 is u8, and what is too much is taken off again), else of
  * pairs of 16 bits. */
-static int dot4(VectorFunction *to, const VectorOp *op, const bool native[VECTOR_OP_COUNT]) {
+static int dot4(VectorFunction *to, Memory *memory, const VectorOp *op, const bool native[VECTOR_OP_COUNT]) {
     int a = op->arg[0], b = op->arg[1], sum = op->arg[2];
     if (op->code == VECTOR_DOT4_SS && native[VECTOR_DOT4_US]) {
         int offset = vector_convert(to, VECTOR_BITS, DT_U8, vector_const(to, DT_S32, (int32_t)0x80808080u));
@@ -70,9 +91,11 @@ static int dot4(VectorFunction *to, const VectorOp *op, const bool native[VECTOR
         int more = vector_ternary(to, VECTOR_DOT4_US, offset, b, vector_const(to, DT_S32, 0));
         return vector_binary(to, VECTOR_SUB, vector_ternary(to, VECTOR_DOT4_US, shifted, b, sum), more);
     }
+    Halves x, y;
+    memcpy(x.part, halves(to, memory, a, op->code == VECTOR_DOT4_SS), sizeof x.part);
+    memcpy(y.part, halves(to, memory, b, true), sizeof y.part);
     for (int odd = 0; odd < 2; odd++)
-        sum = vector_ternary(to, VECTOR_DOT2_SS, half_bytes(to, a, op->code == VECTOR_DOT4_SS, odd), half_bytes(to, b, true, odd),
-                             sum);
+        sum = vector_ternary(to, VECTOR_DOT2_SS, x.part[odd], y.part[odd], sum);
     return sum;
 }
 
@@ -91,10 +114,13 @@ const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[
     if (all)
         return f;
     VectorCopy copy;
+    Memory memory = {.count = 0};
     if (!vector_copy_start(&copy, f, err))
         return NULL;
     for (int i = 0; i < f->op_count; i++) {
         const VectorOp *old = &f->ops[i];
+        if (old->code == VECTOR_LOOP || old->code == VECTOR_END)
+            memory.count = 0;
         if (old->code == VECTOR_LOOP) {
             vector_copy_loop(&copy, i, NULL, NULL, 0);
             continue;
@@ -112,7 +138,7 @@ const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[
         else if (op.code == VECTOR_STORE || op.code == VECTOR_STORE_FIRST)
             result = store_bf16(copy.to, &op);
         else if ((op.code == VECTOR_DOT4_US || op.code == VECTOR_DOT4_SS) && native[VECTOR_DOT2_SS])
-            result = dot4(copy.to, &op, native);
+            result = dot4(copy.to, &memory, &op, native);
         else if (op.code == VECTOR_SCALE && op.type == DT_F32)
             result = scale(copy.to, &op);
         else {

@@ -100,11 +100,13 @@ static void put_call(const Compiled *c, const CDriver *d, int function, int64_t 
     c_indent(d->body, depth);
     c_put_name(d, c, function);
     for (int a = 0; a < k->nest.access_count; a++) {
+        if (k->scalar[a] >= 0)
+            continue;
         text_printf(d->body, "%sp%d", a ? ", " : "(", a);
         if (a != k->b)
-            c_put_offset(d->body, 4 * row * contract_m_stride(k, a));
+            c_put_offset(d->body, contract_size(k, a) * row * contract_m_stride(k, a));
     }
-    text_printf(d->body, ", %lld", (long long)count);
+    text_printf(d->body, k->scalar_count ? ", scalars, %lld" : ", %lld", (long long)count);
     for (int l = 0; l < k->level_count; l++)
         if (bounded(k, l))
             text_printf(d->body, ", end%d - from%d", l, l);
@@ -176,10 +178,21 @@ static void put_places(const Compiled *c, const CDriver *d, int depth) {
         if (bounded(k, l))
             put_bounds(k, d, l, depth);
     put_panel_place(k, d, depth);
+    if (k->scalar_count) {
+        c_indent(d->body, depth);
+        text_printf(d->body, "char scalars[%d];\n", k->scalar_count * CONTRACT_SCALAR_BYTES);
+    }
     for (int a = 0; a < k->nest.access_count; a++) {
         if (a == k->b)
             continue;
         c_open_place(d, &k->nest, a, axis, count, depth);
+        if (k->scalar[a] >= 0) {
+            c_close_place(d);
+            c_indent(d->body, depth);
+            text_printf(d->body, "memcpy(scalars + %d, p%d, %d);\n", k->scalar[a] * CONTRACT_SCALAR_BYTES, a,
+                        contract_size(k, a));
+            continue;
+        }
         c_put_term(d->body, contract_n_stride(k, a) * k->nr, "panel", -1);
         for (int l = 0; a == k->a && l < k->level_count; l++)
             if (bounded(k, l))
