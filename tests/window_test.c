@@ -37,7 +37,8 @@ typedef enum Pool { DEPTHWISE, MULTIPLIED, MAX_POOL, MIN_POOL, SUM_POOL, COUNTED
 typedef struct Case {
     Pool kind;
     int spatial;
-    bool last; /* channels */
+    bool last;  /* channels */
+    bool apart; /* weights with their channels first, where the image has them last */
     bool guarded;
     int64_t batch, channels, in[3], out[3], taps[3], stride[3], dilation[3], pad[3];
     char text[2000];
@@ -52,6 +53,7 @@ static void draw(Case *x) {
     x->spatial = 1 + (int)(next() % 8 + 1) / 3;
     x->spatial = x->spatial > 3 ? 3 : x->spatial;
     x->last = next() % 3 == 0;
+    x->apart = next() % 2 && x->kind != MULTIPLIED;
     x->guarded = next() % 4 != 0;
     x->batch = 1 + next() % 3;
     x->channels = one_of(6, x->last ? many : few);
@@ -113,13 +115,14 @@ static void put_left(Text *t, const Case *x) {
 }
 
 static void put_weights(Text *t, const Case *x) {
-    if (x->last)
+    bool taps_first = x->last && !x->apart;
+    if (taps_first)
         text_put(t, "w[k0");
     else
         text_printf(t, "w[%s, k0", x->kind == MULTIPLIED ? "2*c + m" : "c");
     for (int i = 1; i < x->spatial; i++)
         text_printf(t, ", k%d", i);
-    text_printf(t, "%s]", !x->last ? "" : x->kind == MULTIPLIED ? ", 2*c + m" : ", c");
+    text_printf(t, "%s]", !taps_first ? "" : x->kind == MULTIPLIED ? ", 2*c + m" : ", c");
 }
 
 static void put_product(Text *t, const Case *x) {
@@ -238,9 +241,10 @@ static Kernel *bind(Arena *arena, const Case *x, int64_t batch, whet_error *err)
     for (int i = 0; i < x->spatial; i++)
         shape[at + i] = x->in[i], result[at + i] = x->out[i];
     int64_t outputs = x->channels * (x->kind == MULTIPLIED ? 2 : 1);
-    weights[x->last ? rank - 2 : 0] = result[x->last ? rank - 1 : 1] = outputs;
+    bool taps_first = x->last && !x->apart;
+    weights[taps_first ? rank - 2 : 0] = result[x->last ? rank - 1 : 1] = outputs;
     for (int i = 0; i < x->spatial; i++)
-        weights[x->last ? i : i + 1] = x->taps[i];
+        weights[taps_first ? i : i + 1] = x->taps[i];
     KernelArg args[] = {{"x", DT_F32, rank, shape},
                         {"w", DT_F32, rank - 1, weights},
                         {"b", DT_F32, 1, &x->channels},

@@ -76,6 +76,10 @@ static bool describe(Window *w, const Kernel *kernel, const char **why) {
     for (int i = 0; i < d->expr_count; i++)
         if (d->exprs[i]->op == EXPR_READ && !nest_add(nest, d, map, d->exprs[i], why))
             return false;
+    return true;
+}
+
+static bool all_f32(const Nest *nest, const char **why) {
     for (int i = 0; i < nest->access_count; i++)
         if (nest->access[i].type != DT_F32)
             *why = "a window of a type other than f32";
@@ -526,7 +530,7 @@ bool schedule_window(Compiled *c, const ScheduleOptions *options, const char **w
         return false;
     *why = NULL;
     c->function_count = 0;
-    if (!find_buffered(w, why) || !find_dims(w, why) ||
+    if (!all_f32(&w->nest, why) || !find_buffered(w, why) || !find_dims(w, why) ||
         !choose_unit(w, window, options->spare_registers ? 0 : WINDOW_MAX_EXTRA, why) || !choose_taps(w, why))
         return false;
     choose_tile(w, &c->target, options->spare_registers, options);

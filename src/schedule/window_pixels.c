@@ -25,9 +25,9 @@ static int64_t least(int64_t a, int64_t b) {
 
 /* ---- recognition ---- */
 
-static bool find_lanes(Pixels *p, const char **why) {
-    const Nest *nest = &p->w->nest;
-    p->v = -1;
+static bool find_lanes(Pixels *p, const ScheduleOptions *options, const char **why) {
+    const Nest *nest = &p->nest;
+    p->v = p->packed = -1;
     for (int a = 0; a < nest->parallel_count; a++)
         if (nest->axis[a].extent > 1 && nest->access[0].stride[a] == 1)
             p->v = a;
@@ -35,8 +35,11 @@ static bool find_lanes(Pixels *p, const char **why) {
         *why = "lanes along which the window is not contiguous";
         return false;
     }
+    pixels_find_packed(p, options);
     for (int i = 1; i < nest->access_count; i++) {
         const Access *access = &nest->access[i];
+        if (i == p->packed)
+            continue;
         if ((access->guard_count && i != p->x) || (access->stride[p->v] != 0 && access->stride[p->v] != 1))
             *why = "a second read with guards or strides";
         for (int g = 0; g < access->guard_count; g++)
@@ -53,7 +56,7 @@ static bool can_leave(const Slide *s, int64_t places) {
 
 /* One dimension of the window's read. */
 static bool add_slide(Pixels *p, const Index *index, int64_t extent, bool guarded, const char **why) {
-    const Nest *nest = &p->w->nest;
+    const Nest *nest = &p->nest;
     Slide s = {.place = -1, .tap = -1, .offset = index->offset, .extent = extent, .taps = 1};
     for (int a = 0; a < nest->axis_count; a++) {
         if (!index->coef[a] || nest->axis[a].extent == 1)
@@ -66,20 +69,25 @@ static bool add_slide(Pixels *p, const Index *index, int64_t extent, bool guarde
         *slot = a;
         *(nest->axis[a].reduced ? &s.dilation : &s.step) = index->coef[a];
     }
+    for (int a = nest->parallel_count; a < nest->axis_count && s.tap < 0; a++) /* one tap is one, too */
+        if (index->coef[a] > 0) {
+            s.tap = a;
+            s.dilation = index->coef[a];
+        }
     if (s.tap >= 0)
         s.taps = nest->axis[s.tap].extent;
     s.guarded = guarded && can_leave(&s, s.place < 0 ? 1 : nest->axis[s.place].extent);
     if (s.tap < 0 && s.guarded)
         *why = "a guarded index without a tap";
-    if (s.tap >= 0 && s.place == p->v)
+    if (s.place == p->v && (s.taps > 1 || s.guarded))
         *why = "lanes that slide";
-    if (s.tap >= 0 && (s.place >= 0 || s.guarded))
+    if (s.guarded || (s.taps > 1 && s.place >= 0))
         p->slide[p->slide_count++] = s;
     return *why == NULL;
 }
 
 static bool find_slides(Pixels *p, const char **why) {
-    const Nest *nest = &p->w->nest;
+    const Nest *nest = &p->nest;
     const Expr *read = nest->access[p->x].read;
     for (int d = 0; d < read->index_count; d++)
         if (!add_slide(p, &read->index[d], nest->kernel->tensors[read->tensor].dims[d], read->guarded, why))
@@ -111,7 +119,7 @@ static bool find_slides(Pixels *p, const char **why) {
 
 /* What a tap outside contributes, where that follows from the value outside alone. */
 static bool value_outside(const Pixels *p, const Expr *e, double *out) {
-    const Access *x = &p->w->nest.access[p->x];
+    const Access *x = &p->nest.access[p->x];
     double a, b;
     if (e == x->read || e->op == EXPR_NUMBER) {
         *out = e == x->read ? x->outside : e->is_float ? e->number : (double)e->integer;
@@ -161,7 +169,7 @@ static bool check_outside(const Pixels *p, const char **why) {
 
 /* The rows that vector code walks: along the row's slide, or, where only pixels slide, along the longest axis. */
 static void find_axes(Pixels *p) {
-    const Nest *nest = &p->w->nest;
+    const Nest *nest = &p->nest;
     p->h = p->row >= 0 ? p->slide[p->row].place : -1;
     for (int a = 0; a < nest->parallel_count && p->row < 0; a++)
         if (a != p->v && a != p->p && nest->axis[a].extent > 1 && (p->h < 0 || nest->axis[a].extent > nest->axis[p->h].extent))
@@ -196,7 +204,7 @@ void pixels_inside(const Slide *s, int64_t place, int64_t *from, int64_t *to) {
 }
 
 static int64_t factor_count(const Pixels *p) {
-    const Nest *nest = &p->w->nest;
+    const Nest *nest = &p->nest;
     int64_t count = 0;
     for (int i = 1; i < nest->access_count; i++)
         count += i != p->x && nest->access[i].stride[p->slide[p->pixel].tap] != 0;
@@ -206,7 +214,7 @@ static int64_t factor_count(const Pixels *p) {
 /* As few tiles as registers allow; short ones cannot hide the latency of their sums. */
 static void choose_columns(Pixels *p, const Target *target, const ScheduleOptions *options) {
     int registers = target->registers[CLASS_VECTOR], room = registers - 3 - options->spare_registers;
-    int64_t width = p->w->nest.axis[p->p].extent, factors = factor_count(p);
+    int64_t width = p->nest.axis[p->p].extent, factors = factor_count(p);
     p->keeps = factors <= room / 2;
     int most = (int)least(room - (p->keeps ? (int)factors : 1), PIXELS_MAX_COLUMNS), best_cost = 0;
     if (options->mr)
@@ -224,7 +232,7 @@ static void choose_columns(Pixels *p, const Target *target, const ScheduleOption
 
 static bool find_kinds(Pixels *p, Compiled *c, const char **why, whet_error *err) {
     const Slide *s = &p->slide[p->pixel];
-    int64_t width = p->w->nest.axis[p->p].extent;
+    int64_t width = p->nest.axis[p->p].extent;
     p->tiles = (width + p->columns - 1) / p->columns;
     if (p->tiles > MAX_TILES) {
         *why = "rows of too many tiles";
@@ -256,7 +264,7 @@ static bool find_kinds(Pixels *p, Compiled *c, const char **why, whet_error *err
 
 /* Rows of one tile stay in L1 while the window slides over them. */
 static void choose_block(Pixels *p) {
-    const Nest *nest = &p->w->nest;
+    const Nest *nest = &p->nest;
     int64_t lanes = nest->axis[p->v].extent, lines = 1;
     for (int i = 0; i < p->slide_count; i++) {
         const Slide *s = &p->slide[i];
@@ -274,7 +282,7 @@ static void choose_block(Pixels *p) {
 }
 
 static int64_t tap_count(const Pixels *p) {
-    const Nest *nest = &p->w->nest;
+    const Nest *nest = &p->nest;
     int64_t taps = 1;
     for (int a = nest->parallel_count; a < nest->axis_count; a++)
         taps = least(taps * nest->axis[a].extent, 1 << 20);
@@ -284,7 +292,7 @@ static int64_t tap_count(const Pixels *p) {
 static bool written_out(const Pixels *p, const char **why) {
     int64_t taps = p->columns * p->slide[p->pixel].taps;
     for (int i = 0; i < p->rest_count; i++)
-        taps = least(taps * p->w->nest.axis[p->rest[i]].extent, 1 << 20);
+        taps = least(taps * p->nest.axis[p->rest[i]].extent, 1 << 20);
     if (taps > SPELLED_OUT)
         *why = "a window of too many taps in a row";
     return taps <= SPELLED_OUT;
@@ -330,9 +338,10 @@ bool window_pixels(const Window *w, int window, Compiled *c, const ScheduleOptio
     if (!p)
         return error_memory(err), false;
     p->w = w;
+    p->nest = w->nest;
     p->x = window;
     p->lanes = c->target.bytes / 4;
-    if (!find_lanes(p, why) || !find_slides(p, why) || !check_outside(p, why))
+    if (!find_lanes(p, options, why) || !find_slides(p, why) || !check_outside(p, why))
         return false;
     find_axes(p);
     choose_columns(p, &c->target, options);
@@ -343,6 +352,8 @@ bool window_pixels(const Window *w, int window, Compiled *c, const ScheduleOptio
     p->inner_loop = p->loop_count < 2 && !options->spare_registers && p->vectors;
     if (!emit_all(p, c, why, err))
         return false;
+    if (!pixels_describe_packing(p, c))
+        return error_memory(err), false;
     c->template = "window";
     c->knobs = (ScheduleKnobs){.mr = p->columns, .nv = 1};
     c->state = p;

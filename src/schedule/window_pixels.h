@@ -21,8 +21,12 @@ typedef struct PixelTile {
 } PixelTile;
 
 typedef struct Pixels {
-    const Window *w; /* nest, reduction, temporaries */
+    const Window *w; /* reduction, temporaries */
+    Nest nest;       /* its own, but for what is packed */
     int x;           /* the access of the window */
+    int packed;      /* an access that is read from [taps][lanes], packed when compiling or running; -1: none */
+    Access unpacked; /* as it lies */
+    bool constant;   /* packed when compiling */
     int v, p, h;     /* axes: of the lanes, of a tile's columns, of the rows that vector code walks; h -1: none */
     Slide slide[NEST_MAX_AXES];
     int slide_count, pixel, row;                 /* slides of p and h; row -1: h does not slide */
@@ -48,6 +52,12 @@ void pixels_inside(const Slide *s, int64_t place, int64_t *from, int64_t *to);
  * vector's. */
 const VectorFunction *pixels_emit(const Pixels *p, Compiled *c, const PixelTile *kind, bool border, const char **why,
                                   whet_error *err);
+/* window_pixels_pack.c: what the access reads, as [taps][lanes]. It is an access that moves
+ * with taps and lanes alone, but whose lanes are apart. */
+void pixels_find_packed(Pixels *p, const ScheduleOptions *options);
+bool pixels_describe_packing(const Pixels *p, Compiled *c);
+size_t pixels_packed_bytes(const Pixels *p);
+void pixels_pack(const Pixels *p, const void *from, void *to);
 /* window_pixels_run.c */
 whet_status pixels_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err);
 

@@ -80,8 +80,8 @@ static int read_operand(ExprEmitter *e, const Expr *read) {
     int access = nest_find(t->nest, read);
     DType memory = t->nest->access[access].type;
     if (t->nest->access[access].stride[t->p->v])
-        return vector_load(t->f, memory, memory, place(t, access), t->mask);
-    return vector_splat(t->f, memory, memory, place(t, access));
+        return expr_load(t->f, memory, place(t, access), t->mask);
+    return expr_splat(t->f, memory, place(t, access));
 }
 
 /* The only access below an expression; -1: several, or none. */
@@ -142,7 +142,7 @@ static int accumulate(Code *t, ExprEmitter *e, int sum) {
     const Expr *reduction = t->p->w->reduction, *body = reduction->arg[0];
     bool is_float = dtype_kind(reduction->type) == KIND_FLOAT;
     expr_forget(e);
-    if (reduction->reduce == REDUCE_SUM && body->op == EXPR_MUL && is_float) {
+    if (reduction->reduce == REDUCE_SUM && body->op == EXPR_MUL && reduction->type == DT_F32) {
         int a = expr_emit(e, body->arg[0]), b = expr_emit(e, body->arg[1]);
         return e->refused ? -1 : vector_ternary(t->f, VECTOR_FMA, a, b, sum);
     }
@@ -154,9 +154,14 @@ static int accumulate(Code *t, ExprEmitter *e, int sum) {
     return vector_binary(t->f, codes[reduction->reduce], sum, value);
 }
 
-static double initial(ReduceOp op) {
+static double initial(const Expr *reduction) {
     static const double values[] = {[REDUCE_SUM] = 0, [REDUCE_PROD] = 1, [REDUCE_MAX] = -INFINITY, [REDUCE_MIN] = INFINITY};
-    return values[op];
+    int bits = dtype_bits(reduction->type);
+    bool is_signed = dtype_kind(reduction->type) == KIND_SIGNED;
+    if (dtype_kind(reduction->type) == KIND_FLOAT || reduction->reduce < REDUCE_MAX)
+        return values[reduction->reduce];
+    double low = is_signed ? -ldexp(1, bits - 1) : 0, high = ldexp(1, is_signed ? bits - 1 : bits) - 1;
+    return reduction->reduce == REDUCE_MAX ? low : high;
 }
 
 /* All columns and taps of a row, in the order of the window's read: who needs the same vector comes together. */
@@ -234,15 +239,15 @@ static void emit_tile(Code *t, ExprEmitter *e, const int *limits) {
     int sums[PIXELS_MAX_COLUMNS], kept = t->loaded_count;
     const Expr *reduction = t->p->w->reduction;
     for (int i = 0; i < t->kind->columns; i++)
-        sums[i] = vector_const(t->f, reduction->type, initial(reduction->reduce));
+        sums[i] = vector_const(t->f, expr_register(reduction->type), initial(reduction));
     emit_taps(t, e, 0, limits, sums);
     t->loaded_count = kept;
     for (t->column = 0; t->column < t->kind->columns && !e->refused; t->column++) {
         expr_forget(e);
-        expr_know(e, reduction, sums[t->column]);
-        int value = expr_emit(e, t->nest->definition->value);
+        expr_know(e, reduction, reduction->type == DT_F32 ? sums[t->column] : convert_fit(e, reduction->type, sums[t->column]));
+        int value = expr_emit_to_store(e, t->nest->definition->value);
         if (!e->refused)
-            vector_store(t->f, t->nest->access[0].type, value, place(t, 0), t->mask);
+            expr_store(t->f, t->nest->access[0].type, value, place(t, 0), t->mask);
     }
     t->column = 0;
     t->loaded_count = kept;
@@ -252,7 +257,7 @@ static void emit_tile(Code *t, ExprEmitter *e, const int *limits) {
 
 static void emit_lanes(Code *t, ExprEmitter *e, int count, bool loop, const int *limits) {
     if (!t->p->vectors)
-        t->mask = vector_mask_first(t->f, t->nest->access[0].type, (int)t->p->edge);
+        t->mask = vector_mask_first(t->f, DT_F32, (int)t->p->edge);
     if (!loop || !t->p->vectors) {
         emit_tile(t, e, limits);
         return;
@@ -290,7 +295,7 @@ const VectorFunction *pixels_emit(const Pixels *p, Compiled *c, const PixelTile 
                                    c->target.bytes);
     if (!t || !f)
         return error_memory(err), NULL;
-    *t = (Code){.p = p, .nest = &p->w->nest, .f = f, .kind = kind, .row_counter = -1, .lane_counter = -1, .mask = -1};
+    *t = (Code){.p = p, .nest = &p->nest, .f = f, .kind = kind, .row_counter = -1, .lane_counter = -1, .mask = -1};
     ExprEmitter e = {.f = f,
                      .definition = t->nest->definition,
                      .kernel = t->nest->kernel,

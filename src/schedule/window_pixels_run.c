@@ -9,6 +9,7 @@ typedef struct Work {
     const Pixels *p;
     void *const *data;
     const EvalOptions *options;
+    const void *packed;                /* factors as [taps][lanes] */
     int64_t bands, band, units, tasks; /* of rows */
     atomic_bool late;
 } Work;
@@ -24,17 +25,17 @@ static int64_t least(int64_t a, int64_t b) {
 }
 
 static void move(const Pixels *p, Corner *corner, int axis, int64_t steps) {
-    for (int i = 0; i < p->w->nest.access_count; i++)
-        corner->offset[i] += steps * p->w->nest.access[i].stride[axis];
+    for (int i = 0; i < p->nest.access_count; i++)
+        corner->offset[i] += steps * p->nest.access[i].stride[axis];
 }
 
 static void call(const Work *k, const Corner *corner, int function, const int64_t *more, int count) {
-    const Nest *nest = &k->p->w->nest;
+    const Nest *nest = &k->p->nest;
     int64_t arguments[NEST_MAX_ACCESSES + PIXELS_MAX_LOOPS + 2];
     for (int i = 0; i < nest->access_count; i++) {
         const Access *access = &nest->access[i];
-        float *temporary = k->p->w->temporary[access->tensor];
-        char *base = temporary ? (char *)temporary : k->data[access->tensor];
+        const float *temporary = k->p->w->temporary[access->tensor];
+        const void *base = i == k->p->packed ? k->packed : temporary ? temporary : k->data[access->tensor];
         arguments[i] = (int64_t)(intptr_t)base + corner->offset[i] * (dtype_bits(access->type) / 8);
     }
     memcpy(arguments + nest->access_count, more, (size_t)count * sizeof *more);
@@ -98,7 +99,7 @@ static void run_rows(const Work *k, Corner corner, int64_t row, int64_t end, int
 
 static void run_unit(const Work *k, int64_t unit) {
     const Pixels *p = k->p;
-    const Nest *nest = &p->w->nest;
+    const Nest *nest = &p->nest;
     Corner corner;
     int64_t digit[NEST_MAX_AXES] = {0};
     int row_loop = -1, bytes = p->lanes;
@@ -150,10 +151,10 @@ static void pixels_task(void *context, size_t i) {
 static void cut(Work *k) {
     const Pixels *p = k->p;
     int64_t threads = k->options && k->options->parallel ? k->options->parallel->threads : 1;
-    int64_t rows = p->h < 0 ? 1 : p->w->nest.axis[p->h].extent;
+    int64_t rows = p->h < 0 ? 1 : p->nest.axis[p->h].extent;
     k->units = p->tiles * (p->blocks + (p->edge != 0));
     for (int i = 0; i < p->outer_count; i++)
-        k->units *= p->w->nest.axis[p->outer[i]].extent;
+        k->units *= p->nest.axis[p->outer[i]].extent;
     k->bands = threads < 2 || k->units >= 4 * threads ? 1 : least((4 * threads + k->units - 1) / k->units, rows);
     k->band = (rows + k->bands - 1) / k->bands;
     k->bands = (rows + k->band - 1) / k->band;
@@ -161,9 +162,25 @@ static void cut(Work *k) {
     k->tasks = threads < 2 ? 1 : least(k->units, 4 * threads);
 }
 
+/* Factors that were not known when compiling are packed now: NULL in *own where nothing had to be. False: out of memory. */
+static bool pack_now(Work *k, const whet_allocator *allocator, void **own) {
+    const Pixels *p = k->p;
+    *own = NULL;
+    if (p->packed < 0)
+        return true;
+    k->packed = k->c->packed ? k->c->packed : k->data[p->unpacked.tensor];
+    if (p->constant)
+        return true;
+    *own = memory_alloc(allocator, pixels_packed_bytes(p));
+    if (*own)
+        pixels_pack(p, k->data[p->unpacked.tensor], *own);
+    k->packed = *own;
+    return *own != NULL;
+}
+
 whet_status pixels_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
     const Pixels *p = c->state;
-    const Nest *nest = &p->w->nest;
+    const Nest *nest = &p->nest;
     const KernelTensor *y = &c->kernel->tensors[nest->access[0].tensor];
     Work k = {.c = c, .p = p, .data = data, .options = options};
     cut(&k);
@@ -172,6 +189,12 @@ whet_status pixels_run(const Compiled *c, void *const *data, const EvalOptions *
     double work = 1.0 / 16;
     for (int a = 0; a < nest->axis_count; a++)
         work *= (double)nest->axis[a].extent;
+    void *own;
+    const whet_allocator *allocator = options && options->allocator ? options->allocator : c->allocator;
+    if (!pack_now(&k, allocator, &own))
+        return error_memory(err);
     schedule_parallel(options, work, (size_t)k.tasks, pixels_task, &k);
+    if (own)
+        memory_free(allocator, own, pixels_packed_bytes(p));
     return atomic_load(&k.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
 }
