@@ -203,6 +203,7 @@ typedef struct Kernel {
     Definition *definitions;
     int definition_count;
     bool bound;
+    bool partial; /* other kernels write the rest of its outputs: what this one leaves is not zeroed */
     double flops; /* of one evaluation, after bind: a sum of products counts 2 an element */
 } Kernel;
 

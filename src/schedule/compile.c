@@ -20,7 +20,7 @@ void schedule_parallel(const EvalOptions *options, double work, size_t count, vo
 }
 
 void schedule_call(const Compiled *c, int function, const int64_t *arguments) {
-    TargetEntry entry = c->target.entry(c->code, function);
+    TargetEntry entry = c->target.entry(c->code, c->first_function + function);
     if (entry)
         entry(arguments);
     else
@@ -69,20 +69,29 @@ void compiled_pack(const Compiled *compiled, const void *constant, size_t piece,
     compiled->pack(compiled, constant, piece, to);
 }
 
-/* One attempt, in an empty `c`. */
-static whet_status make(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     bool fits = false;
     for (size_t i = 0; i < COUNT(templates) && !fits; i++) {
         const char *reason = NULL;
         fits = templates[i].template(c, options, &reason, err);
         if (!fits && err->status != WHET_OK)
-            return err->status;
+            return false;
         if (!fits) {
             c->function_count = 0;
             if (i == most_fitting(c->kernel))
                 *why = reason;
         }
     }
+    return fits;
+}
+
+/* One attempt, in an empty `c`. */
+static whet_status make(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+    bool fits = schedule_try(c, options, why, err);
+    if (!fits && err->status == WHET_OK && schedule_has_parts(c->kernel)) /* a part's refusal says more than the whole's */
+        fits = schedule_parts(c, options, why, err);
+    if (!fits && err->status != WHET_OK)
+        return err->status;
     if (!fits)
         return error_set(err, WHET_ERROR_UNSUPPORTED, "no schedule for this kernel: %s", *why ? *why : "no template");
     whet_status status = c->target.compile(&c->target, c->functions, c->function_count, options->seed, &c->code, err);
@@ -93,8 +102,11 @@ static void clear(Compiled *c) {
     if (c->code)
         c->target.free(c->code);
     memory_free(c->allocator, c->packed, c->packing.bytes);
+    if (c->release)
+        c->release(c);
     arena_free(&c->arena);
     arena_free(&c->vectors);
+    c->release = NULL;
     c->code = NULL;
     c->packed = NULL;
     c->function_count = 0;

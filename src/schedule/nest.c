@@ -162,7 +162,7 @@ bool nest_begin(const Kernel *kernel, const Definition *definition, Nest *out, c
 
 void nest_end(Nest *nest) {
     nest_simplify(nest);
-    nest->covers = fills(nest);
+    nest->covers = nest->kernel->partial || fills(nest);
 }
 
 bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, const char **why) {

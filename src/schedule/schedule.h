@@ -117,7 +117,7 @@ typedef struct Nest {
     int axis_count, parallel_count;
     Access access[NEST_MAX_ACCESSES]; /* access[0] is the write */
     int access_count;
-    bool covers; /* the write fills its whole tensor */
+    bool covers; /* the write fills its whole tensor, or others fill the rest */
 } Nest;
 
 /* False: *why says what cannot be described (a gather, too many reads or axes). */
@@ -192,10 +192,12 @@ struct Compiled {
     Arena vectors; /* vector functions and what is needed to make them */
     const VectorFunction **functions;
     int function_count;
-    Packing packing; /* bytes 0: nothing is packed */
+    int first_function; /* of a part: the place of its functions in the whole's code */
+    Packing packing;    /* bytes 0: nothing is packed */
     void (*pack)(const Compiled *compiled, const void *constant, size_t piece, void *to);
-    void *packed; /* by schedule_compile; NULL: by the caller, or not at all */
-    void *state;  /* the template's, in `arena` */
+    void *packed;                        /* by schedule_compile; NULL: by the caller, or not at all */
+    void *state;                         /* the template's, in `arena` */
+    void (*release)(Compiled *compiled); /* what of it is not in `arena`; NULL: nothing */
     whet_status (*run)(const Compiled *compiled, void *const *data, const EvalOptions *options, whet_error *err);
     void (*print)(const Compiled *compiled, Text *out);
     void (*print_c)(const Compiled *compiled, const CDriver *driver); /* what `run` does, as C text; NULL: there is none */
@@ -204,7 +206,11 @@ struct Compiled {
 /* Each fills `c` (arena, target and allocator are set): functions, state, run, print. False: *why or `err` says why not; an
  * `err` whose status is set is an error, not a refusal. */
 typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
-ScheduleTemplate schedule_window, schedule_winograd, schedule_contract, schedule_map, schedule_rows;
+ScheduleTemplate schedule_window, schedule_winograd, schedule_contract, schedule_map, schedule_rows, schedule_parts;
+
+bool schedule_has_parts(const Kernel *kernel); /* parts.c: several definitions, none of which reads another */
+/* compile.c: all templates but schedule_parts in turn; `c` is empty again where none takes its kernel. */
+bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
 
 /* Helpers of drivers. */
 /* Runs one of the functions: its code, or the interpreter where the target is not this machine (tests). */

@@ -1,0 +1,248 @@
+/* Kernels of several definitions that do not read each other: each is a kernel of its own, made by the template that fits it, and
+ * they run one after the other. That is what a transposed convolution is (a definition a phase), or a concatenation.
+ *
+ * All parts' functions lie in one piece of code; a part knows where its own begin. Parts that pack the same constant share one
+ * packing, one behind the other; a constant that another part would pack besides is read as it lies. */
+#include "schedule/schedule.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PACKING_ALIGNMENT = 64 };
+
+typedef struct Parts {
+    Compiled *part;
+    size_t *offset, *piece; /* of a part's packing: bytes before it, pieces before it */
+    int count;
+    bool clear[KERNEL_MAX_TENSORS]; /* outputs with elements that no part writes */
+} Parts;
+
+/* ---- what is written ---- */
+
+static int64_t gcd(int64_t a, int64_t b) {
+    while (b) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a < 0 ? -a : a;
+}
+
+static void range_of(const Definition *d, const Index *index, int64_t *least, int64_t *most, int64_t *step) {
+    *least = *most = index->offset;
+    for (int a = 0; a < d->axis_count; a++) {
+        int64_t reach = index->coef[a] * (d->axes[a].extent - 1);
+        *(reach < 0 ? least : most) += reach;
+        *step = gcd(*step, index->coef[a]);
+    }
+}
+
+/* In some dimension their ranges are apart, or their offsets within a common step: elements that both write there are none. */
+static bool apart(const Definition *d, const Definition *e) {
+    for (int k = 0; k < d->left_count; k++) {
+        int64_t least[2], most[2], step = 0;
+        range_of(d, &d->left[k], &least[0], &most[0], &step);
+        range_of(e, &e->left[k], &least[1], &most[1], &step);
+        if (most[0] < least[1] || most[1] < least[0] || (step && (d->left[k].offset - e->left[k].offset) % step != 0))
+            return true;
+    }
+    return false;
+}
+
+/* No definition writes an element twice, so those that are pairwise apart cover a tensor if they write as many as it has. */
+static bool covered(const Kernel *kernel, int tensor) {
+    int64_t left = kernel->tensors[tensor].count;
+    for (int i = 0; i < kernel->definition_count; i++) {
+        const Definition *d = &kernel->definitions[i];
+        int64_t writes = 1;
+        if (d->tensor != tensor)
+            continue;
+        for (int a = 0; a < d->parallel_count; a++)
+            writes *= d->axes[a].extent; /* no more than the tensor has */
+        left -= writes;
+        for (int j = 0; j < i; j++)
+            if (kernel->definitions[j].tensor == tensor && !apart(d, &kernel->definitions[j]))
+                return false;
+    }
+    return left == 0;
+}
+
+bool schedule_has_parts(const Kernel *kernel) {
+    for (int i = 0; i < kernel->definition_count; i++)
+        for (int e = 0; e < kernel->definitions[i].expr_count; e++) {
+            const Expr *expr = kernel->definitions[i].exprs[e];
+            if (expr->op == EXPR_READ && kernel->tensors[expr->tensor].role != ROLE_INPUT)
+                return false;
+        }
+    return kernel->definition_count > 1;
+}
+
+/* ---- making ---- */
+
+static const Kernel *kernel_of(const Kernel *whole, int definition, Arena *arena) {
+    Kernel *kernel = ARENA_NEW(arena, Kernel);
+    if (!kernel)
+        return NULL;
+    *kernel = *whole;
+    kernel->definitions = &whole->definitions[definition];
+    kernel->definition_count = 1;
+    kernel->partial = true;
+    return kernel;
+}
+
+static void start(Compiled *part, const Compiled *whole, const Kernel *kernel) {
+    *part = (Compiled){.kernel = kernel, .target = whole->target, .allocator = whole->allocator};
+    arena_init(&part->arena, NULL);
+    arena_init(&part->vectors, NULL);
+}
+
+static void discard(Compiled *part) {
+    arena_free(&part->arena);
+    arena_free(&part->vectors);
+}
+
+/* Makes one part; one packing of another tensor than the first part's is done without. */
+static bool make_part(Compiled *c, Parts *parts, int i, const ScheduleOptions *options, const char **why, whet_error *err) {
+    Compiled *part = &parts->part[i];
+    const Kernel *kernel = kernel_of(c->kernel, i, &c->arena);
+    if (!kernel)
+        return error_memory(err), false;
+    start(part, c, kernel);
+    parts->count = i + 1;
+    if (!schedule_try(part, options, why, err))
+        return false;
+    if (!part->packing.bytes || !c->packing.bytes || c->packing.tensor == part->packing.tensor)
+        return true;
+    ScheduleOptions other = *options;
+    const void **constant = ARENA_ARRAY(&c->arena, const void *, KERNEL_MAX_TENSORS);
+    if (!constant)
+        return error_memory(err), false;
+    memcpy(constant, options->constant, (size_t)c->kernel->tensor_count * sizeof *constant);
+    constant[part->packing.tensor] = NULL;
+    other.constant = constant;
+    discard(part);
+    start(part, c, kernel);
+    return schedule_try(part, &other, why, err);
+}
+
+static void take_packing(Compiled *c, Parts *parts, int i, Text *key) {
+    const Packing *packing = &parts->part[i].packing;
+    parts->offset[i] = c->packing.bytes;
+    parts->piece[i] = c->packing.pieces;
+    if (!packing->bytes)
+        return;
+    c->packing.tensor = packing->tensor;
+    c->packing.bytes += (packing->bytes + PACKING_ALIGNMENT - 1) / PACKING_ALIGNMENT * PACKING_ALIGNMENT;
+    c->packing.pieces += packing->pieces;
+    text_put_n(key, (const char *)packing->key, packing->key_bytes);
+}
+
+static void pack(const Compiled *c, const void *constant, size_t piece, void *to) {
+    const Parts *parts = c->state;
+    int i = parts->count - 1;
+    while (piece < parts->piece[i] || !parts->part[i].packing.bytes)
+        i--;
+    parts->part[i].pack(&parts->part[i], constant, piece - parts->piece[i], (char *)to + parts->offset[i]);
+}
+
+static bool join_functions(Compiled *c, Parts *parts) {
+    int count = 0;
+    for (int i = 0; i < parts->count; i++)
+        count += parts->part[i].function_count;
+    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, (size_t)count + 1);
+    for (int i = 0; c->functions && i < parts->count; i++) {
+        Compiled *part = &parts->part[i];
+        part->first_function = c->function_count;
+        for (int f = 0; f < part->function_count; f++)
+            c->functions[c->function_count++] = part->functions[f];
+    }
+    return c->functions != NULL;
+}
+
+static void release(Compiled *c) {
+    Parts *parts = c->state;
+    for (int i = 0; i < parts->count; i++)
+        discard(&parts->part[i]);
+}
+
+/* ---- running ---- */
+
+static whet_status run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
+    const Parts *parts = c->state;
+    void *own[KERNEL_MAX_TENSORS];
+    whet_status status = WHET_OK;
+    for (int t = 0; t < c->kernel->tensor_count; t++) {
+        own[t] = data[t];
+        if (parts->clear[t])
+            memset(data[t], 0, (size_t)c->kernel->tensors[t].count * dtype_bits(c->kernel->tensors[t].type) / 8);
+    }
+    for (int i = 0; !status && i < parts->count; i++) {
+        Compiled part = parts->part[i];
+        part.code = c->code;
+        if (part.packing.bytes) {
+            char *packed = c->packed ? c->packed : data[part.packing.tensor];
+            own[part.packing.tensor] = packed + parts->offset[i];
+        }
+        status = part.run(&part, own, options, err);
+        if (part.packing.bytes)
+            own[part.packing.tensor] = data[part.packing.tensor];
+    }
+    return status;
+}
+
+static void print(const Compiled *c, Text *out) {
+    const Parts *parts = c->state;
+    text_printf(out, "%d parts\n", parts->count);
+    for (int i = 0; i < parts->count; i++) {
+        text_put(out, "#   ");
+        parts->part[i].print(&parts->part[i], out);
+    }
+}
+
+static Parts *parts_new(Compiled *c, size_t count) {
+    Parts *parts = ARENA_NEW(&c->arena, Parts);
+    if (!parts)
+        return NULL;
+    parts->part = ARENA_ARRAY(&c->arena, Compiled, count);
+    parts->offset = ARENA_ARRAY(&c->arena, size_t, count);
+    parts->piece = ARENA_ARRAY(&c->arena, size_t, count);
+    return parts->part && parts->offset && parts->piece ? parts : NULL;
+}
+
+static bool make_parts(Compiled *c, Parts *parts, const ScheduleOptions *options, const char **why, whet_error *err) {
+    Text key;
+    text_init(&key);
+    text_put(&key, "parts");
+    bool fine = true;
+    for (int i = 0; fine && i < c->kernel->definition_count; i++) {
+        fine = make_part(c, parts, i, options, why, err);
+        if (fine)
+            take_packing(c, parts, i, &key);
+    }
+    c->packing.key = arena_copy(&c->arena, key.data, key.length);
+    c->packing.key_bytes = key.length;
+    bool memory = !key.failed && c->packing.key && (!fine || join_functions(c, parts));
+    text_free(&key);
+    return memory ? fine : (error_memory(err), false);
+}
+
+bool schedule_parts(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+    size_t count = (size_t)c->kernel->definition_count;
+    Parts *parts = c->state = parts_new(c, count);
+    if (!parts)
+        return error_memory(err), false;
+    c->release = release;
+    if (!make_parts(c, parts, options, why, err)) {
+        release(c);
+        c->release = NULL;
+        c->packing = (Packing){0};
+        return false;
+    }
+    for (int t = c->kernel->input_count; t < c->kernel->tensor_count; t++)
+        parts->clear[t] = !covered(c->kernel, t);
+    c->template = "parts";
+    c->pack = pack;
+    c->run = run;
+    c->print = print;
+    return true;
+}
