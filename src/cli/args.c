@@ -163,6 +163,7 @@ bool common_option(const Args *args, Common *common, int id, const char *value) 
     case OPTION_TARGET: common->options.target = value; return true;
     case OPTION_SCHEDULE: common->options.schedule = value; return true;
     case OPTION_EXACT: common->options.exact = true; return true;
+    case OPTION_NO_FUSE: common->options.no_fuse = 1; return true;
     case OPTION_JSON: common->json = true; return true;
     case OPTION_SEED:
         if (!parse_count(value, 0, &seed))

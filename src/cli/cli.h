@@ -94,6 +94,7 @@ enum {
     OPTION_SCHEDULE,
     OPTION_EXACT,
     OPTION_JSON,
+    OPTION_NO_FUSE,
     OPTION_OWN
 };
 
@@ -113,6 +114,8 @@ enum {
     { OPTION_SCHEDULE, "schedule", "KNOBS", "of a kernel: knobs as 'mr=8 nv=3 kc=256', in place of those that are chosen" }
 #define OPTION_ROW_EXACT                                                                                                         \
     { OPTION_EXACT, "exact", NULL, "compute sums of products as they are written: no Winograd" }
+#define OPTION_ROW_NO_FUSE                                                                                                       \
+    { OPTION_NO_FUSE, "no-fuse", NULL, "run a model node by node: no kernel does the work of several nodes" }
 #define OPTION_ROW_JSON                                                                                                          \
     { OPTION_JSON, "json", NULL, "print JSON" }
 #define OPTION_ROW_END                                                                                                           \

@@ -75,11 +75,13 @@ static int show_main(Args *args) {
 }
 
 static const Option options[] = {
-    {'s', "stage", "STAGE", "of a model: graph (default) or kernels; of a kernel: kernel (default), schedule, vector, asm or c"},
+    {'s', "stage", "STAGE",
+     "of a model: graph (default), kernels or fused; of a kernel: kernel (default), schedule, vector, asm or c"},
     OPTION_ROW_DIM,
     OPTION_ROW_ARG,
     OPTION_ROW_THREADS,
     OPTION_ROW_TARGET,
+    OPTION_ROW_NO_FUSE,
     OPTION_ROW_SCHEDULE,
     OPTION_ROW_END,
 };

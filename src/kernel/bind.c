@@ -4,6 +4,7 @@
  *
  * Types and indices go definition by definition, in order, so that a temporary is known where it is read. */
 #include "kernel/bind.h"
+#include "kernel/rewrite.h"
 
 #include <string.h>
 
@@ -154,20 +155,20 @@ static uint32_t expr_axes(const Definition *d, const Expr *expr, const uint32_t 
 }
 
 /* Each operation runs once for every value of the axes it depends on. */
-static bool count_flops(Binder *b, const Definition *d) {
-    uint32_t *of = ARENA_ARRAY(b->arena, uint32_t, (size_t)d->expr_count);
+static bool count_flops(Kernel *kernel, const Definition *d) {
+    uint32_t *of = ARENA_ARRAY(kernel->arena, uint32_t, (size_t)d->expr_count);
     if (!of)
         return false;
     for (int i = 0; i < d->expr_count; i++) {
         const Expr *expr = d->exprs[i];
         uint32_t axes = expr_axes(d, expr, of);
         if (expr->op < EXPR_OP_COUNT)
-            b->kernel->flops += expr_info[expr->op].flops * axes_product(d, axes);
+            kernel->flops += expr_info[expr->op].flops * axes_product(d, axes);
         uint32_t bound = 0;
         for (int k = 0; expr->op == EXPR_REDUCE && k < expr->axis_count; k++)
             bound |= (uint32_t)1 << expr->axes[k];
         if (expr->op == EXPR_REDUCE)
-            b->kernel->flops += axes_product(d, axes | bound);
+            kernel->flops += axes_product(d, axes | bound);
         of[i] = axes & ~bound;
     }
     return true;
@@ -181,13 +182,13 @@ static bool name_taken(const Definition *d, const char *name, int count) {
 }
 
 /* An axis that hides another of its name gets one of its own: the second j is j2. */
-static bool rename_axes(Binder *b, Definition *d) {
+static bool rename_axes(Arena *arena, Definition *d) {
     for (int a = 0; a < d->axis_count; a++) {
         if (!name_taken(d, d->axes[a].name, a))
             continue;
         const char *name = NULL;
         for (int number = 2; !name || name_taken(d, name, d->axis_count); number++)
-            if (!(name = arena_printf(b->arena, "%s%d", d->axes[a].name, number)))
+            if (!(name = arena_printf(arena, "%s%d", d->axes[a].name, number)))
                 return false;
         d->axes[a].name = name;
     }
@@ -200,7 +201,7 @@ static whet_status bind_definition(Binder *b, Definition *definition) {
         status = bind_indices(b, definition);
     if (status)
         return status;
-    if (!rename_axes(b, definition) || !bind_share(b, definition) || !count_flops(b, definition))
+    if (!rename_axes(b->arena, definition) || !bind_share(b->arena, definition) || !count_flops(b->kernel, definition))
         return error_memory(b->err);
     return WHET_OK;
 }
@@ -227,4 +228,12 @@ whet_status kernel_bind(Kernel *kernel, const KernelArg *args, int arg_count, co
     if (!status && kernel->arena->failed)
         status = error_memory(err);
     return status ? status : kernel_check(kernel, "bind", err);
+}
+
+whet_status kernel_seal(Kernel *kernel, const char *pass, whet_error *err) {
+    kernel->flops = 0;
+    for (int i = 0; i < kernel->definition_count; i++)
+        if (!bind_share(kernel->arena, &kernel->definitions[i]) || !count_flops(kernel, &kernel->definitions[i]))
+            return error_memory(err);
+    return kernel_check(kernel, pass, err);
 }

@@ -43,6 +43,6 @@ Expr *fold_operation(Arena *arena, const Expr *expr);
 bool number_set_type(Expr *number, DType type);
 
 /* share.c: makes equal expressions of a definition one. False: out of memory. */
-bool bind_share(Binder *b, Definition *definition);
+bool bind_share(Arena *arena, Definition *definition);
 
 #endif

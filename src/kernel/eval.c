@@ -103,7 +103,8 @@ static whet_status clear_tensors(Evaluation *e) {
         size_t bytes;
         if (!dtype_bytes(tensor->type, tensor->count, &bytes))
             return error_memory(e->err);
-        if (!covered[t] && bytes > 0)
+        bool keep = e->options->keep && tensor->role == ROLE_OUTPUT;
+        if (!covered[t] && !keep && bytes > 0)
             memset(e->data[t], 0, bytes);
     }
     return WHET_OK;

@@ -60,14 +60,14 @@ static bool same(const Definition *d, const Expr *x, const Expr *y) {
     return true;
 }
 
-bool bind_share(Binder *b, Definition *d) {
-    if (!definition_collect(b->arena, d))
+bool bind_share(Arena *arena, Definition *d) {
+    if (!definition_collect(arena, d))
         return false;
     size_t slots = 16;
     while (slots < (size_t)d->expr_count * 2)
         slots *= 2;
-    Expr **table = ARENA_ARRAY(b->arena, Expr *, slots);
-    Expr **one = ARENA_ARRAY(b->arena, Expr *, (size_t)d->expr_count);
+    Expr **table = ARENA_ARRAY(arena, Expr *, slots);
+    Expr **one = ARENA_ARRAY(arena, Expr *, (size_t)d->expr_count);
     if (!table || !one)
         return false;
     for (int i = 0; i < d->expr_count; i++) {
@@ -85,5 +85,5 @@ bool bind_share(Binder *b, Definition *d) {
         one[i] = table[slot];
     }
     d->value = one[d->value->id];
-    return definition_collect(b->arena, d);
+    return definition_collect(arena, d);
 }

@@ -121,6 +121,13 @@ typedef struct StepCache {
     Lowering *kept[LOWERINGS_KEPT]; /* the latest first */
 } StepCache;
 
+/* planned.h: plans for several steps at once, kept by the step that they begin at. */
+typedef struct Planned Planned;
+enum { PLANS_KEPT = 4 };
+typedef struct PlanCache {
+    Planned *kept[PLANS_KEPT]; /* the latest first */
+} PlanCache;
+
 /* share.c: one lowering for all steps that would make the same: equal layers of a network, a chain of 50,000 Relus. */
 enum { SHARE_BUCKETS = 512 };
 
@@ -133,6 +140,8 @@ typedef struct Runner {
     Arena arena; /* symbols */
     Symbols *symbols;
     StepCache *caches;
+    PlanCache *plans;   /* NULL: node by node */
+    Text *explain;      /* plans are printed here when they are made; NULL: they are not */
     Lowering **shared;  /* SHARE_BUCKETS lists; NULL: nothing is shared (folding) */
     unsigned char *key; /* of the step under way, see lowering.c */
     size_t key_capacity;
@@ -149,6 +158,7 @@ void lowering_free(Runner *runner, Lowering *lowering); /* gives up one referenc
 bool lowering_key_put(Runner *runner, size_t *length, const void *data, size_t bytes);
 /* Extends the step's key in runner->key to one that holds for all steps; false: out of memory. */
 bool share_key(Runner *runner, const Node *node, size_t *length);
+bool share_key_node(Runner *runner, const Node *node, size_t *length); /* the operator, its attributes, which operands it has */
 Lowering *share_find(const Runner *runner, size_t length); /* one of the key in runner->key; NULL: there is none */
 void share_add(Runner *runner, Lowering *lowering);
 void share_remove(Runner *runner, Lowering *lowering);
@@ -170,7 +180,16 @@ whet_status runner_run(Runner *runner, const Graph *graph, Activation *outer, Op
 whet_status runner_node(Runner *runner, const Node *node, const Tensor *const *inputs, OpValue **outputs, whet_error *err);
 /* Makes sure that the value may be read through a pointer to its type: large constants need not lie so. */
 whet_status runner_align(Runner *runner, OpValue *value, whet_error *err);
+/* The value's slot, in the activation of the graph that defines it. NULL: an error. */
+OpValue *runner_value(Runner *runner, Activation *activation, const Value *value, whet_error *err);
+whet_status runner_step(Runner *runner, const Step *step, Activation *activation, whet_error *err); /* one step on the slots */
 whet_status runner_interrupted(const Runner *runner, whet_error *err); /* WHET_ERROR_LIMIT after the deadline */
+
+/* planned.c: runs the plan that begins at step `at`, made unless it is there; *steps: so many are done, 0: the step is to be run
+ * by itself. `err` is not NULL. */
+whet_status planned_run(Runner *runner, const GraphProgram *program, size_t at, Activation *activation, size_t *steps,
+                        whet_error *err);
+void planned_free(Runner *runner, Planned *planned); /* segment.c */
 
 /* step.c: one node on its inputs; outputs: references, NULL where omitted. */
 whet_status step_run(Runner *runner, Lowering *lowering, Activation *activation, OpValue *const *inputs, OpValue **outputs,

@@ -18,8 +18,9 @@ whet_status runner_init(Runner *runner, const Program *program, Shared *shared, 
     runner->symbols = symbols_new(&runner->arena);
     size_t caches = program ? program->cache_count : 0;
     runner->caches = ARENA_ARRAY(&runner->arena, StepCache, caches);
+    runner->plans = program && !options->no_fuse ? ARENA_ARRAY(&runner->arena, PlanCache, caches) : NULL;
     runner->shared = program ? ARENA_ARRAY(&runner->arena, Lowering *, SHARE_BUCKETS) : NULL;
-    if (!runner->symbols || !runner->caches || (program && !runner->shared))
+    if (!runner->symbols || !runner->caches || runner->arena.failed)
         return error_memory(err);
     whet_status status = executable_target(options, true, &runner->target, &runner->has_target, err);
     if (status)
@@ -34,6 +35,9 @@ void runner_free(Runner *runner) {
     for (size_t c = 0; runner->caches && runner->program && c < runner->program->cache_count; c++)
         for (int i = 0; i < LOWERINGS_KEPT; i++)
             lowering_free(runner, runner->caches[c].kept[i]);
+    for (size_t c = 0; runner->plans && c < runner->program->cache_count; c++)
+        for (int i = 0; i < PLANS_KEPT; i++)
+            planned_free(runner, runner->plans[c].kept[i]);
     threads_free(runner->threads);
     profile_free(runner->profile);
     arena_free(&runner->arena);
@@ -42,8 +46,8 @@ void runner_free(Runner *runner) {
     memset(runner, 0, sizeof *runner);
 }
 
-/* The value's slot, in the activation of the graph that defines it. Constants come to life at their first reading. */
-static OpValue *get(Runner *runner, Activation *activation, const Value *value, whet_error *err) {
+/* Constants come to life at their first reading. */
+OpValue *runner_value(Runner *runner, Activation *activation, const Value *value, whet_error *err) {
     while (activation && activation->graph != value->graph)
         activation = activation->outer;
     if (!activation) {
@@ -108,7 +112,7 @@ static whet_status run_step(Runner *runner, const Step *step, Activation *activa
         o->tensors[i] = NULL;
         if (!node->inputs[i])
             continue;
-        o->in[i] = get(runner, activation, node->inputs[i], err);
+        o->in[i] = runner_value(runner, activation, node->inputs[i], err);
         if (!o->in[i])
             return err ? err->status : WHET_ERROR_INTERNAL;
         o->tensors[i] = &o->in[i]->tensor;
@@ -129,26 +133,49 @@ static whet_status run_step(Runner *runner, const Step *step, Activation *activa
     return status;
 }
 
+whet_status runner_step(Runner *runner, const Step *step, Activation *activation, whet_error *err) {
+    Operands operands;
+    if (!operands_init(&operands, step->node))
+        return error_memory(err);
+    whet_status status = run_step(runner, step, activation, &operands, err);
+    free(operands.heap);
+    return status;
+}
+
+/* A step by itself. */
+static whet_status run_alone(Runner *runner, const Step *step, Activation *activation, whet_error *err) {
+    whet_status status = runner_interrupted(runner, err);
+    if (status)
+        return status;
+    status = runner_step(runner, step, activation, err);
+    if (status) {
+        char label[256];
+        return error_prefix(err, "%s", node_label(step->node, label, sizeof label));
+    }
+    for (int d = 0; d < step->dead_count; d++) {
+        OpValue **slot = &activation->slots[step->dead[d]->id];
+        value_drop(*slot);
+        *slot = NULL;
+    }
+    return WHET_OK;
+}
+
 static whet_status run_steps(Runner *runner, const GraphProgram *program, Activation *activation, whet_error *err) {
-    for (size_t s = 0; s < program->step_count; s++) {
-        const Step *step = &program->steps[s];
-        Operands operands;
-        whet_status status = runner_interrupted(runner, err);
-        if (!status && !operands_init(&operands, step->node))
-            status = error_memory(err);
+    whet_error local;
+    if (!err) {
+        err = &local;
+        error_clear(err);
+    }
+    for (size_t s = 0; s < program->step_count;) {
+        size_t planned = 0;
+        whet_status status = runner->plans ? planned_run(runner, program, s, activation, &planned, err) : WHET_OK;
+        if (!status && !planned) {
+            status = run_alone(runner, &program->steps[s], activation, err);
+            planned = 1;
+        }
         if (status)
             return status;
-        status = run_step(runner, step, activation, &operands, err);
-        free(operands.heap);
-        if (status) {
-            char label[256];
-            return error_prefix(err, "%s", node_label(step->node, label, sizeof label));
-        }
-        for (int d = 0; d < step->dead_count; d++) {
-            OpValue **slot = &activation->slots[step->dead[d]->id];
-            value_drop(*slot);
-            *slot = NULL;
-        }
+        s += planned;
     }
     return WHET_OK;
 }
@@ -167,7 +194,7 @@ whet_status runner_run(Runner *runner, const Graph *graph, Activation *outer, Op
     memset(outputs, 0, (size_t)graph->output_count * sizeof *outputs);
     whet_status status = run_steps(runner, program, &activation, err);
     for (int o = 0; !status && o < graph->output_count; o++) {
-        outputs[o] = value_keep(get(runner, &activation, graph->outputs[o], err));
+        outputs[o] = value_keep(runner_value(runner, &activation, graph->outputs[o], err));
         status = !outputs[o] ? err ? err->status : WHET_ERROR_INTERNAL : runner_align(runner, outputs[o], err);
     }
     for (int o = 0; status && o < graph->output_count; o++) {

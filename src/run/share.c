@@ -24,21 +24,26 @@ static bool put_attr(Runner *runner, const Attr *attr, size_t *length) {
     return fine;
 }
 
-bool share_key(Runner *runner, const Node *node, size_t *length) {
-    const size_t own = *length;
+bool share_key_node(Runner *runner, const Node *node, size_t *length) {
     const int64_t head[] = {node->opset, node->input_count, node->output_count, node->attr_count};
     bool fine =
         lowering_key_put(runner, length, &node->row, sizeof node->row) && lowering_key_put(runner, length, head, sizeof head);
-    for (int i = 0; fine && i < node->input_count; i++) {
-        const Tensor *constant = node->inputs[i] ? node->inputs[i]->type.constant : NULL;
-        fine = lowering_key_put(runner, length, &constant, sizeof constant);
-    }
     for (int i = 0; fine && i < node->output_count; i++) {
         bool wanted = node->outputs[i] != NULL;
         fine = lowering_key_put(runner, length, &wanted, sizeof wanted);
     }
     for (int i = 0; fine && i < node->attr_count; i++)
         fine = put_attr(runner, &node->attrs[i], length);
+    return fine;
+}
+
+bool share_key(Runner *runner, const Node *node, size_t *length) {
+    const size_t own = *length;
+    bool fine = share_key_node(runner, node, length);
+    for (int i = 0; fine && i < node->input_count; i++) {
+        const Tensor *constant = node->inputs[i] ? node->inputs[i]->type.constant : NULL;
+        fine = lowering_key_put(runner, length, &constant, sizeof constant);
+    }
     return fine && lowering_key_put(runner, length, &own, sizeof own); /* where the two keys meet */
 }
 

@@ -1,4 +1,5 @@
 /* The text forms of a model's stages. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "run/handles.h"
@@ -88,6 +89,51 @@ static whet_status show_kernels(const whet_model *m, const whet_dim *dims, int d
     return WHET_OK;
 }
 
+/* An input of zeros of the shape that the dims give; NULL: it is not known, or an error. */
+static OpValue *zero_input(const whet_model *m, Runner *runner, const Value *value, const whet_dim *dims, int dim_count,
+                           whet_error *err) {
+    int64_t extents[WHET_MAX_RANK];
+    bool known = value->type.rank >= 0 && value->type.type != DT_NONE;
+    for (int d = 0; known && d < value->type.rank; d++) {
+        Dim dim = value->type.dims[d];
+        extents[d] = dim_is_extent(dim) || dim == DIM_UNKNOWN ? dim : dim_bind(m->model->symbols, dim, dims, dim_count);
+        known = dim_is_extent(extents[d]);
+    }
+    if (!known) {
+        error_set(err, WHET_ERROR_ARGUMENT, "the shape of input '%s' is not known: give its dimensions", value->name);
+        return NULL;
+    }
+    OpValue *out = value_new(&runner->pool, value->type.type, value->type.rank, extents, err);
+    if (out)
+        memset(out->tensor.data, 0, out->tensor.bytes);
+    return out;
+}
+
+/* Runs the model once on zeros, which makes its plans; they say what becomes of the nodes. */
+static whet_status show_fused(const whet_model *m, const whet_dim *dims, int dim_count, Text *out, whet_error *err) {
+    const Graph *graph = m->model->graph;
+    Runner runner;
+    OpValue **inputs = calloc((size_t)graph->input_count + 1, sizeof *inputs);
+    OpValue **outputs = calloc((size_t)graph->output_count + 1, sizeof *outputs);
+    whet_status status = runner_init(&runner, m->program, m->shared, &m->options, err);
+    if (!status && (!inputs || !outputs))
+        status = error_memory(err);
+    for (int i = 0; !status && i < graph->input_count; i++)
+        if (model_input_given(graph->inputs[i]) && !(inputs[i] = zero_input(m, &runner, graph->inputs[i], dims, dim_count, err)))
+            status = err->status;
+    runner.explain = out;
+    if (!status && runner_run(&runner, graph, NULL, inputs, outputs, err)) /* plans made so far are worth showing */
+        text_printf(out, "# a run on zeros ended there: %s\n", err->message);
+    for (int i = 0; inputs && i < graph->input_count; i++)
+        value_drop(inputs[i]);
+    for (int o = 0; outputs && o < graph->output_count; o++)
+        value_drop(outputs[o]);
+    free(inputs);
+    free(outputs);
+    runner_free(&runner);
+    return status;
+}
+
 whet_status whet_model_show(const whet_model *model, const char *stage, const whet_dim *dims, int dim_count, char **out,
                             whet_error *err) {
     whet_error local;
@@ -101,8 +147,10 @@ whet_status whet_model_show(const whet_model *model, const char *stage, const wh
         graph_print(model->model->graph, &text);
     else if (strcmp(stage, "kernels") == 0)
         status = show_kernels(model, dims, dim_count, &text, err);
+    else if (strcmp(stage, "fused") == 0)
+        status = show_fused(model, dims, dim_count, &text, err);
     else
-        status = error_set(err, WHET_ERROR_ARGUMENT, "stage '%s'; wanted: graph or kernels", stage);
+        status = error_set(err, WHET_ERROR_ARGUMENT, "stage '%s'; wanted: graph, kernels or fused", stage);
     if (status) {
         text_free(&text);
         return status;

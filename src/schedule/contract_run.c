@@ -351,9 +351,9 @@ static int64_t make_grid(Work *w, int64_t outer) {
     return outer * w->row_tasks * w->panel_tasks;
 }
 
-static void clear_gaps(const Contract *k, void *const *data) {
+static void clear_gaps(const Contract *k, void *const *data, const EvalOptions *options) {
     const KernelTensor *tensor = &k->nest.kernel->tensors[k->nest.access[0].tensor];
-    if (!k->nest.covers)
+    if (!k->nest.covers && !(options && options->keep))
         memset(data[k->nest.access[0].tensor], 0, (size_t)tensor->count * (size_t)contract_size(k, 0));
 }
 
@@ -364,7 +364,7 @@ whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions
     int64_t outer = 1;
     for (int i = 0; i < k->outer_count; i++)
         outer *= k->nest.axis[k->outer[i]].extent;
-    clear_gaps(k, data);
+    clear_gaps(k, data, options);
     double macs = (double)outer * (double)k->rows * (double)k->columns * (double)k->depth;
     schedule_parallel(options, macs / 32, (size_t)make_grid(&w, outer), work_task, &w); /* 32 a nanosecond, or so */
     if (atomic_load(&w.no_memory))

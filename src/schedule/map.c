@@ -191,7 +191,7 @@ static whet_status map_run(const Compiled *c, void *const *data, const EvalOptio
     const MapPlan *m = c->state;
     const Access *write = &m->nest.access[0];
     Work w = {.c = c, .m = m, .data = data, .options = options};
-    if (!m->nest.covers)
+    if (!m->nest.covers && !(options && options->keep))
         memset(data[write->tensor], 0, (size_t)c->kernel->tensors[write->tensor].count * 4);
     w.rows_each = TASK_ELEMENTS / m->columns > 0 ? TASK_ELEMENTS / m->columns : 1;
     w.row_tasks = (m->rows + w.rows_each - 1) / w.rows_each;

@@ -184,7 +184,7 @@ whet_status pixels_run(const Compiled *c, void *const *data, const EvalOptions *
     const KernelTensor *y = &c->kernel->tensors[nest->access[0].tensor];
     Work k = {.c = c, .p = p, .data = data, .options = options};
     cut(&k);
-    if (!p->w->covers)
+    if (!p->w->covers && !(options && options->keep))
         memset(data[nest->access[0].tensor], 0, (size_t)y->count * (size_t)dtype_bits(y->type) / 8);
     double work = 1.0 / 16;
     for (int a = 0; a < nest->axis_count; a++)

@@ -179,7 +179,7 @@ whet_status window_run(const Compiled *c, void *const *data, const EvalOptions *
         k.units *= w->nest.axis[w->outer[i]].extent;
     int64_t threads = options && options->parallel ? options->parallel->threads : 1;
     k.tasks = threads < 2 ? 1 : k.units < 4 * threads ? k.units : 4 * threads;
-    if (!w->covers)
+    if (!w->covers && !(options && options->keep))
         memset(data[w->nest.access[0].tensor], 0, (size_t)c->kernel->tensors[w->nest.access[0].tensor].count * 4);
     double work = (double)k.units * (w->taps + 8) / 16;
     for (int a = 0; a < w->nest.parallel_count; a++)

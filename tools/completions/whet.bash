@@ -7,7 +7,7 @@ _whet() {
         words="run check show test bench compile cpu --help --version"
     else
         case $prev in
-        -s | --stage) words="graph kernels kernel schedule vector asm c" ;;
+        -s | --stage) words="graph kernels fused kernel schedule vector asm c" ;;
         --target) words="evaluator x86-avx2 x86-avx512 c c64" ;;
         --metric) words="element range l2" ;;
         --name | --schedule | -t | --threads | -d | --dim | -a | --arg | --seed | --seconds | --rtol | --atol | --time-limit | --memory-limit) return ;;

@@ -1,0 +1,700 @@
+/* Substitution on bound definitions.
+ *
+ * One walk does it all: an expression of the definition `from` is written anew in the axes of the definition `to`, where every
+ * axis of `from` is an affine function of the axes of `to`: itself (renaming), inner * a + b (splitting an axis), the index that
+ * a reader has at this place (inlining). Affine indices compose; a gather's index is an expression and is rewritten as one.
+ *
+ * Between a producer and its reader may lie a reshape: both see the same memory under different dims. Then the reader's index is
+ * brought to the producer's dims by matching extents from the innermost outwards (mixed radix); where one axis of the reader runs
+ * over several dims of the producer it is split, everywhere in the reader: n of 768 becomes 64*h + d. */
+#include "kernel/rewrite.h"
+
+#include <string.h>
+
+#include "kernel/bind.h"
+
+enum { MAX_PLACES = 4 }; /* different places at which one reader reads one producer */
+
+typedef struct Inliner Inliner;
+
+typedef struct Rewriter {
+    Arena *arena;
+    const Definition *from;
+    Definition *to;
+    const Affine *map;  /* an axis of `from` in the axes of `to` */
+    Expr **done;        /* by id in `from` */
+    const int *tensors; /* new numbers; NULL: the same */
+    Inliner *inliner;   /* NULL: nothing is inlined */
+    const Expr *guard;  /* the read that stands around all this and may be outside; NULL: none */
+    int replaced;       /* a tensor whose reads become `number`; -1: none */
+    const Expr *number;
+    int inside; /* so many reductions */
+    int width;  /* axes that `to` has in the end, at most */
+    const char *why;
+} Rewriter;
+
+static Expr *rewrite(Rewriter *r, const Expr *e);
+
+static Expr *fail(Rewriter *r, const char *why) {
+    if (!r->why)
+        r->why = why;
+    return NULL;
+}
+
+/* ---- Affine functions ---- */
+
+static Affine axis_of(int axis) {
+    Affine out = {0};
+    out.coef[axis] = 1;
+    return out;
+}
+
+static Affine compose(const Rewriter *r, const Index *index) {
+    Affine out = {.offset = index->offset};
+    for (int a = 0; a < r->from->axis_count; a++) {
+        int64_t c = index->coef[a];
+        if (!c)
+            continue;
+        out.offset += c * r->map[a].offset;
+        for (int b = 0; b < KERNEL_MAX_AXES; b++)
+            out.coef[b] += c * r->map[a].coef[b];
+    }
+    return out;
+}
+
+static bool set_index(const Rewriter *r, Index *index, const Affine *affine) {
+    *index = (Index){.affine = true, .offset = affine->offset};
+    index->coef = arena_copy(r->arena, affine->coef, (size_t)r->width * sizeof *affine->coef);
+    return index->coef != NULL;
+}
+
+static Affine affine_of_index(const Definition *d, const Index *index) {
+    Affine out = {.offset = index->offset};
+    memcpy(out.coef, index->coef, (size_t)d->axis_count * sizeof *index->coef);
+    return out;
+}
+
+/* ---- Expressions ---- */
+
+static Expr *new_expr(Rewriter *r, ExprOp op, DType type) {
+    Expr *e = expr_new(r->arena, op, 0);
+    if (e)
+        e->type = type;
+    return e;
+}
+
+static Expr *measured(Rewriter *r, Expr *e) {
+    return e && !expr_measure(e) ? fail(r, "an expression larger than a kernel takes") : e;
+}
+
+static Expr *new_integer(Rewriter *r, int64_t value) {
+    Expr *e = new_expr(r, EXPR_NUMBER, DT_S64);
+    if (e) {
+        e->integer = value;
+        e->number = (double)value;
+    }
+    return e;
+}
+
+static Expr *new_binary(Rewriter *r, ExprOp op, Expr *x, Expr *y) {
+    Expr *e = x && y ? new_expr(r, op, x->type) : NULL;
+    if (!e)
+        return NULL;
+    e->arg[0] = x;
+    e->arg[1] = y;
+    return measured(r, e);
+}
+
+/* An affine function as an s64 expression. */
+static Expr *affine_expr(Rewriter *r, const Affine *f) {
+    Expr *sum = NULL;
+    for (int a = 0; a < KERNEL_MAX_AXES; a++) {
+        if (!f->coef[a])
+            continue;
+        Expr *term = new_expr(r, EXPR_AXIS, DT_S64);
+        if (!term)
+            return NULL;
+        term->axis = a;
+        if (f->coef[a] != 1)
+            term = new_binary(r, EXPR_MUL, new_integer(r, f->coef[a]), term);
+        sum = sum ? new_binary(r, EXPR_ADD, sum, term) : term;
+        if (!sum)
+            return NULL;
+    }
+    if (!sum)
+        return new_integer(r, f->offset);
+    return f->offset ? new_binary(r, EXPR_ADD, sum, new_integer(r, f->offset)) : sum;
+}
+
+static bool rewrite_index(Rewriter *r, const Index *index, Index *out) {
+    if (index->affine) {
+        Affine f = compose(r, index);
+        return set_index(r, out, &f);
+    }
+    *out = (Index){.expr = rewrite(r, index->expr)};
+    return out->expr != NULL;
+}
+
+static Expr *rewrite_args(Rewriter *r, const Expr *e) {
+    Expr *out = arena_copy(r->arena, e, sizeof *e);
+    for (int i = 0; out && i < 3; i++)
+        if (e->arg[i] && !(out->arg[i] = rewrite(r, e->arg[i])))
+            return NULL;
+    return measured(r, out);
+}
+
+static Expr *rewrite_reduce(Rewriter *r, const Expr *e) {
+    int axes[KERNEL_MAX_AXES], count = 0;
+    for (int i = 0; i < e->axis_count; i++) {
+        const Affine *f = &r->map[e->axes[i]];
+        int found = 0;
+        for (int a = 0; a < KERNEL_MAX_AXES; a++)
+            if (f->coef[a]) {
+                axes[count++] = a;
+                found++;
+            }
+        if (found != 1 && (e->reduce == REDUCE_ARGMAX || e->reduce == REDUCE_ARGMIN))
+            return fail(r, "a place of an extremum along an axis that would be split");
+    }
+    r->inside++;
+    Expr *operand = rewrite(r, e->arg[0]);
+    r->inside--;
+    Expr *out = operand ? arena_copy(r->arena, e, sizeof *e) : NULL;
+    if (!out)
+        return NULL;
+    out->arg[0] = operand;
+    out->axes = arena_copy(r->arena, axes, (size_t)count * sizeof *axes);
+    out->axis_count = count;
+    return out->axes ? measured(r, out) : NULL;
+}
+
+static Expr *inline_read(Rewriter *r, const Expr *read, const Index *index);
+static bool inlines(const Rewriter *r, const Expr *read);
+
+static Expr *rewrite_read(Rewriter *r, const Expr *e) {
+    if (e->tensor == r->replaced)
+        return arena_copy(r->arena, r->number, sizeof *r->number);
+    Index *index = ARENA_ARRAY(r->arena, Index, (size_t)e->index_count);
+    for (int i = 0; i < e->index_count; i++)
+        if (!index || !rewrite_index(r, &e->index[i], &index[i]))
+            return NULL;
+    if (inlines(r, e))
+        return inline_read(r, e, index);
+    Expr *out = arena_copy(r->arena, e, sizeof *e);
+    if (!out)
+        return NULL;
+    out->tensor = r->tensors ? r->tensors[e->tensor] : e->tensor;
+    out->index = index;
+    const Expr *guard = e->guarded ? e : r->guard;
+    out->guarded = guard != NULL;
+    out->arg[0] = guard && guard->arg[0] ? arena_copy(r->arena, guard->arg[0], sizeof **guard->arg) : NULL;
+    return measured(r, out);
+}
+
+static Expr *rewrite_new(Rewriter *r, const Expr *e) {
+    switch (e->op) {
+    case EXPR_NUMBER: return arena_copy(r->arena, e, sizeof *e);
+    case EXPR_AXIS: return affine_expr(r, &r->map[e->axis]);
+    case EXPR_READ: return rewrite_read(r, e);
+    case EXPR_REDUCE: return rewrite_reduce(r, e);
+    default: return rewrite_args(r, e);
+    }
+}
+
+static Expr *rewrite(Rewriter *r, const Expr *e) {
+    if (!r->done[e->id])
+        r->done[e->id] = rewrite_new(r, e);
+    return r->done[e->id];
+}
+
+/* ---- Definitions ---- */
+
+/* A definition with the axes of `d`, room for `width`, and nothing else. */
+static Definition *like(Arena *arena, const Definition *d, int width) {
+    Definition *out = arena_copy(arena, d, sizeof *d);
+    if (!out)
+        return NULL;
+    out->axes = ARENA_ARRAY(arena, Axis, (size_t)width);
+    if (!out->axes)
+        return NULL;
+    memcpy(out->axes, d->axes, (size_t)d->axis_count * sizeof *d->axes);
+    return out;
+}
+
+static bool start(Rewriter *r) {
+    r->done = ARENA_ARRAY(r->arena, Expr *, (size_t)r->from->expr_count);
+    return r->done != NULL;
+}
+
+/* Left side and value, from `from`. */
+static Definition *finish(Rewriter *r) {
+    const Definition *d = r->from;
+    Definition *to = r->to;
+    to->tensor = r->tensors ? r->tensors[d->tensor] : d->tensor;
+    to->left = ARENA_ARRAY(r->arena, Index, (size_t)d->left_count);
+    for (int i = 0; i < d->left_count; i++)
+        if (!to->left || !rewrite_index(r, &d->left[i], &to->left[i]))
+            return NULL;
+    to->value = rewrite(r, d->value);
+    return to->value && bind_share(r->arena, to) ? to : NULL;
+}
+
+static Affine *same_axes(Arena *arena, const Definition *d) {
+    Affine *map = ARENA_ARRAY(arena, Affine, (size_t)d->axis_count);
+    for (int a = 0; map && a < d->axis_count; a++)
+        map[a] = axis_of(a);
+    return map;
+}
+
+static Definition *rewrite_same(Arena *arena, const Definition *d, Rewriter *r, const char **why) {
+    r->arena = arena;
+    r->from = d;
+    r->width = d->axis_count;
+    r->to = like(arena, d, r->width);
+    r->map = same_axes(arena, d);
+    if (!r->to || !r->map || !start(r))
+        return NULL;
+    Definition *out = finish(r);
+    if (!out && why)
+        *why = r->why;
+    return out;
+}
+
+Definition *rewrite_rename(Arena *arena, const Definition *d, const int *tensors) {
+    return rewrite_same(arena, d, &(Rewriter){.tensors = tensors, .replaced = -1}, NULL);
+}
+
+Definition *rewrite_number(Arena *arena, const Definition *d, int tensor, const Expr *number) {
+    return rewrite_same(arena, d, &(Rewriter){.replaced = tensor, .number = number}, NULL);
+}
+
+Definition *rewrite_permute(Arena *arena, const Definition *d, const int *order) {
+    Rewriter r = {.arena = arena, .from = d, .to = like(arena, d, d->axis_count), .width = d->axis_count, .replaced = -1};
+    Affine *map = ARENA_ARRAY(arena, Affine, (size_t)d->axis_count);
+    if (!r.to || !map || !start(&r))
+        return NULL;
+    for (int a = 0; a < d->axis_count; a++) {
+        r.to->axes[a] = d->axes[order[a]];
+        map[order[a]] = axis_of(a);
+    }
+    r.map = map;
+    return finish(&r);
+}
+
+Definition *rewrite_drop_units(Arena *arena, const Definition *d) {
+    Rewriter r = {.arena = arena, .from = d, .to = like(arena, d, d->axis_count), .width = d->axis_count, .replaced = -1};
+    Affine *map = ARENA_ARRAY(arena, Affine, (size_t)d->axis_count);
+    int count = 0;
+    if (!r.to || !map || !start(&r))
+        return NULL;
+    r.to->axis_count = r.to->parallel_count = 0;
+    for (int a = 0; a < d->axis_count; a++) {
+        if (a < d->parallel_count && d->axes[a].extent == 1)
+            continue;
+        r.to->axes[count] = d->axes[a];
+        map[a] = axis_of(count++);
+        r.to->parallel_count += a < d->parallel_count;
+    }
+    r.to->axis_count = count;
+    r.map = map;
+    return finish(&r);
+}
+
+/* Axis `axis` becomes inner * (axis) + (axis + 1). */
+static Definition *split_axis(Arena *arena, const Definition *d, int axis, int64_t inner, const char **why) {
+    if (d->axis_count == KERNEL_MAX_AXES) {
+        *why = "more axes than a definition takes";
+        return NULL;
+    }
+    Rewriter r = {.arena = arena, .from = d, .width = d->axis_count + 1, .replaced = -1};
+    Affine *map = ARENA_ARRAY(arena, Affine, (size_t)d->axis_count);
+    r.to = like(arena, d, r.width);
+    if (!r.to || !map || !start(&r))
+        return NULL;
+    Axis *axes = r.to->axes;
+    memmove(&axes[axis + 1], &axes[axis], (size_t)(d->axis_count - axis) * sizeof *axes);
+    axes[axis].extent /= inner;
+    axes[axis + 1].extent = inner;
+    r.to->axis_count++;
+    r.to->parallel_count += axis < d->parallel_count;
+    for (int a = 0; a < d->axis_count; a++)
+        map[a] = axis_of(a + (a > axis));
+    map[axis].coef[axis] = inner;
+    map[axis].coef[axis + 1] = 1;
+    r.map = map;
+    Definition *out = finish(&r);
+    if (!out)
+        *why = r.why;
+    return out;
+}
+
+/* ---- Reshapes ---- */
+
+typedef struct Split {
+    int axis; /* -1: none is wanted */
+    int64_t inner;
+} Split;
+
+/* An index of shape `from` that stays inside, as one number; false: it is not affine, or may leave. */
+static bool flatten(const Definition *d, const int64_t *dims, const Index *index, int from, int to, Affine *out) {
+    int64_t stride = 1;
+    *out = (Affine){0};
+    for (int i = to - 1; i >= from; i--) {
+        int64_t least, most;
+        if (!index[i].affine)
+            return false;
+        Affine f = {.offset = index[i].offset};
+        memcpy(f.coef, index[i].coef, (size_t)d->axis_count * sizeof *f.coef);
+        if (!affine_range(d, &f, &least, &most) || least < 0 || most >= dims[i])
+            return false;
+        out->offset += stride * f.offset;
+        for (int a = 0; a < d->axis_count; a++)
+            out->coef[a] += d->axes[a].extent == 1 ? 0 : stride * f.coef[a];
+        stride *= dims[i];
+    }
+    return true;
+}
+
+/* The dim that a step of `coef` moves along; -1: none does so evenly. */
+static int dim_of_step(const int64_t *dims, int from, int to, int64_t coef, int64_t *stride) {
+    *stride = 1;
+    for (int i = to - 1; i >= from; i--) {
+        if (coef < *stride * dims[i])
+            return coef % *stride == 0 ? i : -1;
+        *stride *= dims[i];
+    }
+    return -1;
+}
+
+/* The number `flat` as digits of dims[from..to): an affine function each. False: not without a split (then *split), or not. */
+static bool unflatten(const Definition *d, const Affine *flat, const int64_t *dims, int from, int to, Affine *out, Split *split) {
+    int64_t most[KERNEL_MAX_AXES] = {0}, rest = flat->offset, stride;
+    for (int i = from; i < to; i++)
+        out[i] = (Affine){0};
+    for (int i = to - 1; i >= from; i--) {
+        out[i].offset = most[i] = rest % dims[i];
+        rest /= dims[i];
+    }
+    for (int a = 0; a < d->axis_count; a++) {
+        int64_t coef = flat->coef[a], extent = d->axes[a].extent;
+        if (!coef)
+            continue;
+        int i = coef < 0 ? -1 : dim_of_step(dims, from, to, coef, &stride);
+        if (i < 0)
+            return false;
+        int64_t step = coef / stride, over = stride * dims[i];
+        if (step * (extent - 1) >= dims[i]) {
+            if (over % coef == 0 && extent % (over / coef) == 0 && over / coef > 1)
+                *split = (Split){a, over / coef};
+            return false;
+        }
+        out[i].coef[a] = step;
+        most[i] += step * (extent - 1);
+    }
+    for (int i = from; i < to; i++)
+        if (most[i] >= dims[i])
+            return false;
+    return true;
+}
+
+/* The index of a read of shape `from`, brought to shape `to` of as many elements: an affine function a dim. direct[i]: the place
+ * in `from` that dim i of `to` is, guards and all; -1: none is. */
+static bool reshape(const Definition *d, Shape from, const Index *index, Shape to, Affine *out, int *direct, Split *split,
+                    const char **why) {
+    int f = from.rank, t = to.rank;
+    split->axis = -1;
+    *why = NULL;
+    while (f > 0 || t > 0) {
+        if (f > 0 && from.dims[f - 1] == 1) {
+            f--;
+            Affine none;
+            if (!flatten(d, from.dims, index, f, f + 1, &none))
+                *why = "a guarded read of a dimension that a reshape drops";
+            if (*why)
+                return false;
+            continue;
+        }
+        if (t > 0 && to.dims[t - 1] == 1) {
+            out[--t] = (Affine){0};
+            direct[t] = -1;
+            continue;
+        }
+        if (f == 0 || t == 0)
+            return *why = "shapes that do not match", false;
+        int f_end = f--, t_end = t--;
+        int64_t x = from.dims[f], y = to.dims[t];
+        while (x != y && (x < y ? f : t) > 0)
+            *(x < y ? &x : &y) *= x < y ? from.dims[--f] : to.dims[--t];
+        if (x != y)
+            return *why = "shapes that do not match", false;
+        if (f_end - f == 1 && t_end - t == 1) {
+            if (!index[f].affine)
+                return *why = "a gather of what is computed", false;
+            out[t] = affine_of_index(d, &index[f]);
+            direct[t] = f;
+            continue;
+        }
+        Affine flat;
+        for (int i = t; i < t_end; i++)
+            direct[i] = -1;
+        if (!flatten(d, from.dims, index, f, f_end, &flat))
+            return *why = "a guarded read or a gather through a reshape", false;
+        if (!unflatten(d, &flat, to.dims, t, t_end, out, split))
+            return *why = "a reshape that cuts through its axes", false;
+    }
+    return true;
+}
+
+/* ---- Inlining ---- */
+
+/* A producer as the dense tensor of its own parallel axes, in the order in which they lie in memory. */
+typedef struct Natural {
+    int rank;
+    int64_t dims[KERNEL_MAX_AXES];
+    int axis[KERNEL_MAX_AXES];
+} Natural;
+
+static bool natural_of(const Definition *p, Shape shape, Natural *out) {
+    Affine left;
+    if (!flatten(p, shape.dims, p->left, 0, p->left_count, &left) || left.offset)
+        return false;
+    int64_t stride = 1;
+    int count = 0;
+    for (int a = 0; a < p->parallel_count; a++)
+        count += p->axes[a].extent != 1;
+    out->rank = count;
+    while (count > 0) {
+        int found = -1;
+        for (int a = 0; a < p->parallel_count; a++)
+            if (left.coef[a] == stride && p->axes[a].extent != 1)
+                found = a;
+        if (found < 0)
+            return false;
+        out->axis[--count] = found;
+        out->dims[count] = p->axes[found].extent;
+        stride *= p->axes[found].extent;
+    }
+    int64_t elements = 1;
+    for (int i = 0; i < shape.rank; i++)
+        elements *= shape.dims[i];
+    return stride == elements && elements > 0;
+}
+
+typedef struct Place {
+    Affine *index; /* one a dim of the producer */
+    Expr *value;
+} Place;
+
+struct Inliner {
+    const RewriteTensors *tensors;
+    const Definition *producer;
+    Natural natural;
+    int root;
+    bool reduces;
+    Place places[MAX_PLACES];
+    int count;
+};
+
+static bool inlines(const Rewriter *r, const Expr *read) {
+    return r->inliner && r->inliner->tensors->root(r->inliner->tensors->context, read->tensor) == r->inliner->root;
+}
+
+static Shape natural_shape(const Natural *n) {
+    return (Shape){n->rank, n->dims};
+}
+
+static bool is_inside(const Definition *d, const Affine *f, int64_t dim) {
+    int64_t least, most;
+    return affine_range(d, f, &least, &most) && least >= 0 && most < dim;
+}
+
+/* Where dim k of the producer is read outside, the one read that it consists of must be outside too. */
+static bool guard_goes_through(const Definition *p, const RewriteTensors *tensors, int axis, int64_t extent) {
+    const Expr *x = p->value;
+    Shape shape = tensors->shape(tensors->context, x->tensor);
+    for (int i = 0; i < x->index_count; i++) {
+        const Index *index = &x->index[i];
+        bool plain = index->affine && index->coef[axis] == 1;
+        for (int a = 0; plain && a < p->axis_count; a++)
+            plain = a == axis || index->coef[a] == 0;
+        if (plain && index->offset <= 0 && extent + index->offset >= shape.dims[i])
+            return true;
+    }
+    return false;
+}
+
+static bool same_outside(const Expr *x, const Expr *y) {
+    double a = x->arg[0] ? x->arg[0]->number : 0, b = y->arg[0] ? y->arg[0]->number : 0;
+    return a == b && (!x->arg[0] || !y->arg[0] || x->arg[0]->integer == y->arg[0]->integer);
+}
+
+/* A read with `?` of something computed: only of something moved, whose own index leaves its tensor as well. */
+static bool may_guard(Rewriter *r, const Expr *read, const Affine *index, const int *direct) {
+    const Inliner *in = r->inliner;
+    const Definition *p = in->producer;
+    if (p->value->op != EXPR_READ || (p->value->guarded && !same_outside(p->value, read)))
+        return false;
+    for (int i = 0; i < p->value->index_count; i++)
+        if (!p->value->index[i].affine)
+            return false;
+    for (int k = 0; k < in->natural.rank; k++)
+        if (!is_inside(r->to, &index[k], in->natural.dims[k]) &&
+            (direct[k] < 0 || !guard_goes_through(p, in->tensors, in->natural.axis[k], in->natural.dims[k])))
+            return false;
+    return true;
+}
+
+static Expr *produce(Rewriter *r, const Expr *read, const Affine *index, bool outside) {
+    Inliner *in = r->inliner;
+    const Definition *p = in->producer;
+    Affine *map = ARENA_ARRAY(r->arena, Affine, (size_t)p->axis_count);
+    Rewriter sub = {
+        .arena = r->arena, .from = p, .to = r->to, .map = map, .width = r->width, .replaced = -1, .guard = outside ? read : NULL};
+    if (!map || !start(&sub))
+        return NULL;
+    if (r->to->axis_count + p->axis_count - p->parallel_count > KERNEL_MAX_AXES)
+        return fail(r, "more axes than a definition takes");
+    for (int k = 0; k < in->natural.rank; k++) /* an axis of one element is 0 */
+        map[in->natural.axis[k]] = index[k];
+    for (int a = p->parallel_count; a < p->axis_count; a++) {
+        map[a] = axis_of(r->to->axis_count);
+        r->to->axes[r->to->axis_count++] = p->axes[a];
+    }
+    Expr *value = rewrite(&sub, p->value);
+    return value ? value : fail(r, sub.why);
+}
+
+static bool same_place(const Place *place, const Affine *index, int rank) {
+    return memcmp(place->index, index, (size_t)rank * sizeof *index) == 0;
+}
+
+static Expr *inline_read(Rewriter *r, const Expr *read, const Index *index) {
+    Inliner *in = r->inliner;
+    Affine at[KERNEL_MAX_AXES];
+    int direct[KERNEL_MAX_AXES];
+    Split split;
+    const char *why;
+    Shape shape = in->tensors->shape(in->tensors->context, read->tensor);
+    if (!reshape(r->to, shape, index, natural_shape(&in->natural), at, direct, &split, &why))
+        return fail(r, why);
+    bool outside = false;
+    for (int k = 0; k < in->natural.rank; k++)
+        outside |= !is_inside(r->to, &at[k], in->natural.dims[k]);
+    if (outside && !may_guard(r, read, at, direct))
+        return fail(r, "a read with a value outside of what is computed");
+    for (int i = 0; i < in->count; i++)
+        if (!outside && same_place(&in->places[i], at, in->natural.rank))
+            return in->places[i].value;
+    if (in->reduces && (in->count || r->inside))
+        return fail(r, "a reduction that is read at several places or below another one");
+    if (in->count == MAX_PLACES)
+        return fail(r, "a value that is read at many places");
+    Expr *value = produce(r, read, at, outside);
+    if (!outside) {
+        in->places[in->count].index = arena_copy(r->arena, at, (size_t)in->natural.rank * sizeof *at);
+        if (!in->places[in->count].index)
+            return NULL;
+        in->places[in->count++].value = value;
+    }
+    return value;
+}
+
+/* The reader with its axes split such that reads of the producer meet its axes. */
+static Definition *split_to_meet(Arena *arena, const Definition *d, const Inliner *in, const char **why) {
+    for (int i = 0; d && i < d->expr_count; i++) {
+        const Expr *e = d->exprs[i];
+        if (e->op != EXPR_READ || in->tensors->root(in->tensors->context, e->tensor) != in->root)
+            continue;
+        Affine at[KERNEL_MAX_AXES];
+        int direct[KERNEL_MAX_AXES];
+        Split split;
+        Shape shape = in->tensors->shape(in->tensors->context, e->tensor);
+        if (reshape(d, shape, e->index, natural_shape(&in->natural), at, direct, &split, why))
+            continue;
+        if (split.axis < 0)
+            return NULL;
+        d = split_axis(arena, d, split.axis, split.inner, why);
+        i = -1; /* from the start, in the new axes */
+    }
+    return (Definition *)d;
+}
+
+/* A `?` that can no longer matter goes. True: one did. */
+static bool drop_guards(const RewriteTensors *tensors, Definition *d) {
+    bool dropped = false;
+    for (int i = 0; i < d->expr_count; i++) {
+        Expr *e = d->exprs[i];
+        if (e->op != EXPR_READ || !e->guarded)
+            continue;
+        Shape shape = tensors->shape(tensors->context, e->tensor);
+        bool inside = true;
+        for (int k = 0; inside && k < e->index_count; k++) {
+            Affine f = {0};
+            inside = e->index[k].affine;
+            if (inside)
+                f = affine_of_index(d, &e->index[k]);
+            inside = inside && is_inside(d, &f, shape.dims[k]);
+        }
+        if (inside) {
+            e->guarded = false;
+            e->arg[0] = NULL;
+            dropped = true;
+        }
+    }
+    return dropped;
+}
+
+Definition *rewrite_inline(Arena *arena, const RewriteTensors *tensors, const Definition *reader, const Definition *producer,
+                           const char **why) {
+    Inliner *in = ARENA_NEW(arena, Inliner);
+    *why = NULL;
+    if (!in)
+        return NULL;
+    in->tensors = tensors;
+    in->producer = producer;
+    in->root = tensors->root(tensors->context, producer->tensor);
+    in->reduces = producer->axis_count > producer->parallel_count;
+    if (!natural_of(producer, tensors->shape(tensors->context, producer->tensor), &in->natural)) {
+        *why = "a result that is written in parts";
+        return NULL;
+    }
+    const Definition *d = split_to_meet(arena, reader, in, why);
+    if (!d)
+        return NULL;
+    int more = d->axis_count + producer->axis_count - producer->parallel_count;
+    int width = more > KERNEL_MAX_AXES ? KERNEL_MAX_AXES : more;
+    Rewriter r = {.arena = arena, .from = d, .width = width, .inliner = in, .replaced = -1};
+    r.to = like(arena, d, width);
+    r.map = same_axes(arena, d);
+    if (!r.to || !r.map || !start(&r))
+        return NULL;
+    Definition *out = finish(&r);
+    *why = r.why;
+    if (!out)
+        return NULL;
+    return !drop_guards(tensors, out) || bind_share(arena, out) ? out : NULL;
+}
+
+Kernel *kernel_copy(Arena *arena, const Kernel *kernel) {
+    Kernel *out = arena_copy(arena, kernel, sizeof *kernel);
+    if (!out)
+        return NULL;
+    out->arena = arena;
+    out->text = arena_string(arena, kernel->text, strlen(kernel->text));
+    out->tensors = arena_copy(arena, kernel->tensors, (size_t)kernel->tensor_count * sizeof *kernel->tensors);
+    out->definitions = ARENA_ARRAY(arena, Definition, (size_t)kernel->definition_count);
+    for (int t = 0; out->tensors && t < kernel->tensor_count; t++) {
+        KernelTensor *tensor = &out->tensors[t];
+        tensor->name = arena_string(arena, tensor->name, strlen(tensor->name));
+        tensor->dims = arena_copy(arena, tensor->dims, (size_t)tensor->rank * sizeof *tensor->dims);
+    }
+    for (int i = 0; out->definitions && i < kernel->definition_count; i++) {
+        Definition *d = rewrite_rename(arena, &kernel->definitions[i], NULL);
+        if (!d)
+            return NULL;
+        for (int a = 0; a < d->axis_count; a++)
+            d->axes[a].name = arena_string(arena, d->axes[a].name, strlen(d->axes[a].name));
+        out->definitions[i] = *d;
+    }
+    return arena->failed ? NULL : out;
+}

@@ -1,0 +1,46 @@
+/* Rewriting bound definitions: the means of fusion. A definition here may speak of tensors by numbers of the caller's own: it has
+ * no kernel, and the caller tells shapes. All make new definitions in `arena` and leave the old ones as they are.
+ */
+#ifndef WHET_KERNEL_REWRITE_H
+#define WHET_KERNEL_REWRITE_H
+
+#include "kernel/kernel.h"
+
+typedef struct Shape {
+    int rank;
+    const int64_t *dims;
+} Shape;
+
+/* What rewriting knows of tensors: shapes, and which of them are views of one memory (the same elements in the same order under
+ * other dims). */
+typedef struct RewriteTensors {
+    void *context;
+    Shape (*shape)(void *context, int tensor);
+    int (*root)(void *context, int tensor); /* the same number for all views of one memory */
+} RewriteTensors;
+
+/* `d` with every tensor t as tensors[t]. */
+Definition *rewrite_rename(Arena *arena, const Definition *d, const int *tensors);
+
+/* `reader` with every read of the memory that `producer` fills replaced by what it is computed of. Axes of either are split where
+ * a reshape lies between them. A producer that reduces is put at one place only, outside of other reductions. NULL: *why (static)
+ * says why not; without *why, out of memory. */
+Definition *rewrite_inline(Arena *arena, const RewriteTensors *tensors, const Definition *reader, const Definition *producer,
+                           const char **why);
+
+/* `d` without axes of one element on its left side: they are 0. */
+Definition *rewrite_drop_units(Arena *arena, const Definition *d);
+
+/* `d` with a one-element constant in place of every read of `tensor` outside of indices. */
+Definition *rewrite_number(Arena *arena, const Definition *d, int tensor, const Expr *number);
+
+/* Orders parallel axes as the left side's dims do, and reduced ones as `reduced` says (NULL: as they are). */
+Definition *rewrite_permute(Arena *arena, const Definition *d, const int *order);
+
+/* A bound kernel in another arena. */
+Kernel *kernel_copy(Arena *arena, const Kernel *kernel);
+
+/* bind.c: a kernel put together from bound definitions by a pass: names its axes, counts its work, checks it. */
+whet_status kernel_seal(Kernel *kernel, const char *pass, whet_error *err);
+
+#endif

@@ -1,0 +1,556 @@
+/* Fusion: which definitions become a kernel together. Every rule substitutes, asks a schedule for its word on the result, and
+ * takes it back where the schedule refuses what it would have taken apart.
+ *
+ *   maps       what does not reduce goes where it is read: moved data always, what is computed when it is not computed more often
+ *   epilogues  a reduction goes to the one elementwise definition that reads it: biases, activations, residuals, placement
+ *   rows       reductions over the same rows, with all that lies between them, become one kernel of several definitions
+ *
+ * Before the first: the list as the nodes gave it. Rules keep groups in an order in which they can run: what is joined takes the
+ * place of the later one. */
+#include <string.h>
+
+#include "plan/plan.h"
+
+enum { CHEAP_WORK = 2, LARGE_EXPRESSION = 200, MANY_NODES = 24, ROWS_MOST = 16, ROWS_ENOUGH = 16, SMALL_VOLUME = 1 << 15 };
+
+/* ---- What definitions are ---- */
+
+static bool reduces(const Definition *d) {
+    return d->axis_count > d->parallel_count;
+}
+
+static bool is_map(const Group *g) {
+    return g->step < 0 && g->count == 1 && !reduces(g->definitions[0]);
+}
+
+static bool moves_only(const Definition *d) {
+    return d->value->op == EXPR_READ || d->value->op == EXPR_NUMBER;
+}
+
+static double volume(const Definition *d, int axes) {
+    double product = 1;
+    for (int a = 0; a < axes; a++)
+        product *= (double)d->axes[a].extent;
+    return product;
+}
+
+/* Rough operations an element; functions count as 16. */
+static int work_of(const Definition *d) {
+    int work = 0;
+    for (int i = 0; i < d->expr_count; i++) {
+        ExprOp op = d->exprs[i]->op;
+        if (op < EXPR_OP_COUNT)
+            work += op >= EXPR_SQRT && op <= EXPR_ERF                                       ? 16
+                    : op == EXPR_DIV || op == EXPR_POW || op == EXPR_FMOD || op == EXPR_MOD ? 8
+                                                                                            : 1;
+    }
+    return work;
+}
+
+static int root_of(const Plan *plan, int tensor) {
+    return plan->tensors[tensor].root;
+}
+
+/* A sum that uses its operands many times: a product of matrices, a convolution. */
+static bool is_heavy(const Plan *plan, const Definition *d) {
+    double all = volume(d, d->axis_count), most = (double)plan->tensors[d->tensor].count;
+    if (!reduces(d))
+        return false;
+    for (int i = 0; i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_READ && (double)plan->tensors[d->exprs[i]->tensor].count > most)
+            most = (double)plan->tensors[d->exprs[i]->tensor].count;
+    return all > 2 * most;
+}
+
+static bool reads_root(const Plan *plan, const Definition *d, int root) {
+    for (int i = 0; i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_READ && root_of(plan, d->exprs[i]->tensor) == root)
+            return true;
+    return false;
+}
+
+static bool below(const Plan *plan, const Expr *e, int root) {
+    if (e->op == EXPR_READ && root_of(plan, e->tensor) == root)
+        return true;
+    for (int i = 0; i < 3; i++)
+        if (e->arg[i] && below(plan, e->arg[i], root))
+            return true;
+    return false;
+}
+
+static bool read_in_reduction(const Plan *plan, const Definition *d, int root) {
+    for (int i = 0; i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_REDUCE && below(plan, d->exprs[i]->arg[0], root))
+            return true;
+    return false;
+}
+
+/* How a read or a left side moves through memory along an axis; 0: not at all, or not evenly. */
+static int64_t stride_along(const Plan *plan, int tensor, const Index *index, int axis) {
+    const PlanTensor *t = &plan->tensors[tensor];
+    int64_t stride = 1, sum = 0;
+    for (int i = t->rank - 1; i >= 0; i--) {
+        sum += index[i].affine ? stride * index[i].coef[axis] : 0;
+        stride *= t->dims[i];
+    }
+    return sum;
+}
+
+static int unit_axis(const Plan *plan, const Definition *d) {
+    for (int a = 0; a < d->parallel_count; a++)
+        if (d->axes[a].extent > 1 && stride_along(plan, d->tensor, d->left, a) == 1)
+            return a;
+    return -1;
+}
+
+/* What is contiguous in the result is so in every read of `root`. */
+static bool keeps_direction(const Plan *plan, const Definition *d, int root) {
+    int axis = unit_axis(plan, d);
+    for (int i = 0; axis >= 0 && i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_READ && root_of(plan, d->exprs[i]->tensor) == root &&
+            stride_along(plan, d->exprs[i]->tensor, d->exprs[i]->index, axis) != 1)
+            return false;
+    return true;
+}
+
+static bool has_empty(const Plan *plan, const Group *g) {
+    for (int i = 0; i < g->count; i++)
+        if (plan->tensors[g->definitions[i]->tensor].count == 0)
+            return true;
+    return false;
+}
+
+/* ---- Joining ---- */
+
+static bool put_nodes(Plan *plan, Group *to, const Group *from) {
+    const Node **nodes = ARENA_ARRAY(plan->arena, const Node *, (size_t)(to->node_count + from->node_count));
+    int count = 0;
+    if (!nodes)
+        return false;
+    for (int i = 0; i < from->node_count; i++)
+        nodes[count++] = from->nodes[i];
+    for (int i = 0; i < to->node_count; i++) {
+        bool there = false;
+        for (int k = 0; k < from->node_count; k++)
+            there |= from->nodes[k] == to->nodes[i];
+        if (!there)
+            nodes[count++] = to->nodes[i];
+    }
+    to->nodes = nodes;
+    to->node_count = count;
+    return true;
+}
+
+static void each_read(Plan *plan, const Group *g, int group, bool add) {
+    for (int i = 0; i < g->count; i++)
+        for (int k = 0; k < g->definitions[i]->expr_count; k++)
+            if (g->definitions[i]->exprs[k]->op == EXPR_READ) {
+                if (add)
+                    plan_add_reader(plan, g->definitions[i]->exprs[k]->tensor, group);
+                else
+                    plan_drop_reader(plan, g->definitions[i]->exprs[k]->tensor, group);
+            }
+}
+
+/* A group nobody needs goes, and with it what only it needed. */
+static void drop_dead(Plan *plan, int group) {
+    Group *g = plan->groups[group];
+    if (g->gone || g->step >= 0)
+        return;
+    for (int i = 0; i < g->count; i++) {
+        const PlanTensor *t = &plan->tensors[root_of(plan, g->definitions[i]->tensor)];
+        for (int k = 0; k < t->reader_count; k++)
+            if (t->readers[k] != group)
+                return;
+        if (t->kept)
+            return;
+    }
+    g->gone = true;
+    each_read(plan, g, group, false);
+}
+
+/* `definitions` in place of those of the group. */
+static void change(Group *g, Definition **definitions, int count) {
+    g->definitions = definitions;
+    g->count = count;
+    g->given = NULL;
+    g->verdict = NULL;
+}
+
+/* Is `now` at least as good as its parts were? -1: error. */
+static int is_taken(Plan *plan, Group *now, Group *before, Group *part, const char **why) {
+    const Verdict *verdict = group_verdict(plan, now);
+    if (!verdict)
+        return -1;
+    *why = verdict->why;
+    if (verdict->template || verdict->impossible)
+        return verdict->template != NULL;
+    const Verdict *x = group_verdict(plan, before), *y = group_verdict(plan, part);
+    return !x || !y ? -1 : !x->template && !y->template;
+}
+
+/* The definitions of R with P inlined. NULL: *why. */
+static Definition **inlined(Plan *plan, const Group *r, const Definition *p, const char **why) {
+    Definition **out = ARENA_ARRAY(plan->arena, Definition *, (size_t)r->count);
+    int root = root_of(plan, p->tensor);
+    for (int i = 0; out && i < r->count; i++) {
+        out[i] = r->definitions[i];
+        if (!reads_root(plan, out[i], root))
+            continue;
+        out[i] = rewrite_inline(plan->arena, &plan->rewrite, r->definitions[i], p, why);
+        if (out[i] && out[i]->expr_count > LARGE_EXPRESSION) {
+            *why = "an expression that grows too large";
+            return NULL;
+        }
+        if (!out[i])
+            return NULL;
+    }
+    return out;
+}
+
+static void note_refused(Plan *plan, int p, int r, const char *why) {
+    char label[512];
+    if (!plan->explain)
+        return;
+    group_label(plan->groups[r], label, sizeof label);
+    group_note(plan, plan->groups[p], "not joined with %s: %s", label, why ? why : "out of memory");
+}
+
+/* Puts P into all of its readers, or into none. 1: done, 0: not, -1: error. */
+static int inline_into_readers(Plan *plan, int p) {
+    Group *producer = plan->groups[p];
+    PlanTensor *t = &plan->tensors[root_of(plan, producer->definitions[0]->tensor)];
+    int count = t->reader_count, done = 0, taken = 1;
+    for (int i = 0; i < count; i++)
+        if (plan->groups[t->readers[i]]->node_count + producer->node_count > MANY_NODES) {
+            note_refused(plan, p, t->readers[i], "as many nodes as a kernel takes");
+            return 0;
+        }
+    int *readers = arena_copy(plan->arena, t->readers, (size_t)count * sizeof *readers);
+    Group *before = ARENA_ARRAY(plan->arena, Group, (size_t)count);
+    if (!readers || !before)
+        return -1;
+    for (; taken > 0 && done < count; done++) {
+        Group *r = plan->groups[readers[done]];
+        const char *why = NULL;
+        Definition **definitions = inlined(plan, r, producer->definitions[0], &why);
+        before[done] = *r;
+        taken = definitions != NULL;
+        if (definitions) {
+            change(r, definitions, r->count);
+            taken = is_taken(plan, r, &before[done], producer, &why);
+        }
+        if (taken == 0)
+            note_refused(plan, p, readers[done], why);
+    }
+    for (int i = 0; taken <= 0 && i < done; i++)
+        *plan->groups[readers[i]] = before[i];
+    for (int i = 0; taken > 0 && i < count; i++) {
+        Group *r = plan->groups[readers[i]];
+        plan_drop_reader(plan, t->root, readers[i]);
+        each_read(plan, r, readers[i], true);
+        if (!put_nodes(plan, r, producer))
+            return -1;
+    }
+    if (taken > 0)
+        drop_dead(plan, p);
+    return taken;
+}
+
+/* ---- Maps ---- */
+
+/* May P be computed wherever R's definition d reads it? */
+static bool may_inline(const Plan *plan, const Definition *p, const Definition *d, int root, const char **why) {
+    bool inside = read_in_reduction(plan, d, root);
+    if (inside && is_heavy(plan, d)) {
+        if (!moves_only(p))
+            *why = "computed again for every tile of a product";
+        return moves_only(p);
+    }
+    if (moves_only(p))
+        return true;
+    double times = volume(d, inside ? d->axis_count : d->parallel_count);
+    if (times > (double)plan->tensors[p->tensor].count)
+        *why = "computed more often there";
+    return *why == NULL;
+}
+
+/* `early`: before reductions have found their epilogues, maps go into maps alone, and only to one reader. */
+static bool may_inline_all(Plan *plan, int g, bool early) {
+    const Group *p = plan->groups[g];
+    const Definition *d = p->definitions[0];
+    int root = root_of(plan, d->tensor);
+    const PlanTensor *t = &plan->tensors[root];
+    if (t->reader_count > 1 && !moves_only(d) && (early || work_of(d) > CHEAP_WORK || t->reader_count > 3))
+        return false;
+    for (int i = 0; i < t->reader_count; i++) {
+        Group *r = plan->groups[t->readers[i]];
+        if (r->step >= 0 || has_empty(plan, r) || (early && !is_map(r)))
+            return false;
+        if (early && !moves_only(d) && moves_only(r->definitions[0]) && !keeps_direction(plan, r->definitions[0], root))
+            return false; /* a transpose may yet go on to its own readers */
+        for (int k = 0; k < r->count; k++) {
+            const char *why = NULL;
+            if (reads_root(plan, r->definitions[k], root) && !may_inline(plan, d, r->definitions[k], root, &why)) {
+                note_refused(plan, g, t->readers[i], why);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool fuse_maps(Plan *plan, bool early) {
+    for (int g = 0; g < plan->group_count; g++) {
+        Group *p = plan->groups[g];
+        if (p->gone || !is_map(p) || p->partial || has_empty(plan, p))
+            continue;
+        const PlanTensor *t = &plan->tensors[root_of(plan, p->definitions[0]->tensor)];
+        if (t->kept || t->writer_count != 1)
+            continue;
+        if (t->reader_count == 0)
+            drop_dead(plan, g);
+        else if (may_inline_all(plan, g, early) && inline_into_readers(plan, g) < 0)
+            return false;
+    }
+    return true;
+}
+
+/* ---- Epilogues ---- */
+
+static int only_reader(const Plan *plan, const Group *p) {
+    const PlanTensor *t = &plan->tensors[root_of(plan, p->definitions[0]->tensor)];
+    return !t->kept && t->writer_count == 1 && t->reader_count == 1 ? t->readers[0] : -1;
+}
+
+static bool may_be_epilogue(Plan *plan, int p, int r) {
+    const Definition *d = plan->groups[p]->definitions[0], *reader = plan->groups[r]->definitions[0];
+    int root = root_of(plan, d->tensor);
+    const char *why = NULL;
+    if (volume(reader, reader->parallel_count) > (double)plan->tensors[root].count)
+        why = "computed more often there";
+    else if (is_heavy(plan, d) && !keeps_direction(plan, reader, root))
+        why = "a result that is turned around";
+    if (why)
+        note_refused(plan, p, r, why);
+    return why == NULL;
+}
+
+static bool fuse_epilogues(Plan *plan) {
+    for (int g = plan->group_count - 1; g >= 0; g--) {
+        int p = g;
+        while (p >= 0) {
+            Group *producer = plan->groups[p];
+            int r = -1;
+            if (!producer->gone && producer->step < 0 && producer->count == 1 && reduces(producer->definitions[0]) &&
+                !producer->partial && !has_empty(plan, producer))
+                r = only_reader(plan, producer);
+            if (r < 0 || !is_map(plan->groups[r]) || has_empty(plan, plan->groups[r]) || !may_be_epilogue(plan, p, r))
+                break;
+            int taken = inline_into_readers(plan, p);
+            if (taken < 0)
+                return false;
+            p = taken ? r : -1;
+        }
+    }
+    return true;
+}
+
+/* ---- Rows ---- */
+
+static bool may_be_row(const Plan *plan, const Group *g) {
+    if (g->gone || g->step >= 0 || g->partial || g->count > ROWS_MOST || has_empty(plan, g))
+        return false;
+    for (int i = 0; i < g->count; i++)
+        if (is_heavy(plan, g->definitions[i]))
+            return false;
+    return true;
+}
+
+static double most_volume(const Group *g) {
+    double most = 0;
+    for (int i = 0; i < g->count; i++) {
+        double all = volume(g->definitions[i], g->definitions[i]->axis_count);
+        most = all > most ? all : most;
+    }
+    return most;
+}
+
+typedef struct RowSet {
+    int member[ROWS_MOST];
+    int count, definitions;
+    bool reduces;
+    double rows, volume;
+} RowSet;
+
+static void add_member(const Plan *plan, RowSet *s, int g) {
+    const Group *group = plan->groups[g];
+    s->member[s->count++] = g;
+    s->definitions += group->count;
+    for (int i = 0; i < group->count; i++)
+        if (reduces(group->definitions[i])) {
+            double rows = volume(group->definitions[i], group->definitions[i]->parallel_count);
+            s->rows = s->reduces && s->rows < rows ? s->rows : rows;
+            s->reduces = true;
+        }
+}
+
+/* The first group behind the last member that reads a member and walks as much. */
+static int next_member(const Plan *plan, const RowSet *s) {
+    int next = -1, last = s->member[s->count - 1];
+    for (int m = 0; m < s->count; m++) {
+        const Group *g = plan->groups[s->member[m]];
+        for (int i = 0; i < g->count; i++) {
+            const PlanTensor *t = &plan->tensors[root_of(plan, g->definitions[i]->tensor)];
+            for (int k = 0; t->writer_count == 1 && k < t->reader_count; k++) {
+                int r = t->readers[k];
+                if (r > last && (next < 0 || r < next) && may_be_row(plan, plan->groups[r]) &&
+                    s->definitions + plan->groups[r]->count <= ROWS_MOST && most_volume(plan->groups[r]) <= s->volume)
+                    next = r;
+            }
+        }
+    }
+    return next;
+}
+
+/* Whoever else reads a member comes after the last one. */
+static bool in_order(const Plan *plan, const RowSet *s) {
+    int last = s->member[s->count - 1];
+    for (int m = 0; m < s->count; m++) {
+        const Group *g = plan->groups[s->member[m]];
+        for (int i = 0; i < g->count; i++) {
+            const PlanTensor *t = &plan->tensors[root_of(plan, g->definitions[i]->tensor)];
+            for (int k = 0; k < t->reader_count; k++) {
+                bool member = false;
+                for (int x = 0; x < s->count; x++)
+                    member |= s->member[x] == t->readers[k];
+                if (!member && t->readers[k] < last)
+                    return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* A copy of what the definition makes, to be inlined: turns reads of its views into reads of itself. */
+static Definition *itself(Plan *plan, const Definition *d) {
+    const PlanTensor *t = &plan->tensors[d->tensor];
+    Definition *out = ARENA_NEW(plan->arena, Definition);
+    Expr *read = ARENA_NEW(plan->arena, Expr);
+    if (!out || !read)
+        return NULL;
+    *out =
+        (Definition){.tensor = d->tensor, .left_count = t->rank, .axis_count = t->rank, .parallel_count = t->rank, .value = read};
+    out->axes = ARENA_ARRAY(plan->arena, Axis, (size_t)t->rank);
+    out->left = ARENA_ARRAY(plan->arena, Index, (size_t)t->rank);
+    out->exprs = ARENA_ARRAY(plan->arena, Expr *, 1);
+    for (int i = 0; i < t->rank; i++) {
+        if (!out->axes || !out->left || !(out->left[i].coef = ARENA_ARRAY(plan->arena, int64_t, KERNEL_MAX_AXES)))
+            return NULL;
+        out->axes[i] = (Axis){.name = "i", .extent = t->dims[i]};
+        out->left[i].affine = true;
+        out->left[i].coef[i] = 1;
+    }
+    *read = (Expr){.op = EXPR_READ,
+                   .type = t->type,
+                   .tensor = d->tensor,
+                   .index = out->left,
+                   .index_count = t->rank,
+                   .axis = -1,
+                   .depth = 1,
+                   .weight = 1};
+    if (!out->exprs)
+        return NULL;
+    out->exprs[0] = read;
+    out->expr_count = 1;
+    return out;
+}
+
+/* All definitions of the set; reads of members' views are brought to the members' own dims. NULL: *why. */
+static Definition **row_definitions(Plan *plan, const RowSet *s, const char **why) {
+    Definition **out = ARENA_ARRAY(plan->arena, Definition *, (size_t)s->definitions);
+    int count = 0;
+    for (int m = 0; out && m < s->count; m++) {
+        const Group *g = plan->groups[s->member[m]];
+        for (int i = 0; i < g->count; i++) {
+            Definition *d = g->definitions[i];
+            for (int j = 0; j < count; j++) {
+                bool view = false;
+                for (int k = 0; k < d->expr_count; k++)
+                    view |= d->exprs[k]->op == EXPR_READ && d->exprs[k]->tensor != out[j]->tensor &&
+                            root_of(plan, d->exprs[k]->tensor) == root_of(plan, out[j]->tensor);
+                Definition *own = view ? itself(plan, out[j]) : NULL;
+                if (view && (!own || !(d = rewrite_inline(plan->arena, &plan->rewrite, d, own, why))))
+                    return NULL;
+            }
+            out[count++] = d;
+        }
+    }
+    return out;
+}
+
+/* 1: joined, 0: refused, -1: error. */
+static int join_rows(Plan *plan, const RowSet *s) {
+    const char *why = NULL;
+    int last = s->member[s->count - 1];
+    Group *to = plan->groups[last], before = *to;
+    if (!in_order(plan, s))
+        why = "something between them reads one and makes what another reads";
+    Definition **definitions = why ? NULL : row_definitions(plan, s, &why);
+    if (definitions) {
+        for (int m = 0; m < s->count - 1; m++) { /* so that what they make for each other is nobody else's */
+            each_read(plan, plan->groups[s->member[m]], s->member[m], false);
+            each_read(plan, plan->groups[s->member[m]], last, true);
+        }
+        change(to, definitions, s->definitions);
+        const Verdict *verdict = group_verdict(plan, to);
+        if (!verdict)
+            return -1;
+        if (verdict->template) {
+            for (int m = 0; m < s->count - 1; m++) {
+                plan->groups[s->member[m]]->gone = true;
+                if (!put_nodes(plan, to, plan->groups[s->member[m]]))
+                    return -1;
+            }
+            return 1;
+        }
+        why = verdict->why;
+        each_read(plan, to, last, false);
+        *to = before;
+        for (int m = 0; m < s->count; m++)
+            each_read(plan, plan->groups[s->member[m]], s->member[m], true);
+    }
+    note_refused(plan, s->member[0], last, why);
+    return 0;
+}
+
+static bool fuse_rows(Plan *plan) {
+    for (int g = 0; g < plan->group_count; g++) {
+        if (!may_be_row(plan, plan->groups[g]))
+            continue;
+        RowSet s = {.volume = 0};
+        add_member(plan, &s, g);
+        s.volume = most_volume(plan->groups[g]);
+        for (int next; s.count < ROWS_MOST && (next = next_member(plan, &s)) >= 0;)
+            add_member(plan, &s, next);
+        while (s.count > 1) {
+            bool worth = s.reduces && (s.rows >= ROWS_ENOUGH || s.volume <= SMALL_VOLUME);
+            int joined = worth ? join_rows(plan, &s) : 0;
+            if (joined < 0)
+                return false;
+            if (joined)
+                break;
+            RowSet fewer = {.volume = s.volume};
+            for (int m = 0; m < s.count - 1; m++)
+                add_member(plan, &fewer, s.member[m]);
+            s = fewer;
+        }
+    }
+    return true;
+}
+
+bool plan_fuse(Plan *plan) {
+    for (int g = plan->group_count - 1; g >= 0; g--)
+        drop_dead(plan, g);
+    return fuse_maps(plan, true) && fuse_epilogues(plan) && fuse_maps(plan, false) && fuse_epilogues(plan) && fuse_rows(plan);
+}

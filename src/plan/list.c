@@ -1,0 +1,265 @@
+/* The list that fusion starts from: tensors, and one group of definitions a node, or several where parts of a node have nothing
+ * to do with each other. */
+#include <string.h>
+
+#include "plan/plan.h"
+
+static Shape tensor_shape(void *context, int tensor) {
+    const PlanTensor *t = &((Plan *)context)->tensors[tensor];
+    return (Shape){t->rank, t->dims};
+}
+
+static int tensor_root(void *context, int tensor) {
+    return ((Plan *)context)->tensors[tensor].root;
+}
+
+void plan_init(Plan *plan, Arena *arena, Schedules schedules, whet_error *err) {
+    *plan = (Plan){.arena = arena, .schedules = schedules, .err = err};
+    arena_init(&plan->scratch, arena->allocator);
+    plan->rewrite = (RewriteTensors){plan, tensor_shape, tensor_root};
+}
+
+void plan_free(Plan *plan) {
+    for (int g = 0; g < plan->group_count; g++)
+        if (plan->groups[g]->notes)
+            text_free(plan->groups[g]->notes);
+    arena_free(&plan->scratch);
+}
+
+int plan_tensor(Plan *plan, DType type, int rank, const int64_t *dims, const Value *value) {
+    int64_t count;
+    if (rank < 0 || rank > WHET_MAX_RANK || !checked_count(dims, rank, &count) ||
+        !arena_grow(plan->arena, &plan->tensors, &plan->tensor_capacity, (size_t)plan->tensor_count + 1, sizeof(PlanTensor)))
+        return -1;
+    PlanTensor *t = &plan->tensors[plan->tensor_count];
+    *t = (PlanTensor){.type = type, .rank = rank, .count = count, .root = plan->tensor_count, .value = value, .writer = -1};
+    if (rank)
+        memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
+    return plan->tensor_count++;
+}
+
+int plan_view(Plan *plan, int of, int rank, const int64_t *dims, const Value *value) {
+    int t = plan_tensor(plan, plan->tensors[of].type, rank, dims, value);
+    if (t >= 0)
+        plan->tensors[t].root = plan->tensors[of].root;
+    return t;
+}
+
+/* ---- Readers and writers ---- */
+
+bool plan_add_reader(Plan *plan, int tensor, int group) {
+    PlanTensor *t = &plan->tensors[plan->tensors[tensor].root];
+    for (int i = 0; i < t->reader_count; i++)
+        if (t->readers[i] == group)
+            return true;
+    if (!arena_grow(plan->arena, &t->readers, &t->reader_capacity, (size_t)t->reader_count + 1, sizeof *t->readers))
+        return false;
+    t->readers[t->reader_count++] = group;
+    return true;
+}
+
+void plan_drop_reader(Plan *plan, int tensor, int group) {
+    PlanTensor *t = &plan->tensors[plan->tensors[tensor].root];
+    for (int i = 0; i < t->reader_count; i++)
+        if (t->readers[i] == group) {
+            t->readers[i] = t->readers[--t->reader_count];
+            return;
+        }
+}
+
+static void add_writer(Plan *plan, int tensor, int group) {
+    PlanTensor *t = &plan->tensors[plan->tensors[tensor].root];
+    if (t->writer == group)
+        return;
+    t->writer = group;
+    t->writer_count++;
+}
+
+/* ---- Groups ---- */
+
+Group *plan_group(Plan *plan) {
+    Group *group = ARENA_NEW(plan->arena, Group);
+    if (!group ||
+        !arena_grow(plan->arena, &plan->groups, &plan->group_capacity, (size_t)plan->group_count + 1, sizeof *plan->groups))
+        return NULL;
+    group->step = -1;
+    plan->groups[plan->group_count++] = group;
+    return group;
+}
+
+static Group *group_of_node(Plan *plan, const Node *node) {
+    Group *group = plan_group(plan);
+    if (!group || !(group->nodes = ARENA_ARRAY(plan->arena, const Node *, 1)))
+        return NULL;
+    group->nodes[0] = node;
+    group->node_count = 1;
+    return group;
+}
+
+bool plan_add_step(Plan *plan, int step, const Node *node, const int *reads, int read_count, const int *writes, int write_count) {
+    int at = plan->group_count;
+    Group *group = group_of_node(plan, node);
+    if (!group)
+        return false;
+    group->step = step;
+    for (int i = 0; i < read_count; i++) {
+        plan->tensors[plan->tensors[reads[i]].root].kept = true;
+        if (!plan_add_reader(plan, reads[i], at))
+            return false;
+    }
+    for (int i = 0; i < write_count; i++) {
+        plan->tensors[writes[i]].kept = true;
+        add_writer(plan, writes[i], at);
+    }
+    return true;
+}
+
+/* Float constants of one element become numbers. */
+static Definition *with_numbers(Plan *plan, Definition *d) {
+    for (int i = 0; d && i < d->expr_count; i++) {
+        const Expr *e = d->exprs[i];
+        if (e->op != EXPR_READ || e->guarded)
+            continue;
+        const PlanTensor *t = &plan->tensors[plan->tensors[e->tensor].root];
+        if (!t->known || t->count != 1 || dtype_kind(t->type) != KIND_FLOAT || dtype_bits(t->type) < 16)
+            continue;
+        double aligned = 0;
+        Tensor one = *t->known;
+        memcpy(&aligned, t->known->data, (size_t)dtype_bits(t->type) / 8);
+        one.data = &aligned;
+        Expr number = {.op = EXPR_NUMBER, .type = t->type, .is_float = true, .axis = -1, .tensor = -1, .depth = 1, .weight = 1};
+        number.number = whet_tensor_get(&one, 0);
+        d = rewrite_number(plan->arena, d, e->tensor, &number);
+        i = -1;
+    }
+    return d;
+}
+
+/* parts[d]: which group of its own definition d belongs to. */
+static int join(int *parts, int i) {
+    while (parts[i] != i)
+        i = parts[i];
+    return i;
+}
+
+/* Boxes that fill the tensor and do not meet: then its definitions are independent. */
+static bool is_tiled(const Kernel *kernel, int tensor) {
+    int64_t written = 0;
+    enum { MOST = 64 };
+    const Definition *boxes[MOST];
+    int count = 0;
+    for (int i = 0; i < kernel->definition_count; i++) {
+        const Definition *d = &kernel->definitions[i];
+        int64_t elements = 1;
+        if (d->tensor != tensor)
+            continue;
+        if (count == MOST)
+            return false;
+        boxes[count++] = d;
+        for (int a = 0; a < d->parallel_count; a++)
+            elements *= d->axes[a].extent;
+        for (int k = 0; k < d->left_count; k++)
+            for (int a = 0; a < d->axis_count; a++)
+                if (d->left[k].coef[a] != 0 && (d->left[k].coef[a] != 1 || a != k))
+                    return false;
+        if (d->left_count != d->parallel_count)
+            return false;
+        written += elements;
+    }
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < i; j++) {
+            bool apart = false;
+            for (int k = 0; k < boxes[i]->left_count; k++)
+                apart |= boxes[i]->left[k].offset >= boxes[j]->left[k].offset + boxes[j]->axes[k].extent ||
+                         boxes[j]->left[k].offset >= boxes[i]->left[k].offset + boxes[i]->axes[k].extent;
+            if (!apart)
+                return false;
+        }
+    return written == kernel->tensors[tensor].count;
+}
+
+/* Definitions hang together through temporaries, and through a tensor that they write together unless it is tiled. */
+static void find_parts(const Kernel *kernel, int *parts, bool *tiled) {
+    int last[KERNEL_MAX_TENSORS];
+    for (int t = 0; t < kernel->tensor_count; t++) {
+        int writers = 0;
+        last[t] = -1;
+        for (int i = 0; i < kernel->definition_count; i++)
+            writers += kernel->definitions[i].tensor == t;
+        tiled[t] = writers > 1 && kernel->tensors[t].role == ROLE_OUTPUT && !kernel->tensors[t].exported && is_tiled(kernel, t);
+    }
+    for (int i = 0; i < kernel->definition_count; i++) {
+        const Definition *d = &kernel->definitions[i];
+        parts[i] = i;
+        for (int k = 0; k < d->expr_count; k++)
+            if (d->exprs[k]->op == EXPR_READ && last[d->exprs[k]->tensor] >= 0)
+                parts[join(parts, last[d->exprs[k]->tensor])] = i;
+        if (last[d->tensor] >= 0 && !tiled[d->tensor])
+            parts[join(parts, last[d->tensor])] = i;
+        last[d->tensor] = i;
+    }
+    for (int i = 0; i < kernel->definition_count; i++)
+        parts[i] = join(parts, i);
+}
+
+/* Plan tensors of all of the kernel's: those that live inside it are made here. */
+static int *all_tensors(Plan *plan, const Kernel *kernel, const int *tensor) {
+    int *all = ARENA_ARRAY(plan->arena, int, (size_t)kernel->tensor_count);
+    for (int t = 0; all && t < kernel->tensor_count; t++) {
+        const KernelTensor *k = &kernel->tensors[t];
+        all[t] = k->role != ROLE_TEMPORARY && tensor[t] >= 0 ? tensor[t] : plan_tensor(plan, k->type, k->rank, k->dims, NULL);
+        if (all[t] < 0)
+            return NULL;
+    }
+    return all;
+}
+
+static bool add_part(Plan *plan, Kernel *kernel, const int *tensor, const int *parts, int part, bool whole, const Node *node) {
+    int at = plan->group_count;
+    Group *group = group_of_node(plan, node);
+    if (!group || !(group->definitions = ARENA_ARRAY(plan->arena, Definition *, (size_t)kernel->definition_count)))
+        return false;
+    bool changed = false;
+    for (int i = 0; i < kernel->definition_count; i++) {
+        if (parts[i] != part)
+            continue;
+        Definition *d = rewrite_rename(plan->arena, &kernel->definitions[i], tensor);
+        d = d ? rewrite_drop_units(plan->arena, d) : NULL;
+        Definition *numbered = d ? with_numbers(plan, d) : NULL;
+        if (!numbered)
+            return false;
+        changed |= numbered != d;
+        group->definitions[group->count++] = numbered;
+        add_writer(plan, numbered->tensor, at);
+        for (int k = 0; k < numbered->expr_count; k++)
+            if (numbered->exprs[k]->op == EXPR_READ && !plan_add_reader(plan, numbered->exprs[k]->tensor, at))
+                return false;
+    }
+    if (whole && !changed) {
+        group->given = kernel;
+        group->given_tensor = arena_copy(plan->arena, tensor, (size_t)kernel->tensor_count * sizeof *tensor);
+    }
+    return true;
+}
+
+bool plan_add_kernel(Plan *plan, Kernel *kernel, const int *tensor, const Node *node, bool split) {
+    int *parts = ARENA_ARRAY(plan->arena, int, (size_t)kernel->definition_count);
+    int *all = all_tensors(plan, kernel, tensor);
+    bool tiled[KERNEL_MAX_TENSORS] = {false};
+    if (!parts || !all)
+        return false;
+    if (split)
+        find_parts(kernel, parts, tiled);
+    int count = 0;
+    for (int i = 0; i < kernel->definition_count; i++)
+        count += parts[i] == (split ? i : 0) && (split || i == 0);
+    for (int i = 0; i < (split ? kernel->definition_count : 1); i++) {
+        if (parts[i] != i)
+            continue;
+        if (!add_part(plan, kernel, all, parts, i, count == 1, node))
+            return false;
+        Group *group = plan->groups[plan->group_count - 1];
+        group->partial = tiled[kernel->definitions[i].tensor];
+    }
+    return true;
+}
