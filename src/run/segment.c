@@ -51,7 +51,7 @@ static bool ask(void *self, const Kernel *kernel, const void *const *constant, V
     Segment *s = self;
     Code *code;
     const char *why;
-    ScheduleOptions options = {.constant = constant};
+    ScheduleOptions options = {.constant = constant, .exact = shared_is_exact(s->runner->shared_model)};
     if (shared_code(s->runner->shared_model, kernel, &s->runner->target, &options, &code, err))
         return false;
     if (!arena_grow(&s->arena, &s->codes, &s->code_capacity, s->code_count + 1, sizeof *s->codes)) {
