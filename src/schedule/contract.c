@@ -188,7 +188,7 @@ static void pack_piece(const Compiled *c, const void *b, size_t piece, void *to)
     char outside[4];
     contract_outside(k, &k->fb, NULL, outside);
     for (int64_t block = 0; block < k->blocks; block++)
-        contract_pack_block(k, b, p / k->panels, p % k->panels, block, outside,
+        contract_pack_block(c, b, p / k->panels, p % k->panels, block, outside,
                             (char *)to + piece * k->panel_bytes + (size_t)block * contract_block_bytes(k));
 }
 
@@ -262,9 +262,12 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
     if (!find_epilogue(k, rows, count, why) || !plan(k, c, options, rows, count, why) || !contract_emit(k, c, why, err))
         return false;
     c->template = "contract";
-    c->knobs =
-        (ScheduleKnobs){k->knobs.mr, k->knobs.nv, (int)(k->knobs.kc < KNOB_MOST / k->group ? k->knobs.kc * k->group : KNOB_MOST),
-                        (int)(k->knobs.mc < KNOB_MOST ? k->knobs.mc : KNOB_MOST), k->knobs.unroll, 0};
+    c->knobs = (ScheduleKnobs){k->knobs.mr,
+                               k->knobs.nv,
+                               (int)(k->knobs.kc < KNOB_MOST / k->group ? k->knobs.kc * k->group : KNOB_MOST),
+                               (int)(k->knobs.mc < KNOB_MOST ? k->knobs.mc : KNOB_MOST),
+                               k->knobs.unroll,
+                               0};
     c->state = k;
     if (!describe_packing(k, c))
         return error_memory(err), false;

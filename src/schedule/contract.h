@@ -85,6 +85,7 @@ typedef struct Contract {
     int64_t blocks, panels, batches;
     size_t panel_bytes, packed_bytes;
     bool constant;                             /* B is packed once, before all runs */
+    int pack_function;                         /* rows of B side by side, or wider; -1: they are copied */
     int function[4][CONTRACT_MAX_PATTERNS][2]; /* first, middle, last, only block; pattern; edge of the columns */
 } Contract;
 
@@ -144,7 +145,7 @@ static inline bool contract_written_out(const ContractLevel *level, int at) {
 bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err);
 /* contract_pack.c: one block of depth of panel `panel` of batch `batch`, from B as it lies to [depth][nr][group] elements; with
  * column_sums, the sums of its columns behind it, [nr] of s32. `outside`: an element. */
-void contract_pack_block(const Contract *k, const void *b, int64_t batch, int64_t panel, int64_t block, const void *outside,
+void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_t panel, int64_t block, const void *outside,
                          void *to);
 static inline size_t contract_block_bytes(const Contract *k) {
     return (size_t)(k->knobs.kc + k->column_sums) * 4 * (size_t)k->nr;

@@ -272,12 +272,64 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
     return t.f;
 }
 
+/* ---- panels ---- */
+
+/* Vector j of group `at` of a panel: its columns of the `group` rows of bytes or halves, side by side. */
+static int emit_side_by_side(VectorFunction *f, const Contract *k, VectorAddress rows, int j) {
+    int size = contract_size(k, k->b), value = -1;
+    for (int r = 0; r < k->group; r++) {
+        VectorAddress at = vector_offset(rows, ((int64_t)r * k->nr + (int64_t)j * k->lanes) * size);
+        int x = vector_load(f, DT_S32, size == 1 ? DT_U8 : DT_U16, at, -1);
+        x = r ? vector_immediate(f, VECTOR_SHL, x, 8 * size * r) : x;
+        value = r ? vector_binary(f, VECTOR_OR, value, x) : x;
+    }
+    return k->fb.flip ? vector_binary(f, VECTOR_XOR, value, vector_const(f, DT_S32, (int32_t)0x80808080)) : value;
+}
+
+/* rows: [groups][group][nr] elements as they lie; to: a panel; sums: of its columns so far. */
+static const VectorFunction *emit_pack(const Contract *k, Compiled *c, whet_error *err) {
+    VectorFunction *f = vector_new(&c->arena, "contract_pack", c->target.bytes);
+    if (!f)
+        return error_memory(err), NULL;
+    int rows = vector_parameter(f, CLASS_POINTER, "rows"), to = vector_parameter(f, CLASS_POINTER, "to");
+    int sums = vector_parameter(f, CLASS_POINTER, "sums"), groups = vector_parameter(f, CLASS_INDEX, "groups");
+    int before[CONTRACT_MAX_SUMS], inside[CONTRACT_MAX_SUMS], nv = k->knobs.nv, count = k->column_sums ? nv : 0;
+    for (int j = 0; j < count; j++)
+        before[j] = vector_load(f, DT_S32, DT_S32, vector_at(sums, (int64_t)j * f->bytes), -1);
+    int counter = vector_loop(f, groups, 0, 1, before, inside, count);
+    VectorAddress from = vector_plus(vector_at(rows, 0), counter, (int64_t)k->group * k->nr * contract_size(k, k->b));
+    for (int j = 0; j < nv; j++) {
+        VectorAddress out = vector_plus(vector_at(to, (int64_t)j * f->bytes), counter, 4 * (int64_t)k->nr);
+        if (k->group == 1) {
+            VectorAddress at = vector_offset(from, (int64_t)j * k->lanes * contract_size(k, k->b));
+            vector_store(f, DT_F32, vector_load(f, DT_F32, k->fb.type, at, -1), out, -1);
+            continue;
+        }
+        int value = emit_side_by_side(f, k, from, j);
+        vector_store(f, DT_S32, value, out, -1);
+        int ones = count ? vector_const(f, DT_S32, 0x01010101) : -1;
+        if (count)
+            inside[j] = vector_ternary(f, k->dot, k->b_first ? value : ones, k->b_first ? ones : value, inside[j]);
+    }
+    vector_end(f, inside, before);
+    for (int j = 0; j < count; j++)
+        vector_store(f, DT_S32, before[j], vector_at(sums, (int64_t)j * f->bytes), -1);
+    return vector_finish(f, err) ? f : NULL;
+}
+
 /* Every function the shape needs: {first, middle, last, only} block x patterns of tiles x {whole panels, the edge}. */
 bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err) {
-    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 6 * CONTRACT_MAX_PATTERNS);
+    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 6 * CONTRACT_MAX_PATTERNS + 1);
     if (!c->functions)
         return error_memory(err), false;
     *why = NULL;
+    k->pack_function = -1;
+    if (k->group > 1 || k->fb.type != DT_F32) {
+        k->pack_function = c->function_count;
+        c->functions[c->function_count++] = emit_pack(k, c, err);
+        if (!c->functions[k->pack_function])
+            return false;
+    }
     int vectors = (int)((k->columns + k->lanes - 1) / k->lanes % k->knobs.nv), edge_lanes = (int)(k->columns % k->lanes);
     bool some_whole = k->columns >= k->nr, some_edge = k->columns % k->nr != 0;
     if (!vectors)

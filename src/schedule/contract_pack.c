@@ -7,13 +7,17 @@
 
 #include <string.h>
 
-enum { MAX_COLUMNS = CONTRACT_MAX_WIDTH, MAX_GROUP = 4 };
+enum { MAX_COLUMNS = CONTRACT_MAX_WIDTH, CHUNK_BYTES = 8 << 10, MAX_BOUNDS = 1024 };
 
 typedef struct Run {
     int at, count;                     /* columns of the panel */
     int64_t offset;                    /* of the first column, in elements */
     int64_t position[NEST_MAX_GUARDS]; /* of the first column, in each guarded dimension */
 } Run;
+
+typedef struct Bounds {
+    unsigned char from, to; /* columns of a run that are inside */
+} Bounds;
 
 typedef struct Panel {
     const Contract *k;
@@ -25,6 +29,9 @@ typedef struct Panel {
     int run_count, columns;
     int64_t step_offset, step_position[NEST_MAX_GUARDS]; /* of the step of depth */
     int64_t digit[NEST_MAX_AXES];                        /* of the step, by k_axis */
+    /* Guards leave the same of a run every `period` steps: bounds[step % period][run]; period 0: they are looked at each time. */
+    int64_t period, phase;
+    Bounds bounds[MAX_BOUNDS];
 } Panel;
 
 int64_t contract_integer(DType type, const void *data, int64_t at) {
@@ -109,21 +116,33 @@ static inline void fill_of(int size, char *to, int count, const char *value) {
         memcpy(to + i * size, value, (size_t)size);
 }
 
-/* Runs are short: a call would cost more than the copy. */
-static inline void copy_of(int size, char *to, const char *from, int count, int64_t stride) {
-    enum { PIECE = 64 };
-    int i = 0, piece = PIECE / size;
-    if (stride == 1)
-        for (; i + piece <= count; i += piece)
-            memcpy(to + i * size, from + i * size, PIECE);
-    for (; i < count; i++)
-        memcpy(to + i * size, from + i * stride * size, (size_t)size);
+/* Runs are short: a call would cost more than the copy. Pieces of 16 bytes, the last of which overlaps the one before. */
+static inline void copy_bytes(char *to, const char *from, int bytes) {
+    enum { PIECE = 16, SMALL = 4 };
+    int i = 0;
+    if (bytes < SMALL) {
+        for (; i < bytes; i++)
+            to[i] = from[i];
+    } else if (bytes < PIECE) {
+        for (; i + SMALL <= bytes; i += SMALL)
+            memcpy(to + i, from + i, SMALL);
+        memcpy(to + bytes - SMALL, from + bytes - SMALL, SMALL);
+    } else {
+        for (; i + PIECE <= bytes; i += PIECE)
+            memcpy(to + i, from + i, PIECE);
+        memcpy(to + bytes - PIECE, from + bytes - PIECE, PIECE);
+    }
 }
 
-static inline void copy_run_of(int size, const Panel *p, const Run *run, char *to) {
-    int from, end, axis = inner_axis(p->k);
-    int64_t stride = axis >= 0 ? p->access->stride[axis] : 0;
-    inside(p, run, &from, &end);
+static inline void copy_of(int size, char *to, const char *from, int count, int64_t stride) {
+    if (stride == 1)
+        copy_bytes(to, from, count * size);
+    else
+        for (int i = 0; i < count; i++)
+            memcpy(to + i * size, from + i * stride * size, (size_t)size);
+}
+
+static inline void copy_run_of(int size, const Panel *p, const Run *run, int from, int end, int64_t stride, char *to) {
     to += run->at * size;
     fill_of(size, to, from, p->outside);
     copy_of(size, to + from * size, p->data + size * (run->offset + p->step_offset + from * stride), end - from, stride);
@@ -132,17 +151,27 @@ static inline void copy_run_of(int size, const Panel *p, const Run *run, char *t
 
 /* One step of depth, nr elements; zeros behind the last column. */
 static void copy_step(const Panel *p, char *to) {
-    for (int r = 0; r < p->run_count; r++)
+    int axis = inner_axis(p->k);
+    int64_t stride = axis >= 0 ? p->access->stride[axis] : 0;
+    const Bounds *bounds = p->period ? &p->bounds[p->phase * p->run_count] : NULL;
+    for (int r = 0; r < p->run_count; r++) {
+        int from = 0, end = p->run[r].count;
+        if (bounds)
+            from = bounds[r].from, end = bounds[r].to;
+        else if (p->access->guard_count)
+            inside(p, &p->run[r], &from, &end);
         switch (p->size) {
-        case 1: copy_run_of(1, p, &p->run[r], to); break;
-        case 2: copy_run_of(2, p, &p->run[r], to); break;
-        default: copy_run_of(4, p, &p->run[r], to); break;
+        case 1: copy_run_of(1, p, &p->run[r], from, end, stride, to); break;
+        case 2: copy_run_of(2, p, &p->run[r], from, end, stride, to); break;
+        default: copy_run_of(4, p, &p->run[r], from, end, stride, to); break;
         }
+    }
     memset(to + p->columns * p->size, 0, (size_t)(p->k->nr - p->columns) * (size_t)p->size);
 }
 
 static void next_step(Panel *p) {
     const Contract *k = p->k;
+    p->phase = p->phase + 1 < p->period ? p->phase + 1 : 0;
     for (int i = k->k_count - 1; i >= 0; i--) {
         int axis = k->k_axis[i];
         add_axis(p->access, axis, 1, &p->step_offset, p->step_position);
@@ -153,70 +182,94 @@ static void next_step(Panel *p) {
     }
 }
 
+/* The steps after which the axes that guards know start again. */
+static void find_bounds(Panel *p) {
+    const Contract *k = p->k;
+    int64_t period = 1;
+    bool guarded = false;
+    for (int i = 0; i < k->k_count; i++) {
+        for (int g = 0; g < p->access->guard_count; g++)
+            guarded = guarded || p->access->guard[g].coef[k->k_axis[i]];
+        period *= guarded ? k->nest.axis[k->k_axis[i]].extent : 1;
+    }
+    if (!p->access->guard_count || period < 1 || period > k->steps || period * p->run_count > MAX_BOUNDS)
+        return;
+    for (int64_t step = 0; step < period; step++) {
+        for (int r = 0; r < p->run_count; r++) {
+            int from, to;
+            inside(p, &p->run[r], &from, &to);
+            p->bounds[step * p->run_count + r] = (Bounds){(unsigned char)from, (unsigned char)to};
+        }
+        next_step(p); /* ends where it began, but for axes outside of the period */
+    }
+    p->period = period;
+}
+
 static void go_to_step(Panel *p, int64_t step) {
     const Contract *k = p->k;
-    for (int i = k->k_count - 1; i >= 0 && step; i--) {
+    p->step_offset = 0;
+    memset(p->step_position, 0, sizeof p->step_position);
+    p->phase = p->period ? step % p->period : 0;
+    for (int i = k->k_count - 1; i >= 0; i--) {
         int64_t extent = k->nest.axis[k->k_axis[i]].extent;
-        p->digit[i] = step % extent;
+        p->digit[i] = extent ? step % extent : 0;
         add_axis(p->access, k->k_axis[i], p->digit[i], &p->step_offset, p->step_position);
-        step /= extent;
+        step = extent ? step / extent : 0;
     }
 }
 
-/* ---- bytes, four steps side by side ---- */
-
-/* [4][width] -> [width][4], a vector at a time where the compiler finds it. */
-static void interleave(const unsigned char rows[MAX_GROUP][MAX_COLUMNS], int width, unsigned char flip, unsigned char *to) {
-    enum { PIECE = 16 };
-    for (int at = 0; at < width; at += PIECE)
-        for (int i = 0; i < PIECE && at + i < width; i++)
-            for (int g = 0; g < MAX_GROUP; g++)
-                to[MAX_GROUP * (at + i) + g] = rows[g][at + i] ^ flip;
-}
-
-static void add_columns(const unsigned char *packed, int width, bool is_signed, int32_t *sums) {
-    for (int i = 0; i < width; i++)
-        for (int g = 0; g < MAX_GROUP; g++)
-            sums[i] += is_signed ? (int8_t)packed[MAX_GROUP * i + g] : packed[MAX_GROUP * i + g];
-}
-
-/* Steps [from, end) of one group, those that are left of it zeros: flipped too, they would still be multiplied by zeros of the
- * other side, but for the sums. */
-static void pack_group(Panel *p, int steps, unsigned char *to, int32_t *sums) {
+/* Groups [from, end): a few of them as they lie, then side by side, or wider, by vector code (contract_emit.c). Zeros that are
+ * flipped are zeros again in the panel. */
+static void pack_chunks(Panel *p, const Compiled *c, int64_t from, int64_t end, char *to, int32_t *sums) {
     const Contract *k = p->k;
-    unsigned char rows[MAX_GROUP][MAX_COLUMNS], flip = k->fb.flip ? 0x80 : 0;
-    for (int g = 0; g < steps; g++) {
-        copy_step(p, (char *)rows[g]);
-        if (flip)
-            memset(rows[g] + p->columns, flip, (size_t)(k->nr - p->columns));
-        next_step(p);
+    char rows[CHUNK_BYTES];
+    int64_t row = (int64_t)k->nr * p->size, most = CHUNK_BYTES / (row * k->group);
+    char flip = (char)(k->fb.flip ? 0x80 : 0);
+    for (int64_t group = from; group < end;) {
+        int64_t count = end - group < most ? end - group : most;
+        for (int64_t i = 0; i < count * k->group; i++) {
+            char *step = rows + i * row;
+            if (group * k->group + i >= k->steps) {
+                memset(step, flip, (size_t)row);
+                continue;
+            }
+            copy_step(p, step);
+            next_step(p);
+            if (flip)
+                memset(step + p->columns, flip, (size_t)(k->nr - p->columns));
+        }
+        int64_t arguments[] = {(int64_t)(intptr_t)rows, (int64_t)(intptr_t)to, (int64_t)(intptr_t)sums, count};
+        schedule_call(c, k->pack_function, arguments);
+        group += count;
+        to += count * 4 * k->nr;
     }
-    for (int g = steps; g < MAX_GROUP; g++)
-        memset(rows[g], flip, (size_t)k->nr); /* zero once it is flipped */
-    interleave((const unsigned char(*)[MAX_COLUMNS])rows, k->nr, flip, to);
-    if (sums)
-        add_columns(to, k->nr, !k->b_first, sums);
 }
 
-void contract_pack_block(const Contract *k, const void *b, int64_t batch, int64_t panel, int64_t block, const void *outside,
+void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_t panel, int64_t block, const void *outside,
                          void *to) {
+    const Contract *k = c->state;
     const Access *access = &k->nest.access[k->b];
-    Panel p = {.k = k, .access = access, .data = b, .size = contract_size(k, k->b), .outside = outside};
+    Panel p;
     int64_t from = block * k->knobs.kc, end = from + k->knobs.kc < k->depth ? from + k->knobs.kc : k->depth;
     char *out = to;
     int32_t *sums = k->column_sums ? (int32_t *)(out + (end - from) * 4 * k->nr) : NULL;
+    p.k = k, p.access = access, p.data = b, p.size = contract_size(k, k->b), p.outside = outside;
+    p.run_count = 0;
+    p.period = 0;
     find_runs(&p, batch, panel);
+    go_to_step(&p, 0);
+    find_bounds(&p);
     go_to_step(&p, from * k->group);
     if (sums)
         memset(sums, 0, (size_t)k->nr * sizeof *sums);
-    for (int64_t group = from; group < end; group++, out += 4 * k->nr)
-        if (k->group == 1) {
-            copy_step(&p, out);
-            next_step(&p);
-        } else {
-            int64_t left = k->steps - group * k->group;
-            pack_group(&p, left < k->group ? (int)left : k->group, (unsigned char *)out, sums);
-        }
+    if (k->pack_function >= 0) {
+        pack_chunks(&p, c, from, end, out, sums);
+        return;
+    }
+    for (int64_t step = from; step < end; step++, out += 4 * k->nr) {
+        copy_step(&p, out);
+        next_step(&p);
+    }
 }
 
 void contract_outside(const Contract *k, const ContractFactor *f, void *const *data, char to[4]) {

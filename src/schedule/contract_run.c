@@ -275,7 +275,7 @@ static void walk_unpacked(const Task *t, Part part) {
     part.packed = t->packed;
     for (part.panel = t->panels.from; part.panel < t->panels.to && !stopped(w); part.panel++)
         for (part.block = 0; part.block < k->blocks; part.block++) {
-            contract_pack_block(k, w->data[k->nest.access[k->b].tensor], t->corner.batch, part.panel, part.block, outside,
+            contract_pack_block(w->c, w->data[k->nest.access[k->b].tensor], t->corner.batch, part.panel, part.block, outside,
                                 t->packed);
             for (Range tiles = next_block(k, t->rows, t->rows.from); tiles.from < t->rows.to;
                  tiles = next_block(k, t->rows, tiles.to)) {
