@@ -24,17 +24,23 @@ enum { UNIT_FLOATS = 6144, L2_FLOATS = 1 << 16, MAX_BUFFER = 1 << 19, WRITTEN_OU
 
 /* ---- recognition ---- */
 
-/* Definitions but the last: those without inputs become numbers now. */
+/* Definitions but the last and views: those without inputs become numbers now. */
 static bool compute_temporaries(Window *w, Compiled *c, const char **why, whet_error *err) {
     Kernel part = *c->kernel;
-    part.definition_count--;
+    part.definition_count = 0;
+    part.definitions = ARENA_ARRAY(&c->arena, Definition, (size_t)c->kernel->definition_count);
+    if (!part.definitions)
+        return error_memory(err), false;
+    for (int i = 0; i + 1 < c->kernel->definition_count; i++)
+        if (!w->view[c->kernel->definitions[i].tensor].definition)
+            part.definitions[part.definition_count++] = c->kernel->definitions[i];
     if (!part.definition_count)
         return true;
     part.tensors = ARENA_ARRAY(&c->arena, KernelTensor, (size_t)part.tensor_count);
     if (!part.tensors)
         return error_memory(err), false;
     memcpy(part.tensors, c->kernel->tensors, (size_t)part.tensor_count * sizeof *part.tensors);
-    part.tensors[part.definitions[part.definition_count].tensor].count = 0; /* nobody writes it here */
+    part.tensors[w->nest.definition->tensor].count = 0; /* nobody writes it here */
     for (int i = 0; i < part.definition_count; i++) {
         const Definition *d = &part.definitions[i];
         KernelTensor *tensor = &part.tensors[d->tensor];
@@ -76,13 +82,18 @@ static bool describe(Window *w, const Kernel *kernel, const char **why) {
     for (int i = 0; i < d->expr_count; i++)
         if (d->exprs[i]->op == EXPR_READ && !nest_add(nest, d, map, d->exprs[i], why))
             return false;
-    return true;
+    window_find_views(w, kernel);
+    return window_add_views(w, why);
 }
 
-static bool all_f32(const Nest *nest, const char **why) {
+static bool all_f32(const Window *w, const char **why) {
+    const Nest *nest = &w->nest;
     for (int i = 0; i < nest->access_count; i++)
         if (nest->access[i].type != DT_F32)
             *why = "a window of a type other than f32";
+    for (int i = 1; i < nest->access_count; i++)
+        if (w->view[nest->access[i].read->tensor].definition)
+            *why = "more than one definition with inputs";
     return *why == NULL;
 }
 
@@ -530,7 +541,7 @@ bool schedule_window(Compiled *c, const ScheduleOptions *options, const char **w
         return false;
     *why = NULL;
     c->function_count = 0;
-    if (!all_f32(&w->nest, why) || !find_buffered(w, why) || !find_dims(w, why) ||
+    if (!all_f32(w, why) || !find_buffered(w, why) || !find_dims(w, why) ||
         !choose_unit(w, window, options->spare_registers ? 0 : WINDOW_MAX_EXTRA, why) || !choose_taps(w, why))
         return false;
     choose_tile(w, &c->target, options->spare_registers, options);

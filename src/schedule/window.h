@@ -15,7 +15,14 @@ typedef struct WindowDim {
     int64_t length, pitch;               /* of the box; floats in the buffer from one index to the next (not of lines) */
 } WindowDim;
 
+/* A definition that says the elements of one tensor in another way. */
+typedef struct WindowView {
+    const Definition *definition; /* NULL: there is none */
+    const Expr *main;             /* its read of that tensor */
+} WindowView;
+
 typedef struct Window {
+    WindowView view[KERNEL_MAX_TENSORS];
     const void *const *known; /* while vector code is made: ScheduleOptions.constant */
     Nest nest;                /* of the last definition, axes as it has them */
     bool covers;
@@ -52,6 +59,10 @@ static inline int64_t window_step(const Window *w, int access, int axis) {
 }
 /* The same from the first tap to tap `tap`. */
 int64_t window_tap_offset(const Window *w, int access, int tap);
+
+/* window_views.c: accesses of a view are of the tensor below it; what else it reads gets accesses of its own. */
+void window_find_views(Window *w, const Kernel *kernel);
+bool window_add_views(Window *w, const char **why);
 
 /* window_emit.c: parameters are a pointer an access, the buffer's for the access that goes through it; `band` is the extent of
  * the cut axis. The copy takes pointers to the first element inside and to a line of the buffer, and a number of lines. */

@@ -6,9 +6,11 @@
 enum { MAX_LOADED = 256, MAX_STEPS = 512 };
 
 /* What is in a register: an expression that moves with one access alone, at a place of that access. */
+typedef enum Form { FORM_VALUE, FORM_NAN, FORM_F32 } Form; /* itself; where it is NaN; an integer as f32 */
+
 typedef struct Loaded {
     const Expr *expr;
-    bool nan; /* not the expression, but where it is NaN */
+    Form form;
     int64_t offset;
     int value;
 } Loaded;
@@ -28,7 +30,10 @@ typedef struct Code {
     int row_counter, lane_counter, tap_counter[NEST_MAX_AXES]; /* -1: no loop is open */
     int64_t digit[NEST_MAX_AXES];                              /* of reduced axes that are written out */
     int column, mask;
-    const Expr *busy; /* being emitted */
+    const Expr *busy;   /* being emitted */
+    ExprEmitter *view;  /* by tensor; NULL: none */
+    const Expr *viewed; /* the read whose view is being emitted */
+    bool in_f32;        /* sums of integers small enough to be exact in f32 */
     Loaded loaded[MAX_LOADED];
     int loaded_count;
     Step steps[MAX_STEPS];
@@ -63,25 +68,63 @@ static VectorAddress place(const Code *t, int access) {
 
 /* ---- what is loaded ---- */
 
-static int find_loaded(const Code *t, const Expr *expr, bool nan, int64_t offset) {
+static int find_loaded(const Code *t, const Expr *expr, Form form, int64_t offset) {
     for (int i = t->loaded_count - 1; i >= 0; i--)
-        if (t->loaded[i].expr == expr && t->loaded[i].nan == nan && t->loaded[i].offset == offset)
+        if (t->loaded[i].expr == expr && t->loaded[i].form == form && t->loaded[i].offset == offset)
             return t->loaded[i].value;
     return -1;
 }
 
-static void keep(Code *t, const Expr *expr, bool nan, int64_t offset, int value) {
+static void keep(Code *t, const Expr *expr, Form form, int64_t offset, int value) {
     if (t->loaded_count < MAX_LOADED)
-        t->loaded[t->loaded_count++] = (Loaded){expr, nan, offset, value};
+        t->loaded[t->loaded_count++] = (Loaded){expr, form, offset, value};
 }
 
-static int read_operand(ExprEmitter *e, const Expr *read) {
-    const Code *t = e->context;
-    int access = nest_find(t->nest, read);
+static int read_memory(const Code *t, int access) {
     DType memory = t->nest->access[access].type;
     if (t->nest->access[access].stride[t->p->v])
         return expr_load(t->f, memory, place(t, access), t->mask);
     return expr_splat(t->f, memory, place(t, access));
+}
+
+static const WindowView *view_of(const Code *t, const Expr *read) {
+    const WindowView *view = &t->p->w->view[read->tensor];
+    return view->definition ? view : NULL;
+}
+
+/* Inside of a view: the tensor below it lies where the view is read. */
+static int read_inner(ExprEmitter *e, const Expr *read) {
+    const Code *t = e->context;
+    return read_memory(t, nest_find(t->nest, view_of(t, t->viewed)->main == read ? t->viewed : read));
+}
+
+static int read_operand(ExprEmitter *e, const Expr *read) {
+    Code *t = e->context;
+    const WindowView *view = view_of(t, read);
+    if (!view)
+        return read_memory(t, nest_find(t->nest, read));
+    ExprEmitter *inner = &t->view[read->tensor];
+    t->viewed = read;
+    expr_forget(inner);
+    int value = expr_emit(inner, view->definition->value);
+    if (inner->refused)
+        e->refused = inner->refused;
+    return value;
+}
+
+static bool start_views(Code *t, Arena *arena, const ExprEmitter *like) {
+    t->view = ARENA_ARRAY(arena, ExprEmitter, KERNEL_MAX_TENSORS);
+    for (int i = 0; t->view && i < t->nest->kernel->tensor_count; i++) {
+        if (!t->p->w->view[i].definition)
+            continue;
+        t->view[i] = *like;
+        t->view[i].definition = t->p->w->view[i].definition;
+        t->view[i].read = read_inner;
+        t->view[i].special = NULL;
+        if (!expr_start(&t->view[i], arena))
+            return false;
+    }
+    return t->view != NULL;
 }
 
 /* The only access below an expression; -1: several, or none. */
@@ -109,14 +152,56 @@ static int shared(ExprEmitter *e, const Expr *expr) {
     if (access < 0)
         return -1;
     int64_t offset = offset_of(t, access);
-    int value = find_loaded(t, expr, false, offset);
+    int value = find_loaded(t, expr, FORM_VALUE, offset);
     if (value >= 0)
         return value;
     const Expr *outer = t->busy;
     t->busy = expr;
     value = expr_emit(e, expr);
     t->busy = outer;
-    keep(t, expr, false, offset, value);
+    keep(t, expr, FORM_VALUE, offset, value);
+    return value;
+}
+
+/* ---- sums of integers as f32 ---- */
+
+/* The largest magnitude of an integer factor. */
+static double most_of(const Code *t, const ExprEmitter *e, const Expr *factor) {
+    ExprRange range = e->range[factor->id];
+    const WindowView *view = NULL;
+    if (factor->op == EXPR_CAST && factor->arg[0]->op == EXPR_READ)
+        view = view_of(t, factor->arg[0]);
+    else if (factor->op == EXPR_READ)
+        view = view_of(t, factor);
+    if (view)
+        range = t->view[view->definition->tensor].range[view->definition->value->id];
+    return fmax(fabs((double)range.low), fabs((double)range.high));
+}
+
+/* f32 holds integers up to 2^24, and has multiply-adds. */
+static bool fits_f32(const Code *t, const ExprEmitter *e) {
+    const Expr *reduction = t->p->w->reduction, *body = reduction->arg[0];
+    if (reduction->reduce != REDUCE_SUM || body->op != EXPR_MUL || expr_register(reduction->type) != DT_S32 ||
+        dtype_bits(reduction->type) < 32 || dtype_bits(body->type) < 32)
+        return false;
+    double bound = most_of(t, e, body->arg[0]) * most_of(t, e, body->arg[1]);
+    for (int q = t->nest->parallel_count; q < t->nest->axis_count; q++)
+        bound *= (double)t->nest->axis[q].extent;
+    return bound <= 1 << 24;
+}
+
+static int factor_in_f32(Code *t, ExprEmitter *e, const Expr *factor) {
+    int access = only_access(t, factor);
+    int64_t offset = access < 0 ? 0 : offset_of(t, access);
+    int value = access < 0 ? -1 : find_loaded(t, factor, FORM_F32, offset);
+    if (value >= 0)
+        return value;
+    value = expr_emit(e, factor);
+    if (e->refused)
+        return -1;
+    value = vector_convert(t->f, VECTOR_CVT, DT_F32, value);
+    if (access >= 0)
+        keep(t, factor, FORM_F32, offset, value);
     return value;
 }
 
@@ -127,11 +212,11 @@ static int shared(ExprEmitter *e, const Expr *expr) {
 static int float_extreme(Code *t, VectorCode code, const Expr *body, int value, int sum) {
     int access = only_access(t, body);
     int64_t offset = access < 0 ? 0 : offset_of(t, access);
-    int nan = access < 0 ? -1 : find_loaded(t, body, true, offset);
+    int nan = access < 0 ? -1 : find_loaded(t, body, FORM_NAN, offset);
     if (nan < 0) {
         nan = vector_binary(t->f, VECTOR_UNORDERED, value, value);
         if (access >= 0)
-            keep(t, body, true, offset, nan);
+            keep(t, body, FORM_NAN, offset, nan);
     }
     return vector_ternary(t->f, VECTOR_SELECT, nan, value, vector_binary(t->f, code, value, sum));
 }
@@ -144,6 +229,10 @@ static int accumulate(Code *t, ExprEmitter *e, int sum) {
     expr_forget(e);
     if (reduction->reduce == REDUCE_SUM && body->op == EXPR_MUL && reduction->type == DT_F32) {
         int a = expr_emit(e, body->arg[0]), b = expr_emit(e, body->arg[1]);
+        return e->refused ? -1 : vector_ternary(t->f, VECTOR_FMA, a, b, sum);
+    }
+    if (t->in_f32) {
+        int a = factor_in_f32(t, e, body->arg[0]), b = factor_in_f32(t, e, body->arg[1]);
         return e->refused ? -1 : vector_ternary(t->f, VECTOR_FMA, a, b, sum);
     }
     int value = expr_emit(e, body);
@@ -239,12 +328,17 @@ static void emit_tile(Code *t, ExprEmitter *e, const int *limits) {
     int sums[PIXELS_MAX_COLUMNS], kept = t->loaded_count;
     const Expr *reduction = t->p->w->reduction;
     for (int i = 0; i < t->kind->columns; i++)
-        sums[i] = vector_const(t->f, expr_register(reduction->type), initial(reduction));
+        sums[i] = vector_const(t->f, t->in_f32 ? DT_F32 : expr_register(reduction->type), initial(reduction));
     emit_taps(t, e, 0, limits, sums);
     t->loaded_count = kept;
     for (t->column = 0; t->column < t->kind->columns && !e->refused; t->column++) {
         expr_forget(e);
-        expr_know(e, reduction, reduction->type == DT_F32 ? sums[t->column] : convert_fit(e, reduction->type, sums[t->column]));
+        int sum = sums[t->column];
+        if (t->in_f32)
+            sum = vector_convert(t->f, VECTOR_CVT, DT_S32, sum);
+        else if (reduction->type != DT_F32)
+            sum = convert_fit(e, reduction->type, sum);
+        expr_know(e, reduction, sum);
         int value = expr_emit_to_store(e, t->nest->definition->value);
         if (!e->refused)
             expr_store(t->f, t->nest->access[0].type, value, place(t, 0), t->mask);
@@ -303,8 +397,9 @@ const VectorFunction *pixels_emit(const Pixels *p, Compiled *c, const PixelTile 
                      .read = read_operand,
                      .special = shared,
                      .context = t};
-    if (!expr_start(&e, &c->vectors))
+    if (!expr_start(&e, &c->vectors) || !start_views(t, &c->vectors, &e))
         return error_memory(err), NULL;
+    t->in_f32 = fits_f32(t, &e);
     for (int a = 0; a < t->nest->axis_count; a++)
         t->tap_counter[a] = -1;
     for (int i = 0; i < t->nest->access_count; i++)
