@@ -10,9 +10,11 @@
 #include <glob.h>
 #include <stdio.h>
 
+#include "here.h"
 #include "kernel_c.h"
 #include "kernel_data.h"
 #include "kernel_naive.h"
+#include "schedule/schedule.h"
 
 /* One way to run a bound kernel. Engines that refuse a kernel return WHET_ERROR_UNSUPPORTED. */
 typedef struct Engine {
@@ -33,8 +35,24 @@ static whet_status run_plain_c(const Kernel *kernel, void *const *data, whet_err
     return kernel_c_run(1, kernel, data, err);
 }
 
+/* Machine code. */
+static whet_status run_here(const Kernel *kernel, void *const *data, whet_error *err) {
+    Target target;
+    Compiled *compiled;
+    const char *why;
+    if (!target_here(&target))
+        return error_set(err, WHET_ERROR_UNSUPPORTED, "no machine code here");
+    whet_status status = schedule_compile(kernel, &target, NULL, &compiled, &why, err);
+    if (status != WHET_OK)
+        return status;
+    status = compiled_run(compiled, data, NULL, err);
+    compiled_free(compiled);
+    return status;
+}
+
 static const Engine engines[] = {
     {"evaluator", run_evaluator, true},
+    {"machine code", run_here, false},
     {"C", run_c, false},
     {"C without vectors", run_plain_c, false},
 };
@@ -304,7 +322,8 @@ static void run_engine(Case *c, const Engine *engine, const Kernel *kernel, void
         naive[t] = t < kernel->input_count ? data[t] : data_new(&kernel->tensors[t]);
     whet_status status = engine->run(kernel, data, &err);
     if (status == WHET_ERROR_UNSUPPORTED && c->error_count == 0) {
-        print_message("%s:%d: %s: %s refuses: %s\n", c->file, c->line, c->name, engine->name, err.message);
+        if (engine->run != run_here) /* whose templates take part of the notation alone, and say so elsewhere */
+            print_message("%s:%d: %s: %s refuses: %s\n", c->file, c->line, c->name, engine->name, err.message);
     } else if (status || c->error_count) {
         if (c->error_count && (engine->exact || !status))
             check_error(c, status, err.message);
@@ -334,7 +353,7 @@ static void run_bound(Case *c, const Kernel *kernel) {
     }
     check_text(kernel, true, c);
     if (fill_inputs(c, kernel, data))
-        for (size_t e = 0; e < (kernel_c.why[0] ? 1 : COUNT(engines)); e++)
+        for (size_t e = 0; e < (kernel_c.why[0] ? 2 : COUNT(engines)); e++)
             run_engine(c, &engines[e], kernel, data);
     kernel_c.next++;
     for (int t = 0; t < kernel->tensor_count; t++)

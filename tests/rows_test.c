@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "here.h"
 #include "schedule/schedule.h"
 
 enum { GUARD_FLOATS = 64 };
@@ -348,7 +349,7 @@ static void check_samples(const Target *target, const char *label, int rounds) {
 static void on_avx2(void **state) {
     (void)state;
     Target target;
-    if (!target_host(~FEATURE(AVX512F), &target) || target.bytes != 32) {
+    if (!target_host(~FEATURE(AVX512F), &target) || strcmp(target.name, "x86-avx2") != 0) {
         print_message("skipped: no AVX2 here\n");
         skip();
     }
@@ -358,15 +359,29 @@ static void on_avx2(void **state) {
 static void on_avx512(void **state) {
     (void)state;
     Target target;
-    if (!target_host(~UINT64_C(0), &target) || target.bytes != 64) {
+    if (!target_host(~UINT64_C(0), &target) || strcmp(target.name, "x86-avx512") != 0) {
         print_message("skipped: no AVX-512 here\n");
         skip();
     }
     check_samples(&target, "x86-avx512", 60);
 }
 
+static void elsewhere(void **state) {
+    (void)state;
+    Target target;
+    if (!target_here(&target) || strncmp(target.name, "x86", 3) == 0) {
+        print_message("skipped: no other target runs here\n");
+        skip();
+    }
+    check_samples(&target, target.name, 30);
+}
+
 static void interpreted(void **state) {
     (void)state;
+    if (here_alone()) {
+        print_message("skipped: the interpreter, which is the same everywhere\n");
+        skip();
+    }
     Target target;
     assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
     check_samples(&target, "the interpreter", 4);
@@ -487,7 +502,7 @@ static void refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_avx2),   cmocka_unit_test(on_avx512),      cmocka_unit_test(interpreted),
+        cmocka_unit_test(on_avx2),   cmocka_unit_test(on_avx512),      cmocka_unit_test(elsewhere), cmocka_unit_test(interpreted),
         cmocka_unit_test(any_batch), cmocka_unit_test(exp_below_zero), cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

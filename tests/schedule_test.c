@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "here.h"
 #include "schedule/schedule.h"
 
 enum { GUARD_FLOATS = 64, MAX_NAMES = 12 };
@@ -407,7 +408,7 @@ static bool target_of(uint64_t without, Target *out) {
 static void on_avx2(void **state) {
     (void)state;
     Target target;
-    if (!target_of(FEATURE(AVX512F), &target) || target.bytes != 32) {
+    if (!target_of(FEATURE(AVX512F), &target) || strcmp(target.name, "x86-avx2") != 0) {
         print_message("skipped: no AVX2 here\n");
         skip();
     }
@@ -417,15 +418,29 @@ static void on_avx2(void **state) {
 static void on_avx512(void **state) {
     (void)state;
     Target target;
-    if (!target_of(0, &target) || target.bytes != 64) {
+    if (!target_of(0, &target) || strcmp(target.name, "x86-avx512") != 0) {
         print_message("skipped: no AVX-512 here\n");
         skip();
     }
     check_samples(&target, "x86-avx512", 40, NULL);
 }
 
+static void elsewhere(void **state) {
+    (void)state;
+    Target target;
+    if (!target_here(&target) || strncmp(target.name, "x86", 3) == 0) {
+        print_message("skipped: no other target runs here\n");
+        skip();
+    }
+    check_samples(&target, target.name, 8, NULL);
+}
+
 static void interpreted(void **state) {
     (void)state;
+    if (here_alone()) {
+        print_message("skipped: the interpreter, which is the same everywhere\n");
+        skip();
+    }
     Target target;
     assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
     check_samples(&target, "the interpreter", 4, NULL);
@@ -548,8 +563,9 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_avx2),      cmocka_unit_test(on_avx512),       cmocka_unit_test(interpreted),
-        cmocka_unit_test(memory_fails), cmocka_unit_test(deadline_passes), cmocka_unit_test(refusals),
+        cmocka_unit_test(on_avx2),     cmocka_unit_test(on_avx512),    cmocka_unit_test(elsewhere),
+        cmocka_unit_test(interpreted), cmocka_unit_test(memory_fails), cmocka_unit_test(deadline_passes),
+        cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

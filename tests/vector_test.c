@@ -1,5 +1,6 @@
-/* Vector code: the text form, the passes, and the oracle chain: what the interpreter computes, the x86 code computes, with AVX2
- * and with AVX-512, whatever registers were chosen. Programs are random; a failure prints the seed and the program. */
+/* Vector code: the text form, the passes, and the oracle chain: what the interpreter computes, machine code computes, in
+ * registers of every length there is, whatever registers were chosen. Programs are random; a failure prints the seed and the
+ * program. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "here.h"
 #include "target/target.h"
 #include "vector/vector.h"
 
@@ -107,7 +109,13 @@ static void add_value(Program *p) {
     case 30: a = F, b = S, FLOAT(vector_binary(f, VECTOR_PERMUTE, a, b)); break;
     case 31: INT(vector_iota(f, DT_S32, below(r, 5) - 2)); break;
     case 2: FLOAT(vector_const(f, DT_F32, below(r, 9) - 4)); break;
-    case 3: a = F, b = F, FLOAT(vector_binary(f, float_binary[below(r, COUNT(float_binary))], a, b)); break;
+    case 3: {
+        VectorCode code = float_binary[below(r, COUNT(float_binary))];
+        a = F, b = F, a = vector_binary(f, code, a, b);
+        /* Which of two zeros MIN and MAX give is not said: added to zero, both are one. */
+        FLOAT(code == VECTOR_MIN || code == VECTOR_MAX ? vector_binary(f, VECTOR_ADD, a, vector_const(f, DT_F32, 0)) : a);
+        break;
+    }
     case 4:
     case 5: a = F, b = F, FLOAT(vector_ternary(f, below(r, 2) ? VECTOR_FMA : VECTOR_FNMA, a, b, F)); break;
     case 6: FLOAT(vector_unary(f, unary[below(r, COUNT(unary))], F)); break;
@@ -353,13 +361,13 @@ static bool target_of(int bytes, Target *out) {
     uint64_t features = target_features_here();
     if (bytes == 32)
         features &= ~FEATURE(AVX512F);
-    if (!target_x86(features, out) || out->bytes != bytes)
+    if (!target_x86(features, out) && !target_here(out))
         return false;
     out->runs_here = true;
-    return true;
+    return out->bytes == bytes;
 }
 
-static void x86_as_interpreted(int bytes) {
+static void code_as_interpreted(int bytes) {
     static Memory wanted, got;
     Target target;
     int refused = 0, runs = 0;
@@ -390,7 +398,7 @@ static void x86_as_interpreted(int bytes) {
         arguments_of(&got, limit, arguments);
         target.entry(code, 0)(arguments);
         if (!same_output(&wanted, &got)) {
-            show(f, seed, "x86 code and interpreter differ");
+            show(f, seed, "code and interpreter differ");
             Text text;
             text_init(&text);
             target.print(code, &text);
@@ -431,7 +439,7 @@ static void same_as_interpreted(const char *format, int bytes) {
         arguments_of(&got, 5, arguments);
         target.entry(code, 0)(arguments);
         if (!same_output(&wanted, &got)) {
-            show(f, seed, "x86 code and interpreter differ");
+            show(f, seed, "code and interpreter differ");
             fail();
         }
         target.free(code);
@@ -471,7 +479,7 @@ static const char *const programs[] = {
 static void programs_as_interpreted(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(programs); i++)
-        for (int bytes = 32; bytes <= 64; bytes *= 2)
+        for (int bytes = 16; bytes <= 64; bytes *= 2)
             same_as_interpreted(programs[i], bytes);
 }
 
@@ -512,21 +520,26 @@ static void transposes(void **state) {
     }
 }
 
-static void avx2_as_interpreted(void **state) {
+static void code_of_16_bytes(void **state) {
     (void)state;
-    x86_as_interpreted(32);
+    code_as_interpreted(16);
 }
 
-static void avx512_as_interpreted(void **state) {
+static void code_of_32_bytes(void **state) {
     (void)state;
-    x86_as_interpreted(64);
+    code_as_interpreted(32);
+}
+
+static void code_of_64_bytes(void **state) {
+    (void)state;
+    code_as_interpreted(64);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_round_trip),         cmocka_unit_test(malformed_text), cmocka_unit_test(lowering_keeps_meaning),
-        cmocka_unit_test(programs_as_interpreted), cmocka_unit_test(transposes),     cmocka_unit_test(avx2_as_interpreted),
-        cmocka_unit_test(avx512_as_interpreted),
+        cmocka_unit_test(text_round_trip),         cmocka_unit_test(malformed_text),   cmocka_unit_test(lowering_keeps_meaning),
+        cmocka_unit_test(programs_as_interpreted), cmocka_unit_test(transposes),       cmocka_unit_test(code_of_16_bytes),
+        cmocka_unit_test(code_of_32_bytes),        cmocka_unit_test(code_of_64_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,6 +62,7 @@ static bool is_late(const Target *target, const VectorOp *op) {
     switch (op->code) {
     case VECTOR_MIN_OR:
     case VECTOR_MAX_OR: return !arm64_scalable(target);
+    case VECTOR_LOAD: return op->mask >= 0;
     case VECTOR_UNORDERED:
     case VECTOR_GATHER: return true;
     case VECTOR_ZIP_LOW:
@@ -80,6 +81,8 @@ static void find_numbers(const VectorFunction *f, bool *none) {
         const VectorOp *op = &f->ops[i];
         for (int k = 0; k < vector_arg_count(op->code); k++)
             none[op->arg[k]] = false;
+        if (op->code == VECTOR_GATHER && op->mask >= 0)
+            none[op->mask] = false;
         for (int c = 0; c < op->carry_count; c++)
             none[f->ids[op->carried + c]] = false;
     }

@@ -27,6 +27,10 @@ static int bytes_of(DType type) {
     return dtype_bits(type) / 8;
 }
 
+static int log2_of(int bytes) {
+    return bytes == 8 ? 3 : bytes / 2;
+}
+
 void arm64_sve_move(Arm64Encoder *e, int to, int from) {
     if (to != from)
         emit3(e, ARM64_SVE_ORR, to, from, from);
@@ -55,46 +59,67 @@ typedef enum Shape {
 typedef struct Row {
     VectorCode code;
     Shape shape;
-    Arm64Form f32, f64, s32;
-    bool swapped;
+    Arm64Form f32, f64, i8, i16, i32; /* integers by their size */
+    bool swapped;                     /* operands change places */
+    bool is_unsigned;                 /* for u8, u16 and u32 alone */
 } Row;
 
+#define FLOATS(form)  ARM64_SVE_F##form##_S, ARM64_SVE_F##form##_D
+#define INTS(form)    ARM64_SVE_##form##_B, ARM64_SVE_##form##_H, ARM64_SVE_##form##_S
+#define NO_FLOATS     0, 0
+#define NO_INTS       0, 0, 0
+#define ANY(form)     ARM64_SVE_##form, ARM64_SVE_##form, ARM64_SVE_##form, ARM64_SVE_##form, ARM64_SVE_##form
+#define BY_SIZE(form) ARM64_SVE_##form##_S, ARM64_SVE_##form##_D, INTS(form)
 // clang-format off
 static const Row rows[] = {
-    {VECTOR_ADD, THREE, ARM64_SVE_FADD_S, ARM64_SVE_FADD_D, ARM64_SVE_ADD_S, false},
-    {VECTOR_SUB, THREE, ARM64_SVE_FSUB_S, ARM64_SVE_FSUB_D, ARM64_SVE_SUB_S, false},
-    {VECTOR_MUL, THREE, ARM64_SVE_FMUL_S, ARM64_SVE_FMUL_D, 0, false},
-    {VECTOR_MUL, OVERWRITES, 0, 0, ARM64_SVE_MUL_S, false},
-    {VECTOR_DIV, DIVIDES, ARM64_SVE_FDIV_S, ARM64_SVE_FDIV_D, 0, false},
-    {VECTOR_MIN, OVERWRITES, ARM64_SVE_FMIN_S, ARM64_SVE_FMIN_D, ARM64_SVE_SMIN_S, false},
-    {VECTOR_MAX, OVERWRITES, ARM64_SVE_FMAX_S, ARM64_SVE_FMAX_D, ARM64_SVE_SMAX_S, false},
-    {VECTOR_FMA, ACCUMULATES, ARM64_SVE_FMLA_S, ARM64_SVE_FMLA_D, 0, false},
-    {VECTOR_FNMA, ACCUMULATES, ARM64_SVE_FMLS_S, ARM64_SVE_FMLS_D, 0, false},
-    {VECTOR_AND, THREE, ARM64_SVE_AND, ARM64_SVE_AND, ARM64_SVE_AND, false},
-    {VECTOR_OR, THREE, ARM64_SVE_ORR, ARM64_SVE_ORR, ARM64_SVE_ORR, false},
-    {VECTOR_XOR, THREE, ARM64_SVE_EOR, ARM64_SVE_EOR, ARM64_SVE_EOR, false},
-    {VECTOR_AND_NOT, THREE, ARM64_SVE_BIC, ARM64_SVE_BIC, ARM64_SVE_BIC, true},
-    {VECTOR_EQ, COMPARES, ARM64_SVE_FCMEQ_S, ARM64_SVE_FCMEQ_D, ARM64_SVE_CMPEQ_S, false},
-    {VECTOR_NE, COMPARES, ARM64_SVE_FCMNE_S, ARM64_SVE_FCMNE_D, ARM64_SVE_CMPNE_S, false},
-    {VECTOR_LT, COMPARES, ARM64_SVE_FCMGT_S, ARM64_SVE_FCMGT_D, ARM64_SVE_CMPGT_S, true},
-    {VECTOR_LE, COMPARES, ARM64_SVE_FCMGE_S, ARM64_SVE_FCMGE_D, ARM64_SVE_CMPGE_S, true},
-    {VECTOR_UNORDERED, COMPARES, ARM64_SVE_FCMUO_S, ARM64_SVE_FCMUO_D, 0, false},
-    {VECTOR_MASK_AND, MASKS, ARM64_SVE_PAND, ARM64_SVE_PAND, ARM64_SVE_PAND, false},
-    {VECTOR_MASK_OR, MASKS, ARM64_SVE_PORR, ARM64_SVE_PORR, ARM64_SVE_PORR, false},
-    {VECTOR_MASK_XOR, MASKS, ARM64_SVE_PEOR, ARM64_SVE_PEOR, ARM64_SVE_PEOR, false},
-    {VECTOR_EVEN, THREE, ARM64_SVE_UZP1_S, ARM64_SVE_UZP1_D, ARM64_SVE_UZP1_S, false},
-    {VECTOR_ODD, THREE, ARM64_SVE_UZP2_S, ARM64_SVE_UZP2_D, ARM64_SVE_UZP2_S, false},
-    {VECTOR_SQRT, UNARY, ARM64_SVE_FSQRT_S, ARM64_SVE_FSQRT_D, 0, false},
-    {VECTOR_FLOOR, UNARY, ARM64_SVE_FRINTM_S, ARM64_SVE_FRINTM_D, 0, false},
-    {VECTOR_CEIL, UNARY, ARM64_SVE_FRINTP_S, ARM64_SVE_FRINTP_D, 0, false},
-    {VECTOR_TRUNC, UNARY, ARM64_SVE_FRINTZ_S, ARM64_SVE_FRINTZ_D, 0, false},
-    {VECTOR_ROUND, UNARY, ARM64_SVE_FRINTN_S, ARM64_SVE_FRINTN_D, 0, false},
+    {VECTOR_ADD, THREE, FLOATS(ADD), INTS(ADD), false, false},
+    {VECTOR_SUB, THREE, FLOATS(SUB), INTS(SUB), false, false},
+    {VECTOR_MUL, THREE, FLOATS(MUL), NO_INTS, false, false},
+    {VECTOR_MUL, OVERWRITES, NO_FLOATS, INTS(MUL), false, false},
+    {VECTOR_DIV, DIVIDES, FLOATS(DIV), NO_INTS, false, false},
+    {VECTOR_MIN, OVERWRITES, NO_FLOATS, INTS(UMIN), false, true},
+    {VECTOR_MAX, OVERWRITES, NO_FLOATS, INTS(UMAX), false, true},
+    {VECTOR_MIN, OVERWRITES, FLOATS(MIN), INTS(SMIN), false, false},
+    {VECTOR_MAX, OVERWRITES, FLOATS(MAX), INTS(SMAX), false, false},
+    {VECTOR_FMA, ACCUMULATES, FLOATS(MLA), NO_INTS, false, false},
+    {VECTOR_FNMA, ACCUMULATES, FLOATS(MLS), NO_INTS, false, false},
+    {VECTOR_AND, THREE, ANY(AND), false, false},
+    {VECTOR_OR, THREE, ANY(ORR), false, false},
+    {VECTOR_XOR, THREE, ANY(EOR), false, false},
+    {VECTOR_AND_NOT, THREE, ANY(BIC), true, false},
+    {VECTOR_EQ, COMPARES, FLOATS(CMEQ), INTS(CMPEQ), false, false},
+    {VECTOR_NE, COMPARES, FLOATS(CMNE), INTS(CMPNE), false, false},
+    {VECTOR_LT, COMPARES, NO_FLOATS, ARM64_SVE_CMPHI_B, ARM64_SVE_CMPHI_H, 0, true, true},
+    {VECTOR_LE, COMPARES, NO_FLOATS, ARM64_SVE_CMPHS_B, ARM64_SVE_CMPHS_H, 0, true, true},
+    {VECTOR_LT, COMPARES, FLOATS(CMGT), INTS(CMPGT), true, false},
+    {VECTOR_LE, COMPARES, FLOATS(CMGE), INTS(CMPGE), true, false},
+    {VECTOR_UNORDERED, COMPARES, FLOATS(CMUO), NO_INTS, false, false},
+    {VECTOR_MASK_AND, MASKS, ANY(PAND), false, false},
+    {VECTOR_MASK_OR, MASKS, ANY(PORR), false, false},
+    {VECTOR_MASK_XOR, MASKS, ANY(PEOR), false, false},
+    {VECTOR_EVEN, THREE, BY_SIZE(UZP1), false, false},
+    {VECTOR_ODD, THREE, BY_SIZE(UZP2), false, false},
+    {VECTOR_SHL_BY, DIVIDES, NO_FLOATS, 0, 0, ARM64_SVE_LSL_S_BY, false, false},
+    {VECTOR_SHR_BY, DIVIDES, NO_FLOATS, 0, 0, ARM64_SVE_LSR_S_BY, false, false},
+    {VECTOR_SAR_BY, DIVIDES, NO_FLOATS, 0, 0, ARM64_SVE_ASR_S_BY, false, false},
+    {VECTOR_SQRT, UNARY, FLOATS(SQRT), NO_INTS, false, false},
+    {VECTOR_FLOOR, UNARY, FLOATS(RINTM), NO_INTS, false, false},
+    {VECTOR_CEIL, UNARY, FLOATS(RINTP), NO_INTS, false, false},
+    {VECTOR_TRUNC, UNARY, FLOATS(RINTZ), NO_INTS, false, false},
+    {VECTOR_ROUND, UNARY, FLOATS(RINTN), NO_INTS, false, false},
 };
 // clang-format on
 
 static Arm64Form form_of_row(const Row *row, DType type) {
-    Arm64Form form = type == DT_F64 ? row->f64 : type == DT_F32 ? row->f32 : type == DT_S32 ? row->s32 : 0;
-    return !form && bytes_of(type) == 4 && row->f32 == row->s32 ? row->s32 : form; /* of bits, whatever the type */
+    int size = bytes_of(type);
+    if (row->is_unsigned && dtype_kind(type) != KIND_UNSIGNED)
+        return 0;
+    return type == DT_F32   ? row->f32
+           : type == DT_F64 ? row->f64
+           : size == 1      ? row->i8
+           : size == 2      ? row->i16
+           : size == 4      ? row->i32
+                            : 0;
 }
 
 static const Row *row_of(VectorCode code, DType type) {
@@ -102,6 +127,19 @@ static const Row *row_of(VectorCode code, DType type) {
         if (rows[i].code == code && form_of_row(&rows[i], type))
             return &rows[i];
     return NULL;
+}
+
+/* Of a form that does it the other way round: b op a. */
+static Arm64Form reversed_form(Arm64Form form) {
+    static const Arm64Form pairs[][2] = {{ARM64_SVE_FDIV_S, ARM64_SVE_FDIVR_S},
+                                         {ARM64_SVE_FDIV_D, ARM64_SVE_FDIVR_D},
+                                         {ARM64_SVE_LSL_S_BY, ARM64_SVE_LSLR_S_BY},
+                                         {ARM64_SVE_LSR_S_BY, ARM64_SVE_LSRR_S_BY},
+                                         {ARM64_SVE_ASR_S_BY, ARM64_SVE_ASRR_S_BY}};
+    for (size_t i = 0; i < COUNT(pairs); i++)
+        if (pairs[i][0] == form)
+            return pairs[i][1];
+    return form; /* it commutes */
 }
 
 /* `form` overwrites a with what it makes of a and b. */
@@ -125,11 +163,10 @@ static void encode_row(Arm64Encoder *e, const VectorOp *op, const Row *row) {
         a = b;
         b = swap;
     }
-    Arm64Form reversed = row->shape != DIVIDES ? form : op->type == DT_F64 ? ARM64_SVE_FDIVR_D : ARM64_SVE_FDIVR_S;
     switch (row->shape) {
     case THREE: emit3(e, form, to, a, b); break;
     case OVERWRITES:
-    case DIVIDES: overwrite(e, form, reversed, to, a, b); break;
+    case DIVIDES: overwrite(e, form, reversed_form(form), to, a, b); break;
     case ACCUMULATES:
         arm64_sve_move(e, to, reg(e, op->arg[2]));
         emit4(e, form, to, ALL, a, b);
@@ -148,15 +185,17 @@ static void pick(Arm64Encoder *e, VectorCode code, DType type, int to, int a, in
 }
 
 static void encode_select(Arm64Encoder *e, const VectorOp *op) {
-    emit4(e, bytes_of(op->type) == 8 ? ARM64_SVE_SEL_D : ARM64_SVE_SEL_S, result(e, op), arm64_mask_of(e, op->arg[0]),
-          reg(e, op->arg[1]), reg(e, op->arg[2]));
+    static const Arm64Form forms[] = {ARM64_SVE_SEL_B, ARM64_SVE_SEL_H, ARM64_SVE_SEL_S, ARM64_SVE_SEL_D};
+    emit4(e, forms[log2_of(bytes_of(op->type))], result(e, op), arm64_mask_of(e, op->arg[0]), reg(e, op->arg[1]),
+          reg(e, op->arg[2]));
 }
 
 static void encode_shift(Arm64Encoder *e, const VectorOp *op) {
-    static const Arm64Form shifts[] = {ARM64_SVE_LSL_S, ARM64_SVE_LSR_S, ARM64_SVE_ASR_S};
+    static const Arm64Form shifts[2][3] = {{ARM64_SVE_LSL_H, ARM64_SVE_LSR_H, ARM64_SVE_ASR_H},
+                                           {ARM64_SVE_LSL_S, ARM64_SVE_LSR_S, ARM64_SVE_ASR_S}};
     int by = (int)op->number;
     if (by)
-        emit3(e, shifts[op->code - VECTOR_SHL], result(e, op), reg(e, op->arg[0]), by);
+        emit3(e, shifts[bytes_of(op->type) == 4][op->code - VECTOR_SHL], result(e, op), reg(e, op->arg[0]), by);
     else
         arm64_sve_move(e, result(e, op), reg(e, op->arg[0]));
 }
@@ -197,7 +236,9 @@ static void encode_const(Arm64Encoder *e, const VectorOp *op) {
     int to = result(e, op);
     arm64_element_bits(op->type, op->number, data);
     memcpy(&word, data, 4);
-    if (op->type == DT_F64) {
+    if (bytes_of(op->type) == 1)
+        arm64_emit(e->code, SVE_DUP_B, to, (int8_t)data[0]);
+    else if (op->type == DT_F64) {
         int64_t both;
         memcpy(&both, data, 8);
         arm64_move_number(e, ARM64_TEMPORARY, both);
@@ -212,33 +253,41 @@ static void encode_const(Arm64Encoder *e, const VectorOp *op) {
 
 /* ---- memory ---- */
 
-/* Forms that widen and narrow between memory and 32-bit lanes, and those that do not. */
+/* Forms between memory and lanes of so many bytes; loads extend as the memory's type says. */
 static const struct {
+    int lane;
     DType memory;
     Arm64Form load, splat, store;
 } memory[] = {
-    {DT_F32, ARM64_SVE_LD1W_S, ARM64_SVE_LD1RW_S, ARM64_SVE_ST1W_S},
-    {DT_S32, ARM64_SVE_LD1W_S, ARM64_SVE_LD1RW_S, ARM64_SVE_ST1W_S},
-    {DT_U32, ARM64_SVE_LD1W_S, ARM64_SVE_LD1RW_S, ARM64_SVE_ST1W_S},
-    {DT_F64, ARM64_SVE_LD1D_D, ARM64_SVE_LD1RD_D, ARM64_SVE_ST1D_D},
-    {DT_F16, ARM64_SVE_LD1H_S, ARM64_SVE_LD1RH_S, ARM64_SVE_ST1H_S},
-    {DT_BF16, ARM64_SVE_LD1H_S, ARM64_SVE_LD1RH_S, ARM64_SVE_ST1H_S},
-    {DT_U16, ARM64_SVE_LD1H_S, ARM64_SVE_LD1RH_S, ARM64_SVE_ST1H_S},
-    {DT_S16, ARM64_SVE_LD1SH_S, ARM64_SVE_LD1RSH_S, ARM64_SVE_ST1H_S},
-    {DT_U8, ARM64_SVE_LD1B_S, ARM64_SVE_LD1RB_S, ARM64_SVE_ST1B_S},
-    {DT_BOOL, ARM64_SVE_LD1B_S, ARM64_SVE_LD1RB_S, ARM64_SVE_ST1B_S},
-    {DT_S8, ARM64_SVE_LD1SB_S, ARM64_SVE_LD1RSB_S, ARM64_SVE_ST1B_S},
+    {8, DT_F64, ARM64_SVE_LD1D_D, ARM64_SVE_LD1RD_D, ARM64_SVE_ST1D_D},
+    {8, DT_F32, ARM64_SVE_LD1W_D, 0, ARM64_SVE_ST1W_D},
+    {8, DT_S32, ARM64_SVE_LD1SW_D, 0, 0},
+    {4, DT_F32, ARM64_SVE_LD1W_S, ARM64_SVE_LD1RW_S, ARM64_SVE_ST1W_S},
+    {4, DT_S32, ARM64_SVE_LD1W_S, ARM64_SVE_LD1RW_S, ARM64_SVE_ST1W_S},
+    {4, DT_U32, ARM64_SVE_LD1W_S, ARM64_SVE_LD1RW_S, ARM64_SVE_ST1W_S},
+    {4, DT_F16, ARM64_SVE_LD1H_S, ARM64_SVE_LD1RH_S, ARM64_SVE_ST1H_S},
+    {4, DT_BF16, ARM64_SVE_LD1H_S, ARM64_SVE_LD1RH_S, ARM64_SVE_ST1H_S},
+    {4, DT_U16, ARM64_SVE_LD1H_S, ARM64_SVE_LD1RH_S, ARM64_SVE_ST1H_S},
+    {4, DT_S16, ARM64_SVE_LD1SH_S, ARM64_SVE_LD1RSH_S, ARM64_SVE_ST1H_S},
+    {4, DT_U8, ARM64_SVE_LD1B_S, ARM64_SVE_LD1RB_S, ARM64_SVE_ST1B_S},
+    {4, DT_BOOL, ARM64_SVE_LD1B_S, ARM64_SVE_LD1RB_S, ARM64_SVE_ST1B_S},
+    {4, DT_S8, ARM64_SVE_LD1SB_S, ARM64_SVE_LD1RSB_S, ARM64_SVE_ST1B_S},
+    {2, DT_S8, ARM64_SVE_LD1SB_H, 0, ARM64_SVE_ST1B_H},
+    {2, DT_U8, ARM64_SVE_LD1B_H, 0, ARM64_SVE_ST1B_H},
+    {2, DT_BOOL, ARM64_SVE_LD1B_H, 0, ARM64_SVE_ST1B_H},
+    {2, DT_S16, ARM64_SVE_LD1H_H, ARM64_SVE_LD1RH_H, ARM64_SVE_ST1H_H},
+    {2, DT_U16, ARM64_SVE_LD1H_H, ARM64_SVE_LD1RH_H, ARM64_SVE_ST1H_H},
+    {2, DT_BF16, ARM64_SVE_LD1H_H, ARM64_SVE_LD1RH_H, ARM64_SVE_ST1H_H},
+    {2, DT_F16, ARM64_SVE_LD1H_H, ARM64_SVE_LD1RH_H, ARM64_SVE_ST1H_H},
+    {1, DT_S8, ARM64_SVE_LD1B_B, ARM64_SVE_LD1RB_B, ARM64_SVE_ST1B_B},
+    {1, DT_U8, ARM64_SVE_LD1B_B, ARM64_SVE_LD1RB_B, ARM64_SVE_ST1B_B},
+    {1, DT_BOOL, ARM64_SVE_LD1B_B, ARM64_SVE_LD1RB_B, ARM64_SVE_ST1B_B},
 };
 
 static int memory_row(Arm64Encoder *e, const VectorOp *op) {
-    for (size_t i = 0; i < COUNT(memory); i++) {
-        bool fits = op->type == op->from || (bytes_of(op->type) == 4 && bytes_of(op->from) < 4) ||
-                    (bytes_of(op->type) == bytes_of(op->from) && bytes_of(op->type) == 4);
-        if (memory[i].memory == op->from && fits)
+    for (size_t i = 0; i < COUNT(memory); i++)
+        if (memory[i].memory == op->from && memory[i].lane == bytes_of(op->type))
             return (int)i;
-    }
-    if (op->type == op->from && bytes_of(op->type) < 4)
-        return 0; /* words of smaller elements */
     arm64_refuse(e, op->code == VECTOR_STORE ? "store of this memory type" : "load of this memory type");
     return -1;
 }
@@ -257,12 +306,22 @@ static void move_memory(Arm64Encoder *e, const VectorOp *op, int row, int vector
           offset / bytes);
 }
 
+/* What loads bring lies in the low part of each lane. */
 static void widen(Arm64Encoder *e, const VectorOp *op) {
     int to = result(e, op);
+    bool to_float = dtype_kind(op->type) == KIND_FLOAT, from_float = dtype_kind(op->from) == KIND_FLOAT;
+    if (op->type == op->from)
+        return;
     if (op->type == DT_F32 && op->from == DT_F16)
         emit3(e, ARM64_SVE_FCVT_S_H, to, ALL, to);
     else if (op->type == DT_F32 && op->from == DT_BF16)
         emit3(e, ARM64_SVE_LSL_S, to, to, 16);
+    else if (op->type == DT_F64 && op->from == DT_F32)
+        emit3(e, ARM64_SVE_FCVT_D_S, to, ALL, to);
+    else if (from_float != to_float && from_float)
+        arm64_refuse(e, "load of this memory type");
+    else if (to_float && !from_float)
+        emit3(e, op->type == DT_F64 ? ARM64_SVE_SCVTF_D : ARM64_SVE_SCVTF_S, to, ALL, to);
 }
 
 static void encode_load(Arm64Encoder *e, const VectorOp *op) {
@@ -273,27 +332,63 @@ static void encode_load(Arm64Encoder *e, const VectorOp *op) {
     widen(e, op);
 }
 
+/* Where no form splats and widens: as a word, which is widened in 64-bit lanes. */
+static void splat_narrow(Arm64Encoder *e, const VectorOp *op, int base, int64_t offset) {
+    int to = result(e, op);
+    if (op->type != DT_F64 || bytes_of(op->from) != 4) {
+        arm64_refuse(e, "splat of this memory type");
+        return;
+    }
+    emit4(e, ARM64_SVE_LD1RW_S, to, ALL, base, offset);
+    if (op->from == DT_F32)
+        emit3(e, ARM64_SVE_FCVT_D_S, to, ALL, to);
+    else
+        emit3(e, ARM64_SVE_SCVTF_D_S, to, ALL, to);
+}
+
+/* Lane i from base + scale * index i: forms that multiply by 4, or by what a scratch register multiplies by before. */
+static void encode_gather(Arm64Encoder *e, const VectorOp *op, int at) {
+    static const struct {
+        DType memory;
+        Arm64Form form;
+    } forms[] = {{DT_F32, ARM64_SVE_LD1W_GATHER},  {DT_S32, ARM64_SVE_LD1W_GATHER},  {DT_U32, ARM64_SVE_LD1W_GATHER},
+                 {DT_F16, ARM64_SVE_LD1H_GATHER},  {DT_BF16, ARM64_SVE_LD1H_GATHER}, {DT_U16, ARM64_SVE_LD1H_GATHER},
+                 {DT_S16, ARM64_SVE_LD1SH_GATHER}, {DT_U8, ARM64_SVE_LD1B_GATHER},   {DT_BOOL, ARM64_SVE_LD1B_GATHER},
+                 {DT_S8, ARM64_SVE_LD1SB_GATHER}};
+    Arm64Form form = 0;
+    for (size_t i = 0; i < COUNT(forms); i++)
+        if (forms[i].memory == op->from && bytes_of(op->type) == 4)
+            form = forms[i].form;
+    if (!form) {
+        arm64_refuse(e, "gather of this type");
+        return;
+    }
+    int index = reg(e, op->arg[0]), t = arm64_scratch(e, at, 0), scale = (int)op->number;
+    int64_t offset;
+    if (scale == 4 && form == ARM64_SVE_LD1W_GATHER)
+        form = ARM64_SVE_LD1W_GATHER4;
+    else if (scale != 1) {
+        splat_word(e, t, (uint32_t)scale);
+        emit3(e, ARM64_SVE_MUL_S, t, ALL, index);
+        index = t;
+    }
+    int base = arm64_address(e, &op->address, 0, 0, 1, &offset);
+    emit4(e, form, result(e, op), op->mask >= 0 ? arm64_mask_of(e, op->mask) : ALL, base, index);
+    widen(e, op);
+}
+
 static void encode_splat(Arm64Encoder *e, const VectorOp *op) {
     int row = memory_row(e, op), unit = bytes_of(op->from);
     int64_t offset;
     if (row < 0)
         return;
     int base = arm64_address(e, &op->address, 0, 63 * unit, unit, &offset);
+    if (!memory[row].splat) {
+        splat_narrow(e, op, base, offset);
+        return;
+    }
     emit4(e, memory[row].splat, result(e, op), ALL, base, offset);
     widen(e, op);
-}
-
-static void round_to_bf16(Arm64Encoder *e, int t, int u, int from) {
-    emit3(e, ARM64_SVE_LSR_S, t, from, 16);
-    arm64_emit(e->code, SVE_DUP_S, u, 1);
-    emit3(e, ARM64_SVE_AND, t, t, u);
-    splat_word(e, u, 0x7fff);
-    emit3(e, ARM64_SVE_ADD_S, t, t, u);
-    emit3(e, ARM64_SVE_ADD_S, t, t, from);
-    emit4(e, ARM64_SVE_FCMUO_S, OWN, ALL, from, from);
-    splat_word(e, u, 0x7fc00000);
-    emit4(e, ARM64_SVE_SEL_S, t, OWN, u, t);
-    emit3(e, ARM64_SVE_LSR_S, t, t, 16);
 }
 
 /* The value in the low part of each lane of `t`; stores of smaller elements take that part. */
@@ -303,10 +398,12 @@ static void narrow(Arm64Encoder *e, const VectorOp *op, int at, int from, int t)
     int u = arm64_scratch(e, at, 1);
     if (op->from == DT_F16)
         emit3(e, ARM64_SVE_FCVT_H_S, t, ALL, from);
-    else if (op->from == DT_BF16 && e->target->features & FEATURE(BF16))
-        emit3(e, ARM64_SVE_BFCVT, t, ALL, from);
     else if (op->from == DT_BF16)
-        round_to_bf16(e, t, u, from);
+        emit3(e, ARM64_SVE_BFCVT, t, ALL, from);
+    else if (op->type == DT_F64 && op->from == DT_F32)
+        emit3(e, ARM64_SVE_FCVT_S_D, t, ALL, from);
+    else if (op->type != DT_S32 || dtype_kind(op->from) == KIND_FLOAT)
+        arm64_refuse(e, "store of this memory type");
     else {
         arm64_sve_move(e, t, from);
         splat_word(e, u, (uint32_t)low);
@@ -318,7 +415,7 @@ static void narrow(Arm64Encoder *e, const VectorOp *op, int at, int from, int t)
 
 static void store_first(Arm64Encoder *e, const VectorOp *op, int vector) {
     static const Arm64Form aligned[] = {ARM64_STR_B, ARM64_STR_H, ARM64_STR_S, ARM64_STR_D};
-    int size = bytes_of(op->from), log = size == 8 ? 3 : size / 2;
+    int size = bytes_of(op->from), log = log2_of(size);
     int64_t offset;
     int base = arm64_address(e, &op->address, 0, 4095 * (int64_t)size, size, &offset);
     emit3(e, aligned[log], vector, base, offset); /* the low end of z3 is s3 */
@@ -363,8 +460,8 @@ static void encode_reduce(Arm64Encoder *e, const VectorOp *op, int at) {
                 emit3(e, size == 8 ? ARM64_SVE_FADD_D : op->type == DT_S32 ? ARM64_SVE_ADD_S : ARM64_SVE_FADD_S, to, from, t);
             else
                 overwrite(e, least ? ARM64_SVE_SMIN_S : ARM64_SVE_SMAX_S, ARM64_SVE_SMIN_S, to, from, t);
-        } else if (size == 8) {
-            arm64_refuse(e, "the least or greatest of 64-bit lanes");
+        } else if (size != 4) {
+            arm64_refuse(e, "the least or greatest of lanes that are not 32 bits");
         } else {
             int lane = arm64_scratch(e, at, 1);
             arm64_emit(e->code, SVE_INDEX_S, lane, 0, 1);
@@ -377,7 +474,84 @@ static void encode_reduce(Arm64Encoder *e, const VectorOp *op, int at) {
     }
 }
 
+/* ---- lanes that move ---- */
+
+static void encode_iota(Arm64Encoder *e, const VectorOp *op) {
+    arm64_move_number(e, ARM64_TEMPORARY, (int64_t)op->number);
+    arm64_emit(e->code, SVE_INDEX_S_BY, result(e, op), 0, ARM64_TEMPORARY);
+}
+
+static void encode_permute(Arm64Encoder *e, const VectorOp *op, int at) {
+    int t = arm64_scratch(e, at, 0);
+    if (bytes_of(op->type) != 4) {
+        arm64_refuse(e, "permute of this type");
+        return;
+    }
+    arm64_emit(e->code, SVE_DUP_S, t, e->f->bytes / 4 - 1);
+    emit3(e, ARM64_SVE_AND, t, t, reg(e, op->arg[1]));
+    emit3(e, ARM64_SVE_TBL_S, result(e, op), reg(e, op->arg[0]), t);
+}
+
+/* zip1 and zip2 take whole registers; within 128 bits trn does it, in steps: neighbours of one lane, then of two, up to 64 bits.
+ */
+static void encode_zip(Arm64Encoder *e, const VectorOp *op, int at) {
+    static const Arm64Form forms[][2] = {{ARM64_SVE_TRN1_B, ARM64_SVE_TRN2_B},
+                                         {ARM64_SVE_TRN1_H, ARM64_SVE_TRN2_H},
+                                         {ARM64_SVE_TRN1_S, ARM64_SVE_TRN2_S},
+                                         {ARM64_SVE_TRN1_D, ARM64_SVE_TRN2_D}};
+    int a = reg(e, op->arg[0]), b = reg(e, op->arg[1]), step = log2_of(bytes_of(op->type));
+    int to = result(e, op), second = arm64_scratch(e, at, 0);
+    for (int first = to; step < 3; step++) {
+        emit3(e, forms[step][0], first, a, b);
+        emit3(e, forms[step][1], second, a, b);
+        a = first;
+        b = second;
+        first = first == to ? arm64_scratch(e, at, 1) : to;
+    }
+    emit3(e, forms[3][op->code == VECTOR_ZIP_HIGH], to, a, b);
+}
+
+/* Whole 128 bits, of which SVE knows little: those wanted are moved together in each operand, then joined. */
+static void encode_blocks(Arm64Encoder *e, const VectorOp *op, int at) {
+    int t = arm64_scratch(e, at, 0), u = arm64_scratch(e, at, 1), to = result(e, op);
+    if (e->f->bytes == 16) {
+        arm64_sve_move(e, to, reg(e, op->arg[op->code == VECTOR_BLOCK_ODD]));
+        return;
+    }
+    arm64_emit(e->code, SVE_INDEX_D, t, 0, 1);
+    arm64_emit(e->code, SVE_DUP_D, u, 2);
+    emit3(e, ARM64_SVE_AND, t, t, u);
+    emit3(e, op->code == VECTOR_BLOCK_ODD ? ARM64_SVE_CMPNE_D_0 : ARM64_SVE_CMPEQ_D_0, OWN, ALL, t);
+    emit3(e, ARM64_SVE_COMPACT_D, t, OWN, reg(e, op->arg[0]));
+    emit3(e, ARM64_SVE_COMPACT_D, u, OWN, reg(e, op->arg[1]));
+    arm64_move_number(e, ARM64_TEMPORARY, e->f->bytes / 2);
+    emit3(e, ARM64_SVE_WHILELT_B, OWN, ARM64_ZERO, ARM64_TEMPORARY);
+    emit3(e, ARM64_SVE_SPLICE_B, t, OWN, u);
+    arm64_sve_move(e, to, t);
+}
+
+static void encode_round_to(Arm64Encoder *e, const VectorOp *op) {
+    if (op->from != DT_F16) {
+        arm64_refuse(e, "round_to of this type");
+        return;
+    }
+    emit3(e, ARM64_SVE_FCVT_H_S, result(e, op), ALL, reg(e, op->arg[0]));
+    emit3(e, ARM64_SVE_FCVT_S_H, result(e, op), ALL, result(e, op));
+}
+
 /* ---- dot products ---- */
+
+/* The low halves of 32-bit lanes, then the high ones. */
+static void dot_halves(Arm64Encoder *e, int to, int a, int b, int t, int u) {
+    emit3(e, ARM64_SVE_LSL_S, t, a, 16);
+    emit3(e, ARM64_SVE_ASR_S, t, t, 16);
+    emit3(e, ARM64_SVE_LSL_S, u, b, 16);
+    emit3(e, ARM64_SVE_ASR_S, u, u, 16);
+    emit4(e, ARM64_SVE_MLA_S, to, ALL, t, u);
+    emit3(e, ARM64_SVE_ASR_S, t, a, 16);
+    emit3(e, ARM64_SVE_ASR_S, u, b, 16);
+    emit4(e, ARM64_SVE_MLA_S, to, ALL, t, u);
+}
 
 static void encode_dot(Arm64Encoder *e, const VectorOp *op, int at) {
     int to = result(e, op), a = reg(e, op->arg[0]), b = reg(e, op->arg[1]);
@@ -392,6 +566,10 @@ static void encode_dot(Arm64Encoder *e, const VectorOp *op, int at) {
     arm64_sve_move(e, to, reg(e, op->arg[2]));
     if (form) {
         emit3(e, form, to, a, b);
+        return;
+    }
+    if (op->code == VECTOR_DOT2_SS) {
+        dot_halves(e, to, a, b, arm64_scratch(e, at, 0), arm64_scratch(e, at, 1));
         return;
     }
     if (op->code != VECTOR_DOT4_US) {
@@ -424,6 +602,14 @@ void arm64_sve_op(Arm64Encoder *e, const VectorOp *op, int at) {
     case VECTOR_CVT:
     case VECTOR_CVT_ROUND: encode_convert(e, op, at); break;
     case VECTOR_BITS: arm64_sve_move(e, result(e, op), reg(e, op->arg[0])); break;
+    case VECTOR_GATHER: encode_gather(e, op, at); break;
+    case VECTOR_IOTA: encode_iota(e, op); break;
+    case VECTOR_PERMUTE: encode_permute(e, op, at); break;
+    case VECTOR_ZIP_LOW:
+    case VECTOR_ZIP_HIGH: encode_zip(e, op, at); break;
+    case VECTOR_BLOCK_EVEN:
+    case VECTOR_BLOCK_ODD: encode_blocks(e, op, at); break;
+    case VECTOR_ROUND_TO: encode_round_to(e, op); break;
     case VECTOR_MASK_FIRST: encode_mask_first(e, op); break;
     case VECTOR_MASK_BELOW: below(e, op, arm64_general_of(e, op->arg[0])); break;
     case VECTOR_SELECT: encode_select(e, op); break;
@@ -432,6 +618,7 @@ void arm64_sve_op(Arm64Encoder *e, const VectorOp *op, int at) {
     case VECTOR_REDUCE_MAX: encode_reduce(e, op, at); break;
     case VECTOR_DOT4_US:
     case VECTOR_DOT4_SS:
+    case VECTOR_DOT2_SS:
     case VECTOR_DOT2:
     case VECTOR_MMLA: encode_dot(e, op, at); break;
     default:

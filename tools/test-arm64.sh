@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Builds for 64-bit Arm and runs the tests under qemu, once for each CPU below: tools/test-arm64.sh [--quick] [BUILD]
+#
+# Needs gcc-aarch64-linux-gnu and qemu-user, and a Debian whose archive has arm64 packages; the libraries are fetched from there into
+# BUILD/sysroot and nowhere else. --quick: a subset that takes minutes. Last a line `N passed, N failed`.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+quick=no
+if [ "${1:-}" = --quick ]; then
+    quick=yes
+    shift
+fi
+build=${1:-build-arm64}
+sysroot=$PWD/$build/sysroot
+passed=0 failed=0
+
+for tool in aarch64-linux-gnu-gcc qemu-aarch64 cmake; do
+    command -v $tool >/dev/null || { echo "test-arm64: $tool is missing; on Debian: apt-get install gcc-aarch64-linux-gnu qemu-user cmake" >&2; exit 1; }
+done
+
+fetch_libraries() { # Debian's, unpacked: their development packages cannot be installed beside this machine's own
+    local packages="libpthreadpool-dev libpthreadpool0 libcpuinfo-dev libcpuinfo0 libzydis-dev libzydis4.0 libzycore-dev libzycore1.4
+                    libcmocka-dev libcmocka0" apt=$PWD/$build/apt options deb
+    [ -e "$sysroot/usr/include/cmocka.h" ] && return
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$sysroot"
+    options="-o APT::Architecture=arm64 -o APT::Architectures=arm64 -o Dir::State::lists=$apt/lists -o Dir::Cache=$apt/cache
+             -o Dir::State::status=/dev/null -o APT::Sandbox::User=$(id -un)"
+    # shellcheck disable=SC2086  # lists of words
+    apt-get $options update >"$apt/log" 2>&1 && (cd "$apt/cache" && apt-get $options download $packages) >>"$apt/log" 2>&1 ||
+        { tail -3 "$apt/log" >&2; exit 1; }
+    for deb in "$apt"/cache/*.deb; do
+        dpkg-deb -x "$deb" "$sysroot"
+    done
+}
+
+# What each line emulates: name, qemu's CPU, the target that the tests are to use (-: the best one).
+cpus() {
+    cat <<'ROWS'
+neon       cortex-a53                        -
+dotprod    neoverse-n1                       -
+i8mm+bf16  max,sve=off,sme=off               -
+sve128     max,sve128=on,sve256=off,sve512=off,sme=off  arm64+sve2+sve128+i8mm+bf16
+sve256     max,sve128=on,sve256=on,sve512=off,sme=off   -
+sve512     max,sve128=on,sve256=on,sve512=on,sme=off    -
+a64fx      a64fx                             -
+ROWS
+}
+
+run() { # CPU TARGET SECONDS PROGRAM...
+    local cpu=$1 target=$2 limit=$3
+    shift 3
+    [ "$target" = - ] && target=
+    timeout "$limit" qemu-aarch64 -cpu "$cpu" -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH="$sysroot/usr/lib/aarch64-linux-gnu" \
+        -E WHET_TEST_HERE_ALONE=1 -E CC=aarch64-linux-gnu-gcc ${target:+-E WHET_TEST_TARGET="$target"} "$@" </dev/null
+}
+
+report() { # NAME CPU STATUS LOG
+    if [ "$3" = 0 ]; then
+        passed=$((passed + 1))
+        printf 'ok      %-10s %s\n' "$2" "$1"
+    else
+        failed=$((failed + 1))
+        printf 'FAILED  %-10s %s (status %s)\n' "$2" "$1" "$3"
+        tail -n 12 "$4" | sed 's/^/    /'
+    fi
+}
+
+fetch_libraries
+tools/build.sh "$build" all -DCMAKE_BUILD_TYPE=Release -DCMAKE_TOOLCHAIN_FILE=cmake/arm64-linux.cmake -DWHET_SYSROOT="$sysroot" \
+    -DWHET_EXAMPLES=OFF -DWHET_LOCALIZE=OFF >"$build/log" 2>&1 || { tail -n 20 "$build/log"; exit 1; }
+
+# A folder with a command `whet` that runs on one CPU, for scripts that are given a build folder.
+wrap() { # NAME CPU TARGET
+    mkdir -p "$build/on-$1"
+    {
+        echo '#!/usr/bin/env bash'
+        echo 'cd "$(dirname "$0")/../.." && [ "$1" = test ] && set -- "$@" '"$([ "$3" = - ] || echo "--target '$3'")"
+        echo "exec qemu-aarch64 -cpu '$2' -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH='$sysroot/usr/lib/aarch64-linux-gnu' '$build/whet' \"\$@\""
+    } >"$build/on-$1/whet"
+    chmod +x "$build/on-$1/whet"
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+programs="vector_test schedule_test rows_test window_test math_test kernel_test arm64_encode_test"
+scripts="models_test nodes_test"
+[ "$quick" = yes ] && programs="vector_test kernel_test" scripts=
+while read -r name cpu target; do
+    [ "$quick" = yes ] && case $name in neon | i8mm+bf16 | sve256) ;; *) continue ;; esac
+    for program in $programs; do
+        run "$cpu" "$target" 1800 "$build/$program" >"$log" 2>&1
+        report "$program" "$name" $? "$log"
+    done
+    wrap "$name" "$cpu" "$target"
+    for script in $scripts; do
+        timeout 3600 "tests/$script.sh" "$build/on-$name" >"$log" 2>&1 </dev/null
+        report "$script" "$name" $? "$log"
+    done
+done < <(cpus)
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
