@@ -150,7 +150,10 @@ static Expr *rewrite_reduce(Rewriter *r, const Expr *e) {
         int found = 0;
         for (int a = 0; a < KERNEL_MAX_AXES; a++)
             if (f->coef[a]) {
-                axes[count++] = a;
+                int at = count++; /* in the order of axes, so that the text has that order too */
+                for (; at > 0 && axes[at - 1] > a; at--)
+                    axes[at] = axes[at - 1];
+                axes[at] = a;
                 found++;
             }
         if (found != 1 && (e->reduce == REDUCE_ARGMAX || e->reduce == REDUCE_ARGMIN))

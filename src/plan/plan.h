@@ -88,6 +88,9 @@ const Verdict *group_verdict(Plan *plan, Group *group); /* NULL: an error */
 bool group_note(Plan *plan, Group *group, const char *format, ...) PRINTF_LIKE(3, 4);
 void group_label(const Group *group, char *buffer, size_t size); /* its nodes, for messages */
 
+/* layout.c: images channels last. Before plan_fuse. */
+bool plan_layout(Plan *plan);
+
 /* fuse.c: the rules. */
 bool plan_fuse(Plan *plan);
 

@@ -703,7 +703,7 @@ static bool build(Segment *s, Text *out) {
     s->plan.explain = out != NULL;
     if (!keep_live_out(s))
         return false;
-    if (!plan_fuse(&s->plan))
+    if (!plan_layout(&s->plan) || !plan_fuse(&s->plan))
         return fail(s);
     if (!make_items(s))
         return false;
