@@ -1,6 +1,6 @@
 /* f32 convolutions through the notation, channels last and channels first, beside the measured peak of one core.
  *
- *     conv_bench [-s SECONDS] [-o PART_OF_A_NAME] [-f]
+ *     conv_bench [-s SECONDS] [-o PART_OF_A_NAME] [-f] [-x]
  *
  * Each with a bias and max(., 0), weights constant. Two shares: `%direct` counts every tap of every output as a multiply-add,
  * those that fall into the padding too, which is how the limit of a direct convolution is usually given; `%inside` counts only
@@ -48,6 +48,8 @@ static const Conv convolutions[] = {
     {"64x64 x 32 -> 16 k2 s2, transposed", 2, 1, 32, 16, {64, 64}, 2, 2, 0, 1, true},
 };
 // clang-format on
+
+static bool exact; /* -x */
 
 static double now(void) {
     struct timespec t;
@@ -205,7 +207,7 @@ static bool make(Bound *x, const Conv *v, bool last, const Target *target, whet_
     const void *constant[KERNEL_MAX_TENSORS] = {0};
     int weights = kernel_find_tensor(x->kernel, "f");
     constant[weights] = x->data[weights];
-    ScheduleOptions options = {.constant = constant};
+    ScheduleOptions options = {.constant = constant, .exact = exact};
     return schedule_compile(x->kernel, target, &options, &x->compiled, &why, err) == WHET_OK;
 }
 
@@ -214,7 +216,7 @@ static double make_time(const Bound *x, const Target *target) {
     for (int i = 0; i < 10; i++) {
         Compiled *compiled = NULL;
         double start = now();
-        schedule_compile(x->kernel, target, NULL, &compiled, NULL, NULL);
+        schedule_compile(x->kernel, target, &(ScheduleOptions){.exact = exact}, &compiled, NULL, NULL);
         double took = now() - start;
         best = took < best ? took : best;
         compiled_free(compiled);
@@ -253,13 +255,15 @@ int main(int argc, char **argv) {
     double seconds = .2;
     const char *only = "";
     bool just_first = false;
-    for (int option; (option = getopt(argc, argv, "s:o:f")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "s:o:fx")) != -1;) {
         if (option == 's')
             seconds = atof(optarg);
         else if (option == 'o')
             only = optarg;
         else if (option == 'f')
             just_first = true;
+        else if (option == 'x')
+            exact = true;
         else
             return 2;
     }

@@ -1,9 +1,10 @@
 /* f32 matrix products through the notation, beside the BLAS libraries found on this machine and the measured peak of one core.
  *
- *     gemm [-s SECONDS] [-e EPILOGUE] [-p]
+ *     gemm_bench [-s SECONDS] [-e EPILOGUE] [-p] [-k KNOBS] [M N K]...
  *
  * Each figure is the best of many short runs; whet, the peers and the peak loop take turns, so that a busy machine disturbs all
- * of them alike. `make` is the time from text to callable code, without packing the weights. -p leaves the peers out. */
+ * of them alike. `make` is the time from text to callable code, without packing the weights. -p leaves the peers out; -k takes
+ * knobs as `whet bench --schedule` does. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
@@ -51,6 +52,8 @@ typedef struct Case {
     void *data[KERNEL_MAX_TENSORS];
 } Case;
 
+static ScheduleKnobs knobs; /* of -k */
+
 static bool make_kernel(Case *x, const Target *target, const char *epilogue, const int *mnk, const void *weights,
                         whet_error *err) {
     char text[512];
@@ -65,7 +68,8 @@ static bool make_kernel(Case *x, const Target *target, const char *epilogue, con
         return false;
     const void *constant[KERNEL_MAX_TENSORS] = {0};
     constant[kernel_find_tensor(kernel, "b")] = weights;
-    ScheduleOptions options = {.constant = constant};
+    ScheduleOptions options = {
+        .constant = constant, .mr = knobs.mr, .nv = knobs.nv, .kc = knobs.kc, .mc = knobs.mc, .unroll = knobs.unroll};
     if (schedule_compile(kernel, target, &options, &x->compiled, &why, err) != WHET_OK)
         return false;
     x->make_seconds = now() - start;
@@ -112,31 +116,40 @@ static void run_peer(Sgemm sgemm, const int *mnk, const Case *x) {
     sgemm(101, 111, 111, mnk[0], mnk[1], mnk[2], 1, x->a, mnk[2], x->b, mnk[1], 0, x->c, mnk[1]);
 }
 
-static void time_whet(Case *x, Best *best) {
+/* Small products many times between two looks at the clock, which costs about as much as one. */
+static int times_of(const int *mnk) {
+    double flops = 2.0 * mnk[0] * mnk[1] * mnk[2];
+    return flops < 2e7 ? (int)(2e7 / flops) + 1 : 1;
+}
+
+static void time_whet(Case *x, int times, Best *best) {
     whet_error err;
     double start = spent();
-    compiled_run(x->compiled, x->data, NULL, &err);
-    double took = spent() - start;
+    for (int i = 0; i < times; i++)
+        compiled_run(x->compiled, x->data, NULL, &err);
+    double took = (spent() - start) / times;
     best->whet = took < best->whet ? took : best->whet;
 }
 
-static void time_peer(Sgemm sgemm, const int *mnk, const Case *x, double *best) {
+static void time_peer(Sgemm sgemm, const int *mnk, const Case *x, int times, double *best) {
     double start = spent();
-    run_peer(sgemm, mnk, x);
-    double took = spent() - start;
+    for (int i = 0; i < times; i++)
+        run_peer(sgemm, mnk, x);
+    double took = (spent() - start) / times;
     *best = took < *best ? took : *best;
 }
 
 /* All take turns in stretches of 5 ms, of which each first run only brings its data into the caches. */
 static void race(Case *x, const Sgemm *sgemm, const int *mnk, Peak *peak, double seconds, Best *best) {
     whet_error err;
+    int times = times_of(mnk);
     *best = (Best){.whet = 1e9};
     for (double start = now(); now() - start < seconds;) {
         double gflops = peak_run(peak), stretch = now();
         best->peak = gflops > best->peak ? gflops : best->peak;
         compiled_run(x->compiled, x->data, NULL, &err);
         do
-            time_whet(x, best);
+            time_whet(x, times, best);
         while (now() - stretch < 5e-3);
         for (size_t i = 0; i < COUNT(peers); i++) {
             if (!sgemm[i])
@@ -145,7 +158,7 @@ static void race(Case *x, const Sgemm *sgemm, const int *mnk, Peak *peak, double
             run_peer(sgemm[i], mnk, x);
             best->peer[i] = best->peer[i] > 0 ? best->peer[i] : 1e9;
             do
-                time_peer(sgemm[i], mnk, x, &best->peer[i]);
+                time_peer(sgemm[i], mnk, x, times, &best->peer[i]);
             while (now() - stretch < 5e-3);
         }
     }
@@ -185,22 +198,25 @@ static bool measure(const int *mnk, const char *text, const Target *target, cons
 int main(int argc, char **argv) {
     double seconds = .3;
     bool with_peers = true;
+    whet_error err = {0};
     const char *text = "c[m, n] = sum(k) a[m, k] * b[k, n]";
-    for (int option; (option = getopt(argc, argv, "s:e:p")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "s:e:pk:")) != -1;) {
         if (option == 's')
             seconds = atof(optarg);
         else if (option == 'e')
             text = optarg;
         else if (option == 'p')
             with_peers = false;
-        else
+        else if (option == 'k') {
+            if (schedule_parse_knobs(optarg, &knobs, &err) != WHET_OK)
+                return fprintf(stderr, "gemm_bench: %s\n", err.message), 2;
+        } else
             return 2;
     }
     setenv("OPENBLAS_NUM_THREADS", "1", 1);
     setenv("BLIS_NUM_THREADS", "1", 1);
     Target target;
     Sgemm sgemm[COUNT(peers)] = {0};
-    whet_error err = {0};
     if (!target_host(~UINT64_C(0), &target))
         return fprintf(stderr, "gemm: no code generator for this machine\n"), 1;
     if (with_peers)
@@ -212,7 +228,11 @@ int main(int argc, char **argv) {
             printf(" %9s", peers[i].name);
     printf("   peak\n");
     bool fine = true;
-    for (size_t s = 0; fine && s < COUNT(shapes); s++)
+    for (int i = optind; fine && i + 2 < argc; i += 3) {
+        int mnk[] = {atoi(argv[i]), atoi(argv[i + 1]), atoi(argv[i + 2])};
+        fine = measure(mnk, text, &target, sgemm, peak, seconds * (with_peers ? 3 : 1), &err);
+    }
+    for (size_t s = 0; optind == argc && fine && s < COUNT(shapes); s++)
         fine = measure(shapes[s], text, &target, sgemm, peak, seconds * (with_peers ? 3 : 1), &err);
     if (!fine)
         fprintf(stderr, "gemm: %s\n", err.message);

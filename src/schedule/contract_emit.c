@@ -224,6 +224,22 @@ static void emit_start(Tile *t, const Variant *v, int *sums) {
     }
 }
 
+/* What the tile's end writes and reads is on its way while the sums are made. */
+static void emit_prefetches(Tile *t, const Variant *v) {
+    enum { WORTH_IT = 64 }; /* steps of depth */
+    const Contract *k = t->k;
+    if (!v->last || v->depth < WORTH_IT)
+        return;
+    for (int i = 0; i < k->nest.access_count; i++) {
+        if (i == k->a || i == k->b || contract_n_stride(k, i) != 1 || !contract_m_stride(k, i) || (i == 0 && !v->first))
+            continue;
+        int64_t bytes = contract_size(k, i) * k->lanes, step = bytes < 64 ? 64 / bytes : 1;
+        for (int row = 0; row < t->mr; row++)
+            for (int vector = 0; vector < t->nv; vector += (int)step)
+                vector_prefetch(t->f, place(t, i, row, vector));
+    }
+}
+
 /* The write, A and B, and what the epilogue reads, scalars, sums of rows; rows; counts of taps. */
 static void add_parameters(Tile *t, Arena *arena) {
     const Contract *k = t->k;
@@ -261,6 +277,7 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
         make_mask(&t);
     for (t.vector = 0; t.vector < t.nv; t.vector++)
         emit_start(&t, v, sums);
+    emit_prefetches(&t, v);
     Step step = {.a = row_at(&t, k->a, 0), .b = vector_at(t.pointer[k->b], 0), .end = t.mr};
     emit_level(&t, 0, step, sums);
     make_mask(&t);

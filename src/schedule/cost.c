@@ -13,7 +13,8 @@
 enum {
     HIDE_LATENCY = 8, /* latency 4 on two ports */
     L2_SLOTS = 2,     /* per vector: half a vector a slot */
-    TILE_SLOTS = 60,  /* of a tile's beginning and end, besides its stores */
+    TILE_SLOTS = 20,  /* of a tile's beginning and end, besides its stores */
+    CALL_SLOTS = 100, /* of a call */
     FALLBACK_L2 = 512 << 10
 };
 
@@ -26,7 +27,7 @@ static double tile_slots(int64_t rows, int64_t vectors, int64_t depth) {
         return 0;
     double step = largest((double)(rows * vectors), largest(HIDE_LATENCY, (double)(L2_SLOTS * vectors)));
     return (double)depth * (step + 0.02 * (double)rows + 0.04 * (double)vectors + 0.04) + TILE_SLOTS +
-           2 * (double)(rows * vectors);
+           0.5 * (double)(rows * vectors);
 }
 
 static double product_slots(ContractShape s, int mr, int nv, int lanes) {
@@ -35,7 +36,8 @@ static double product_slots(ContractShape s, int mr, int nv, int lanes) {
     double column = (double)tiles * tile_slots(mr, nv, s.depth) + tile_slots(rest, nv, s.depth);
     double last = (double)tiles * tile_slots(mr, edge, s.depth) + tile_slots(rest, edge, s.depth);
     double ragged = rest ? 1.01 : 1; /* another function to make, and an interruption of the steady state */
-    return ragged * ((double)panels * column + last);
+    double calls = (double)(panels + (edge > 0)) * (double)((tiles > 0) + (rest > 0));
+    return ragged * ((double)panels * column + last) + CALL_SLOTS * calls;
 }
 
 static double choose_tile(const Target *target, ContractShape shape, int lanes, int spare, ContractKnobs *knobs) {

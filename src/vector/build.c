@@ -179,6 +179,12 @@ void vector_store_first(VectorFunction *f, DType memory, int value, VectorAddres
     store(f, VECTOR_STORE_FIRST, memory, value, address, -1);
 }
 
+void vector_prefetch(VectorFunction *f, VectorAddress address) {
+    VectorOp op = blank(VECTOR_PREFETCH, DT_NONE);
+    op.address = address;
+    vector_append(f, &op);
+}
+
 int vector_unary(VectorFunction *f, VectorCode code, int a) {
     VectorOp op = blank(code, type_of(f, a));
     op.arg[0] = a;

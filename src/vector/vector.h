@@ -221,6 +221,7 @@ int vector_splat(VectorFunction *f, DType type, DType memory, VectorAddress addr
 int vector_gather(VectorFunction *f, DType type, DType memory, VectorAddress address, int scale, int index, int mask);
 int vector_iota(VectorFunction *f, DType type, int64_t step); /* 0, step, 2 * step ... */
 void vector_store(VectorFunction *f, DType memory, int value, VectorAddress address, int mask);
+void vector_prefetch(VectorFunction *f, VectorAddress address);
 void vector_store_first(VectorFunction *f, DType memory, int value, VectorAddress address);
 int vector_unary(VectorFunction *f, VectorCode code, int a);
 int vector_binary(VectorFunction *f, VectorCode code, int a, int b);            /* comparisons too */
