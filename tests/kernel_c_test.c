@@ -26,6 +26,14 @@ static const char *const texts[] = {
     "in x: f32[2, 21, 30]; y[p:2, 2*h:21 + 1, o:35] = sum(j:3, c:30) x[p, h - 2*j + 2, c]? * f[o, c, j] + b[o]",
     "in x: f32[2, 21, 10]; y[p:2, h:21, o:35] = sum(j:3, c:10) x[p, h + j - 1, c]?(2) * f[o, c, j] + b[o]",
     "y[m, 5 + n] = sum(k) a[m, k] * b[k, n]",
+    "in a: u8[19, 33]; in b: s8[33, 50]; in z: u8[]; c[u, v] = sum(w) (s32(a[u, w]) - s32(z[])) * s32(b[w, v])",
+    "in a: s8[13, 40]; in b: s8[50, 40]; in z: s8[50]; c[u, v] = sum(w) s32(a[u, w]) * (s32(b[v, w]) - s32(z[v]))",
+    "in a: u8[9, 7, 24]; in b: u8[24, 21]; in y: u8[9, 7]; in z: u8[21]; in s: f32[21]; "
+    "c[i, u, v] = f32(sum(w) (s32(a[i, u, w]) - s32(y[i, u])) * (s32(b[w, v]) - s32(z[v]))) * s[v]",
+    "in x: u8[2, 4, 6, 31]; in f: s8[5, 4, 3, 3]; in z: u8[]; d[..] = s32(x[..]) - s32(z[]); "
+    "y[p:2, o, h:6, w:31] = s8(round(f32(sum(c, i, j) d[p, c, h + i - 1, w + j - 1]? * s32(f[o, c, i, j])) * 0.001))",
+    "in x: u8[2, 9, 14, 4]; in f: s8[3, 3, 4, 19]; y[p:2, h:9, w:14, o] = sum(i, j, c) s32(x[p, h + i - 1, w + j - 1, c]?) * "
+    "s32(f[i, j, c, o])",
     "t[m] = max(n) x[m, n]; y[m, n] = (x[m, n] - t[m]) / 2",
     "y[m] = sum(n) x[m, n] * x[m, n]",
     "y[n] = sum(m) x[m, n]",

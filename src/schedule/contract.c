@@ -273,6 +273,8 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
         return error_memory(err), false;
     c->run = contract_run;
     c->print = print_contract;
-    c->print_c = k->gathered || k->single || k->group > 1 ? NULL : contract_print_c; /* the C target: plain loops instead */
+    c->print_c = k->gathered || k->single || (k->group == 1 && k->pack_function >= 0)
+                     ? NULL
+                     : contract_print_c; /* the C target: plain loops instead */
     return true;
 }

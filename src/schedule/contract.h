@@ -152,7 +152,7 @@ static inline size_t contract_block_bytes(const Contract *k) {
 }
 /* What guarded reads of a factor give outside: an element, to `to`. `data`: of the kernel; NULL: the zero point is known. */
 void contract_outside(const Contract *k, const ContractFactor *f, void *const *data, char to[4]);
-/* The sum of a row of A over the whole depth, as it is multiplied. `row`: as it lies, or gathered. */
+/* The sum of a row of A over the whole depth. `row`: as it lies, or gathered. */
 int64_t contract_row_sum(const Contract *k, const void *row);
 int64_t contract_integer(DType type, const void *data, int64_t at); /* element `at` of u8, s8 or s32 */
 /* contract_run.c */

@@ -341,5 +341,5 @@ static int64_t sum_level(const Contract *k, int level, const unsigned char *from
 }
 
 int64_t contract_row_sum(const Contract *k, const void *row) {
-    return sum_level(k, 0, row) + contract_zero_offset(&k->fa) * k->steps;
+    return sum_level(k, 0, row);
 }

@@ -217,7 +217,7 @@ static void sum_rows(const Task *t, int64_t from, int64_t end, const char *gathe
         }
         const char *a =
             gathered ? gathered + (row - from) * k->a_pitch : (const char *)t->w->data[k->nest.access[k->a].tensor] + at;
-        int64_t sum = contract_row_sum(k, a) - k->steps * (zero + contract_zero_offset(f));
+        int64_t sum = contract_row_sum(k, a) - k->steps * zero; /* flipped or not, that is the same */
         *to++ = (int32_t)(uint32_t)(uint64_t)sum;
     }
 }

@@ -45,22 +45,26 @@ static void put_element(const Contract *k, Text *out) {
     text_put(out, b->guard_count ? " ? source[" : "source[");
     put_sum(k, out, b->offset, b->stride);
     text_char(out, ']');
-    if (b->guard_count) {
+    if (b->guard_count && k->group > 1)
+        text_put(out, " : outside");
+    else if (b->guard_count) {
         text_put(out, " : ");
         c_number(out, b->type, b->outside, 0);
     }
     text_put(out, ";\n");
 }
 
-static void put_pack(const Contract *k, const CDriver *d) {
-    Text *out = d->helpers;
-    text_printf(out,
-                "/* Steps [from, end) of a panel, a row of the panel each; zeros behind the last column. */\n"
-                "static void %s_pack(const float *source",
-                d->name);
+/* "[const type *source, int64_t x0, ": what packing takes before it says which panel. */
+static void put_pack_head(const Contract *k, const CDriver *d, const char *comment) {
+    text_printf(d->helpers, "%sstatic void %s_pack(const %s *source", comment, d->name, c_type(k->fb.type));
     for (int i = 0; i < k->outer_count; i++)
         if (contract_b_moves(k, k->outer[i]))
-            text_printf(out, ", int64_t x%d", k->outer[i]);
+            text_printf(d->helpers, ", int64_t x%d", k->outer[i]);
+}
+
+static void put_pack(const Contract *k, const CDriver *d) {
+    Text *out = d->helpers;
+    put_pack_head(k, d, "/* Steps [from, end) of a panel, a row of the panel each; zeros behind the last column. */\n");
     text_printf(out,
                 ", int64_t panel, int64_t from, int64_t end, float *to) {\n"
                 "    for (int64_t step = from; step < end; step++)\n"
@@ -74,6 +78,42 @@ static void put_pack(const Contract *k, const CDriver *d) {
     text_put(out, "            }\n            *to++ = value;\n        }\n}\n\n");
 }
 
+/* Bytes: groups of steps side by side, as the sum multiplies them, and what their columns sum up to behind them. */
+static void put_pack_bytes(const Contract *k, const CDriver *d) {
+    Text *out = d->helpers;
+    int64_t offset = contract_zero_offset(&k->fb);
+    put_pack_head(k, d, "/* Groups [from, end) of four steps of a panel; zeros behind the last step and column. */\n");
+    text_put(out, k->nest.access[k->b].guard_count ? ", int outside" : "");
+    text_printf(out, ", int64_t panel, int64_t from, int64_t end, char *to) {\n");
+    if (k->column_sums)
+        text_printf(out, "    uint32_t sums[%d] = {0};\n", k->nr);
+    text_printf(out,
+                "    for (int64_t group = from; group < end; group++)\n"
+                "        for (int64_t column = panel * %d; column < panel * %d + %d; column++)\n"
+                "            for (int64_t step = %d * group; step < %d * group + %d; step++) {\n"
+                "                int value = 0;\n"
+                "                if (column < %lld && step < %lld) {\n",
+                k->nr, k->nr, k->nr, k->group, k->group, k->group, (long long)k->columns, (long long)k->steps);
+    put_digits(k, out, k->n_axis, k->n_count, "column", 5);
+    put_digits(k, out, k->k_axis, k->k_count, "step", 5);
+    put_element(k, out);
+    if (offset)
+        text_printf(out, "                    value %c= 128;\n", offset < 0 ? '-' : '+');
+    text_put(out, "                }\n");
+    if (k->column_sums)
+        text_printf(out, "                sums[column - panel * %d] += (uint32_t)value;\n", k->nr);
+    text_put(out, "                *to++ = (char)(unsigned char)value;\n            }\n");
+    text_put(out, k->column_sums ? "    memcpy(to, sums, sizeof sums);\n}\n\n" : "}\n\n");
+}
+
+static void put_zero(const Contract *k, const CDriver *d, const ContractFactor *f) {
+    const Access *zero = f->zero < 0 ? NULL : &k->nest.access[f->zero];
+    if (f->zero_known)
+        text_printf(d->body, "%lld", (long long)f->zero_value);
+    else
+        text_printf(d->body, "%s[%lld]", d->tensor[zero->tensor], (long long)zero->offset);
+}
+
 static void put_pack_call(const Contract *k, const CDriver *d, int depth) {
     int64_t each = k->blocks == 1 ? k->depth : k->knobs.kc;
     c_indent(d->body, depth);
@@ -81,11 +121,19 @@ static void put_pack_call(const Contract *k, const CDriver *d, int depth) {
     for (int i = 0; i < k->outer_count; i++)
         if (contract_b_moves(k, k->outer[i]))
             text_printf(d->body, ", x%d", k->outer[i]);
+    const char *to = k->group > 1 ? "(char *)packed" : "packed";
+    if (k->group > 1 && k->nest.access[k->b].guard_count) {
+        text_put(d->body, ", ");
+        if (k->fb.centred)
+            put_zero(k, d, &k->fb);
+        else
+            text_printf(d->body, "%.0f", k->nest.access[k->b].outside);
+    }
     if (k->blocks == 1)
-        text_printf(d->body, ", panel, 0, %lld, packed);\n", (long long)k->depth);
+        text_printf(d->body, ", panel, 0, %lld, %s);\n", (long long)k->depth, to);
     else
-        text_printf(d->body, ", panel, block * %lld, block < %lld ? block * %lld + %lld : %lld, packed);\n", (long long)each,
-                    (long long)k->blocks - 1, (long long)each, (long long)each, (long long)k->depth);
+        text_printf(d->body, ", panel, block * %lld, block < %lld ? block * %lld + %lld : %lld, %s);\n", (long long)each,
+                    (long long)k->blocks - 1, (long long)each, (long long)each, (long long)k->depth, to);
 }
 
 /* ---- tiles ---- */
@@ -106,7 +154,10 @@ static void put_call(const Compiled *c, const CDriver *d, int function, int64_t 
         if (a != k->b)
             c_put_offset(d->body, contract_size(k, a) * row * contract_m_stride(k, a));
     }
-    text_printf(d->body, k->scalar_count ? ", scalars, %lld" : ", %lld", (long long)count);
+    text_put(d->body, k->scalar_count ? ", scalars" : "");
+    if (k->row_sums)
+        text_printf(d->body, ", (const char *)(row_sums + %lld)", (long long)row);
+    text_printf(d->body, ", %lld", (long long)count);
     for (int l = 0; l < k->level_count; l++)
         if (bounded(k, l))
             text_printf(d->body, ", end%d - from%d", l, l);
@@ -167,6 +218,39 @@ static void put_panel_place(const Contract *k, const CDriver *d, int depth) {
     text_put(d->body, ");\n");
 }
 
+/* Sums of the rows of a line, less their zero points. */
+static void put_row_sums(const Contract *k, const CDriver *d, int depth) {
+    Text *out = d->body;
+    const ContractFactor *f = &k->fa;
+    c_indent(out, depth);
+    text_printf(out, "for (int64_t row = 0; row < %lld; row++) {\n", (long long)k->line);
+    c_indent(out, depth + 1);
+    text_put(out, "int64_t sum = 0;\n");
+    for (int l = 0; l < k->level_count; l++) {
+        bool last = l == k->level_count - 1;
+        c_indent(out, depth + 1 + l);
+        text_printf(out, "for (int64_t i%d = 0; i%d < %lld; i%d++)\n", l, l,
+                    (long long)k->level[l].extent * (last ? k->group : 1), l);
+    }
+    c_indent(out, depth + 1 + k->level_count);
+    text_printf(out, "sum += ((const %s *)p%d)[0", c_type(f->type), k->a);
+    c_put_term(out, contract_m_stride(k, k->a), "row", -1);
+    for (int l = 0; l < k->level_count; l++)
+        c_put_term(out, l == k->level_count - 1 ? 1 : k->level[l].a_stride, "i", l);
+    text_put(out, "];\n");
+    c_indent(out, depth + 1);
+    text_printf(out, "row_sums[row] = (int32_t)(uint32_t)(uint64_t)(sum - %lld * (int64_t)", (long long)k->steps);
+    if (f->zero_known)
+        text_printf(out, "%lld", (long long)f->zero_value);
+    else {
+        text_printf(out, "((const %s *)p%d)[0", c_type(k->nest.access[f->zero].type), f->zero);
+        c_put_term(out, contract_m_stride(k, f->zero), "row", -1);
+        text_put(out, "]");
+    }
+    text_put(out, ");\n");
+    c_close(out, 1, depth + 1);
+}
+
 static void put_places(const Compiled *c, const CDriver *d, int depth) {
     const Contract *k = c->state;
     int axis[NEST_MAX_AXES], count = 0;
@@ -201,6 +285,13 @@ static void put_places(const Compiled *c, const CDriver *d, int depth) {
             c_put_term(d->body, k->knobs.kc / k->level[0].steps * k->level[0].a_stride, "block", -1);
         c_close_place(d);
     }
+    if (k->row_sums && k->blocks == 1)
+        put_row_sums(k, d, depth);
+    else if (k->row_sums) {
+        c_indent(d->body, depth);
+        text_put(d->body, "if (block == 0)\n");
+        put_row_sums(k, d, depth + 1);
+    }
 }
 
 /* The tiles of one kind: a block of depth that begins, goes on with or ends sums; whole panels or the edge. */
@@ -231,8 +322,16 @@ static int open_count(const CDriver *d, const char *name, int64_t count, int dep
 
 void contract_print_c(const Compiled *c, const CDriver *d) {
     const Contract *k = c->state;
-    put_pack(k, d);
-    c_allocate(d, "packed", 4 * k->nr * (k->blocks == 1 ? k->depth : k->knobs.kc));
+    if (k->group > 1)
+        put_pack_bytes(k, d);
+    else
+        put_pack(k, d);
+    c_allocate(d, "packed", (int64_t)contract_block_bytes(k));
+    if (k->row_sums)
+        text_printf(d->body,
+                    "    int32_t *const row_sums = malloc(%lld);\n    if (!row_sums) {\n        free(packed);\n        return "
+                    "1;\n    }\n",
+                    (long long)(4 * k->line));
     c_clear_gaps(d, &k->nest);
     int depth = c_open_axes(d, &k->nest, k->outer, k->outer_count, 1);
     depth = open_count(d, "panel", k->panels, depth);
@@ -246,5 +345,7 @@ void contract_print_c(const Compiled *c, const CDriver *d) {
             if ((edge ? k->columns % k->nr != 0 : k->columns >= k->nr) && (kind != 1 || k->blocks > 2))
                 put_kind(c, d, kind, edge, depth);
     c_close(d->body, k->outer_count + 1 + (k->blocks > 1) + k->line_count, depth);
+    if (k->row_sums)
+        text_put(d->body, "    free(row_sums);\n");
     c_release(d, "packed");
 }

@@ -54,6 +54,8 @@ bool target_c(int bytes, Target *out) {
         return false;
     *out = (Target){.name = bytes == 32 ? "c" : "c64", /* caches stay unknown: the text is the same on every machine */
                     .bytes = bytes,
+                    .dot4_us = true,
+                    .dot4_ss = true,
                     .compile = c_compile,
                     .entry = c_entry,
                     .print = c_print,

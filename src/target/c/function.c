@@ -103,7 +103,7 @@ static void put_name(const Printer *p, const VectorOp *op) {
 static bool known(const VectorOp *op) {
     switch (op->code) {
     case VECTOR_DOT4_US:
-    case VECTOR_DOT4_SS:
+    case VECTOR_DOT4_SS: return op->from == DT_S32; /* bytes are taken out of 32 bits */
     case VECTOR_DOT2:
     case VECTOR_MMLA:
     case VECTOR_TILE_ZERO:

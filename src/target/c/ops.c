@@ -40,6 +40,8 @@ const CRow c_vector_rows[] = {
     {"$V_max_or",    "fd", "$V", "$V x, $V y",       "$V_select(($S)(x > y), x, y)",              "a > b ? a : b"},
     {"$V_fma",       "fd", "$V", "$V x, $V y, $V z", "x * y + z",                          "$N_fma(a, b, c)"},
     {"$V_fnma",      "fd", "$V", "$V x, $V y, $V z", "z - x * y",                          "$N_fma(-a, b, c)"},
+    {"$V_dot4_us",   "i",  "$V", "$V x, $V y, $V z", NULL, "s32_dot4_us(a, b, c)"},
+    {"$V_dot4_ss",   "i",  "$V", "$V x, $V y, $V z", NULL, "s32_dot4_ss(a, b, c)"},
     {"$V_fma_lane",  "fd", "$V", "$V x, $V y, $V z, int n", NULL, "$N_fma(a, AT(y, i * $W / 128 * 128 / $W + n), c)"},
     {"$V_scale",     "fd", "$V", "$V x, $V y",       NULL,                                        "b != b ? b : ldexp$F(a, (int)b)"},
     {"$V_sqrt",      "fd", "$V", "$V x",             NULL,                                        "sqrt$F(a)"},
@@ -191,6 +193,10 @@ const CRow c_scalar_rows[] = {
 /* Halves are uint16_t in memory and floats that hold their values elsewhere. */
 const CRow c_helper_rows[] = {
     {"$N_fma",  "fd", "$T", "$T a, $T b, $T c", NULL, "FMA: fma$F(a, b, c)"},
+    {"s32_dot4_us", "i", "int32_t", "int32_t a, int32_t b, int32_t c", NULL,
+     "(int32_t)((uint32_t)c + (uint32_t)((uint8_t)a * (int8_t)b + (uint8_t)(a >> 8) * (int8_t)(b >> 8) + (uint8_t)(a >> 16) * (int8_t)(b >> 16) + (uint8_t)(a >> 24) * (int8_t)(b >> 24)))"},
+    {"s32_dot4_ss", "i", "int32_t", "int32_t a, int32_t b, int32_t c", NULL,
+     "(int32_t)((uint32_t)c + (uint32_t)((int8_t)a * (int8_t)b + (int8_t)(a >> 8) * (int8_t)(b >> 8) + (int8_t)(a >> 16) * (int8_t)(b >> 16) + (int8_t)(a >> 24) * (int8_t)(b >> 24)))"},
     {"s32_cvt", "i", "int32_t", "float a", NULL, "a >= -2147483648.0f && a < 2147483648.0f ? (int32_t)a : INT32_MIN"},
     {"f32_read_f16",  "f", "float", "const char *p, int i", NULL, "{ uint16_t h; memcpy(&h, p + 2 * i, 2); return f16_load(h); }"},
     {"f32_read_bf16", "f", "float", "const char *p, int i", NULL, "{ uint16_t h; memcpy(&h, p + 2 * i, 2); return bf16_load(h); }"},
