@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "kernel_data.h"
+#include "kernel_machine.h"
 #include "kernel_naive.h"
 
 typedef struct Maker {
@@ -261,6 +262,34 @@ static void check_split(const Kernel *kernel, void *const *data, int output) {
     data_free(copy[output]);
 }
 
+static double tolerance_of(DType type);
+
+static int64_t taken, refused;
+
+/* Through every target: the same values, or the same error. */
+static void check_machine(Maker *m, const Kernel *kernel, void *const *data, int output, whet_status wanted) {
+    const KernelTensor *y = &kernel->tensors[output];
+    void *copy[KERNEL_MAX_TENSORS];
+    memcpy(copy, data, sizeof copy);
+    for (int which = 0; which < MACHINE_COUNT; which++) {
+        whet_error err = {0};
+        copy[output] = data_new(y);
+        whet_status status = machine_run(which, kernel, copy, chance(m, 30) ? data_random(&m->state) >> 8 : 0, &err);
+        *(status == WHET_ERROR_UNSUPPORTED ? &refused : &taken) += 1;
+        if (status != WHET_ERROR_UNSUPPORTED) {
+            if (status != wanted)
+                fail_msg("engine %d gives status %d, not %d: %s", which, (int)status, (int)wanted, err.message);
+            int64_t bad = status ? -1 : data_compare(y, copy[output], data[output], tolerance_of(y->type));
+            if (bad >= 0)
+                fail_msg("engine %d: element %lld is %.9g, not %.9g", which, (long long)bad, data_get(y->type, copy[output], bad),
+                         data_get(y->type, data[output], bad));
+            if (!data_intact(y, copy[output]))
+                fail_msg("engine %d writes around its output", which);
+        }
+        data_free(copy[output]);
+    }
+}
+
 static double tolerance_of(DType type) {
     return type == DT_F64 ? 1e-12 : type == DT_F16 ? 2e-3 : type == DT_BF16 ? 1.6e-2 : 2e-6;
 }
@@ -308,6 +337,7 @@ static bool check_kernel(Maker *m) {
         assert_true(data_intact(y, data[output]));
         check_split(kernel, data, output);
     }
+    check_machine(m, kernel, data, output, status);
     data_free(want[output]);
     for (int t = 0; t < kernel->tensor_count; t++)
         data_free(data[t]);
@@ -335,6 +365,7 @@ static void test_random_kernels(void **state) {
         tried += check_kernel(&m);
     }
     print_message("%lld of %lld kernels bound\n", (long long)tried, (long long)rounds);
+    print_message("%lld runs of machine code, %lld refused\n", (long long)taken, (long long)refused);
     assert_true(tried * 3 > rounds);
     text_free(&m.text);
     text_free(&m.heads);

@@ -27,6 +27,7 @@ void schedule_call(const Compiled *c, int function, const int64_t *arguments) {
         vector_interpret(c->functions[function], arguments, 0, NULL);
 }
 
+// clang-format off
 static const struct {
     const char *name;
     ScheduleTemplate *template;
@@ -36,14 +37,20 @@ static const struct {
     {"contract", schedule_contract},
     {"map", schedule_map},
     {"rows", schedule_rows},
+    {"map", schedule_map_chain}, /* by way of memory, where rows do not have it */
 };
+// clang-format on
 
 /* The template whose refusal says most: by the kind of kernel. */
 static size_t most_fitting(const Kernel *kernel) {
-    enum { WINDOW, WINOGRAD, CONTRACT, MAP, ROWS };
+    enum { WINDOW, WINOGRAD, CONTRACT, MAP, ROWS, CHAIN };
     const Definition *d = &kernel->definitions[0];
+    bool reduces = false;
+    for (int i = 0; i < kernel->definition_count; i++)
+        for (int e = 0; e < kernel->definitions[i].expr_count; e++)
+            reduces = reduces || kernel->definitions[i].exprs[e]->op == EXPR_REDUCE;
     if (kernel->definition_count != 1)
-        return ROWS;
+        return reduces ? ROWS : CHAIN;
     for (int i = 0; i < d->expr_count; i++)
         if (d->exprs[i]->op == EXPR_REDUCE)
             return d->exprs[i]->reduce == REDUCE_SUM && d->exprs[i]->arg[0]->op == EXPR_MUL ? CONTRACT : ROWS;

@@ -319,12 +319,8 @@ static int emit_shift(ExprEmitter *e, const Expr *expr, int a) {
     bool left = expr->op == EXPR_SHL, is_signed = dtype_kind(expr->type) == KIND_SIGNED;
     double count;
     if (!known_number(e, expr->arg[1], &count)) {
-#ifndef SHIFTS_BY
-        return expr_refuse(e, "a shift by a vector");
-#else
         int b = expr_emit(e, expr->arg[1]);
         return e->refused ? -1 : vector_binary(e->f, left ? VECTOR_SHL_BY : is_signed ? VECTOR_SAR_BY : VECTOR_SHR_BY, a, b);
-#endif
     }
     if (count < 0 || count > 31) {
         if (left || !is_signed)

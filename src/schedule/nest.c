@@ -5,6 +5,7 @@
  * times [hidden, n] is the same nest as a plain matrix product. */
 #include "schedule/schedule.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* What a guarded index must be checked for; nothing if it cannot leave its dimension. */
@@ -34,7 +35,11 @@ static bool flatten(const KernelTensor *tensor, const Definition *definition, co
     int64_t stride = 1;
     for (int d = tensor->rank - 1; d >= 0; d--) {
         if (!index[d].affine) {
-            *why = "an index that is not affine";
+            if (access->offsets && !guarded) {
+                stride *= tensor->dims[d];
+                continue;
+            }
+            *why = guarded ? "a guarded gather" : "an index that is not affine";
             return false;
         }
         access->offset += index[d].offset * stride;
@@ -53,18 +58,31 @@ static bool flatten(const KernelTensor *tensor, const Definition *definition, co
     return true;
 }
 
-bool nest_add_at(Nest *nest, const Definition *definition, const int *map, const Expr *read, const Index *index,
-                 const char **why) {
+static Access *new_access(Nest *nest, const char **why) {
     if (nest->access_count == NEST_MAX_ACCESSES) {
         *why = "more reads than a template takes";
-        return false;
+        return NULL;
     }
+    Access *access = &nest->access[nest->access_count++];
+    *access = (Access){.tensor = -1};
+    return access;
+}
+
+static bool add_access(Nest *nest, const Definition *definition, const int *map, const Expr *read, const Index *index,
+                       int offsets, const char **why) {
+    Access *access = new_access(nest, why);
+    if (!access)
+        return false;
     int t = read ? read->tensor : definition->tensor;
     const KernelTensor *tensor = &nest->kernel->tensors[t];
-    Access *access = &nest->access[nest->access_count++];
-    *access = (Access){.read = read, .tensor = t, .type = tensor->type};
+    *access = (Access){.read = read, .tensor = t, .type = tensor->type, .offsets = offsets};
     access->outside = read && read->arg[0] ? read->arg[0]->number : 0;
     return flatten(tensor, definition, map, index, read && read->guarded, access, why);
+}
+
+bool nest_add_at(Nest *nest, const Definition *definition, const int *map, const Expr *read, const Index *index,
+                 const char **why) {
+    return add_access(nest, definition, map, read, index, 0, why);
 }
 
 bool nest_add(Nest *nest, const Definition *definition, const int *map, const Expr *read, const char **why) {
@@ -132,7 +150,7 @@ static bool fills(const Nest *nest) {
     return write->offset == 0 && next == nest->kernel->tensors[write->tensor].count;
 }
 
-bool nest_begin(const Kernel *kernel, const Definition *definition, Nest *out, const char **why) {
+static bool start(Nest *out, const Kernel *kernel, const Definition *definition, int *map, const char **why) {
     memset(out, 0, sizeof *out);
     out->kernel = kernel;
     out->definition = definition;
@@ -142,22 +160,30 @@ bool nest_begin(const Kernel *kernel, const Definition *definition, Nest *out, c
     }
     out->axis_count = definition->axis_count;
     out->parallel_count = definition->parallel_count;
-    for (int a = 0; a < definition->axis_count; a++)
+    for (int a = 0; a < definition->axis_count; a++) {
         out->axis[a] = (NestAxis){definition->axes[a].extent, a >= definition->parallel_count};
-    int map[NEST_MAX_AXES];
-    for (int a = 0; a < definition->axis_count; a++)
         map[a] = a;
-    if (!nest_add(out, definition, map, NULL, why))
-        return false;
-    for (int i = 0; i < definition->expr_count; i++)
-        if (definition->exprs[i]->op == EXPR_READ && !nest_add(out, definition, map, definition->exprs[i], why))
-            return false;
-    for (int a = 0; a < out->axis_count; a++)
-        if (out->axis[a].extent == 0 && !out->axis[a].reduced) {
+    }
+    return nest_add(out, definition, map, NULL, why);
+}
+
+static bool has_work(const Nest *nest, const char **why) {
+    for (int a = 0; a < nest->axis_count; a++)
+        if (nest->axis[a].extent == 0 && !nest->axis[a].reduced) {
             *why = "nothing to do"; /* the evaluator does that as fast */
             return false;
         }
     return true;
+}
+
+bool nest_begin(const Kernel *kernel, const Definition *definition, Nest *out, const char **why) {
+    int map[NEST_MAX_AXES];
+    if (!start(out, kernel, definition, map, why))
+        return false;
+    for (int i = 0; i < definition->expr_count; i++)
+        if (definition->exprs[i]->op == EXPR_READ && !nest_add(out, definition, map, definition->exprs[i], why))
+            return false;
+    return has_work(out, why);
 }
 
 void nest_end(Nest *nest) {
@@ -172,9 +198,125 @@ bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, cons
     return true;
 }
 
+/* ---- gathers and axes as numbers ---- */
+
+/* Marks what the value needs, but not what only an index does. */
+static void mark_needed(const Expr *expr, bool *needed) {
+    if (needed[expr->id])
+        return;
+    needed[expr->id] = true;
+    for (int k = 0; k < 3; k++)
+        if (expr->arg[k])
+            mark_needed(expr->arg[k], needed);
+}
+
+static void mark_axes(const Definition *definition, const Expr *expr, bool *seen, bool *axes) {
+    if (seen[expr->id])
+        return;
+    seen[expr->id] = true;
+    if (expr->op == EXPR_AXIS)
+        axes[expr->axis] = true;
+    for (int k = 0; k < 3; k++)
+        if (expr->arg[k])
+            mark_axes(definition, expr->arg[k], seen, axes);
+    for (int d = 0; expr->op == EXPR_READ && d < expr->index_count; d++) {
+        if (!expr->index[d].affine)
+            mark_axes(definition, expr->index[d].expr, seen, axes);
+        for (int a = 0; expr->index[d].affine && a < definition->axis_count; a++)
+            axes[a] = axes[a] || expr->index[d].coef[a];
+    }
+}
+
+/* Dense over the axes in question, in the order in which the result has them in memory. */
+static bool add_offsets(Nest *nest, const Definition *definition, const Expr *read, const char **why) {
+    bool seen[KERNEL_MAX_AXES * 32], axes[KERNEL_MAX_AXES] = {false};
+    Access *access = new_access(nest, why);
+    if (!access)
+        return false;
+    if (definition->expr_count > (int)COUNT(seen)) {
+        *why = "a gather in an expression of many operations";
+        return false;
+    }
+    memset(seen, 0, sizeof seen);
+    for (int d = 0; d < read->index_count; d++)
+        if (!read->index[d].affine)
+            mark_axes(definition, read->index[d].expr, seen, axes);
+    *access = (Access){.read = read, .source = ACCESS_OFFSETS, .tensor = -1, .type = DT_S64};
+    int64_t next = 1;
+    for (;;) {
+        int inner = -1;
+        for (int a = 0; a < definition->parallel_count; a++)
+            if (axes[a] && (inner < 0 || llabs(nest->access[0].stride[a]) <= llabs(nest->access[0].stride[inner])))
+                inner = a;
+        if (inner < 0)
+            break;
+        axes[inner] = false;
+        access->dense[access->dense_count++] = inner;
+        if (definition->axes[inner].extent != 1)
+            access->stride[inner] = next;
+        if (!checked_mul(next, definition->axes[inner].extent, &next)) {
+            *why = "a gather by too many indices";
+            return false;
+        }
+    }
+    for (int a = definition->parallel_count; a < definition->axis_count; a++)
+        if (axes[a]) {
+            *why = "a gather by a reduction";
+            return false;
+        }
+    return true;
+}
+
+static bool add_numbers(Nest *nest, const Definition *definition, const Expr *axis, const char **why) {
+    Access *access = new_access(nest, why);
+    if (!access)
+        return false;
+    *access = (Access){.read = axis, .source = ACCESS_NUMBERS, .tensor = -1, .type = DT_S32};
+    if (definition->axes[axis->axis].extent != 1)
+        access->stride[axis->axis] = 1;
+    return true;
+}
+
+static bool add_needed(Nest *nest, const Definition *definition, const int *map, const Expr *expr, const char **why) {
+    bool gathers = false;
+    if (expr->op == EXPR_AXIS)
+        return add_numbers(nest, definition, expr, why);
+    if (expr->op != EXPR_READ)
+        return true;
+    for (int d = 0; d < expr->index_count; d++)
+        gathers = gathers || !expr->index[d].affine;
+    if (!add_access(nest, definition, map, expr, expr->index, gathers ? nest->access_count + 1 : 0, why))
+        return false;
+    return !gathers || add_offsets(nest, definition, expr, why);
+}
+
+bool nest_of_map(const Kernel *kernel, const Definition *definition, Nest *out, const char **why) {
+    int map[NEST_MAX_AXES];
+    if (definition->axis_count > definition->parallel_count) {
+        *why = "a reduction";
+        return false;
+    }
+    Arena arena;
+    arena_init(&arena, NULL);
+    bool *needed = ARENA_ARRAY(&arena, bool, (size_t)definition->expr_count + 1);
+    bool fine = needed && start(out, kernel, definition, map, why);
+    if (!needed)
+        *why = "out of memory";
+    else
+        mark_needed(definition->value, needed);
+    for (int i = 0; fine && i < definition->expr_count; i++)
+        if (needed[i])
+            fine = add_needed(out, definition, map, definition->exprs[i], why);
+    arena_free(&arena);
+    if (!fine || !has_work(out, why))
+        return false;
+    nest_end(out);
+    return true;
+}
+
 int nest_find(const Nest *nest, const Expr *read) {
     for (int i = 0; i < nest->access_count; i++)
-        if (nest->access[i].read == read)
+        if (nest->access[i].read == read && nest->access[i].source != ACCESS_OFFSETS)
             return i;
     return -1;
 }

@@ -92,9 +92,18 @@ typedef struct Guard {
     int64_t coef[NEST_MAX_AXES];
 } Guard;
 
+/* What elements of an access are. */
+typedef enum AccessSource {
+    ACCESS_TENSOR,
+    ACCESS_NUMBERS, /* 0, 1, 2 ... along one axis: an axis as a number */
+    ACCESS_OFFSETS, /* elements that a gather adds to the place of its read, dense over the axes that the indices depend on */
+} AccessSource;
+
 /* One read, or the write: elements at offset + sum(stride[axis] * axis) of a tensor. */
 typedef struct Access {
-    const Expr *read; /* NULL: the write */
+    const Expr *read; /* NULL: the write. Of offsets: the read they are for */
+    AccessSource source;
+    int offsets; /* of a gathered read: the access with its offsets; 0: none */
     int tensor;
     DType type;
     int64_t offset;
@@ -102,6 +111,8 @@ typedef struct Access {
     Guard guard[NEST_MAX_GUARDS];
     int guard_count;
     double outside; /* what a guarded read gives there */
+    /* Of offsets: the definition's axes that they are dense over, innermost first. */
+    int dense[NEST_MAX_AXES], dense_count;
 } Access;
 
 typedef struct NestAxis {
@@ -125,6 +136,9 @@ bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, cons
 /* The same in two steps, so that a template may add accesses before axes are dropped and merged. */
 bool nest_begin(const Kernel *kernel, const Definition *definition, Nest *out, const char **why);
 void nest_end(Nest *nest);
+/* The same for definitions without reductions that may gather and use axes as numbers: reads that only serve an index are left
+ * out. */
+bool nest_of_map(const Kernel *kernel, const Definition *definition, Nest *out, const char **why);
 /* For templates that put a nest together themselves: adds a read or (index `left`) a write whose axis a of `definition` is axis
  * map[a] of the nest; then drops and merges axes. Axes of different `reduced` are never merged. */
 bool nest_add(Nest *nest, const Definition *definition, const int *map, const Expr *read, const char **why);
@@ -206,7 +220,8 @@ struct Compiled {
 /* Each fills `c` (arena, target and allocator are set): functions, state, run, print. False: *why or `err` says why not; an
  * `err` whose status is set is an error, not a refusal. */
 typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
-ScheduleTemplate schedule_window, schedule_winograd, schedule_contract, schedule_map, schedule_rows, schedule_parts;
+ScheduleTemplate schedule_window, schedule_winograd, schedule_contract, schedule_map, schedule_rows, schedule_map_chain,
+    schedule_parts;
 
 bool schedule_has_parts(const Kernel *kernel); /* parts.c: several definitions, none of which reads another */
 /* compile.c: all templates but schedule_parts in turn; `c` is empty again where none takes its kernel. */

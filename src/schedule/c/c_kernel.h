@@ -39,7 +39,7 @@ void c_clear_gaps(const CDriver *d, const Nest *nest);
 void c_allocate(const CDriver *d, const char *name, int64_t bytes); /* floats; the function returns 1 if there are none */
 void c_release(const CDriver *d, const char *name);                 /* NULL: nothing; and returns 0 */
 
-/* The drivers of contract.c and rows.c; map.c has its own. */
+/* The drivers of contract.c and rows.c; that of map.c is in map.h. */
 void contract_print_c(const Compiled *c, const CDriver *driver);
 void rows_print_c(const Compiled *c, const CDriver *driver);
 

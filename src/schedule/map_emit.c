@@ -1,0 +1,389 @@
+/* Vector code of one box: for each row, its segments of columns, in groups of vectors; or squares of rows and columns, whose
+ * transposed reads change places in registers.
+ *
+ * Columns are constants. The vector that is left over at a segment's end begins earlier and computes some elements again; only
+ * where a segment is shorter than a vector are there masks. What does not change along the columns is computed once a row. */
+#include "schedule/map.h"
+
+#include <string.h>
+
+enum { MOST_EVEN = 8 }; /* values that a row keeps in registers */
+
+typedef struct Emitting {
+    const MapPass *m;
+    const MapBox *box;
+    VectorFunction *f;
+    ExprEmitter e;
+    int pointer[NEST_MAX_ACCESSES];
+    int steps[NEST_MAX_ACCESSES]; /* by access: iota times its stride, for reads with gaps; -1 */
+    int backwards;                /* the lanes in reverse; -1 */
+    DType bits;                   /* see MapPass; DT_NONE: lanes of 32 bits */
+    int lanes, unroll;
+    /* the place: columns from `begin` + counter + offset on, of a row counter + row_offset */
+    int row, column;
+    int64_t at, row_offset;
+    int mask;
+    bool single; /* one element in all lanes */
+    const MapSegment *segment;
+    /* what is known of a row */
+    const Expr *even[MOST_EVEN];
+    int even_value[MOST_EVEN], even_count, even_most;
+    bool *varies; /* by expression: along the columns */
+} Emitting;
+
+static VectorAddress place(const Emitting *p, int access, int64_t columns, int64_t rows) {
+    int64_t size = map_bytes(p->m->nest.access[access].type), stride = size * map_column_stride(p->m, access);
+    int64_t row_stride = size * map_row_stride(p->m, access);
+    VectorAddress a = vector_at(p->pointer[access], (p->at + columns) * stride + (p->row_offset + rows) * row_stride);
+    a = vector_plus(a, p->row, row_stride);
+    return p->column < 0 ? a : vector_plus(a, p->column, stride);
+}
+
+/* ---- reads ---- */
+
+/* The bits of 64, as a number that has them. */
+static double outside_f64(const Emitting *p, const Access *a) {
+    double bits = a->outside;
+    if (a->read->type != DT_F64)
+        memcpy(&bits, &(int64_t){a->read->arg[0] ? a->read->arg[0]->integer : 0}, 8);
+    (void)p;
+    return bits;
+}
+
+static int outside_value(Emitting *p, const Access *a) {
+    if (p->bits)
+        return vector_const(p->f, p->bits, p->bits == DT_F64 ? outside_f64(p, a) : (double)(int64_t)a->outside);
+    if (a->type == DT_BOOL)
+        return vector_mask_first(p->f, DT_F32, a->outside != 0 ? p->lanes : 0);
+    DType lane = expr_register(a->type);
+    return vector_const(p->f, lane, lane == DT_F32 ? a->outside : (double)(int32_t)(uint32_t)(int64_t)a->outside);
+}
+
+static DType memory_type(DType type) {
+    return type == DT_BOOL ? DT_U8 : type == DT_U32 ? DT_S32 : type;
+}
+
+/* As loaded: bools as numbers. */
+static DType raw_type(DType type) {
+    return type == DT_BOOL ? DT_S32 : expr_register(type);
+}
+
+static int from_raw(Emitting *p, DType type, int x) {
+    return type == DT_BOOL ? vector_binary(p->f, VECTOR_NE, x, vector_const(p->f, DT_S32, 0)) : x;
+}
+
+static int read_gathered(Emitting *p, int access, int index, VectorAddress at) {
+    DType type = p->m->nest.access[access].type;
+    return from_raw(p, type, vector_gather(p->f, raw_type(type), memory_type(type), at, map_bytes(type), index, p->mask));
+}
+
+/* By offsets that lie along the columns. */
+static int read_by_offsets(Emitting *p, int access) {
+    const Access *a = &p->m->nest.access[access];
+    if (p->single || p->bits)
+        return expr_refuse(&p->e, "a gather along the lanes of a result with gaps, or of 64 bits");
+    int index = vector_load(p->f, DT_S32, DT_S32, place(p, a->offsets, 0, 0), p->mask);
+    if (map_column_stride(p->m, access) == 0)
+        return read_gathered(p, access, index, place(p, access, 0, 0));
+    return read_gathered(p, access, vector_binary(p->f, VECTOR_ADD, index, p->steps[access]), place(p, access, 0, 0));
+}
+
+static int read_backwards(Emitting *p, int access) {
+    DType type = p->m->nest.access[access].type;
+    int x = vector_load(p->f, raw_type(type), memory_type(type), place(p, access, p->lanes - 1, 0), -1);
+    return from_raw(p, type, vector_binary(p->f, VECTOR_PERMUTE, x, p->backwards));
+}
+
+static int read_value(ExprEmitter *e, const Expr *expr) {
+    Emitting *p = e->context;
+    int access = nest_find(&p->m->nest, expr);
+    const Access *a = &p->m->nest.access[access];
+    int64_t stride = map_column_stride(p->m, access);
+    if (p->segment->outside >> access & 1)
+        return outside_value(p, a);
+    if (a->offsets && map_column_stride(p->m, a->offsets))
+        return read_by_offsets(p, access);
+    if (p->single || stride == 0)
+        return p->bits ? vector_splat(p->f, p->bits, p->bits, place(p, access, 0, 0))
+                       : expr_splat(p->f, a->type, place(p, access, 0, 0));
+    if (stride == 1)
+        return p->bits ? vector_load(p->f, p->bits, p->bits, place(p, access, 0, 0), p->mask)
+                       : expr_load(p->f, a->type, place(p, access, 0, 0), p->mask);
+    if (stride == -1 && p->mask < 0)
+        return read_backwards(p, access);
+    return read_gathered(p, access, p->steps[access], place(p, access, 0, 0));
+}
+
+/* ---- one vector ---- */
+
+static void forget(Emitting *p) {
+    expr_forget(&p->e);
+    for (int i = 0; i < p->even_count; i++)
+        expr_know(&p->e, p->even[i], p->even_value[i]);
+}
+
+static void store(Emitting *p) {
+    const Expr *expr = p->m->nest.definition->value;
+    int known = p->e.known[expr->id];
+    int value = !p->m->moves ? expr_emit_to_store(&p->e, expr) : known >= 0 ? known : read_value(&p->e, expr);
+    DType type = p->m->nest.access[0].type;
+    if (p->e.refused)
+        return;
+    if (p->bits && p->single)
+        vector_store_first(p->f, p->bits, value, place(p, 0, 0, 0));
+    else if (p->bits)
+        vector_store(p->f, p->bits, value, place(p, 0, 0, 0), p->mask);
+    else if (p->single)
+        expr_store_first(p->f, type, value, place(p, 0, 0, 0));
+    else
+        expr_store(p->f, type, value, place(p, 0, 0, 0), p->mask);
+}
+
+static void emit_vector(Emitting *p, int64_t column) {
+    p->at = column;
+    forget(p);
+    store(p);
+}
+
+/* ---- what a row knows ---- */
+
+static void find_varying(Emitting *p) {
+    const Definition *d = p->m->nest.definition;
+    for (int i = 0; i < d->expr_count; i++) {
+        const Expr *expr = d->exprs[i];
+        int access = expr->op == EXPR_READ || expr->op == EXPR_AXIS ? nest_find(&p->m->nest, expr) : -1;
+        bool varies = false;
+        for (int k = 0; k < 3; k++)
+            varies = varies || (expr->arg[k] && p->varies[expr->arg[k]->id]);
+        if (access >= 0) {
+            const Access *a = &p->m->nest.access[access];
+            varies = varies || map_column_stride(p->m, access) || (a->offsets && map_column_stride(p->m, a->offsets));
+            for (int g = 0; g < a->guard_count && p->m->column >= 0; g++)
+                varies = varies || a->guard[g].coef[p->m->column];
+        }
+        p->varies[i] = varies;
+    }
+}
+
+/* Whole expressions that stay as they are along the columns; not what an instruction reads from memory as cheaply. */
+static void know_even(Emitting *p, const Expr *expr, bool *seen) {
+    if (seen[expr->id] || p->even_count == p->even_most || expr->op == EXPR_NUMBER)
+        return;
+    seen[expr->id] = true;
+    if (!p->varies[expr->id]) {
+        bool cheap = expr->op == EXPR_READ && expr->type == DT_F32 && p->f->bytes == 64;
+        if (cheap)
+            return;
+        p->even_value[p->even_count] = expr_emit(&p->e, expr);
+        p->even[p->even_count++] = expr;
+        return;
+    }
+    for (int k = 0; k < 3 && expr->op != EXPR_READ; k++)
+        if (expr->arg[k])
+            know_even(p, expr->arg[k], seen);
+}
+
+static void start_row(Emitting *p) {
+    Arena arena;
+    const Definition *d = p->m->nest.definition;
+    p->even_count = 0;
+    p->at = p->row_offset = 0;
+    p->mask = -1;
+    p->segment = &p->box->segments[0];
+    if (p->box->segment_count > 1 || p->m->moves)
+        return; /* what is outside differs along the row */
+    arena_init(&arena, NULL);
+    bool *seen = ARENA_ARRAY(&arena, bool, (size_t)d->expr_count + 1);
+    expr_forget(&p->e);
+    if (seen)
+        know_even(p, d->value, seen);
+    arena_free(&arena);
+}
+
+/* ---- rows ---- */
+
+static int mask_of(Emitting *p, int64_t columns) {
+    return vector_mask_first(p->f, p->bits ? p->bits : DT_F32, (int)columns);
+}
+
+/* Columns [from, end) in lanes of 32 bits where the type's own cannot be masked. */
+static void emit_short(Emitting *p, int64_t from, int64_t columns) {
+    DType bits = p->bits;
+    int lanes = p->lanes;
+    if (bits && map_bytes(bits) < 4 && p->f->bytes < 64) {
+        p->bits = DT_NONE;
+        p->lanes = vector_lanes(p->f, DT_F32);
+    }
+    int64_t whole = columns / p->lanes * p->lanes;
+    for (int64_t at = 0; at < whole; at += p->lanes)
+        emit_vector(p, from + at);
+    if (columns > whole) {
+        p->mask = whole && p->lanes <= columns ? -1 : mask_of(p, columns - whole);
+        emit_vector(p, p->mask < 0 ? from + columns - p->lanes : from + whole);
+        p->mask = -1;
+    }
+    p->bits = bits;
+    p->lanes = lanes;
+}
+
+static void emit_scattered(Emitting *p, const MapSegment *segment) {
+    p->single = true;
+    p->column = vector_loop(p->f, -1, segment->extent, 1, NULL, NULL, 0);
+    emit_vector(p, segment->begin);
+    vector_end(p->f, NULL, NULL);
+    p->column = -1;
+    p->single = false;
+}
+
+static void emit_segment(Emitting *p, const MapSegment *segment) {
+    int64_t group = (int64_t)p->unroll * p->lanes, whole = segment->extent / group * group, left = segment->extent - whole;
+    p->segment = segment;
+    if (p->m->scattered) {
+        emit_scattered(p, segment);
+        return;
+    }
+    if (segment->extent < p->lanes) {
+        emit_short(p, segment->begin, segment->extent);
+        return;
+    }
+    if (whole) {
+        p->column = vector_loop(p->f, -1, whole, group, NULL, NULL, 0);
+        for (int u = 0; u < p->unroll; u++)
+            emit_vector(p, segment->begin + (int64_t)u * p->lanes);
+        vector_end(p->f, NULL, NULL);
+        p->column = -1;
+    }
+    for (int64_t at = segment->begin + whole; left > 0; at += p->lanes, left -= p->lanes)
+        emit_vector(p, left < p->lanes ? at + left - p->lanes : at);
+}
+
+static void emit_rows(Emitting *p, int rows) {
+    p->row = vector_loop(p->f, rows, 0, 1, NULL, NULL, 0);
+    if (!p->m->scattered)
+        start_row(p);
+    for (int s = 0; s < p->box->segment_count; s++)
+        emit_segment(p, &p->box->segments[s]);
+    vector_end(p->f, NULL, NULL);
+}
+
+/* ---- squares ---- */
+
+/* Rows of the square at the place, of one read that is contiguous along them. `columns`: how many of them there are. */
+static void load_square(Emitting *p, int access, int64_t columns, int *rows) {
+    DType type = p->m->nest.access[access].type;
+    int64_t offset = p->at;
+    for (int j = 0; j < p->lanes; j++) {
+        p->at = offset + j;
+        rows[j] = j >= columns ? rows[j - 1] : vector_load(p->f, raw_type(type), memory_type(type), place(p, access, 0, 0), -1);
+    }
+    p->at = offset;
+    vector_transpose(p->f, rows);
+}
+
+static void emit_square(Emitting *p, int64_t column, int64_t columns) {
+    int rows[NEST_MAX_ACCESSES][VECTOR_MAX_BYTES / 4];
+    const Nest *nest = &p->m->nest;
+    p->at = column;
+    p->row_offset = 0;
+    for (int i = 1; i < nest->access_count; i++)
+        if (p->m->transposed >> i & 1 && !(p->segment->outside >> i & 1))
+            load_square(p, i, columns, rows[i]);
+    p->mask = columns < p->lanes ? mask_of(p, columns) : -1;
+    for (int r = 0; r < p->lanes; r++) {
+        p->row_offset = r;
+        expr_forget(&p->e);
+        for (int i = 1; i < nest->access_count; i++)
+            if (p->m->transposed >> i & 1 && !(p->segment->outside >> i & 1))
+                expr_know(&p->e, nest->access[i].read, from_raw(p, nest->access[i].type, rows[i][r]));
+        store(p);
+    }
+    p->row_offset = 0;
+    p->mask = -1;
+}
+
+static void emit_squares_of(Emitting *p, int rows, int64_t begin, int64_t count, int64_t columns) {
+    if (count > 1) {
+        p->column = vector_loop(p->f, -1, count * p->lanes, p->lanes, NULL, NULL, 0);
+    }
+    p->row = vector_loop(p->f, rows, 0, p->lanes, NULL, NULL, 0);
+    emit_square(p, begin, columns);
+    vector_end(p->f, NULL, NULL);
+    if (count > 1)
+        vector_end(p->f, NULL, NULL);
+    p->column = -1;
+}
+
+/* Columns outside, rows inside: what is read comes in long runs. */
+static void emit_squares(Emitting *p, int rows) {
+    for (int s = 0; s < p->box->segment_count; s++) {
+        const MapSegment *segment = &p->box->segments[s];
+        int64_t whole = segment->extent / p->lanes, left = segment->extent % p->lanes;
+        p->segment = segment;
+        if (whole)
+            emit_squares_of(p, rows, segment->begin, whole, p->lanes);
+        if (left && whole)
+            emit_squares_of(p, rows, segment->begin + segment->extent - p->lanes, 1, p->lanes);
+        else if (left)
+            emit_squares_of(p, rows, segment->begin, 1, left);
+    }
+}
+
+/* ---- the whole ---- */
+
+static void prepare_indices(Emitting *p) {
+    p->backwards = -1;
+    for (int i = 1; i < p->m->nest.access_count; i++) {
+        const Access *a = &p->m->nest.access[i];
+        int64_t stride = map_column_stride(p->m, i);
+        bool by_lane = a->offsets && map_column_stride(p->m, a->offsets);
+        p->steps[i] = -1;
+        if (p->bits || stride == 0 || p->m->scattered || (stride == 1 && !by_lane) ||
+            (p->box->tiled && p->m->transposed >> i & 1))
+            continue;
+        if (stride > INT32_MAX / 1024 || stride < -INT32_MAX / 1024)
+            expr_refuse(&p->e, "a read whose elements lie too far from each other");
+        p->steps[i] = vector_iota(p->f, DT_S32, stride);
+        if (stride == -1 && p->backwards < 0)
+            p->backwards = vector_binary(p->f, VECTOR_ADD, p->steps[i], vector_const(p->f, DT_S32, p->lanes - 1));
+    }
+}
+
+static bool start(Emitting *p, const ScheduleOptions *options, Compiled *c) {
+    const Nest *nest = &p->m->nest;
+    p->f = vector_new(&c->vectors, p->box->tiled ? "map_squares" : "map", c->target.bytes);
+    p->varies = ARENA_ARRAY(&c->vectors, bool, (size_t)nest->definition->expr_count + 1);
+    p->e = (ExprEmitter){.f = p->f,
+                         .definition = nest->definition,
+                         .kernel = nest->kernel,
+                         .constant = options->constant,
+                         .read = read_value,
+                         .axis = read_value,
+                         .context = p};
+    if (!p->f || !p->varies || !expr_start(&p->e, &c->vectors))
+        return false;
+    find_varying(p);
+    return true;
+}
+
+const VectorFunction *map_emit(const MapPass *m, const MapBox *box, const ScheduleOptions *options, Compiled *c, int unroll,
+                               const char **why, whet_error *err) {
+    static const char *const letters[] = {[ACCESS_TENSOR] = "x", [ACCESS_NUMBERS] = "n", [ACCESS_OFFSETS] = "at"};
+    Emitting p = {.m = m, .box = box, .bits = m->bits, .unroll = unroll, .column = -1, .row = -1, .mask = -1};
+    if (!start(&p, options, c)) {
+        error_memory(err);
+        return NULL;
+    }
+    p.lanes = vector_lanes(p.f, p.bits ? p.bits : DT_F32);
+    p.even_most = options->spare_registers ? 0 : c->target.bytes == 64 ? MOST_EVEN : 3;
+    for (int i = 0; i < m->nest.access_count; i++)
+        p.pointer[i] = vector_parameter(p.f, CLASS_POINTER,
+                                        arena_printf(&c->vectors, "%s%d", i ? letters[m->nest.access[i].source] : "y", i));
+    int rows = vector_parameter(p.f, CLASS_INDEX, "rows");
+    prepare_indices(&p);
+    if (box->tiled)
+        emit_squares(&p, rows);
+    else
+        emit_rows(&p, rows);
+    *why = p.e.refused;
+    return !p.e.refused && vector_finish(p.f, err) ? p.f : NULL;
+}

@@ -1,0 +1,276 @@
+/* Gathers: where the index of a read is itself computed.
+ *
+ * Offsets, in elements, are computed and checked before the pass: for all the axes that the indices depend on, and for no others,
+ * so once a row where rows are gathered. The evaluator computes them, whatever the expression; the usual one,
+ * ids[i] and select(ids[i] < 0, ids[i] + n, ids[i]) of integers, has a loop here. What depends on no data is computed once, when
+ * compiling. */
+#include "schedule/map.h"
+
+#include <string.h>
+
+/* A kernel that fills a tensor over the gather's axes with one index. */
+static const Kernel *index_kernel(const MapPass *m, const MapGather *g, const Index *index, Arena *arena) {
+    const Kernel *kernel = m->nest.kernel;
+    const Definition *d = m->nest.definition;
+    const Access *offsets = &m->nest.access[g->offsets];
+    int count = kernel->tensor_count, rank = offsets->dense_count;
+    Kernel *made = arena_copy(arena, kernel, sizeof *kernel);
+    Definition *one = arena_copy(arena, d, sizeof *d);
+    KernelTensor *tensors = ARENA_ARRAY(arena, KernelTensor, (size_t)count + 1);
+    Index *left = ARENA_ARRAY(arena, Index, (size_t)rank + 1);
+    int64_t *dims = ARENA_ARRAY(arena, int64_t, (size_t)rank + 1);
+    int64_t *coef = ARENA_ARRAY(arena, int64_t, (size_t)(rank + 1) * (size_t)d->axis_count + 1);
+    Axis *axes = ARENA_ARRAY(arena, Axis, (size_t)d->axis_count + 1);
+    if (arena->failed)
+        return NULL;
+    memcpy(tensors, kernel->tensors, (size_t)count * sizeof *tensors);
+    memcpy(axes, d->axes, (size_t)d->axis_count * sizeof *axes);
+    for (int t = 0; t < count; t++)
+        if (tensors[t].role != ROLE_INPUT) { /* nobody writes it here; if it is read, it is given */
+            tensors[t].role = ROLE_INPUT;
+            tensors[t].count = 0;
+        }
+    for (int a = 0; a < d->parallel_count; a++)
+        axes[a].extent = 1;
+    for (int k = 0; k < rank; k++) {
+        int axis = offsets->dense[rank - 1 - k];
+        axes[axis].extent = dims[k] = d->axes[axis].extent;
+        left[k] = (Index){.affine = true, .coef = coef + k * d->axis_count};
+        left[k].coef[axis] = 1;
+    }
+    tensors[count] = (KernelTensor){
+        .name = "index", .role = ROLE_OUTPUT, .type = index->expr->type, .rank = rank, .dims = dims, .count = g->total};
+    *one = (Definition){.tensor = count,
+                        .left = left,
+                        .left_count = rank,
+                        .axes = axes,
+                        .axis_count = d->axis_count,
+                        .parallel_count = d->parallel_count,
+                        .value = index->expr,
+                        .exprs = d->exprs,
+                        .expr_count = d->expr_count};
+    made->tensors = tensors;
+    made->tensor_count = count + 1;
+    made->definitions = one;
+    made->definition_count = 1;
+    return made;
+}
+
+static bool reads_data(const Expr *expr) {
+    for (int k = 0; k < 3; k++)
+        if (expr->arg[k] && reads_data(expr->arg[k]))
+            return true;
+    return expr->op == EXPR_READ;
+}
+
+/* ---- one index ---- */
+
+static int64_t load_index(DType type, const char *data, int64_t at) {
+    int64_t s64;
+    int32_t s32;
+    if (type == DT_S64)
+        return memcpy(&s64, data + 8 * at, 8), s64;
+    return memcpy(&s32, data + 4 * at, 4), s32;
+}
+
+/* select(x < 0, x + n, x), or x alone: then n is 0. NULL: something else. */
+static const Expr *wrapped_read(const Expr *index, int64_t *n) {
+    *n = 0;
+    while (index->op == EXPR_CAST && index->type == DT_S64 && (index->arg[0]->type == DT_S32 || index->arg[0]->type == DT_S64))
+        index = index->arg[0];
+    if (index->op == EXPR_SELECT) {
+        const Expr *test = index->arg[0], *sum = index->arg[1], *x = index->arg[2];
+        bool usual = test->op == EXPR_LT && test->arg[0] == x && test->arg[1]->op == EXPR_NUMBER && !test->arg[1]->integer &&
+                     sum->op == EXPR_ADD && sum->arg[0] == x && sum->arg[1]->op == EXPR_NUMBER;
+        if (!usual)
+            return NULL;
+        *n = sum->arg[1]->integer;
+        index = x;
+    }
+    bool fits = index->op == EXPR_READ && !index->guarded && (index->type == DT_S32 || index->type == DT_S64);
+    for (int d = 0; fits && d < index->index_count; d++)
+        fits = index->index[d].affine;
+    return fits ? index : NULL;
+}
+
+/* Is the read dense over the gather's axes, as the offsets are? Then they are walked together. */
+static bool walks_densely(const MapPass *m, const MapGather *g, const Expr *read, int64_t *first) {
+    const Definition *d = m->nest.definition;
+    const KernelTensor *tensor = &m->nest.kernel->tensors[read->tensor];
+    const Access *offsets = &m->nest.access[g->offsets];
+    int64_t stride[KERNEL_MAX_AXES] = {0}, step = 1, next = 1;
+    *first = 0;
+    for (int k = tensor->rank - 1; k >= 0; k--) {
+        *first += read->index[k].offset * step;
+        for (int a = 0; a < d->axis_count; a++)
+            stride[a] += read->index[k].coef[a] * step;
+        step *= tensor->dims[k];
+    }
+    for (int k = 0; k < offsets->dense_count; k++) {
+        int axis = offsets->dense[k];
+        if (d->axes[axis].extent != 1 && stride[axis] != next)
+            return false;
+        next *= d->axes[axis].extent;
+    }
+    return true;
+}
+
+static whet_status outside(const MapPass *m, const MapGather *g, int dim, int64_t index, whet_error *err) {
+    const KernelTensor *tensor = &m->nest.kernel->tensors[m->nest.access[g->access].tensor];
+    return error_set(err, WHET_ERROR_DATA, "index %lld is outside dimension %d of '%s', which is %lld long", (long long)index,
+                     dim, tensor->name, (long long)tensor->dims[dim]);
+}
+
+static void add_offset(const MapGather *g, void *out, int64_t at, int64_t offset, bool first) {
+    if (g->lanes)
+        ((int32_t *)out)[at] = (int32_t)(offset + (first ? 0 : ((int32_t *)out)[at]));
+    else
+        ((int64_t *)out)[at] = offset + (first ? 0 : ((int64_t *)out)[at]);
+}
+
+typedef struct Indices { /* of one dimension */
+    const char *data;
+    DType type;
+    int64_t wrap; /* is added to what is negative */
+    int64_t stride, extent;
+    int dim;
+    bool first;
+} Indices;
+
+static whet_status add_indices(const MapPass *m, const MapGather *g, const Indices *x, void *out, whet_error *err) {
+    for (int64_t i = 0; i < g->total; i++) {
+        int64_t index = load_index(x->type, x->data, i);
+        index = index < 0 ? (int64_t)((uint64_t)index + (uint64_t)x->wrap) : index;
+        if (x->type == DT_S32)
+            index = (int32_t)(uint32_t)(uint64_t)index;
+        if (index < 0 || index >= x->extent)
+            return outside(m, g, x->dim, index, err);
+        add_offset(g, out, i, index * x->stride, x->first);
+    }
+    return WHET_OK;
+}
+
+static whet_status add_dimension(const MapPass *m, const MapGather *g, int dim, void *const *data, const EvalOptions *options,
+                                 Indices x, void *out, whet_error *err) {
+    const Expr *read = m->nest.access[g->access].read;
+    int64_t first;
+    const Expr *plain = wrapped_read(read->index[dim].expr, &x.wrap);
+    if (plain && walks_densely(m, g, plain, &first)) {
+        x.type = plain->type;
+        x.data = (const char *)data[plain->tensor] + first * map_bytes(x.type);
+        return add_indices(m, g, &x, out, err);
+    }
+    const Kernel *kernel = g->index[dim];
+    const EvalOptions none = {0};
+    options = options ? options : &none;
+    size_t bytes = (size_t)g->total * 8 + 8;
+    void *all[KERNEL_MAX_TENSORS + 1] = {0}, *memory = memory_alloc(options->allocator, bytes);
+    if (!memory)
+        return error_memory(err);
+    for (int t = 0; t + 1 < kernel->tensor_count; t++)
+        all[t] = data ? data[t] : NULL;
+    all[kernel->tensor_count - 1] = memory;
+    whet_status status = kernel_eval(kernel, all, options, err);
+    x.data = memory;
+    x.type = read->index[dim].expr->type;
+    x.wrap = 0;
+    if (!status)
+        status = add_indices(m, g, &x, out, err);
+    memory_free(options->allocator, memory, bytes);
+    return status;
+}
+
+whet_status map_offsets(const MapPass *m, const MapGather *g, void *const *data, const EvalOptions *options, void *out,
+                        whet_error *err) {
+    const Expr *read = m->nest.access[g->access].read;
+    const KernelTensor *tensor = &m->nest.kernel->tensors[read->tensor];
+    Indices x = {.stride = 1, .first = true};
+    int64_t stride = 1;
+    for (int k = tensor->rank - 1; k >= 0; k--) {
+        x.stride = stride;
+        x.extent = tensor->dims[k];
+        x.dim = k;
+        stride *= tensor->dims[k];
+        if (read->index[k].affine)
+            continue;
+        whet_status status = add_dimension(m, g, k, data, options, x, out, err);
+        if (status)
+            return status;
+        x.first = false;
+    }
+    return WHET_OK;
+}
+
+/* ---- planning ---- */
+
+static bool plan_gather(MapPass *m, int access, Arena *arena, const char **why, whet_error *err) {
+    const Access *a = &m->nest.access[access];
+    MapGather *g = &m->gathers[m->gather_count++];
+    *g = (MapGather){.access = access, .offsets = a->offsets, .total = 1, .fixed = true};
+    const Access *offsets = &m->nest.access[a->offsets];
+    const Definition *d = m->nest.definition;
+    for (int k = 0; k < offsets->dense_count; k++)
+        g->total *= d->axes[offsets->dense[k]].extent;
+    g->lanes = map_column_stride(m, a->offsets) != 0;
+    m->nest.access[a->offsets].type = g->lanes ? DT_S32 : DT_S64;
+    if (g->lanes && (m->nest.kernel->tensors[a->tensor].count > INT32_MAX / 8 || map_column_stride(m, a->offsets) != 1))
+        *why = "a gather along the lanes of a tensor of more than 2^28 elements";
+    g->index = ARENA_ARRAY(arena, const Kernel *, (size_t)a->read->index_count + 1);
+    if (*why || !g->index)
+        return false;
+    for (int k = 0; k < a->read->index_count; k++) {
+        const Index *index = &a->read->index[k];
+        if (index->affine)
+            continue;
+        if (index->expr->type != DT_S64 && index->expr->type != DT_S32) {
+            *why = "a gather by indices that are not of s32 or s64";
+            return false;
+        }
+        g->fixed = g->fixed && !reads_data(index->expr);
+        g->index[k] = index_kernel(m, g, index, arena);
+        if (!g->index[k])
+            return false;
+    }
+    if (!g->fixed)
+        return true;
+    void *table = arena_alloc(arena, (size_t)g->total + 1, g->lanes ? 4 : 8);
+    whet_error mine;
+    error_clear(&mine);
+    whet_status status = table ? map_offsets(m, g, NULL, NULL, table, &mine) : error_memory(err);
+    g->table = table;
+    if (status == WHET_ERROR_DATA)
+        *why = "a gather that leaves its tensor"; /* the evaluator says where */
+    else if (status && table)
+        error_memory(err);
+    return !status;
+}
+
+static bool plan_numbers(MapPass *m, Arena *arena, const char **why) {
+    enum { MOST = 1 << 20 };
+    int64_t most = 0;
+    for (int i = 0; i < m->nest.access_count; i++)
+        if (m->nest.access[i].source == ACCESS_NUMBERS) {
+            int64_t extent = m->nest.definition->axes[m->nest.access[i].read->axis].extent;
+            most = extent > most ? extent : most;
+        }
+    if (most > MOST) {
+        *why = "an axis used as a number that is longer than 2^20";
+        return false;
+    }
+    if (!most)
+        return true;
+    int32_t *numbers = ARENA_ARRAY(arena, int32_t, (size_t)most + 1);
+    for (int64_t i = 0; numbers && i < most; i++)
+        numbers[i] = (int32_t)i;
+    m->numbers = numbers;
+    return numbers != NULL;
+}
+
+bool map_plan_gathers(MapPass *m, Arena *arena, const char **why, whet_error *err) {
+    for (int i = 1; i < m->nest.access_count; i++)
+        if (m->nest.access[i].offsets && !plan_gather(m, i, arena, why, err))
+            return arena->failed ? (error_memory(err), false) : false;
+    if (!plan_numbers(m, arena, why))
+        return arena->failed ? (error_memory(err), false) : false;
+    return true;
+}

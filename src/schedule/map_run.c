@@ -1,0 +1,204 @@
+/* Runs the passes: temporaries and offsets first, then tasks of rows, those of passes that need not wait for each other at once.
+ */
+#include "schedule/map.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+typedef struct Work {
+    const Compiled *c;
+    const MapPlan *plan;
+    void *const *data;
+    const EvalOptions *options;
+    int first, end;                          /* the passes that run now */
+    const void *(*table)[NEST_MAX_ACCESSES]; /* by pass and access: offsets */
+    atomic_bool late;
+} Work;
+
+static int64_t box_tasks(const MapBox *box) {
+    return box->outer_total * box->row_tasks;
+}
+
+static const char *base_of(const Work *w, int pass, int access) {
+    const MapPass *m = &w->plan->passes[pass];
+    const Access *a = &m->nest.access[access];
+    return a->source == ACCESS_TENSOR    ? w->data[a->tensor]
+           : a->source == ACCESS_NUMBERS ? (const char *)m->numbers
+                                         : w->table[pass - w->first][access];
+}
+
+/* Elements from the base to where the outer axes stand. */
+static void outer_places(const MapPass *m, const MapBox *box, int64_t outer, int64_t *at) {
+    int64_t place[NEST_MAX_AXES];
+    memcpy(place, box->begin, sizeof place);
+    for (int k = m->outer_count - 1; k >= 0; k--) {
+        int64_t extent = box->extent[m->outer[k]];
+        place[m->outer[k]] += outer % extent;
+        outer /= extent;
+    }
+    for (int i = 0; i < m->nest.access_count; i++) {
+        const Access *a = &m->nest.access[i];
+        at[i] = a->offset;
+        for (int x = 0; x < m->nest.axis_count; x++)
+            at[i] += x == m->column ? 0 : place[x] * a->stride[x];
+    }
+}
+
+static void call_rows(const Work *w, int pass, const MapBox *box, const int64_t *at, int64_t row, int64_t rows) {
+    int64_t arguments[NEST_MAX_ACCESSES + 1];
+    const MapPass *m = &w->plan->passes[pass];
+    int count = m->nest.access_count;
+    for (int i = 0; i < count; i++) {
+        const Access *a = &m->nest.access[i];
+        int64_t place = at[i] + row * map_row_stride(m, i);
+        if (a->offsets && !map_column_stride(m, a->offsets))
+            place += ((const int64_t *)base_of(w, pass, a->offsets))[at[a->offsets] + row * map_row_stride(m, a->offsets)];
+        arguments[i] = (int64_t)(intptr_t)base_of(w, pass, i) + map_bytes(a->type) * place;
+    }
+    arguments[count] = rows;
+    schedule_call(w->c, box->function, arguments);
+}
+
+static void run_rows(const Work *w, int pass, const MapBox *box, const int64_t *at, int64_t row, int64_t rows) {
+    int lanes = w->c->target.bytes / 4;
+    if (w->plan->passes[pass].row_by_row) {
+        for (int64_t r = row; r < row + rows; r++)
+            call_rows(w, pass, box, at, r, 1);
+        return;
+    }
+    if (box->tiled && rows % lanes) { /* the last square begins earlier */
+        call_rows(w, pass, box, at, row + rows - lanes, lanes);
+        rows -= rows % lanes;
+    }
+    call_rows(w, pass, box, at, row, rows);
+}
+
+static void map_task(void *context, size_t task) {
+    Work *w = context;
+    int pass = w->first, b = 0;
+    int64_t left = (int64_t)task, at[NEST_MAX_ACCESSES];
+    if (atomic_load_explicit(&w->late, memory_order_relaxed))
+        return;
+    for (; left >= box_tasks(&w->plan->passes[pass].boxes[b]); b++) {
+        left -= box_tasks(&w->plan->passes[pass].boxes[b]);
+        if (b + 1 == w->plan->passes[pass].box_count) {
+            pass++;
+            b = -1;
+        }
+    }
+    const MapPass *m = &w->plan->passes[pass];
+    const MapBox *box = &m->boxes[b];
+    int64_t row = left % box->row_tasks * box->rows_each, rows = map_extent(box, m->row) - row;
+    if (rows > box->rows_each && left % box->row_tasks + 1 < box->row_tasks)
+        rows = box->rows_each;
+    outer_places(m, box, left / box->row_tasks, at);
+    run_rows(w, pass, box, at, row, rows);
+    if (schedule_late(w->options))
+        atomic_store(&w->late, true);
+}
+
+/* ---- offsets ---- */
+
+static size_t table_bytes(const MapGather *g) {
+    return ((size_t)g->total + 1) * (g->lanes ? 4 : 8);
+}
+
+static void free_tables(Work *w) {
+    for (int p = w->first; p < w->end; p++)
+        for (int g = 0; g < w->plan->passes[p].gather_count; g++) {
+            const MapGather *gather = &w->plan->passes[p].gathers[g];
+            void *table = (void *)(uintptr_t)w->table[p - w->first][gather->offsets];
+            if (!gather->fixed && table)
+                memory_free(w->options->allocator, table, table_bytes(gather));
+        }
+}
+
+static whet_status make_tables(Work *w, whet_error *err) {
+    for (int p = w->first; p < w->end; p++)
+        for (int g = 0; g < w->plan->passes[p].gather_count; g++) {
+            const MapPass *m = &w->plan->passes[p];
+            const MapGather *gather = &m->gathers[g];
+            if (gather->fixed) {
+                w->table[p - w->first][gather->offsets] = gather->table;
+                continue;
+            }
+            void *table = memory_alloc(w->options->allocator, table_bytes(gather));
+            w->table[p - w->first][gather->offsets] = table;
+            whet_status status = table ? map_offsets(m, gather, w->data, w->options, table, err) : error_memory(err);
+            if (status)
+                return status;
+        }
+    return WHET_OK;
+}
+
+static double work_of(const MapPass *m) {
+    double work = 0;
+    for (int b = 0; b < m->box_count; b++)
+        work += (double)m->boxes[b].outer_total * (double)map_extent(&m->boxes[b], m->row) *
+                (double)map_extent(&m->boxes[b], m->column);
+    return work * m->nest.definition->expr_count / 8;
+}
+
+static whet_status run_passes(Work *w, whet_error *err) {
+    const void *tables[KERNEL_MAX_TENSORS][NEST_MAX_ACCESSES] = {{NULL}};
+    int64_t tasks = 0;
+    double work = 0;
+    w->table = tables;
+    whet_status status = make_tables(w, err);
+    for (int p = w->first; p < w->end; p++) {
+        for (int b = 0; b < w->plan->passes[p].box_count; b++)
+            tasks += box_tasks(&w->plan->passes[p].boxes[b]);
+        work += work_of(&w->plan->passes[p]);
+    }
+    if (!status)
+        schedule_parallel(w->options, work, (size_t)tasks, map_task, w);
+    free_tables(w);
+    w->table = NULL;
+    if (!status && atomic_load(&w->late))
+        status = error_set(err, WHET_ERROR_LIMIT, "the time limit has passed");
+    return status;
+}
+
+/* ---- temporaries ---- */
+
+static size_t tensor_bytes(const KernelTensor *tensor) {
+    return (size_t)tensor->count * (size_t)map_bytes(tensor->type); /* checked when the kernel was bound */
+}
+
+static whet_status new_temporaries(const Compiled *c, const EvalOptions *options, void **data, whet_error *err) {
+    for (int t = 0; t < c->kernel->tensor_count; t++) {
+        const KernelTensor *tensor = &c->kernel->tensors[t];
+        if (tensor->role == ROLE_TEMPORARY && !(data[t] = memory_alloc(options->allocator, tensor_bytes(tensor) + 1)))
+            return error_memory(err);
+    }
+    return WHET_OK;
+}
+
+static void free_temporaries(const Compiled *c, const EvalOptions *options, void **data) {
+    for (int t = 0; t < c->kernel->tensor_count; t++)
+        if (c->kernel->tensors[t].role == ROLE_TEMPORARY && data[t])
+            memory_free(options->allocator, data[t], tensor_bytes(&c->kernel->tensors[t]) + 1);
+}
+
+whet_status map_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
+    static const EvalOptions none = {0};
+    const MapPlan *plan = c->state;
+    void *all[KERNEL_MAX_TENSORS];
+    options = options ? options : &none;
+    for (int t = 0; t < c->kernel->tensor_count; t++)
+        all[t] = c->kernel->tensors[t].role == ROLE_TEMPORARY ? NULL : data[t];
+    whet_status status = new_temporaries(c, options, all, err);
+    for (int p = 0; !status && p < plan->pass_count; p++) {
+        const KernelTensor *tensor = &c->kernel->tensors[plan->passes[p].nest.definition->tensor];
+        if (plan->passes[p].clears && !options->keep)
+            memset(all[plan->passes[p].nest.definition->tensor], 0, tensor_bytes(tensor));
+    }
+    for (int first = 0, end; !status && first < plan->pass_count; first = end) {
+        for (end = first + 1; end < plan->pass_count && end - first < KERNEL_MAX_TENSORS && plan->passes[end].joins;)
+            end++;
+        Work w = {.c = c, .plan = plan, .data = all, .options = options, .first = first, .end = end};
+        status = run_passes(&w, err);
+    }
+    free_temporaries(c, options, all);
+    return status;
+}
