@@ -37,20 +37,31 @@ static const struct {
     {"contract", schedule_contract},
     {"map", schedule_map},
     {"rows", schedule_rows},
+    {"attend", schedule_attend},
     {"map", schedule_map_chain}, /* by way of memory, where rows do not have it */
 };
 // clang-format on
 
+static int count_products(const Kernel *kernel) {
+    int count = 0;
+    for (int i = 0; i < kernel->definition_count; i++)
+        for (int k = 0; k < kernel->definitions[i].expr_count; k++) {
+            const Expr *e = kernel->definitions[i].exprs[k];
+            count += e->op == EXPR_REDUCE && e->reduce == REDUCE_SUM && e->arg[0]->op == EXPR_MUL;
+        }
+    return count;
+}
+
 /* The template whose refusal says most: by the kind of kernel. */
 static size_t most_fitting(const Kernel *kernel) {
-    enum { WINDOW, WINOGRAD, CONTRACT, MAP, ROWS, CHAIN };
+    enum { WINDOW, WINOGRAD, CONTRACT, MAP, ROWS, ATTEND, CHAIN };
     const Definition *d = &kernel->definitions[0];
     bool reduces = false;
     for (int i = 0; i < kernel->definition_count; i++)
         for (int e = 0; e < kernel->definitions[i].expr_count; e++)
             reduces = reduces || kernel->definitions[i].exprs[e]->op == EXPR_REDUCE;
     if (kernel->definition_count != 1)
-        return reduces ? ROWS : CHAIN;
+        return !reduces ? CHAIN : count_products(kernel) > 1 ? ATTEND : ROWS;
     for (int i = 0; i < d->expr_count; i++)
         if (d->exprs[i]->op == EXPR_REDUCE)
             return d->exprs[i]->reduce == REDUCE_SUM && d->exprs[i]->arg[0]->op == EXPR_MUL ? CONTRACT : ROWS;

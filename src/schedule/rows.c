@@ -134,7 +134,7 @@ static bool unsummed(const Definition *d, int axis) {
 static bool find_own_columns(const Definition *d, bool is_column[NEST_MAX_AXES]) {
     int axis = d->parallel_count - 1;
     for (int t = d->axis_count - 1; t >= d->parallel_count; t--, axis--) {
-        while (axis >= 0 && (d->axes[axis].extent != d->axes[t].extent || !unsummed(d, axis)))
+        while (axis >= 0 && (d->axes[axis].extent != d->axes[t].extent || d->axes[axis].extent == 1 || !unsummed(d, axis)))
             axis--;
         if (axis < 0)
             return false;
@@ -461,25 +461,17 @@ static bool fill_whole(const Rows *r) {
     return true;
 }
 
-bool schedule_rows(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    Rows *r = ARENA_NEW(&c->arena, Rows);
+bool rows_recognize(Rows *r, const Kernel *kernel, const char **why) {
     bool is_column[NEST_MAX_AXES];
-    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, ROWS_MAX_FUNCTIONS);
-    if (!r || !c->functions)
-        return error_memory(err), false;
-    r->known = options->constant;
-    r->nest.kernel = c->kernel;
-    if (!collect(r, c->kernel, why))
+    r->nest.kernel = kernel;
+    if (!collect(r, kernel, why))
         return false;
-    if (!fill_whole(r)) {
-        *why = "an output that is written in parts";
-        return false;
-    }
     r->main = find_main(r);
     split_axes(r, is_column);
-    if (!map_axes(r, is_column, why) || !add_accesses(r, why))
-        return false;
-    nest_simplify(&r->nest);
+    return map_axes(r, is_column, why) && add_accesses(r, why);
+}
+
+bool rows_make(Rows *r, Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     if (!fill_table(r, c, why)) {
         if (!*why)
             error_memory(err);
@@ -487,9 +479,27 @@ bool schedule_rows(Compiled *c, const ScheduleOptions *options, const char **why
     }
     if (!rows_plan(r, c, options, why))
         return false;
-    for (; c->function_count < r->function_count; c->function_count++)
-        if (!(c->functions[c->function_count] = rows_emit(r, c->function_count, c, why, err)))
+    for (int f = 0; f < r->function_count; f++)
+        if (!(c->functions[c->function_count++] = rows_emit(r, f, c, why, err)))
             return false;
+    return true;
+}
+
+bool schedule_rows(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+    Rows *r = ARENA_NEW(&c->arena, Rows);
+    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, ROWS_MAX_FUNCTIONS);
+    if (!r || !c->functions)
+        return error_memory(err), false;
+    r->known = options->constant;
+    if (!rows_recognize(r, c->kernel, why))
+        return false;
+    if (!fill_whole(r)) {
+        *why = "an output that is written in parts";
+        return false;
+    }
+    nest_simplify(&r->nest);
+    if (!rows_make(r, c, options, why, err))
+        return false;
     c->template = "rows";
     c->knobs.unroll = options->unroll;
     c->state = r;

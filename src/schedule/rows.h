@@ -29,9 +29,10 @@ typedef struct Rows {
     Nest nest;                /* rows, then columns (marked `reduced`), over all definitions; temporaries have no access */
     RowDefinition item[ROWS_MAX_DEFINITIONS];
     int count, main, scratch_count, pass_count;
-    bool across;                             /* lanes are rows; otherwise columns */
-    int lane_axis;                           /* -1: extent 1 */
-    int row_axis;                            /* -1: extent 1 */
+    bool fixed;    /* row_axis is set, and lanes are columns: the rows are those of another template's tiles */
+    bool across;   /* lanes are rows; otherwise columns */
+    int lane_axis; /* -1: extent 1 */
+    int row_axis;  /* -1: extent 1 */
     int outer[NEST_MAX_AXES], outer_count;   /* other axes of rows: the driver's */
     int column[NEST_MAX_AXES], column_count; /* outermost first; along: the last one is the axis of lanes */
     int64_t rows, columns, outer_total, lane_extent;
@@ -51,6 +52,10 @@ typedef struct Rows {
     size_t scratch_floats;           /* of one row of scratch */
 } Rows;
 
+/* rows.c: fills definitions, axes and accesses; then (the nest may be changed between the two) passes, lanes and code, behind
+ * c->functions[c->function_count]. False: *why or err. */
+bool rows_recognize(Rows *r, const Kernel *kernel, const char **why);
+bool rows_make(Rows *r, Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
 /* The definition that makes a tensor that is read; -1: an input. */
 int rows_source(const Rows *r, int tensor);
 bool rows_reduces(const Definition *d);
@@ -74,6 +79,9 @@ bool rows_nan_spreads(const Rows *r, int item, const Expr *max);
 /* rows_emit.c. Parameters: a pointer an access, a pointer a row of scratch, the number of rows, and (across, whole vectors) the
  * number of rows along the axis of lanes. */
 const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const char **why, whet_error *err);
+
+/* 1 / x as a product of two factors, of which `reciprocal` neither overflows nor vanishes. */
+void rows_reciprocal(VectorFunction *f, int x, int *reciprocal, int *scale);
 
 /* rows_run.c */
 whet_status rows_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err);

@@ -50,7 +50,9 @@ static VectorAddress scratch_place(const Emitting *p, int scratch) {
 
 static int gather(const Emitting *p, DType type, VectorAddress at, int64_t stride, int mask) {
     VectorFunction *f = p->f;
-    DType lanes = type == DT_BOOL ? DT_S32 : expr_register(type), memory = type == DT_BOOL ? DT_U8 : type == DT_U32 ? DT_S32 : type;
+    DType lanes = type == DT_BOOL ? DT_S32 : expr_register(type), memory = type == DT_BOOL  ? DT_U8
+                                                                           : type == DT_U32 ? DT_S32
+                                                                                            : type;
     int64_t bytes = dtype_bits(type) / 8;
     int index = stride ? vector_iota(f, DT_S32, stride) : vector_const(f, DT_S32, 0);
     int x = vector_gather(f, lanes, memory, at, (int)bytes, index, mask);
@@ -93,7 +95,9 @@ int rows_load(Emitting *p, int access) {
     int mask = inside(p, access), wanted = p->mask < 0 ? mask : vector_binary(p->f, VECTOR_MASK_AND, mask, p->mask);
     int x = load_at(p, access, wanted, true);
     if (a->outside == 0 || a->type == DT_BOOL) /* lanes that are off read as zero */
-        return a->outside == 0 ? x : vector_binary(p->f, VECTOR_MASK_OR, x, vector_binary(p->f, VECTOR_MASK_XOR, mask, outside_value(p, a)));
+        return a->outside == 0
+                   ? x
+                   : vector_binary(p->f, VECTOR_MASK_OR, x, vector_binary(p->f, VECTOR_MASK_XOR, mask, outside_value(p, a)));
     return vector_ternary(p->f, VECTOR_SELECT, mask, x, outside_value(p, a));
 }
 

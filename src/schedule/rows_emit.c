@@ -82,13 +82,11 @@ static void find_even(Slot *slot) {
 }
 
 /* 1 / x in two factors: x is brought near 1 by 2^64 or 2^-64 first, if it is far from it. */
-static void emit_reciprocal(const Emitting *p, int x, int *reciprocal, int *scale) {
-    VectorFunction *f = p->f;
-    int size = vector_binary(f, VECTOR_AND_NOT, rows_number(p, -0.0), x), one = rows_number(p, 1);
-    *scale =
-        vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_LT, size, rows_number(p, 0x1p-64)), rows_number(p, 0x1p64), one);
-    *scale = vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_LT, rows_number(p, 0x1p64), size), rows_number(p, 0x1p-64),
-                            *scale);
+void rows_reciprocal(VectorFunction *f, int x, int *reciprocal, int *scale) {
+    int one = vector_const(f, DT_F32, 1), large = vector_const(f, DT_F32, 0x1p64), small = vector_const(f, DT_F32, 0x1p-64);
+    int size = vector_binary(f, VECTOR_AND_NOT, vector_const(f, DT_F32, -0.0), x);
+    *scale = vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_LT, size, small), large, one);
+    *scale = vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_LT, large, size), small, *scale);
     *reciprocal = vector_binary(f, VECTOR_DIV, one, vector_binary(f, VECTOR_MUL, x, *scale));
 }
 
@@ -109,7 +107,8 @@ static void hoist(Emitting *p, Slot *slot, const Expr *expr, bool *seen) {
     if (even_quotient(slot, expr) && expr->arg[1]->op != EXPR_NUMBER && !p->r->spread_late) {
         int divisor = rows_emit_in(p, slot, expr->arg[1]);
         if (!p->refused)
-            emit_reciprocal(p, divisor, rows_at_copy(slot->reciprocal, expr, p->copy), rows_at_copy(slot->scale, expr, p->copy));
+            rows_reciprocal(p->f, divisor, rows_at_copy(slot->reciprocal, expr, p->copy),
+                            rows_at_copy(slot->scale, expr, p->copy));
         return;
     }
     for (int k = 1; k < 3; k++)

@@ -175,8 +175,12 @@ static bool choose_lanes(Rows *r, const char **why) {
         *why = "an output that is contiguous along neither rows nor columns";
         return false;
     }
-    r->across = across >= 0 && (along < 0 || others < gathers);
-    if (along >= 0 && across >= 0 && gathers == others && nest->axis[along].extent < r->lanes / 2)
+    if (r->fixed && along < 0) {
+        *why = "rows that are not contiguous";
+        return false;
+    }
+    r->across = !r->fixed && across >= 0 && (along < 0 || others < gathers);
+    if (!r->fixed && along >= 0 && across >= 0 && gathers == others && nest->axis[along].extent < r->lanes / 2)
         r->across = nest->axis[across].extent > nest->axis[along].extent;
     r->lane_axis = r->across ? across : along;
     return true;
@@ -186,14 +190,14 @@ static bool choose_axes(Rows *r, const char **why) {
     const Nest *nest = &r->nest;
     if (!choose_lanes(r, why))
         return false;
-    r->row_axis = -1;
+    r->row_axis = r->fixed ? r->row_axis : -1;
     r->rows = r->columns = r->outer_total = 1;
     for (int x = 0; x < nest->axis_count; x++) {
         if (nest->axis[x].reduced)
             r->columns *= nest->axis[x].extent;
         if (nest->axis[x].reduced && x != r->lane_axis)
             r->column[r->column_count++] = x;
-        if (!nest->axis[x].reduced && x != r->lane_axis &&
+        if (!r->fixed && !nest->axis[x].reduced && x != r->lane_axis &&
             (r->row_axis < 0 || nest->axis[x].extent > nest->axis[r->row_axis].extent))
             r->row_axis = x;
     }

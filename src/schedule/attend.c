@@ -1,0 +1,343 @@
+/* Attention: y = softmax(q k^T ...) v without the scores ever being whole in memory. For a block of queries of one head
+ *
+ *     scores[i, t]  = sum(d) q[i, d] * k[d, t]       a product, keys packed once a head
+ *     weights[i, t] = ...                            the rows between, by the code of the row template: masks, scale, softmax
+ *     y[i, e]       = f(sum(t) weights[i, t] * v[t, e])
+ *
+ * scores and weights of a block lie in L1 or L2. Whole rows are kept, so the softmax is the plain one, in two passes.
+ * attend_split.c takes the kernel apart; this file finds its axes and cuts blocks. */
+#include "schedule/attend.h"
+
+#include <string.h>
+
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t round_up(int64_t n, int64_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
+
+/* ---- axes ---- */
+
+static int rows_item(const Attend *t, int tensor) {
+    return rows_source(t->rows, tensor);
+}
+
+/* The first definition is one of the rows', but for the depth. */
+static void map_first(Attend *t, const Kernel *kernel) {
+    AttendDefinition *first = &t->definition[t->first];
+    const RowDefinition *item = &t->rows->item[rows_item(t, kernel->definitions[t->first].tensor)];
+    for (int a = 0; a < KERNEL_MAX_AXES; a++)
+        first->map[a] = a < first->definition->parallel_count ? item->map[a] : -1;
+    first->map[t->dot->axes[0]] = t->depth_axis;
+}
+
+/* The result's axes, by how it reads the weights. */
+static bool map_result(Attend *t, const char **why) {
+    AttendDefinition *result = &t->definition[t->result];
+    const Definition *d = result->definition;
+    const Expr *product = t->mix->arg[0], *weights = product->arg[product->arg[0] == t->values.expr];
+    const RowDefinition *item = &t->rows->item[rows_item(t, t->weights)];
+    for (int a = 0; a < KERNEL_MAX_AXES; a++)
+        result->map[a] = -1;
+    for (int i = 0; i < weights->index_count; i++) {
+        int mine = attend_plain_axis(item->definition, &item->definition->left[i]), theirs = attend_plain_axis(d, &weights->index[i]);
+        if (mine == -1 && theirs == -1)
+            continue;
+        if (mine < 0 || theirs < 0) {
+            *why = "weights that are read at other rows than their own";
+            return false;
+        }
+        result->map[theirs] = item->map[mine];
+    }
+    for (int a = 0; a < d->parallel_count; a++)
+        if (result->map[a] < 0 && d->axes[a].extent != 1)
+            result->map[a] = t->width_axis;
+    int summed = t->mix->axes[0];
+    bool one = d->axes[summed].extent == 1 && t->nest.axis[t->key_axis].extent == 1; /* axes of one element are not tied */
+    if (result->map[summed] != t->key_axis && !one) {
+        *why = "a sum over something else than the keys";
+        return false;
+    }
+    return true;
+}
+
+/* A definition that is computed where it is read stands at its reader's axes. */
+static bool map_source(Attend *t, int source, const AttendDefinition *reader, const Expr *read, const char **why) {
+    AttendDefinition *item = &t->definition[source];
+    for (int a = 0; a < KERNEL_MAX_AXES; a++)
+        item->map[a] = -1;
+    for (int i = 0; i < read->index_count; i++) {
+        int mine = attend_plain_axis(item->definition, &item->definition->left[i]),
+            theirs = attend_plain_axis(reader->definition, &read->index[i]);
+        if (mine >= 0 && item->definition->axes[mine].extent == 1)
+            continue;
+        if (mine < 0 || theirs < 0) {
+            *why = "an operand that is read at other places than its own";
+            return false;
+        }
+        item->map[mine] = reader->map[theirs];
+    }
+    return true;
+}
+
+/* Reads below an expression, those of definitions computed there too. */
+static bool add_reads(Attend *t, int definition, const Expr *e, const char **why) {
+    const AttendDefinition *at = &t->definition[definition];
+    if (e->op == EXPR_AXIS || e->op == EXPR_REDUCE) {
+        *why = "an axis used as a number";
+        return false;
+    }
+    for (int i = 0; i < 3 && e->op != EXPR_READ; i++)
+        if (e->arg[i] && !add_reads(t, definition, e->arg[i], why))
+            return false;
+    if (e->op != EXPR_READ || nest_find(&t->nest, e) >= 0)
+        return true;
+    int source = attend_source(t, e->tensor);
+    if (source >= 0)
+        return map_source(t, source, at, e, why) && add_reads(t, source, t->definition[source].definition->value, why);
+    if (!nest_add(&t->nest, at->definition, at->map, e, why))
+        return false;
+    const Access *access = &t->nest.access[t->nest.access_count - 1];
+    if (access->guard_count)
+        *why = "a guarded read";
+    else if (dtype_bits(access->type) > 32 || dtype_bits(access->type) < 8)
+        *why = "an element type of other than 8 to 32 bits";
+    return *why == NULL;
+}
+
+/* What the result reads besides the product and values of rows. */
+static bool add_result_reads(Attend *t, const Expr *e, const char **why) {
+    if (e == t->mix)
+        return true;
+    for (int i = 0; i < t->value_count; i++)
+        if (e == t->value[i].reduce || (!t->value[i].reduce && e->op == EXPR_READ && e->tensor == t->value[i].tensor))
+            return true;
+    if (e->op == EXPR_READ || e->op == EXPR_AXIS)
+        return add_reads(t, t->result, e, why);
+    for (int i = 0; i < 3; i++)
+        if (e->arg[i] && !add_result_reads(t, e->arg[i], why))
+            return false;
+    return true;
+}
+
+static bool moves(const Attend *t, int from, int to, int axis) {
+    for (int i = from; i < to; i++)
+        if (t->nest.access[i].stride[axis])
+            return true;
+    return false;
+}
+
+/* The longest axis that keys and values do not know, the heads they know, and the others. */
+static void sort_axes(Attend *t) {
+    t->query_axis = -1;
+    for (int x = 0; x < t->rows->nest.axis_count; x++)
+        if (x != t->key_axis && t->nest.axis[x].extent != 1 && !moves(t, t->query_end, t->values_end, x) &&
+            (t->query_axis < 0 || t->nest.axis[x].extent > t->nest.axis[t->query_axis].extent))
+            t->query_axis = x;
+    t->heads = t->shared = 1;
+    for (int x = 0; x < t->rows->nest.axis_count; x++) {
+        if (x == t->key_axis || x == t->query_axis || t->nest.axis[x].extent == 1)
+            continue;
+        if (moves(t, t->query_end, t->values_end, x)) {
+            t->outer[t->outer_count++] = x;
+            t->heads *= t->nest.axis[x].extent;
+        } else {
+            t->inner[t->inner_count++] = x;
+            t->shared *= t->nest.axis[x].extent;
+        }
+    }
+    t->queries = t->query_axis < 0 ? 1 : t->nest.axis[t->query_axis].extent;
+    t->keys = t->nest.axis[t->key_axis].extent;
+}
+
+/* The query's accesses first, then the key's, then the values', then the result's. Of the factors of the first sum the key is
+ * the one that moves along the keys. */
+static bool add_accesses(Attend *t, const char **why) {
+    if (!add_reads(t, t->first, t->query.expr, why))
+        return false;
+    if (moves(t, 0, t->nest.access_count, t->key_axis)) {
+        AttendFactor other = t->query;
+        t->query = t->key;
+        t->key = other;
+        t->nest.access_count = 0;
+        if (!add_reads(t, t->first, t->query.expr, why))
+            return false;
+    }
+    t->query_end = t->nest.access_count;
+    if (!add_reads(t, t->first, t->key.expr, why))
+        return false;
+    t->key_end = t->nest.access_count;
+    if (!add_reads(t, t->result, t->values.expr, why))
+        return false;
+    t->values_end = t->write = t->nest.access_count;
+    if (moves(t, 0, t->query_end, t->key_axis)) {
+        *why = "queries that depend on keys";
+        return false;
+    }
+    const AttendDefinition *result = &t->definition[t->result];
+    return nest_add(&t->nest, result->definition, result->map, NULL, why) && add_result_reads(t, result->definition->value, why);
+}
+
+static bool find_axes(Attend *t, const Kernel *kernel, const char **why) {
+    const Nest *rows = &t->rows->nest;
+    t->key_axis = -1;
+    for (int x = 0; x < rows->axis_count; x++)
+        if (rows->axis[x].reduced) {
+            if (t->key_axis >= 0)
+                *why = "more than one axis of keys";
+            t->key_axis = x;
+        }
+    if (t->key_axis < 0 || rows->axis_count + 2 > NEST_MAX_AXES)
+        *why = "no axis of keys";
+    if (*why)
+        return false;
+    t->depth_axis = rows->axis_count;
+    t->width_axis = rows->axis_count + 1;
+    t->nest.kernel = kernel;
+    memcpy(t->nest.axis, rows->axis, sizeof t->nest.axis);
+    t->nest.axis_count = rows->axis_count + 2;
+    map_first(t, kernel);
+    if (!map_result(t, why))
+        return false;
+    const Definition *first = t->definition[t->first].definition, *result = t->definition[t->result].definition;
+    t->depth = first->axes[t->dot->axes[0]].extent;
+    t->width = 1;
+    for (int a = 0; a < result->parallel_count; a++)
+        if (t->definition[t->result].map[a] == t->width_axis)
+            t->width = result->axes[a].extent;
+    t->nest.axis[t->depth_axis] = (NestAxis){t->depth, true};
+    t->nest.axis[t->width_axis] = (NestAxis){t->width, false};
+    if (!add_accesses(t, why))
+        return false;
+    sort_axes(t);
+    return true;
+}
+
+/* ---- factors ---- */
+
+/* Reads along an axis that are neither contiguous nor still. */
+static int strided(const Attend *t, int from, int to, int axis) {
+    int count = 0;
+    for (int i = from; i < to; i++)
+        count += t->nest.access[i].stride[axis] != 0 && t->nest.access[i].stride[axis] != 1;
+    return count;
+}
+
+static void set_factor(Attend *t, AttendFactor *f, int from, int to, int lanes, int rows) {
+    f->lanes = lanes;
+    f->rows = rows;
+    f->turned = rows >= 0 && strided(t, from, to, lanes) && !strided(t, from, to, rows);
+    f->whole = f->part = -1;
+}
+
+static void set_factors(Attend *t) {
+    set_factor(t, &t->query, 0, t->query_end, t->depth_axis, t->query_axis);
+    set_factor(t, &t->key, t->query_end, t->key_end, t->key_axis, t->depth_axis);
+    set_factor(t, &t->values, t->key_end, t->values_end, t->width_axis, t->key_axis);
+    t->query.turned = false; /* gathered at worst: it is read once a key and depth */
+    if (t->query_end == 1 && t->query.expr->op == EXPR_READ && t->nest.access[0].type == DT_F32 &&
+        t->nest.access[0].read == t->query.expr)
+        t->query.access = 0;
+}
+
+static bool check(const Attend *t, const char **why) {
+    const Access *write = &t->nest.access[t->write];
+    if (t->queries == 0 || t->keys == 0 || t->depth == 0 || t->width == 0 || t->heads == 0 || t->shared == 0)
+        *why = "nothing to do";
+    else if (t->width > 1 && write->stride[t->width_axis] != 1)
+        *why = "a result that is not contiguous along its width";
+    else if (t->queries * t->heads * t->shared * t->width != t->nest.kernel->tensors[write->tensor].count)
+        *why = "a result that is written in parts";
+    else if (dtype_bits(write->type) > 32 || dtype_bits(write->type) < 8)
+        *why = "an element type of other than 8 to 32 bits";
+    return *why == NULL;
+}
+
+/* ---- blocks ---- */
+
+/* So many queries that their scores and weights stay in L2 beside the packed keys, and that heads make enough tasks. */
+static void set_blocks(Attend *t, const Compiled *c) {
+    enum { MOST = 32, FLOATS = 1 << 16 };
+    t->lanes = c->target.bytes / 4;
+    t->tile_rows = 4;
+    t->tile_vectors = c->target.registers[CLASS_VECTOR] >= 32 ? 4 : 2;
+    t->pitch = round_up(t->keys, t->lanes);
+    t->block = smaller(MOST, FLOATS / (2 * t->pitch)) / t->tile_rows * t->tile_rows;
+    t->block = t->block < t->tile_rows ? t->tile_rows : t->block;
+    t->panels = (t->keys + t->tile_vectors * t->lanes - 1) / (t->tile_vectors * t->lanes);
+    t->value_pitch = round_up(t->width, t->lanes);
+    t->width_panels = t->width / (t->tile_vectors * t->lanes);
+    t->divides = true;
+    const Definition *result = t->definition[t->result].definition;
+    for (int i = 0; i < result->expr_count; i++) {
+        ExprOp op = result->exprs[i]->op;
+        bool whole = op == EXPR_CAST && dtype_kind(result->exprs[i]->type) != KIND_FLOAT;
+        if (whole || (op >= EXPR_EQ && op <= EXPR_GE) || (op >= EXPR_FLOOR && op <= EXPR_ROUND))
+            t->divides = false;
+    }
+}
+
+/* What the rows' code reads and writes of ours is in scratch: rows at a pitch, or one element a row. */
+static void place_rows(Attend *t) {
+    Nest *nest = &t->rows->nest;
+    for (int i = 0; i < nest->access_count; i++) {
+        int tensor = nest->access[i].tensor;
+        bool cells = tensor == t->scores || tensor == t->weights, row = false;
+        for (int v = 0; v < t->value_count; v++)
+            row = row || tensor == t->value[v].tensor;
+        if (!cells && !row)
+            continue;
+        memset(nest->access[i].stride, 0, sizeof nest->access[i].stride);
+        nest->access[i].offset = 0;
+        if (t->query_axis >= 0)
+            nest->access[i].stride[t->query_axis] = cells ? t->pitch : 1;
+        if (cells)
+            nest->access[i].stride[t->key_axis] = 1;
+    }
+    t->rows->fixed = true;
+    t->rows->row_axis = t->query_axis;
+}
+
+static void attend_print(const Compiled *c, Text *out) {
+    const Attend *t = c->state;
+    text_printf(out,
+                "attend %lld heads, shared by %lld: %lld queries x %lld keys, depth %lld, width %lld: %lld queries at once, tiles of "
+                "%d x %d, query %s, key %s, values %s\n",
+                (long long)t->heads, (long long)t->shared, (long long)t->queries, (long long)t->keys, (long long)t->depth,
+                (long long)t->width, (long long)t->block, t->tile_rows, t->tile_vectors * t->lanes,
+                t->query.access >= 0 ? "as it lies" : "packed", t->key.turned ? "turned" : "packed",
+                t->values.turned ? "turned" : "packed");
+}
+
+bool schedule_attend(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+    Attend *t = ARENA_NEW(&c->arena, Attend);
+    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, ATTEND_MAX_FUNCTIONS);
+    if (!t || !c->functions || !(t->rows = ARENA_NEW(&c->arena, Rows)))
+        return error_memory(err), false;
+    if (!attend_split(t, c->kernel, &c->arena, why)) {
+        if (!*why)
+            error_memory(err);
+        return false;
+    }
+    const void **known = ARENA_ARRAY(&c->arena, const void *, (size_t)t->rows_kernel.tensor_count + 1);
+    if (!known)
+        return error_memory(err), false;
+    if (options->constant)
+        memcpy(known, options->constant, (size_t)c->kernel->tensor_count * sizeof *known);
+    t->known = t->rows->known = known;
+    if (!rows_recognize(t->rows, &t->rows_kernel, why) || !find_axes(t, c->kernel, why) || !check(t, why))
+        return false;
+    set_factors(t);
+    set_blocks(t, c);
+    place_rows(t);
+    t->rows_function = c->function_count;
+    if (!rows_make(t->rows, c, options, why, err) || !attend_emit(t, c, why, err))
+        return false;
+    c->template = "attend";
+    c->state = t;
+    c->run = attend_run;
+    c->print = attend_print;
+    return true;
+}

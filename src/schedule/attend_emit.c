@@ -1,0 +1,359 @@
+/* The vector code of attention: packing of the factors, tiles of the two products.
+ *
+ * A factor is any elementwise expression of inputs; packed it is f32, [rows][lanes] by whole vectors, zeros behind the last. What is
+ * contiguous along the other axis is turned on its way, a square of lanes x lanes at a time. A tile of either product is
+ * tile_rows x tile_vectors accumulators; of the left factor one element a row is spread over the lanes. */
+#include "schedule/attend.h"
+
+enum { MAX_TILE_ROWS = 8, MAX_TILE_VECTORS = 4 };
+
+typedef struct Emitting {
+    const Attend *t;
+    VectorFunction *f;
+    Arena *arena;
+    ExprEmitter e[ATTEND_MAX_DEFINITIONS];
+    int pointer[NEST_MAX_ACCESSES], row_value[ATTEND_MAX_ROW_VALUES];
+    int lane_axis, mask;
+    int counter[NEST_MAX_AXES]; /* index values; -1: none */
+    int64_t at[NEST_MAX_AXES];  /* and numbers, on top of them */
+    int row;                    /* of a tile */
+    int reciprocal[MAX_TILE_ROWS]; /* of the divisor of the result, by row; -1: not yet */
+    int scale[MAX_TILE_ROWS];
+    const char *refused;
+} Emitting;
+
+/* ---- reads ---- */
+
+static VectorAddress place(const Emitting *p, int access) {
+    const Access *a = &p->t->nest.access[access];
+    int64_t bytes = dtype_bits(a->type) / 8;
+    VectorAddress address = vector_at(p->pointer[access], 0);
+    for (int x = 0; x < p->t->nest.axis_count; x++) {
+        if (p->counter[x] >= 0)
+            address = vector_plus(address, p->counter[x], bytes * a->stride[x]);
+        address = vector_offset(address, bytes * a->stride[x] * p->at[x]);
+    }
+    return address;
+}
+
+static int load(const Emitting *p, int access) {
+    const Access *a = &p->t->nest.access[access];
+    int64_t stride = a->stride[p->lane_axis], bytes = dtype_bits(a->type) / 8;
+    VectorFunction *f = p->f;
+    if (stride == 0)
+        return expr_splat(f, a->type, place(p, access));
+    if (stride == 1)
+        return expr_load(f, a->type, place(p, access), p->mask);
+    bool bools = a->type == DT_BOOL;
+    DType lanes = bools ? DT_S32 : expr_register(a->type), memory = bools ? DT_U8 : a->type == DT_U32 ? DT_S32 : a->type;
+    int x = vector_gather(f, lanes, memory, place(p, access), (int)bytes, vector_iota(f, DT_S32, stride), p->mask);
+    return bools ? vector_binary(f, VECTOR_NE, x, vector_const(f, DT_S32, 0)) : x;
+}
+
+static int row_value(const Emitting *p, int index) {
+    return vector_splat(p->f, DT_F32, DT_F32,
+                        vector_offset(p->t->query_axis < 0 || p->counter[p->t->query_axis] < 0
+                                          ? vector_at(p->row_value[index], 0)
+                                          : vector_plus(vector_at(p->row_value[index], 0), p->counter[p->t->query_axis], 4),
+                                      4 * p->row));
+}
+
+static int read_operand(ExprEmitter *e, const Expr *read) {
+    Emitting *p = e->context;
+    int source = attend_source(p->t, read->tensor), access = nest_find(&p->t->nest, read);
+    for (int i = 0; i < p->t->value_count; i++)
+        if (!p->t->value[i].reduce && p->t->value[i].tensor == read->tensor)
+            return row_value(p, i);
+    if (access >= 0)
+        return load(p, access);
+    if (source < 0)
+        return expr_refuse(e, "a read that attention does not know");
+    int value = expr_emit(&p->e[source], p->t->definition[source].definition->value);
+    if (p->e[source].refused)
+        e->refused = p->e[source].refused;
+    return value;
+}
+
+static void forget(Emitting *p) {
+    for (int i = 0; i < ATTEND_MAX_DEFINITIONS && p->t->definition[i].definition; i++)
+        expr_forget(&p->e[i]);
+}
+
+static int emit(Emitting *p, int definition, const Expr *expr) {
+    int value = p->refused ? -1 : expr_emit(&p->e[definition], expr);
+    if (p->e[definition].refused && !p->refused)
+        p->refused = p->e[definition].refused;
+    return value;
+}
+
+/* ---- one function ---- */
+
+static int quotient(ExprEmitter *e, const Expr *expr);
+
+static bool begin(Emitting *p, const Attend *t, Compiled *c, const char *name) {
+    *p = (Emitting){.t = t, .arena = &c->vectors, .lane_axis = t->width_axis, .mask = -1};
+    p->f = vector_new(p->arena, name, c->target.bytes);
+    if (!p->f)
+        return false;
+    for (int x = 0; x < NEST_MAX_AXES; x++)
+        p->counter[x] = -1;
+    for (int i = 0; i < ATTEND_MAX_DEFINITIONS && t->definition[i].definition; i++) {
+        p->e[i] = (ExprEmitter){.f = p->f,
+                                .definition = t->definition[i].definition,
+                                .kernel = t->nest.kernel,
+                                .constant = t->known,
+                                .read = read_operand,
+                                .special = quotient,
+                                .context = p};
+        if (!expr_start(&p->e[i], p->arena))
+            return false;
+    }
+    for (int i = 0; i < t->nest.access_count; i++)
+        p->pointer[i] = vector_parameter(p->f, CLASS_POINTER, arena_printf(p->arena, "%s%d", i == t->write ? "y" : "x", i));
+    return true;
+}
+
+/* Puts the function behind the others; -1: refused, or err. */
+static int finish(Emitting *p, Compiled *c, const char **why, whet_error *err) {
+    if (p->refused) {
+        *why = p->refused;
+        return -1;
+    }
+    if (!vector_finish(p->f, err))
+        return -1;
+    c->functions[c->function_count] = p->f;
+    return c->function_count++;
+}
+
+/* ---- packing ---- */
+
+/* Parameters: where to, the number of rows. A vector of lanes (the first `lanes` of it), row by row, at a pitch. */
+static void pack_straight(Emitting *p, const AttendFactor *f, int to, int rows, int64_t pitch, int lanes) {
+    p->lane_axis = f->lanes;
+    p->mask = lanes < p->t->lanes ? vector_mask_first(p->f, DT_F32, lanes) : -1;
+    int row = vector_loop(p->f, rows, 0, 1, NULL, NULL, 0);
+    if (f->rows >= 0)
+        p->counter[f->rows] = row;
+    forget(p);
+    int x = emit(p, f->definition, f->expr);
+    if (p->refused)
+        return;
+    if (p->mask >= 0) /* what an expression makes of lanes that were not read */
+        x = vector_ternary(p->f, VECTOR_SELECT, p->mask, x, vector_const(p->f, DT_F32, 0));
+    vector_store(p->f, DT_F32, x, vector_plus(vector_at(to, 0), row, 4 * pitch), -1);
+    vector_end(p->f, NULL, NULL);
+}
+
+/* A square: vectors along the rows' axis, one a lane, turned and stored. */
+static void pack_square(Emitting *p, const AttendFactor *f, VectorAddress to, int64_t pitch, int lanes, int rows) {
+    int x[VECTOR_MAX_BYTES / 4];
+    p->lane_axis = f->rows;
+    p->mask = rows < p->t->lanes ? vector_mask_first(p->f, DT_F32, rows) : -1;
+    for (int i = 0; i < p->t->lanes; i++) {
+        p->at[f->lanes] = i;
+        forget(p);
+        x[i] = i < lanes ? emit(p, f->definition, f->expr) : vector_const(p->f, DT_F32, 0);
+    }
+    p->at[f->lanes] = 0;
+    if (p->refused)
+        return;
+    vector_transpose(p->f, x);
+    for (int i = 0; i < rows; i++)
+        vector_store(p->f, DT_F32, x[i], vector_offset(to, 4 * pitch * i), -1);
+}
+
+static void pack_turned(Emitting *p, const AttendFactor *f, int to, int64_t pitch, int lanes) {
+    int64_t rows = p->t->nest.axis[f->rows].extent, whole = rows / p->t->lanes * p->t->lanes;
+    if (whole) {
+        p->counter[f->rows] = vector_loop(p->f, -1, whole, p->t->lanes, NULL, NULL, 0);
+        pack_square(p, f, vector_plus(vector_at(to, 0), p->counter[f->rows], 4 * pitch), pitch, lanes, p->t->lanes);
+        vector_end(p->f, NULL, NULL);
+        p->counter[f->rows] = -1;
+    }
+    p->at[f->rows] = whole;
+    if (rows > whole)
+        pack_square(p, f, vector_at(to, 4 * pitch * whole), pitch, lanes, (int)(rows - whole));
+    p->at[f->rows] = 0;
+}
+
+static int pack_function(const Attend *t, const AttendFactor *f, const char *name, int64_t pitch, int lanes, Compiled *c,
+                         const char **why, whet_error *err) {
+    Emitting *p = ARENA_NEW(&c->vectors, Emitting);
+    if (!p || !begin(p, t, c, name)) {
+        error_memory(err);
+        return -1;
+    }
+    int to = vector_parameter(p->f, CLASS_POINTER, "to"), rows = vector_parameter(p->f, CLASS_INDEX, "rows");
+    if (f->turned)
+        pack_turned(p, f, to, pitch, lanes);
+    else
+        pack_straight(p, f, to, rows, pitch, lanes);
+    return finish(p, c, why, err);
+}
+
+static bool pack_functions(const Attend *t, AttendFactor *f, const char *name, int64_t pitch, Compiled *c, const char **why,
+                           whet_error *err) {
+    int64_t extent = t->nest.axis[f->lanes].extent;
+    if (extent >= t->lanes && (f->whole = pack_function(t, f, name, pitch, t->lanes, c, why, err)) < 0)
+        return false;
+    int rest = (int)(extent % t->lanes);
+    return !rest || (f->part = pack_function(t, f, name, pitch, rest, c, why, err)) >= 0;
+}
+
+/* ---- tiles ---- */
+
+/* sums[i][j] += a[i] * b[j] over `depth` steps. a: rows at `row_bytes`, steps at `a_step`; b: steps at `b_step`. */
+static void multiply(const Emitting *p, VectorAddress a, int64_t row_bytes, int64_t a_step, VectorAddress b, int64_t b_step, int64_t depth,
+                     int rows, int vectors, int *sums) {
+    VectorFunction *f = p->f;
+    int inside[MAX_TILE_ROWS * MAX_TILE_VECTORS], column[MAX_TILE_VECTORS];
+    for (int i = 0; i < rows * vectors; i++)
+        sums[i] = vector_const(f, DT_F32, 0);
+    int step = vector_loop(f, -1, depth, 1, sums, inside, rows * vectors);
+    a = vector_plus(a, step, a_step);
+    b = vector_plus(b, step, b_step);
+    for (int j = 0; j < vectors; j++)
+        column[j] = vector_load(f, DT_F32, DT_F32, vector_offset(b, (int64_t)f->bytes * j), -1);
+    for (int i = 0; i < rows; i++) {
+        int x = vector_splat(f, DT_F32, DT_F32, vector_offset(a, row_bytes * i));
+        for (int j = 0; j < vectors; j++)
+            inside[i * vectors + j] = vector_ternary(f, VECTOR_FMA, x, column[j], inside[i * vectors + j]);
+    }
+    vector_end(f, inside, sums);
+}
+
+/* Parameters: the query, a panel of keys, scores, tiles. */
+static int scores_function(const Attend *t, int rows, int vectors, Compiled *c, const char **why, whet_error *err) {
+    Emitting *p = ARENA_NEW(&c->vectors, Emitting);
+    if (!p || !begin(p, t, c, "scores")) {
+        error_memory(err);
+        return -1;
+    }
+    VectorFunction *f = p->f;
+    int sums[MAX_TILE_ROWS * MAX_TILE_VECTORS];
+    int a = vector_parameter(f, CLASS_POINTER, "query"), b = vector_parameter(f, CLASS_POINTER, "key"),
+        s = vector_parameter(f, CLASS_POINTER, "scores"), count = vector_parameter(f, CLASS_INDEX, "tiles");
+    int64_t depth = (t->depth + t->lanes - 1) / t->lanes * t->lanes, row = depth, step = 1;
+    if (t->query.access >= 0) {
+        row = t->query_axis < 0 ? 0 : t->nest.access[0].stride[t->query_axis];
+        step = t->nest.access[0].stride[t->depth_axis];
+    }
+    int tile = vector_loop(f, count, 0, 1, NULL, NULL, 0);
+    multiply(p, vector_plus(vector_at(a, 0), tile, 4 * row * rows), 4 * row, 4 * step, vector_at(b, 0),
+             (int64_t)f->bytes * t->tile_vectors, t->depth, rows, vectors, sums);
+    VectorAddress to = vector_plus(vector_at(s, 0), tile, 4 * t->pitch * rows);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < vectors; j++)
+            vector_store(f, DT_F32, sums[i * vectors + j], vector_offset(to, 4 * t->pitch * i + (int64_t)f->bytes * j), -1);
+    vector_end(f, NULL, NULL);
+    return finish(p, c, why, err);
+}
+
+/* ---- the result ---- */
+
+/* Is an expression the same for the whole width? */
+static bool even(const Attend *t, const Expr *e) {
+    if (e == t->mix)
+        return false;
+    int access = nest_find(&t->nest, e);
+    if (e->op == EXPR_READ)
+        return access < 0 || t->nest.access[access].stride[t->width_axis] == 0;
+    for (int i = 0; i < 3 && e->op != EXPR_REDUCE; i++)
+        if (e->arg[i] && !even(t, e->arg[i]))
+            return false;
+    return e->op != EXPR_AXIS;
+}
+
+/* x / y with a y of the row: a product with its reciprocal, 1.5 ULP; in two factors, so that it neither overflows nor vanishes. */
+static int quotient(ExprEmitter *e, const Expr *expr) {
+    Emitting *p = e->context;
+    const Attend *t = p->t;
+    VectorFunction *f = p->f;
+    if (expr->op != EXPR_DIV || expr->type != DT_F32 || p->lane_axis != t->width_axis || e != &p->e[t->result] || !t->divides ||
+        expr->arg[0] != t->mix || !even(t, expr->arg[1]))
+        return -1;
+    int x = expr_emit(e, expr->arg[0]);
+    if (e->refused)
+        return -1;
+    if (p->reciprocal[p->row] < 0) {
+        int y = expr_emit(e, expr->arg[1]);
+        if (e->refused)
+            return -1;
+        rows_reciprocal(f, y, &p->reciprocal[p->row], &p->scale[p->row]);
+    }
+    return vector_binary(f, VECTOR_MUL, vector_binary(f, VECTOR_MUL, x, p->scale[p->row]), p->reciprocal[p->row]);
+}
+
+static void store_result(Emitting *p, int sum, int row, int vector, int last_lanes, bool last) {
+    const Attend *t = p->t;
+    p->row = row;
+    p->at[t->width_axis] = (int64_t)vector * t->lanes;
+    if (t->query_axis >= 0)
+        p->at[t->query_axis] = row;
+    p->mask = last && last_lanes < t->lanes ? vector_mask_first(p->f, DT_F32, last_lanes) : -1;
+    ExprEmitter *e = &p->e[t->result];
+    forget(p);
+    expr_know(e, t->mix, sum);
+    for (int i = 0; i < t->value_count; i++)
+        if (t->value[i].reduce)
+            expr_know(e, t->value[i].reduce, row_value(p, i));
+    const Expr *value = t->definition[t->result].definition->value;
+    int x = p->refused ? -1 : expr_emit_to_store(e, value);
+    if (e->refused && !p->refused)
+        p->refused = e->refused;
+    if (!p->refused)
+        expr_store(p->f, t->nest.access[t->write].type, x, place(p, t->write), p->mask);
+}
+
+/* Parameters: weights, packed values, values of rows, tiles. */
+static int values_function(const Attend *t, int rows, int vectors, bool last, Compiled *c, const char **why, whet_error *err) {
+    Emitting *p = ARENA_NEW(&c->vectors, Emitting);
+    if (!p || !begin(p, t, c, "values")) {
+        error_memory(err);
+        return -1;
+    }
+    VectorFunction *f = p->f;
+    int sums[MAX_TILE_ROWS * MAX_TILE_VECTORS], last_lanes = (int)((t->width - 1) % t->lanes + 1);
+    int a = vector_parameter(f, CLASS_POINTER, "weights"), b = vector_parameter(f, CLASS_POINTER, "values");
+    for (int i = 0; i < t->value_count; i++)
+        p->row_value[i] = vector_parameter(f, CLASS_POINTER, arena_printf(p->arena, "row%d", i));
+    int count = vector_parameter(f, CLASS_INDEX, "rows"), tile = vector_loop(f, count, 0, rows, NULL, NULL, 0);
+    multiply(p, vector_plus(vector_at(a, 0), tile, 4 * t->pitch), 4 * t->pitch, 4, vector_at(b, 0), 4 * t->value_pitch, t->keys,
+             rows, vectors, sums);
+    if (t->query_axis >= 0)
+        p->counter[t->query_axis] = tile;
+    for (int i = 0; i < rows; i++) {
+        p->reciprocal[i] = -1;
+        for (int j = 0; j < vectors; j++)
+            store_result(p, sums[i * vectors + j], i, j, last_lanes, last && j == vectors - 1);
+    }
+    vector_end(f, NULL, NULL);
+    return finish(p, c, why, err);
+}
+
+/* ---- the whole ---- */
+
+static bool tile_functions(Attend *t, Compiled *c, const char **why, whet_error *err) {
+    int64_t key_vectors = t->pitch / t->lanes, value_vectors = t->value_pitch / t->lanes;
+    for (int r = 0; r < 2; r++)
+        for (int v = 0; v < 2; v++) {
+            int rows = r ? (int)(t->queries % t->tile_rows) : t->queries >= t->tile_rows ? t->tile_rows : 0;
+            int keys = v ? (int)(key_vectors % t->tile_vectors) : key_vectors >= t->tile_vectors ? t->tile_vectors : 0;
+            int width = v ? (int)(value_vectors - t->width_panels * t->tile_vectors) : t->width_panels ? t->tile_vectors : 0;
+            t->scores_function[r][v] = rows && keys ? scores_function(t, rows, keys, c, why, err) : -1;
+            if (rows && keys && t->scores_function[r][v] < 0)
+                return false;
+            t->values_function[r][v] = rows && width ? values_function(t, rows, width, v, c, why, err) : -1;
+            if (rows && width && t->values_function[r][v] < 0)
+                return false;
+        }
+    return true;
+}
+
+bool attend_emit(Attend *t, Compiled *c, const char **why, whet_error *err) {
+    int64_t depth = (t->depth + t->lanes - 1) / t->lanes * t->lanes;
+    if (t->query.access < 0 && !pack_functions(t, &t->query, "query", depth, c, why, err))
+        return false;
+    return pack_functions(t, &t->key, "key", (int64_t)t->tile_vectors * t->lanes, c, why, err) &&
+           pack_functions(t, &t->values, "value", t->value_pitch, c, why, err) && tile_functions(t, c, why, err);
+}

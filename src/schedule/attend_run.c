@@ -1,0 +1,276 @@
+/* Drives attention: packs keys and values of a head, then takes its queries a block at a time.
+ *
+ * Where there are heads enough, a task is a head, whose packed keys stay in the core's own cache. Otherwise all heads are packed
+ * first, and a task is a block of queries. A row of scores is never cut, so results are the same either way. */
+#include "schedule/attend.h"
+
+#include <stdatomic.h>
+
+enum { ALIGN_FLOATS = 16 };
+
+typedef struct Work {
+    const Compiled *c;
+    const Attend *t;
+    void *const *data;
+    const EvalOptions *options;
+    const whet_allocator *allocator;
+    size_t key_floats, value_floats, block_floats;
+    int64_t blocks;
+    float *packed; /* of all heads; NULL: a task packs for itself */
+    atomic_bool late, no_memory;
+} Work;
+
+/* Where in the nest. */
+typedef struct At {
+    int64_t digit[NEST_MAX_AXES];
+} At;
+
+static size_t aligned(size_t floats) {
+    return (floats + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+}
+
+static void set_digits(const Attend *t, const int *axes, int count, int64_t number, At *at) {
+    for (int k = count - 1; k >= 0; k--) {
+        at->digit[axes[k]] = number % t->nest.axis[axes[k]].extent;
+        number /= t->nest.axis[axes[k]].extent;
+    }
+}
+
+static int64_t offset_at(const Access *access, const At *at, int axes) {
+    int64_t offset = access->offset;
+    for (int x = 0; x < axes; x++)
+        offset += at->digit[x] * access->stride[x];
+    return offset * (dtype_bits(access->type) / 8);
+}
+
+/* The pointers that every function has first; returns how many. */
+static int put_places(const Work *w, const At *at, int64_t *arguments) {
+    const Nest *nest = &w->t->nest;
+    for (int i = 0; i < nest->access_count; i++)
+        arguments[i] = (int64_t)(intptr_t)((char *)w->data[nest->access[i].tensor] + offset_at(&nest->access[i], at, nest->axis_count));
+    return nest->access_count;
+}
+
+/* ---- packing ---- */
+
+/* Vector `v` of a factor's lanes. */
+static void pack_vector(const Work *w, const AttendFactor *f, At at, int64_t v, int64_t rows, float *to) {
+    int64_t arguments[NEST_MAX_ACCESSES + 2], first = v * w->t->lanes;
+    bool whole = w->t->nest.axis[f->lanes].extent - first >= w->t->lanes;
+    at.digit[f->lanes] = first;
+    int n = put_places(w, &at, arguments);
+    arguments[n++] = (int64_t)(intptr_t)to;
+    arguments[n] = rows;
+    schedule_call(w->c, whole ? f->whole : f->part, arguments);
+}
+
+static void pack_head(const Work *w, int64_t head, float *keys) {
+    const Attend *t = w->t;
+    At at = {{0}};
+    float *values = keys + w->key_floats;
+    set_digits(t, t->outer, t->outer_count, head, &at);
+    for (int64_t v = 0; v < t->pitch / t->lanes; v++) {
+        float *panel = keys + v / t->tile_vectors * t->depth * t->tile_vectors * t->lanes;
+        pack_vector(w, &t->key, at, v, t->depth, panel + v % t->tile_vectors * t->lanes);
+    }
+    for (int64_t v = 0; v < t->value_pitch / t->lanes; v++)
+        pack_vector(w, &t->values, at, v, t->keys, values + v * t->lanes);
+}
+
+/* ---- a block of queries ---- */
+
+typedef struct Block {
+    At at;
+    int64_t rows;
+    const float *keys, *packed_values;
+    float *query, *scores, *weights, *row_values, *rows_scratch;
+} Block;
+
+static void call_tiles(const Work *w, const int function[2], int64_t *arguments, int a, int64_t a_bytes, int b, int64_t b_bytes,
+                       int count, int64_t rows, bool by_rows) {
+    int64_t tile = w->t->tile_rows, tiles = rows / tile, rest = rows % tile;
+    if (tiles) {
+        arguments[count] = by_rows ? tiles * tile : tiles;
+        schedule_call(w->c, function[0], arguments);
+    }
+    if (rest) {
+        arguments[a] += tiles * tile * a_bytes;
+        arguments[b] += tiles * tile * b_bytes;
+        arguments[count] = by_rows ? rest : 1;
+        schedule_call(w->c, function[1], arguments);
+        arguments[a] -= tiles * tile * a_bytes;
+        arguments[b] -= tiles * tile * b_bytes;
+    }
+}
+
+static void score(const Work *w, const Block *b) {
+    const Attend *t = w->t;
+    int64_t arguments[NEST_MAX_ACCESSES + 4], row;
+    int64_t depth = t->depth + (t->lanes - t->depth % t->lanes) % t->lanes;
+    int n = put_places(w, &b->at, arguments);
+    if (t->query.access < 0) {
+        for (int64_t v = 0; v < depth / t->lanes; v++)
+            pack_vector(w, &t->query, b->at, v, b->rows, b->query + v * t->lanes);
+        arguments[n] = (int64_t)(intptr_t)b->query;
+        row = depth;
+    } else {
+        arguments[n] = arguments[t->query.access];
+        row = t->query_axis < 0 ? 0 : t->nest.access[t->query.access].stride[t->query_axis];
+    }
+    int64_t vectors = t->pitch / t->lanes;
+    for (int64_t v = 0; v < vectors; v += t->tile_vectors) {
+        bool part = vectors - v < t->tile_vectors;
+        int function[2] = {t->scores_function[0][part], t->scores_function[1][part]};
+        arguments[n + 1] = (int64_t)(intptr_t)(b->keys + v * t->lanes * t->depth);
+        arguments[n + 2] = (int64_t)(intptr_t)(b->scores + v * t->lanes);
+        call_tiles(w, function, arguments, n, 4 * row, n + 2, 4 * t->pitch, n + 3, b->rows, false);
+    }
+}
+
+/* What the rows' access is: one of ours, the table, or a tensor. */
+static const char *rows_base(const Work *w, const Block *b, const Access *access) {
+    const Attend *t = w->t;
+    if (access->tensor == ROWS_TABLE)
+        return (const char *)t->rows->table + offset_at(access, &b->at, t->rows->nest.axis_count);
+    if (access->tensor == t->scores || access->tensor == t->weights)
+        return (const char *)(access->tensor == t->scores ? b->scores : b->weights);
+    for (int v = 0; v < t->value_count; v++)
+        if (access->tensor == t->value[v].tensor)
+            return (const char *)(b->row_values + (size_t)v * aligned((size_t)t->block));
+    return (const char *)w->data[access->tensor] + offset_at(access, &b->at, t->rows->nest.axis_count);
+}
+
+static void weigh(const Work *w, const Block *b) {
+    const Rows *r = w->t->rows;
+    int64_t row = 0;
+    for (int f = r->function_count - 1; f >= 0; f--) { /* the one of many rows first */
+        int64_t arguments[NEST_MAX_ACCESSES + ROWS_MAX_DEFINITIONS + 3], rows = (b->rows - row) / r->function[f].copies;
+        int n = 0;
+        rows *= r->function[f].copies;
+        for (; n < r->nest.access_count; n++)
+            arguments[n] = (int64_t)(intptr_t)(rows_base(w, b, &r->nest.access[n]) + row * rows_row_stride(r, n) * rows_element_bytes(r, n));
+        for (int s = 0; s < r->scratch_count; s++)
+            arguments[n++] = (int64_t)(intptr_t)(b->rows_scratch + (size_t)s * r->scratch_floats);
+        arguments[n++] = rows;
+        arguments[n] = 0;
+        if (rows)
+            schedule_call(w->c, w->t->rows_function + f, arguments);
+        row += rows;
+    }
+}
+
+static void mix(const Work *w, const Block *b) {
+    const Attend *t = w->t;
+    for (int64_t v = 0; v < t->value_pitch / t->lanes; v += t->tile_vectors) {
+        int64_t arguments[NEST_MAX_ACCESSES + ATTEND_MAX_ROW_VALUES + 3], tile = t->tile_rows;
+        bool part = v / t->tile_vectors >= t->width_panels;
+        for (int rest = 0; rest < 2; rest++) {
+            int64_t first = rest ? b->rows / tile * tile : 0, rows = rest ? b->rows % tile : b->rows / tile * tile;
+            At at = b->at;
+            at.digit[t->width_axis] = v * t->lanes;
+            if (t->query_axis >= 0)
+                at.digit[t->query_axis] += first;
+            int n = put_places(w, &at, arguments);
+            arguments[n++] = (int64_t)(intptr_t)(b->weights + first * t->pitch);
+            arguments[n++] = (int64_t)(intptr_t)(b->packed_values + v * t->lanes);
+            for (int i = 0; i < t->value_count; i++)
+                arguments[n++] = (int64_t)(intptr_t)(b->row_values + (size_t)i * aligned((size_t)t->block) + first);
+            arguments[n] = rows;
+            if (rows)
+                schedule_call(w->c, t->values_function[rest][part], arguments);
+        }
+    }
+}
+
+static void run_block(const Work *w, int64_t head, int64_t shared, int64_t block, const float *keys, float *scratch) {
+    const Attend *t = w->t;
+    size_t cells = aligned((size_t)(t->block * t->pitch)), depth = (size_t)(t->depth + t->lanes);
+    int64_t first = block * t->block;
+    Block b = {.keys = keys, .packed_values = keys + w->key_floats, .scores = scratch, .weights = scratch + cells};
+    b.row_values = b.weights + cells;
+    b.query = b.row_values + aligned((size_t)t->block) * ATTEND_MAX_ROW_VALUES;
+    b.rows_scratch = b.query + aligned((size_t)t->block * depth);
+    b.rows = t->queries - first < t->block ? t->queries - first : t->block;
+    set_digits(t, t->outer, t->outer_count, head, &b.at);
+    set_digits(t, t->inner, t->inner_count, shared, &b.at);
+    if (t->query_axis >= 0)
+        b.at.digit[t->query_axis] = first;
+    score(w, &b);
+    weigh(w, &b);
+    mix(w, &b);
+}
+
+/* ---- tasks ---- */
+
+static bool stop(Work *w) {
+    if (schedule_late(w->options))
+        atomic_store(&w->late, true);
+    return atomic_load_explicit(&w->late, memory_order_relaxed) || atomic_load_explicit(&w->no_memory, memory_order_relaxed);
+}
+
+static float *take(Work *w, size_t floats) {
+    float *scratch = memory_alloc(w->allocator, floats * sizeof *scratch);
+    if (!scratch)
+        atomic_store(&w->no_memory, true);
+    return scratch;
+}
+
+static void head_task(void *context, size_t head) {
+    Work *w = context;
+    size_t packed = w->key_floats + w->value_floats, floats = packed + w->block_floats;
+    float *scratch = stop(w) ? NULL : take(w, floats);
+    if (!scratch)
+        return;
+    pack_head(w, (int64_t)head, scratch);
+    for (int64_t i = 0; i < w->t->shared * w->blocks && !stop(w); i++)
+        run_block(w, (int64_t)head, i / w->blocks, i % w->blocks, scratch, scratch + packed);
+    memory_free(w->allocator, scratch, floats * sizeof *scratch);
+}
+
+static void pack_task(void *context, size_t head) {
+    Work *w = context;
+    if (!stop(w))
+        pack_head(w, (int64_t)head, w->packed + head * (w->key_floats + w->value_floats));
+}
+
+static void block_task(void *context, size_t i) {
+    Work *w = context;
+    int64_t blocks = w->t->shared * w->blocks, head = (int64_t)i / blocks, at = (int64_t)i % blocks;
+    float *scratch = stop(w) ? NULL : take(w, w->block_floats);
+    if (!scratch)
+        return;
+    run_block(w, head, at / w->blocks, at % w->blocks, w->packed + (size_t)head * (w->key_floats + w->value_floats), scratch);
+    memory_free(w->allocator, scratch, w->block_floats * sizeof *scratch);
+}
+
+static void run_in_blocks(Work *w, double work) {
+    const Attend *t = w->t;
+    size_t floats = (size_t)t->heads * (w->key_floats + w->value_floats);
+    w->packed = take(w, floats);
+    if (!w->packed)
+        return;
+    schedule_parallel(w->options, work, (size_t)t->heads, pack_task, w);
+    schedule_parallel(w->options, work, (size_t)(t->heads * t->shared * w->blocks), block_task, w);
+    memory_free(w->allocator, w->packed, floats * sizeof *w->packed);
+}
+
+whet_status attend_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
+    enum { HEADS_A_THREAD = 3 };
+    const Attend *t = c->state;
+    Work w = {.c = c, .t = t, .data = data, .options = options};
+    w.allocator = options && options->allocator ? options->allocator : c->allocator;
+    w.key_floats = aligned((size_t)(t->panels * t->depth * t->tile_vectors * t->lanes));
+    w.value_floats = aligned((size_t)(t->keys * t->value_pitch));
+    w.block_floats = 2 * aligned((size_t)(t->block * t->pitch)) + aligned((size_t)t->block) * ATTEND_MAX_ROW_VALUES +
+                     aligned((size_t)(t->block * (t->depth + t->lanes))) + t->rows->scratch_floats * (size_t)t->rows->scratch_count;
+    w.blocks = (t->queries + t->block - 1) / t->block;
+    int threads = options && options->parallel ? options->parallel->threads : 1;
+    double work = (double)t->heads * (double)t->shared * (double)t->queries * (double)t->keys * (double)(t->depth + t->width) / 50;
+    if (threads == 1 || t->heads >= (int64_t)threads * HEADS_A_THREAD)
+        schedule_parallel(options, work, (size_t)t->heads, head_task, &w);
+    else
+        run_in_blocks(&w, work);
+    if (atomic_load(&w.no_memory))
+        return error_memory(err);
+    return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
+}
