@@ -444,6 +444,11 @@ static void interpreted(void **state) {
     Target target;
     assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
     check_samples(&target, "the interpreter", 4, NULL);
+    static const char *const others[] = {"arm64", "arm64+sve512+i8mm+bf16"}; /* their code is made, not run */
+    for (size_t i = 0; i < COUNT(others); i++) {
+        assert_true(target_named(others[i], &target));
+        check_samples(&target, others[i], 1, NULL);
+    }
 }
 
 /* ---- what else may go wrong ---- */

@@ -407,6 +407,11 @@ static void interpreted(void **state) {
     check_all(&target, "the interpreter", 60);
     assert_true(target_x86(FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C), &target));
     check_all(&target, "the interpreter of 32 bytes", 60);
+    static const char *const others[] = {"arm64", "arm64+sve512+i8mm+bf16"}; /* their code is made, not run */
+    for (size_t i = 0; i < COUNT(others); i++) {
+        assert_true(target_named(others[i], &target));
+        check_all(&target, others[i], 20);
+    }
 }
 
 /* A deadline that has passed is an error, before anything is done. */

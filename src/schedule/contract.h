@@ -14,7 +14,8 @@ enum {
     CONTRACT_MAX_PIECES = 16,  /* of a line */
     CONTRACT_WRITTEN_OUT = 8,  /* steps of depth that are better written out than looped over */
     CONTRACT_MAX_WIDTH = 128,  /* columns of a panel */
-    CONTRACT_SCALAR_BYTES = 4
+    CONTRACT_SCALAR_BYTES = 4,
+    CONTRACT_LANES = 4 /* of 128 bits of A */
 };
 
 /* One side of the product: contract_types.c. */
@@ -52,6 +53,7 @@ typedef struct Contract {
     DType sum;                             /* of the accumulators: f32 or s32 */
     VectorCode dot;                        /* what multiplies and adds, a group of steps of depth at once, */
     int group;                             /* which lie side by side in 4 bytes of a panel */
+    bool by_lane;                          /* A is multiplied by lane (Target.by_lane) */
     bool b_first;                          /* the dot takes B as its first, unsigned operand */
     bool column_sums, row_sums;            /* what zero points ask for */
     int n_axis[NEST_MAX_AXES], n_count;    /* outermost first; one axis to all accesses but B */

@@ -70,7 +70,42 @@ static void emit_step(const Tile *t, Step step, int *sums) {
     }
 }
 
+/* As many steps as 128 bits of A hold, where they lie side by side: each row's are loaded at once and multiplied lane by lane. A
+ * vector of B is loaded while the one before it is multiplied, for two registers are all there is for them. */
+static void emit_lanes(const Tile *t, Step step, int *sums) {
+    const Contract *k = t->k;
+    int a[CONTRACT_MAX_SUMS], total = CONTRACT_LANES * t->nv;
+    int64_t m = contract_size(k, k->a) * contract_m_stride(k, k->a);
+    int next = vector_load(t->f, DT_F32, DT_F32, step.b, -1);
+    for (int i = step.from; i < step.end; i++)
+        a[i] = vector_load(t->f, DT_F32, DT_F32, vector_offset(step.a, i * m), -1);
+    for (int v = 0; v < total; v++) {
+        int b = next, lane = v / t->nv, j = v % t->nv;
+        if (v + 1 < total)
+            next = vector_load(
+                t->f, DT_F32, DT_F32,
+                vector_offset(step.b, (int64_t)((v + 1) / t->nv) * 4 * k->nr + (int64_t)((v + 1) % t->nv) * t->f->bytes), -1);
+        for (int i = step.from; i < step.end; i++)
+            sums[i * t->nv + j] = vector_fma_lane(t->f, b, a[i], sums[i * t->nv + j], lane);
+    }
+}
+
 static void emit_level(Tile *t, int level, Step step, int *sums);
+
+/* Values [from, end) of a level's counter, one behind the other. */
+static void emit_values(Tile *t, int level, int64_t from, int64_t end, Step step, int *sums) {
+    const ContractLevel *own = &t->level[level];
+    bool lanes = t->k->by_lane && level + 1 == t->level_count && own->a_stride == 1 && own->steps == 1;
+    while (from < end) {
+        Step to = step_to(t, step, level, from);
+        bool several = lanes && end - from >= CONTRACT_LANES;
+        if (several)
+            emit_lanes(t, to, sums);
+        else
+            emit_level(t, level + 1, to, sums);
+        from += several ? CONTRACT_LANES : 1;
+    }
+}
 
 /* The taps of the level that tells rows apart, each for its rows; those that are for the same ones are one loop with the level
  * below where A lets them. Border tiles are few: what is inside is not unrolled. */
@@ -102,12 +137,10 @@ static void emit_loop(Tile *t, int level, int64_t extent, int unroll, Step step,
     if (whole) {
         int limit = t->taps[level];
         int counter = vector_loop(t->f, limit, whole, unroll, sums + from, inside + from, count);
-        for (int u = 0; u < unroll; u++)
-            emit_level(t, level + 1, step_along(t, step_to(t, step, level, u), level, counter), inside);
+        emit_values(t, level, 0, unroll, step_along(t, step, level, counter), inside);
         vector_end(t->f, inside + from, sums + from);
     }
-    for (int64_t s = whole; s < extent; s++)
-        emit_level(t, level + 1, step_to(t, step, level, s), sums);
+    emit_values(t, level, whole, extent, step, sums);
 }
 
 static void emit_level(Tile *t, int level, Step step, int *sums) {

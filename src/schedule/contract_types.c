@@ -215,13 +215,18 @@ static bool zero_fits(const Contract *k, const ContractFactor *f, const char **w
     return true;
 }
 
-/* The dot takes u8 and s8; where the machine has none for bytes, also s8 and s8, for it is made of 16 bits there anyway. */
+/* The dot takes u8 and s8; where the machine has none for bytes, also s8 and s8, for it is made of 16 bits there anyway. Where it
+ * has one for s8 and s8 alone, everything becomes that. */
 static void choose_bytes(Contract *k, const Target *target) {
     bool a_unsigned = k->fa.type == DT_U8, b_unsigned = k->fb.type == DT_U8;
     bool b_has_zero = !(k->fb.zero_known && k->fb.zero_value == 0);
     k->group = 4;
     k->dot = VECTOR_DOT4_US;
-    if (!a_unsigned && !b_unsigned && (target->dot4_ss || !target->dot4_us))
+    if (target->dot4_ss && !target->dot4_us) {
+        k->dot = VECTOR_DOT4_SS;
+        k->fa.flip = a_unsigned;
+        k->fb.flip = b_unsigned;
+    } else if (!a_unsigned && !b_unsigned && (target->dot4_ss || !target->dot4_us))
         k->dot = VECTOR_DOT4_SS;
     else if (!a_unsigned && (b_unsigned || b_has_zero)) { /* sums of rows are made anyway */
         k->b_first = true;

@@ -46,7 +46,8 @@ static double choose_tile(const Target *target, ContractShape shape, int lanes, 
     int best_mr = 1, best_nv = 1;
     for (int nv = knobs->nv ? knobs->nv : 1; nv <= (knobs->nv ? knobs->nv : 6); nv++)
         for (int mr = knobs->mr ? knobs->mr : 1; mr <= (knobs->mr ? knobs->mr : registers); mr++) {
-            if (mr * nv + (nv + 1 > spare ? nv + 1 : spare) > registers && !(knobs->mr && knobs->nv))
+            int factors = shape.by_lane ? mr + 2 : nv + 1;
+            if (mr * nv + (factors > spare ? factors : spare) > registers && !(knobs->mr && knobs->nv))
                 continue;
             double slots = product_slots(shape, mr, nv, lanes);
             if (best < 0 || slots < best) {
@@ -70,7 +71,7 @@ double cost_contract(const Target *target, ContractShape shape, int element_byte
     double slots = knobs->mr && knobs->nv ? product_slots(shape, knobs->mr, knobs->nv, lanes)
                                           : choose_tile(target, shape, lanes, spare, knobs);
     if (!knobs->unroll) /* enough that counting does not show: ten FMAs a pointer step at the least */
-        knobs->unroll = knobs->mr * knobs->nv >= 16 ? 2 : 4;
+        knobs->unroll = knobs->mr * knobs->nv >= 16 && !shape.by_lane ? 2 : 4;
     int64_t l2 = (int64_t)target->cache_bytes[1] > 0 ? (int64_t)target->cache_bytes[1] : FALLBACK_L2;
     if (!knobs->kc) { /* a panel of B in a quarter of L2, blocks of equal depth */
         int64_t panel = panel_limit && panel_limit < l2 / 4 ? panel_limit : l2 / 4;

@@ -6,6 +6,7 @@
 
 typedef struct ContractShape {
     int64_t rows, columns, depth;
+    bool by_lane; /* a vector of each row of A is kept over several steps, and two of B */
 } ContractShape;
 
 typedef struct ContractKnobs {

@@ -210,6 +210,15 @@ int vector_ternary(VectorFunction *f, VectorCode code, int a, int b, int c) {
     return vector_append(f, &op);
 }
 
+int vector_fma_lane(VectorFunction *f, int a, int b, int c, int lane) {
+    VectorOp op = blank(VECTOR_FMA_LANE, type_of(f, c));
+    op.arg[0] = a;
+    op.arg[1] = b;
+    op.arg[2] = c;
+    op.number = lane;
+    return vector_append(f, &op);
+}
+
 int vector_immediate(VectorFunction *f, VectorCode code, int a, double number) {
     VectorOp op = blank(code, type_of(f, a));
     op.arg[0] = a;

@@ -226,6 +226,7 @@ void vector_store_first(VectorFunction *f, DType memory, int value, VectorAddres
 int vector_unary(VectorFunction *f, VectorCode code, int a);
 int vector_binary(VectorFunction *f, VectorCode code, int a, int b);            /* comparisons too */
 int vector_ternary(VectorFunction *f, VectorCode code, int a, int b, int c);    /* FMA, SELECT, DOT */
+int vector_fma_lane(VectorFunction *f, int a, int b, int c, int lane);          /* a * b[lane] + c */
 int vector_immediate(VectorFunction *f, VectorCode code, int a, double number); /* shifts, POINTER_ADD */
 int vector_convert(VectorFunction *f, VectorCode code, DType type, int a);
 int vector_round_to(VectorFunction *f, DType type, int a); /* f32 to the nearest of a narrower type, which stays in f32 */

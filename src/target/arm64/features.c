@@ -84,6 +84,8 @@ bool target_arm64(uint64_t features, int bytes, Target *out) {
         .features = features,
         .bytes = scalable ? bytes : 16,
         .by_lane = !scalable,
+        .dot4_us = (features & FEATURE(I8MM)) != 0,
+        .dot4_ss = scalable || (features & FEATURE(DOTPROD)) != 0,
         .compile = arm64_compile,
         .entry = arm64_entry,
         .print = arm64_print,
