@@ -263,9 +263,9 @@ static void put_conv(Maker *m) {
 }
 
 static void put_operator(Maker *m) {
-    static void (*const put[])(Maker *) = {put_unary,  put_unary,  put_binary,  put_binary, put_binary, put_transpose,
-                                           put_reshape, put_slice,  put_pad,     put_concat, put_reduce, put_reduce,
-                                           put_softmax, put_matmul, put_scores,  put_conv,   put_conv};
+    static void (*const put[])(Maker *) = {put_unary,   put_unary,  put_binary, put_binary, put_binary, put_transpose,
+                                           put_reshape, put_slice,  put_pad,    put_concat, put_reduce, put_reduce,
+                                           put_softmax, put_matmul, put_scores, put_conv,   put_conv};
     put[pick(m, COUNT(put))](m);
 }
 

@@ -120,6 +120,10 @@ static bool has_empty(const Plan *plan, const Group *g) {
     return false;
 }
 
+static Definition *last_of(const Group *g) {
+    return g->definitions[g->count - 1];
+}
+
 /* ---- Joining ---- */
 
 static bool put_nodes(Plan *plan, Group *to, const Group *from) {
@@ -189,21 +193,23 @@ static int is_taken(Plan *plan, Group *now, Group *before, Group *part, const ch
     return !x || !y ? -1 : !x->template && !y->template;
 }
 
-/* The definitions of R with P inlined. NULL: *why. */
-static Definition **inlined(Plan *plan, const Group *r, const Definition *p, const char **why) {
-    Definition **out = ARENA_ARRAY(plan->arena, Definition *, (size_t)r->count);
+/* The definitions of R with the last one of P inlined, behind the others of P. NULL: *why. */
+static Definition **inlined(Plan *plan, const Group *r, const Group *producer, const char **why) {
+    int before = producer->count - 1;
+    Definition **out = ARENA_ARRAY(plan->arena, Definition *, (size_t)(before + r->count));
+    const Definition *p = producer->definitions[before];
     int root = root_of(plan, p->tensor);
+    for (int i = 0; out && i < before; i++)
+        out[i] = producer->definitions[i];
     for (int i = 0; out && i < r->count; i++) {
-        out[i] = r->definitions[i];
-        if (!reads_root(plan, out[i], root))
-            continue;
-        out[i] = rewrite_inline(plan->arena, &plan->rewrite, r->definitions[i], p, why);
-        if (out[i] && out[i]->expr_count > LARGE_EXPRESSION) {
+        Definition *d = r->definitions[i];
+        if (reads_root(plan, d, root))
+            d = rewrite_inline(plan->arena, &plan->rewrite, d, p, why);
+        if (d && d->expr_count > LARGE_EXPRESSION)
             *why = "an expression that grows too large";
+        if (!d || *why)
             return NULL;
-        }
-        if (!out[i])
-            return NULL;
+        out[before + i] = d;
     }
     return out;
 }
@@ -219,7 +225,7 @@ static void note_refused(Plan *plan, int p, int r, const char *why) {
 /* Puts P into all of its readers, or into none. 1: done, 0: not, -1: error. */
 static int inline_into_readers(Plan *plan, int p) {
     Group *producer = plan->groups[p];
-    PlanTensor *t = &plan->tensors[root_of(plan, producer->definitions[0]->tensor)];
+    PlanTensor *t = &plan->tensors[root_of(plan, last_of(producer)->tensor)];
     int count = t->reader_count, done = 0, taken = 1;
     for (int i = 0; i < count; i++)
         if (plan->groups[t->readers[i]]->node_count + producer->node_count > MANY_NODES) {
@@ -233,11 +239,11 @@ static int inline_into_readers(Plan *plan, int p) {
     for (; taken > 0 && done < count; done++) {
         Group *r = plan->groups[readers[done]];
         const char *why = NULL;
-        Definition **definitions = inlined(plan, r, producer->definitions[0], &why);
+        Definition **definitions = inlined(plan, r, producer, &why);
         before[done] = *r;
         taken = definitions != NULL;
         if (definitions) {
-            change(r, definitions, r->count);
+            change(r, definitions, r->count + producer->count - 1);
             taken = is_taken(plan, r, &before[done], producer, &why);
         }
         if (taken == 0)
@@ -252,8 +258,12 @@ static int inline_into_readers(Plan *plan, int p) {
         if (!put_nodes(plan, r, producer))
             return -1;
     }
-    if (taken > 0)
+    if (taken > 0 && producer->count > 1) { /* all its definitions are the reader's now */
+        producer->gone = true;
+        each_read(plan, producer, p, false);
+    } else if (taken > 0) {
         drop_dead(plan, p);
+    }
     return taken;
 }
 
@@ -318,13 +328,26 @@ static bool fuse_maps(Plan *plan, bool early) {
 
 /* ---- Epilogues ---- */
 
+/* A reduction, perhaps with definitions in front that only it reads. */
+static bool is_reduction(const Plan *plan, int group) {
+    const Group *g = plan->groups[group];
+    if (g->gone || g->step >= 0 || g->partial || g->count < 1 || !reduces(last_of(g)) || has_empty(plan, g))
+        return false;
+    for (int i = 0; i < g->count - 1; i++) {
+        const PlanTensor *t = &plan->tensors[root_of(plan, g->definitions[i]->tensor)];
+        if (reduces(g->definitions[i]) || t->kept || t->reader_count != 1 || t->readers[0] != group)
+            return false;
+    }
+    return true;
+}
+
 static int only_reader(const Plan *plan, const Group *p) {
-    const PlanTensor *t = &plan->tensors[root_of(plan, p->definitions[0]->tensor)];
+    const PlanTensor *t = &plan->tensors[root_of(plan, last_of(p)->tensor)];
     return !t->kept && t->writer_count == 1 && t->reader_count == 1 ? t->readers[0] : -1;
 }
 
 static bool may_be_epilogue(Plan *plan, int p, int r) {
-    const Definition *d = plan->groups[p]->definitions[0], *reader = plan->groups[r]->definitions[0];
+    const Definition *d = last_of(plan->groups[p]), *reader = plan->groups[r]->definitions[0];
     int root = root_of(plan, d->tensor);
     const char *why = NULL;
     if (volume(reader, reader->parallel_count) > (double)plan->tensors[root].count)
@@ -340,11 +363,7 @@ static bool fuse_epilogues(Plan *plan) {
     for (int g = plan->group_count - 1; g >= 0; g--) {
         int p = g;
         while (p >= 0) {
-            Group *producer = plan->groups[p];
-            int r = -1;
-            if (!producer->gone && producer->step < 0 && producer->count == 1 && reduces(producer->definitions[0]) &&
-                !producer->partial && !has_empty(plan, producer))
-                r = only_reader(plan, producer);
+            int r = is_reduction(plan, p) ? only_reader(plan, plan->groups[p]) : -1;
             if (r < 0 || !is_map(plan->groups[r]) || has_empty(plan, plan->groups[r]) || !may_be_epilogue(plan, p, r))
                 break;
             int taken = inline_into_readers(plan, p);
@@ -475,10 +494,17 @@ static Definition **row_definitions(Plan *plan, const RowSet *s, const char **wh
         for (int i = 0; i < g->count; i++) {
             Definition *d = g->definitions[i];
             for (int j = 0; j < count; j++) {
-                bool view = false;
-                for (int k = 0; k < d->expr_count; k++)
-                    view |= d->exprs[k]->op == EXPR_READ && d->exprs[k]->tensor != out[j]->tensor &&
-                            root_of(plan, d->exprs[k]->tensor) == root_of(plan, out[j]->tensor);
+                bool view = false, guarded = false;
+                for (int k = 0; k < d->expr_count; k++) {
+                    const Expr *e = d->exprs[k];
+                    bool read = e->op == EXPR_READ && root_of(plan, e->tensor) == root_of(plan, out[j]->tensor);
+                    view |= read && e->tensor != out[j]->tensor;
+                    guarded |= read && e->guarded;
+                }
+                if (guarded) {
+                    *why = "a read with a value outside of what is computed";
+                    return NULL;
+                }
                 Definition *own = view ? itself(plan, out[j]) : NULL;
                 if (view && (!own || !(d = rewrite_inline(plan->arena, &plan->rewrite, d, own, why))))
                     return NULL;

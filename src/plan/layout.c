@@ -35,7 +35,7 @@ static void join(const Islands *s, int x, int y) {
 
 static bool is_image(const Islands *s, int tensor) {
     const PlanTensor *t = &s->plan->tensors[tensor];
-    return t->rank >= 3 && t->rank <= 5 && !t->known && t->root == tensor;
+    return t->rank >= 3 && t->rank <= 5 && !t->known && t->root == tensor && !s->fixed[tensor];
 }
 
 /* Convolutions, pools: what ONNX defines on [n, c, ...]. */
@@ -75,6 +75,14 @@ static double vote(const Islands *s, const Definition *d) {
     for (int a = 0; a < d->axis_count; a++)
         work *= (double)d->axes[a].extent;
     return y->dims[1] >= FULL_CHANNELS ? work : -work;
+}
+
+/* Weights on their way into a product. */
+static bool is_of_constants(const Plan *plan, const Definition *d) {
+    for (int i = 0; i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_READ && !plan->tensors[plan->tensors[d->exprs[i]->tensor].root].known)
+            return false;
+    return true;
 }
 
 static void join_definition(Islands *s, const Group *g, const Definition *d) {
@@ -196,6 +204,10 @@ bool plan_layout(Plan *plan) {
         if (plan->tensors[t].root != t)
             s.fixed[plan->tensors[t].root] = true;
     }
+    for (int g = 0; g < plan->group_count; g++)
+        for (int i = 0; i < plan->groups[g]->count; i++)
+            if (is_of_constants(plan, plan->groups[g]->definitions[i]))
+                s.fixed[plan->groups[g]->definitions[i]->tensor] = true;
     for (int g = 0; g < plan->group_count; g++)
         for (int i = 0; i < plan->groups[g]->count; i++)
             join_definition(&s, plan->groups[g], plan->groups[g]->definitions[i]);

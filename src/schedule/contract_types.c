@@ -28,29 +28,46 @@ static const Definition *definition_of(const Kernel *kernel, int tensor) {
     return NULL;
 }
 
-static bool is_identity(const Definition *d, const Index *index, int count) {
-    if (count != d->axis_count || d->parallel_count != d->axis_count)
-        return false;
+/* Every axis is one index, in order; dimensions of one element may have none. */
+static bool is_identity(const Definition *d, const Index *index, int count, const int64_t *dims) {
+    int axis = 0;
     for (int i = 0; i < count; i++) {
+        bool moves = false;
         if (!index[i].affine || index[i].offset)
             return false;
-        for (int a = 0; a < count; a++)
-            if (index[i].coef[a] != (a == i))
+        for (int a = 0; a < d->axis_count; a++) {
+            if (index[i].coef[a] && (a != axis || index[i].coef[a] != 1))
                 return false;
+            moves |= index[i].coef[a] != 0;
+        }
+        if (!moves && dims[i] != 1)
+            return false;
+        axis += moves;
     }
-    return true;
+    return axis == d->axis_count && d->parallel_count == d->axis_count;
 }
 
 /* d[..] = f(x[..]): element for element, over all of both. */
 static bool copies_shape(const Kernel *kernel, const Definition *d, const Expr *read) {
     const KernelTensor *to = &kernel->tensors[d->tensor], *from = &kernel->tensors[read->tensor];
-    if (read->guarded || !is_identity(d, d->left, d->left_count) || !is_identity(d, read->index, read->index_count) ||
-        to->rank != from->rank)
+    int64_t elements = 1;
+    if (read->guarded || to->rank != from->rank || !is_identity(d, d->left, d->left_count, to->dims) ||
+        !is_identity(d, read->index, read->index_count, from->dims))
         return false;
     for (int i = 0; i < to->rank; i++)
-        if (to->dims[i] != from->dims[i] || d->axes[i].extent != to->dims[i])
+        if (to->dims[i] != from->dims[i])
             return false;
-    return true;
+    for (int a = 0; a < d->axis_count; a++)
+        elements *= d->axes[a].extent;
+    return elements == to->count;
+}
+
+/* The index of the left side that is axis `axis`. */
+static int dim_of_axis(const Definition *d, int axis) {
+    int dim = 0;
+    while (dim < d->left_count - 1 && !d->left[dim].coef[axis])
+        dim++;
+    return dim;
 }
 
 static const Expr *without_cast(const Expr *e) {
@@ -70,10 +87,11 @@ static Index *composed(const Kernel *kernel, const Definition *of, const Definit
         for (int t = 0; from->affine && t < of->axis_count; t++) {
             if (!from->coef[t])
                 continue;
-            out[i].affine = out[i].affine && outer->index[t].affine && !outer->guarded;
-            out[i].offset += from->coef[t] * outer->index[t].offset;
-            for (int a = 0; a < in->axis_count; a++)
-                out[i].coef[a] += from->coef[t] * outer->index[t].coef[a];
+            const Index *at = &outer->index[dim_of_axis(of, t)];
+            out[i].affine = out[i].affine && at->affine && !outer->guarded;
+            out[i].offset += from->coef[t] * at->offset;
+            for (int a = 0; at->affine && a < in->axis_count; a++)
+                out[i].coef[a] += from->coef[t] * at->coef[a];
         }
     }
     return out;
