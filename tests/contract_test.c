@@ -63,6 +63,17 @@ static const Sample samples[] = {
      "+ f32(zy[]))",
      "x T n c h w, zx T, f U o c 3 3, zf U o, b s32 o, s f32, t f32 o, zy u8", "contract"},
     {"c[m, n] = gelu(f32(sum(k) s32(a[m, k]) * s32(b[n, k])) * 0.001)", "a T m k, b U n k", "contract"},
+    {"c[m, n] = bf16(sum(k) f32(a[m, k]) * f32(b[k, n]))", "a bf16 m k, b bf16 k n", "contract"},
+    {"c[m, n] = f16(sum(k) f32(a[m, k]) * f32(b[n, k]) + f32(bias[n]))", "a f16 m k, b f16 n k, bias f16 n", "contract"},
+    {"c[m, n] = max(sum(k) f32(a[m, k]) * f32(b[k, n]) + r[m, n], 0)", "a bf16 m k, b bf16 k n, r f32 m n", "contract"},
+    {"c[m, n] = sum(k) a[m, k] * f32(b[k, n])", "a f32 m k, b f16 k n", "contract"},
+    {"c[m, n] = sum(k) f32(a[m, k]) * f32(b[k, n])", "a bf16 m k, b f16 k n", "contract"},
+    {"y[n, o, h, w] = bf16(sum(c, i:3, j:3) f32(x[n, c, h + i - 1, w + j - 1]?) * f32(f[o, c, i, j]))",
+     "x bf16 n c h w, f bf16 o c 3 3", "contract"},
+    {"y[n, h, w, o] = f16(sum(i:3, j:3, c) f32(x[n, h + i - 1, w + j - 1, c]?) * f32(f[i, j, c, o]))",
+     "x f16 n h w c, f f16 3 3 c o", "contract"},
+    {"y[n, h, w, o] = sum(i:3, j:3, c) f32(x[n, h + i - 1, w + j - 1, c]?) * f32(f[i, j, c, o])",
+     "x bf16 n h w c, f bf16 3 3 c o", "contract"},
     {"c[m, 3 + n] = sum(k) s32(a[m, k]) * s32(b[k, n])", "a T m k, b U k n", "contract"},
 };
 

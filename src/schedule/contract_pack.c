@@ -282,8 +282,11 @@ void contract_outside(const Contract *k, const ContractFactor *f, void *const *d
         value =
             contract_integer(k->nest.access[f->zero].type, data[k->nest.access[f->zero].tensor], k->nest.access[f->zero].offset);
     memset(to, 0, 4);
+    uint16_t half = access->type == DT_F16 ? f32_to_f16(number) : f32_to_bf16(number);
     if (access->type == DT_F32)
         memcpy(to, &number, sizeof number);
+    else if (access->type == DT_F16 || access->type == DT_BF16)
+        memcpy(to, &half, sizeof half);
     else
         to[0] = (char)value;
 }

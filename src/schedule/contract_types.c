@@ -9,7 +9,11 @@
  *     sum (a - za)(b - zb) = sum (A' - Za)(B' - Zb) = sum A' B' - Za * sum B' - Zb * sum (A' - Za)
  *
  * Sums of columns of B' lie behind its packed panel, sums of rows of A' - Za are made by the driver. A zero point that is known
- * to be 0 costs nothing. */
+ * to be 0 costs nothing.
+ *
+ * Floats: f16 and bf16 are stored so and multiplied as f32; B is widened when it is packed. Two factors of bf16 stay bf16 where
+ * the machine multiplies pairs of them: products are exact, sums of two are rounded together, and subnormal numbers count as
+ * zero. */
 #include "schedule/contract.h"
 
 #include <string.h>
@@ -114,6 +118,10 @@ static bool is_byte(DType type) {
     return type == DT_U8 || type == DT_S8;
 }
 
+static bool is_float(DType type) {
+    return type == DT_F32 || type == DT_F16 || type == DT_BF16;
+}
+
 static bool find_zero(Contract *k, const Definition *temporary, const Expr *outer, const Expr *zero, ContractFactor *f,
                       const char **why) {
     const Definition *main = k->nest.definition;
@@ -185,7 +193,7 @@ static const Expr *find_sum(const Definition *d) {
 
 static bool served(const Contract *k, const char **why) {
     DType a = k->fa.type, b = k->fb.type;
-    if (k->sum == DT_F32 && a == DT_F32 && b == DT_F32)
+    if (k->sum == DT_F32 && is_float(a) && is_float(b))
         return true;
     if (k->sum == DT_S32 && is_byte(a) && is_byte(b))
         return true;
@@ -260,6 +268,10 @@ bool contract_choose_types(Contract *k, const Target *target, const char **why) 
     k->dot = VECTOR_FMA;
     if (k->sum == DT_S32)
         choose_bytes(k, target);
+    else if (k->fa.type == DT_BF16 && k->fb.type == DT_BF16 && target->dot2) {
+        k->group = 2;
+        k->dot = VECTOR_DOT2;
+    }
     if (!zero_fits(k, &k->fa, why) || !zero_fits(k, &k->fb, why))
         return false;
     k->column_sums = k->sum == DT_S32 && !(k->fa.zero_known && contract_zero_offset(&k->fa) + k->fa.zero_value == 0);

@@ -53,6 +53,7 @@ struct Target {
     int registers[CLASS_COUNT]; /* vectors, masks and general registers that code may use */
     bool by_lane; /* FMA_LANE is there and costs what FMA does: a vector of factors is loaded once, its lanes used in turn */
     bool dot4_us, dot4_ss; /* products of bytes by fours are native; else they are made of products of 16 bits */
+    bool dot2;             /* products of bf16 by twos are native */
     bool runs_here;
     size_t cache_bytes[3]; /* of one core; 0: unknown */
     /* Functions in, code out; everything temporary lives in the functions' arenas. A function that does not fit the register
