@@ -157,7 +157,9 @@ void contract_outside(const Contract *k, const ContractFactor *f, void *const *d
 /* The sum of a row of A over the whole depth. `row`: as it lies, or gathered. */
 int64_t contract_row_sum(const Contract *k, const void *row);
 int64_t contract_integer(DType type, const void *data, int64_t at); /* element `at` of u8, s8 or s32 */
-/* contract_run.c */
+/* contract_run.c. The second: tiles [from, to) of the rows of the first batch, on this thread; B is packed. */
 whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err);
+whet_status contract_run_tiles(const Compiled *c, void *const *data, int64_t from, int64_t to, const EvalOptions *options,
+                               whet_error *err);
 
 #endif

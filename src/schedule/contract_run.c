@@ -305,17 +305,9 @@ static bool task_memory(Task *t) {
     return true;
 }
 
-static void work_task(void *context, size_t i) {
-    Work *w = context;
+static void run_tiles(Work *w, Corner corner, Range rows, Range panels) {
     const Contract *k = w->k;
-    int64_t each = w->row_tasks * w->panel_tasks, in = (int64_t)i % each;
-    if (stopped(w))
-        return;
-    int64_t row = in / w->panel_tasks * w->rows_each, panel = in % w->panel_tasks * w->panels_each;
-    Task t = {.w = w,
-              .corner = corner_of(k, (int64_t)i / each),
-              .rows = {row, least(row + w->rows_each, k->lines * k->tiles)},
-              .panels = {panel, least(panel + w->panels_each, k->panels)}};
+    Task t = {.w = w, .corner = corner, .rows = rows, .panels = panels};
     if (!task_memory(&t)) {
         atomic_store(&w->no_memory, true);
         return;
@@ -328,6 +320,18 @@ static void work_task(void *context, size_t i) {
     else
         walk_unpacked(&t, part);
     memory_free(w->allocator, t.packed, t.bytes);
+}
+
+static void work_task(void *context, size_t i) {
+    Work *w = context;
+    const Contract *k = w->k;
+    int64_t each = w->row_tasks * w->panel_tasks, in = (int64_t)i % each;
+    if (stopped(w))
+        return;
+    int64_t row = in / w->panel_tasks * w->rows_each, panel = in % w->panel_tasks * w->panels_each;
+    Range rows = {row, least(row + w->rows_each, k->lines * k->tiles)},
+          panels = {panel, least(panel + w->panels_each, k->panels)};
+    run_tiles(w, corner_of(k, (int64_t)i / each), rows, panels);
 }
 
 static int64_t ceiling(int64_t a, int64_t b) {
@@ -370,4 +374,13 @@ whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions
     if (atomic_load(&w.no_memory))
         return error_memory(err);
     return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
+}
+
+whet_status contract_run_tiles(const Compiled *c, void *const *data, int64_t from, int64_t to, const EvalOptions *options,
+                               whet_error *err) {
+    const Contract *k = c->state;
+    Work w = {.c = c, .k = k, .data = data, .options = options, .row_tasks = 1, .panel_tasks = 1, .panels_each = k->panels};
+    w.allocator = options && options->allocator ? options->allocator : c->allocator;
+    run_tiles(&w, corner_of(k, 0), (Range){from, to}, (Range){0, k->panels});
+    return atomic_load(&w.no_memory) ? error_memory(err) : WHET_OK;
 }

@@ -1,5 +1,6 @@
-/* Drives Winograd's convolutions: blocks of tiles, each transformed, multiplied and transformed back. Many blocks are spread over
- * threads as they are, each with scratch of its own; of few, each phase is spread. */
+/* Drives Winograd's convolutions: blocks of tiles, each transformed, multiplied and transformed back. Threads take parts of
+ * blocks, whole tiles of the product's rows, each with scratch of its own, for what one core has written another one reads
+ * slowly. Where there are fewer parts than threads, each phase of a block is spread. */
 #include "schedule/winograd.h"
 
 #include <stdatomic.h>
@@ -14,8 +15,9 @@ typedef struct Work {
     const EvalOptions *options;
     const whet_allocator *allocator;
     const char *packed;
-    size_t scratch_bytes;
-    int64_t tasks;
+    float *scratch;         /* of all tasks */
+    int64_t scratch_floats; /* of one */
+    int64_t parts, tasks;   /* parts of a block */
     atomic_bool late, no_memory;
 } Work;
 
@@ -23,6 +25,7 @@ typedef struct Work {
 typedef struct Block {
     Work *k;
     int64_t first, count; /* tiles */
+    int64_t from, to;     /* of its part, in the product's tiles of rows */
     float *v, *m;
 } Block;
 
@@ -48,6 +51,15 @@ static int64_t image_offset(const Winograd *w, int access, int64_t image) {
         image /= extent;
     }
     return offset;
+}
+
+/* The tiles of a part, from the block's first. */
+static int64_t part_begin(const Block *b) {
+    return least(b->from * b->k->w->contract->knobs.mr, b->count);
+}
+
+static int64_t part_end(const Block *b) {
+    return least(b->to * b->k->w->contract->knobs.mr, b->count);
 }
 
 static int64_t number(const void *pointer) {
@@ -114,7 +126,7 @@ static void input_task(void *context, size_t i) {
         atomic_store(&b->k->no_memory, true);
         return;
     }
-    for (int64_t at = (int64_t)i * CHUNK; at < least(((int64_t)i + 1) * CHUNK, b->count); at++)
+    for (int64_t at = part_begin(b) + (int64_t)i * CHUNK, end = least(at + CHUNK, part_end(b)); at < end; at++)
         transform_input(b, at, patch);
     memory_free(b->k->allocator, patch, bytes);
 }
@@ -134,7 +146,7 @@ static void product_task(void *context, size_t point) {
     data[w->contract->nest.access[0].tensor] = b->m + (int64_t)point * w->m_plane;
     data[w->contract->nest.access[w->contract->a].tensor] = b->v + (int64_t)point * w->v_plane;
     const EvalOptions alone = {.allocator = b->k->allocator};
-    if (contract_run(&part, data, &alone, &err) != WHET_OK)
+    if (contract_run_tiles(&part, data, b->from, b->to, &alone, &err) != WHET_OK)
         atomic_store(&b->k->no_memory, true);
 }
 
@@ -159,7 +171,7 @@ static void transform_output(const Block *b, int64_t at) {
 
 static void output_task(void *context, size_t i) {
     const Block *b = context;
-    for (int64_t at = (int64_t)i * CHUNK; at < least(((int64_t)i + 1) * CHUNK, b->count); at++)
+    for (int64_t at = part_begin(b) + (int64_t)i * CHUNK, end = least(at + CHUNK, part_end(b)); at < end; at++)
         transform_output(b, at);
 }
 
@@ -171,14 +183,19 @@ static bool stopped(Work *k) {
     return atomic_load_explicit(&k->late, memory_order_relaxed) || atomic_load_explicit(&k->no_memory, memory_order_relaxed);
 }
 
-/* `options`: how to spread its phases; NULL: not at all. */
-static void run_block(Work *k, int64_t block, float *scratch, const EvalOptions *options) {
+/* A part of a block. `options`: how to spread its phases; NULL: not at all. */
+static void run_part(Work *k, int64_t unit, float *scratch, const EvalOptions *options) {
     const Winograd *w = k->w;
-    int64_t first = block * w->block;
-    Block b = {k, first, least(w->block, w->tiles - first), scratch, scratch + w->points * w->v_plane};
-    size_t chunks = (size_t)((b.count + CHUNK - 1) / CHUNK);
-    double each = (double)(b.count * w->points) / 8, macs = (double)(w->points * w->block * w->channels) * (double)w->outputs;
-    if (stopped(k))
+    int64_t first = unit / k->parts * w->block, part = unit % k->parts, mr = w->contract->knobs.mr;
+    Block b = {.k = k, .first = first, .v = scratch, .m = scratch + w->points * w->v_plane};
+    b.count = least(w->block, w->tiles - first);
+    int64_t rows = (b.count + mr - 1) / mr;
+    b.from = rows * part / k->parts;
+    b.to = rows * (part + 1) / k->parts;
+    int64_t tiles = part_end(&b) - part_begin(&b);
+    size_t chunks = (size_t)((tiles + CHUNK - 1) / CHUNK);
+    double each = (double)(tiles * w->points) / 8, macs = (double)(w->points * tiles * w->channels) * (double)w->outputs;
+    if (stopped(k) || !tiles)
         return;
     schedule_parallel(options, each * (double)w->channels, chunks, input_task, &b);
     if (stopped(k))
@@ -193,20 +210,34 @@ static float *aligned(char *memory) {
     return (float *)(memory + (64 - (uintptr_t)memory % 64) % 64);
 }
 
-static void run_blocks(Work *k, int64_t from, int64_t to, const EvalOptions *options) {
-    char *memory = memory_alloc(k->allocator, k->scratch_bytes);
-    if (!memory) {
-        atomic_store(&k->no_memory, true);
-        return;
-    }
-    for (int64_t block = from; block < to; block++)
-        run_block(k, block, aligned(memory), options);
-    memory_free(k->allocator, memory, k->scratch_bytes);
+static void run_parts(Work *k, int64_t from, int64_t to, float *scratch, const EvalOptions *options) {
+    for (int64_t unit = from; unit < to; unit++)
+        run_part(k, unit, scratch, options);
 }
 
-static void blocks_task(void *context, size_t i) {
+static void parts_task(void *context, size_t i) {
     Work *k = context;
-    run_blocks(k, k->w->blocks * (int64_t)i / k->tasks, k->w->blocks * ((int64_t)i + 1) / k->tasks, NULL);
+    int64_t units = k->w->blocks * k->parts, task = (int64_t)i;
+    run_parts(k, units * task / k->tasks, units * (task + 1) / k->tasks, k->scratch + task * k->scratch_floats, NULL);
+}
+
+/* Parts of blocks, so that all threads end together. */
+static void cut(Work *k, int64_t threads) {
+    const Winograd *w = k->w;
+    int64_t rows = (w->block + w->contract->knobs.mr - 1) / w->contract->knobs.mr;
+    k->parts = k->tasks = 1;
+    if (threads < 2)
+        return;
+    int64_t wanted = (threads + w->blocks - 1) / w->blocks;
+    for (int64_t parts = wanted; parts <= least(rows, 4 * wanted) && k->tasks == 1; parts++)
+        if (w->blocks * parts % threads == 0 || w->blocks * parts >= 8 * threads) {
+            k->parts = parts;
+            k->tasks = w->blocks * parts % threads ? 2 * threads : threads;
+        }
+    if (k->tasks == 1 && w->blocks * rows >= threads) {
+        k->parts = least(rows, 4 * wanted);
+        k->tasks = least(w->blocks * k->parts, 2 * threads);
+    }
 }
 
 whet_status winograd_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
@@ -214,13 +245,18 @@ whet_status winograd_run(const Compiled *c, void *const *data, const EvalOptions
     Work k = {.c = c, .w = w, .data = data, .options = options};
     k.allocator = options && options->allocator ? options->allocator : c->allocator;
     k.packed = c->packed ? c->packed : data[w->nest.access[w->w].tensor];
-    k.scratch_bytes = (size_t)(w->points * (w->v_plane + w->m_plane)) * sizeof(float) + 64;
-    int64_t threads = options && options->parallel ? options->parallel->threads : 1;
-    if (threads > 1 && w->blocks >= 4 * threads) {
-        k.tasks = 2 * threads;
-        schedule_parallel(options, 1e9, (size_t)k.tasks, blocks_task, &k);
-    } else
-        run_blocks(&k, 0, w->blocks, options);
+    cut(&k, options && options->parallel ? options->parallel->threads : 1);
+    k.scratch_floats = w->points * (w->v_plane + w->m_plane);
+    size_t bytes = (size_t)(k.tasks * k.scratch_floats) * sizeof(float) + 64;
+    char *memory = memory_alloc(k.allocator, bytes);
+    if (!memory)
+        return error_memory(err);
+    k.scratch = aligned(memory);
+    if (k.tasks > 1)
+        schedule_parallel(options, 1e9, (size_t)k.tasks, parts_task, &k);
+    else
+        run_parts(&k, 0, w->blocks, k.scratch, options);
+    memory_free(k.allocator, memory, bytes);
     if (atomic_load(&k.no_memory))
         return error_memory(err);
     return atomic_load(&k.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
