@@ -62,6 +62,12 @@ static const Sample samples[] = {
     {"s[b, h, j] = sum(d) q[b, h, d] * k[b, h, j, d]\ntop[b, h] = max(j) s[b, h, j]\ne[b, h, j] = exp(s[b, h, j] - top[b, h])\n"
      "y[b, h, d] = (sum(j) e[b, h, j] * v[b, h, j, d]) / (sum(j) e[b, h, j])",
      {"q: f32 2 3 p", "k: f32 2 3 n p", "v: f32 2 3 n p"}, BOUND},
+    {"s[0, h, i, j] = (sum(d) q[0, h, i, d] * k[0, j, h, d]) / 2.8 + mask[0, 0, 0, j]\n"
+     "top[h, i, 0] = max(j) s[0, h, i, j]\ne[h, i, j] = exp(s[0, h, i, j] - top[h, i, 0])\n"
+     "t[h, i, 0] = sum(j) e[h, i, j]\np[0, h, i, j] = e[h, i, j] / t[h, i, 0]\n"
+     "y[0, i, h, d] = sum(j) p[0, h, i, j] * v[0, h, j, d]",
+     {"q: f32 1 4 m 8", "k: f32 1 n 4 8", "v: f32 1 4 n 8", "mask: f32 1 1 1 n"},
+     BOUND},
 };
 static const int64_t extents[] = {1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 48, 64, 67, 100, 131};
 

@@ -43,8 +43,8 @@ static bool map_result(Attend *t, const char **why) {
         result->map[a] = -1;
     for (int i = 0; i < weights->index_count; i++) {
         int mine = attend_plain_axis(item->definition, &item->definition->left[i]), theirs = attend_plain_axis(d, &weights->index[i]);
-        if (mine == -1 && theirs == -1)
-            continue;
+        if (mine >= 0 ? item->definition->axes[mine].extent == 1 : mine == -1)
+            continue; /* a dimension of one element */
         if (mine < 0 || theirs < 0) {
             *why = "weights that are read at other rows than their own";
             return false;
