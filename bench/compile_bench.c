@@ -69,7 +69,7 @@ static const char *const stage_names[] = {"parse",  "bind",     "template", "rew
 
 typedef struct Figures {
     double best[STAGES], sum[STAGES];
-    int instructions, operations, functions, runs;
+    int instructions, functions, runs;
     size_t code_bytes, memory_bytes; /* made; taken from the allocator on the way */
 } Figures;
 
@@ -105,15 +105,11 @@ static bool fill(Compiled *c, whet_error *err) {
 }
 
 /* One function through the passes of the x86 target; false where the first attempt is refused (the door tries smaller tiles). */
-static bool lower(const Target *target, const VectorFunction *f, Arena *scratch, int index, X86Code *code, double *took,
-                  whet_error *err) {
+static bool lower(const Target *target, const VectorFunction *f, int index, X86Code *code, double *took, whet_error *err) {
     X86Selection selection;
     VectorAllocation allocation;
     bool native[VECTOR_OP_COUNT];
     double last = clock_now();
-    VectorFunction local = *f;
-    local.arena = scratch;
-    f = &local;
     x86_native(target, native);
     f = vector_rewrite(f, native, err);
     if (f && target->bytes == 64)
@@ -135,22 +131,22 @@ static bool lower(const Target *target, const VectorFunction *f, Arena *scratch,
     return !code->failed;
 }
 
-static void stages(const struct Case *x, const Target *target, const Kernel *kernel, double *took, Figures *out) {
+static void stages(const Target *target, const Kernel *kernel, Arena *scratch, double *took, Figures *out) {
     Compiled c = {.kernel = kernel, .target = *target};
     whet_error err = {0};
     double last = clock_now();
     arena_init(&c.arena, NULL);
-    arena_init(&c.vectors, NULL);
+    c.vectors = scratch;
     bool fits = fill(&c, &err);
     took[TEMPLATE] = lap(&last);
-    Arena arena, scratch;
+    Arena arena;
     arena_init(&arena, NULL);
-    arena_init(&scratch, NULL);
     X86Code code = {.arena = &arena};
     arena_grow(&arena, &code.data, &code.capacity, 8192, 1);
     for (int i = 0; i < c.function_count && fits; i++) {
-        fits = lower(target, c.functions[i], &scratch, i, &code, took, &err);
-        arena_reset(&scratch);
+        ArenaMark mark = arena_mark(scratch);
+        fits = lower(target, c.functions[i], i, &code, took, &err);
+        arena_release(scratch, mark);
     }
     if (fits) {
         last = clock_now();
@@ -161,12 +157,10 @@ static void stages(const struct Case *x, const Target *target, const Kernel *ker
         took[MEMORY] = lap(&last);
     }
     out->functions = c.function_count;
-    out->memory_bytes = c.arena.total + c.vectors.total + arena.total + scratch.total;
-    arena_free(&scratch);
+    out->memory_bytes = c.arena.total + arena.total + scratch->total;
+    arena_reset(scratch);
     arena_free(&arena);
-    arena_free(&c.vectors);
     arena_free(&c.arena);
-    (void)x;
 }
 
 static int count_instructions(const Compiled *c) {
@@ -180,23 +174,22 @@ static int count_instructions(const Compiled *c) {
     return lines;
 }
 
-static bool once(const struct Case *x, const Target *target, Figures *out, whet_error *err) {
+static bool once(const struct Case *x, const Target *target, Arena *scratch, Figures *out, whet_error *err) {
     Arena arena;
     double took[STAGES] = {0};
     const char *why = NULL;
     Compiled *compiled = NULL;
+    const ScheduleOptions options = {.scratch = scratch};
     arena_init(&arena, NULL);
     Kernel *kernel = bind(&arena, x, took, err);
     double last = clock_now();
-    bool fine = kernel && schedule_compile(kernel, target, NULL, &compiled, &why, err) == WHET_OK;
+    bool fine = kernel && schedule_compile(kernel, target, &options, &compiled, &why, err) == WHET_OK;
     took[WHOLE] = lap(&last);
     if (fine) {
-        stages(x, target, kernel, took, out);
+        stages(target, kernel, scratch, took, out);
         if (!out->runs) {
             out->instructions = count_instructions(compiled);
             out->code_bytes = target->size(compiled->code);
-            for (int i = 0; i < compiled->function_count; i++)
-                out->operations += compiled->functions[i]->op_count;
         }
         for (int s = 0; s < STAGES; s++) {
             out->sum[s] += took[s];
@@ -239,13 +232,15 @@ int main(int argc, char **argv) {
     printf(" %8s %8s %8s %8s\n", "parts", "instr", "bytes", "touched");
     double total[STAGES] = {0}, worst = 0, mean = 0;
     int count = 0;
+    Arena scratch;
+    arena_init(&scratch, NULL);
     for (size_t i = 0; i < COUNT(cases); i++) {
         Figures f = {0};
         whet_error err = {0};
         if (!strstr(cases[i].name, part))
             continue;
         for (int n = 0; n < times; n++)
-            if (!once(&cases[i], &target, &f, &err)) {
+            if (!once(&cases[i], &target, &scratch, &f, &err)) {
                 printf("%-22s %s\n", cases[i].name, err.message);
                 return 1;
             }
@@ -258,6 +253,7 @@ int main(int argc, char **argv) {
         mean += (f.sum[PARSE] + f.sum[BIND] + f.sum[WHOLE]) / f.runs;
         count++;
     }
+    arena_free(&scratch);
     if (!count)
         return 1;
     print_row("mean", total, count);

@@ -120,6 +120,36 @@ static void arenas_keep_a_chunk_when_they_are_reset(void **state) {
     arena_free(&arena);
 }
 
+static void arenas_release_to_a_mark(void **state) {
+    (void)state;
+    Countdown countdown = {.left = 10000};
+    whet_allocator allocator = {&countdown, countdown_allocate, countdown_release};
+    Arena arena;
+    arena_init(&arena, &allocator);
+    ArenaMark empty = arena_mark(&arena);
+    for (int i = 0; i < 50; i++) {
+        int *before = ARENA_ARRAY(&arena, int, 100);
+        for (int k = 0; k < 100; k++)
+            before[k] = i + k;
+        ArenaMark mark = arena_mark(&arena);
+        for (size_t size = 16; size < 100000; size *= 2) {
+            unsigned char *p = arena_alloc(&arena, size, 1);
+            assert_int_equal(p[0] | p[size - 1], 0);
+            memset(p, 0xee, size);
+        }
+        arena_release(&arena, mark);
+        for (int k = 0; k < 100; k++)
+            assert_int_equal(before[k], i + k);
+        unsigned char *again = arena_alloc(&arena, 5000, 1);
+        assert_int_equal(again[0] | again[4999], 0);
+    }
+    assert_true(arena.total < 2000000);
+    arena_release(&arena, empty);
+    assert_non_null(arena_alloc(&arena, 10, 10));
+    arena_free(&arena);
+    assert_int_equal(countdown.out, 0);
+}
+
 static void floats_print_so_that_they_read_back(void **state) {
     (void)state;
     Text text;
@@ -226,6 +256,7 @@ int main(void) {
         cmocka_unit_test(arenas_survive_every_failing_allocation),
         cmocka_unit_test(arenas_refuse_overflow_and_respect_their_limit),
         cmocka_unit_test(arenas_keep_a_chunk_when_they_are_reset),
+        cmocka_unit_test(arenas_release_to_a_mark),
         cmocka_unit_test(floats_print_so_that_they_read_back),
         cmocka_unit_test(maps_hold_what_was_put),
         cmocka_unit_test(every_code_of_a_narrow_float_survives_the_round_trip),

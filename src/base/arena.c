@@ -60,29 +60,66 @@ void arena_init(Arena *arena, const whet_allocator *allocator) {
     arena->allocator = allocator;
 }
 
+static void drop_spare(Arena *arena) {
+    if (arena->spare)
+        memory_free(arena->allocator, arena->spare, arena->spare->size);
+    arena->spare = NULL;
+}
+
 void arena_free(Arena *arena) {
     for (ArenaChunk *chunk = arena->chunks, *next; chunk; chunk = next) {
         next = chunk->next;
         memory_free(arena->allocator, chunk, chunk->size);
     }
+    drop_spare(arena);
     size_t limit = arena->limit;
     arena_init(arena, arena->allocator);
     arena->limit = limit;
 }
 
+ArenaMark arena_mark(const Arena *arena) {
+    return (ArenaMark){arena->chunks, arena->at};
+}
+
+void arena_release(Arena *arena, ArenaMark mark) {
+    while (arena->chunks != mark.chunk) {
+        ArenaChunk *chunk = arena->chunks, *smaller = chunk;
+        arena->chunks = chunk->next;
+        if (!arena->spare || arena->spare->size < chunk->size) {
+            smaller = arena->spare;
+            arena->spare = chunk;
+        }
+        if (smaller) {
+            arena->total -= smaller->size;
+            memory_free(arena->allocator, smaller, smaller->size);
+        }
+    }
+    arena->at = mark.at;
+    arena->end = mark.chunk ? (char *)mark.chunk + mark.chunk->size : NULL;
+}
+
+static void use_chunk(Arena *arena, ArenaChunk *chunk) {
+    chunk->next = arena->chunks;
+    arena->chunks = chunk;
+    arena->at = (char *)(chunk + 1);
+    arena->end = (char *)chunk + chunk->size;
+}
+
 void arena_reset(Arena *arena) {
-    ArenaChunk *kept = arena->chunks;
+    ArenaMark empty = {NULL, NULL};
+    arena_release(arena, empty); /* leaves the largest chunk */
+    ArenaChunk *kept = arena->spare;
+    arena->spare = NULL;
     if (!kept || kept->size > LARGEST_CHUNK) {
+        arena->spare = kept;
         arena_free(arena);
         return;
     }
-    arena->chunks = kept->next;
-    arena_free(arena);
-    kept->next = NULL;
-    arena->chunks = kept;
+    size_t limit = arena->limit;
+    arena_init(arena, arena->allocator);
+    arena->limit = limit;
     arena->total = kept->size;
-    arena->at = (char *)(kept + 1);
-    arena->end = (char *)kept + kept->size;
+    use_chunk(arena, kept);
 }
 
 /* A chunk with room for `need` bytes becomes the one allocated from. */
@@ -95,17 +132,19 @@ static bool add_chunk(Arena *arena, size_t need) {
         return false;
     if (size < whole)
         size = whole;
+    if (arena->spare && arena->spare->size >= whole) {
+        use_chunk(arena, arena->spare);
+        arena->spare = NULL;
+        return true;
+    }
     if (arena->limit && (size > arena->limit || arena->total > arena->limit - size))
         return false;
     ArenaChunk *chunk = memory_alloc(arena->allocator, size);
     if (!chunk)
         return false;
-    chunk->next = arena->chunks;
     chunk->size = size;
-    arena->chunks = chunk;
     arena->total += size;
-    arena->at = (char *)(chunk + 1);
-    arena->end = (char *)chunk + size;
+    use_chunk(arena, chunk);
     return true;
 }
 

@@ -36,8 +36,8 @@ void error_clear(whet_error *err);
  * An allocation that fails returns NULL and sets `failed` for good, so that a builder may check once at its end. */
 
 typedef struct Arena {
-    const whet_allocator *allocator; /* NULL: the C library's */
-    struct ArenaChunk *chunks;
+    const whet_allocator *allocator;   /* NULL: the C library's */
+    struct ArenaChunk *chunks, *spare; /* spare: what arena_release kept; at most one */
     char *at, *end;
     size_t total; /* bytes taken from the allocator */
     size_t limit; /* 0: none; beyond it allocations fail */
@@ -45,7 +45,14 @@ typedef struct Arena {
 } Arena;
 
 void arena_init(Arena *arena, const whet_allocator *allocator);
-void arena_free(Arena *arena);  /* frees everything; the arena may be used again */
+void arena_free(Arena *arena); /* frees everything; the arena may be used again */
+/* What is allocated from here on goes with arena_release; one chunk of it is kept for what comes next. */
+typedef struct ArenaMark {
+    struct ArenaChunk *chunk;
+    char *at;
+} ArenaMark;
+ArenaMark arena_mark(const Arena *arena);
+void arena_release(Arena *arena, ArenaMark mark);
 void arena_reset(Arena *arena); /* the same, but keeps a chunk to start with: for scratch memory that is wanted again and again */
 /* `count * size` zeroed bytes aligned to 16; the product is checked. Zero bytes give a unique non-NULL pointer. */
 void *arena_alloc(Arena *arena, size_t count, size_t size);

@@ -49,6 +49,7 @@ struct Shared {
     Model *model;
     bool exact;
     pthread_mutex_t lock;
+    Arena scratch; /* of schedule_compile */
     Entry *code[BUCKETS], *weight[BUCKETS], *aligned[BUCKETS];
     size_t weight_bytes;
     whet_event noted[PHASE_COUNT];
@@ -166,7 +167,7 @@ static whet_status make_code(Shared *s, const Kernel *kernel, const Target *targ
     arena_init(&code->arena, s->allocator);
     ScheduleOptions later = *options;
     later.pack_later = true;
-    later.lean = true;
+    later.scratch = &s->scratch;
     double start = clock_now();
     code->kernel = copy_kernel(&code->arena, kernel, err);
     whet_status status = code->kernel  ? schedule_compile(code->kernel, target, &later, &code->compiled, &code->why, err)
@@ -371,6 +372,7 @@ Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact) {
     if (!s)
         return NULL;
     *s = (Shared){.allocator = allocator, .model = model, .exact = exact};
+    arena_init(&s->scratch, allocator);
     if (pthread_mutex_init(&s->lock, NULL) == 0)
         return s;
     memory_free(allocator, s, sizeof *s);
@@ -387,5 +389,6 @@ void shared_free(Shared *s) {
             aligned_free(s, (Aligned *)e);
         }
     pthread_mutex_destroy(&s->lock);
+    arena_free(&s->scratch);
     memory_free(s->allocator, s, sizeof *s);
 }

@@ -91,7 +91,7 @@ static int emit(Emitting *p, int definition, const Expr *expr) {
 static int quotient(ExprEmitter *e, const Expr *expr);
 
 static bool begin(Emitting *p, const Attend *t, Compiled *c, const char *name) {
-    *p = (Emitting){.t = t, .arena = &c->vectors, .lane_axis = t->width_axis, .mask = -1};
+    *p = (Emitting){.t = t, .arena = c->vectors, .lane_axis = t->width_axis, .mask = -1};
     p->f = vector_new(p->arena, name, c->target.bytes);
     if (!p->f)
         return false;
@@ -178,7 +178,7 @@ static void pack_turned(Emitting *p, const AttendFactor *f, int to, int64_t pitc
 
 static int pack_function(const Attend *t, const AttendFactor *f, const char *name, int64_t pitch, int lanes, Compiled *c,
                          const char **why, whet_error *err) {
-    Emitting *p = ARENA_NEW(&c->vectors, Emitting);
+    Emitting *p = ARENA_NEW(c->vectors, Emitting);
     if (!p || !begin(p, t, c, name)) {
         error_memory(err);
         return -1;
@@ -224,7 +224,7 @@ static void multiply(const Emitting *p, VectorAddress a, int64_t row_bytes, int6
 
 /* Parameters: the query, a panel of keys, scores, tiles. */
 static int scores_function(const Attend *t, int rows, int vectors, Compiled *c, const char **why, whet_error *err) {
-    Emitting *p = ARENA_NEW(&c->vectors, Emitting);
+    Emitting *p = ARENA_NEW(c->vectors, Emitting);
     if (!p || !begin(p, t, c, "scores")) {
         error_memory(err);
         return -1;
@@ -307,7 +307,7 @@ static void store_result(Emitting *p, int sum, int row, int vector, int last_lan
 
 /* Parameters: weights, packed values, values of rows, tiles. */
 static int values_function(const Attend *t, int rows, int vectors, bool last, Compiled *c, const char **why, whet_error *err) {
-    Emitting *p = ARENA_NEW(&c->vectors, Emitting);
+    Emitting *p = ARENA_NEW(c->vectors, Emitting);
     if (!p || !begin(p, t, c, "values")) {
         error_memory(err);
         return -1;

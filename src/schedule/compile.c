@@ -123,7 +123,10 @@ static void clear(Compiled *c) {
     if (c->release)
         c->release(c);
     arena_free(&c->arena);
-    arena_free(&c->vectors);
+    if (c->vectors == &c->own_vectors)
+        arena_free(c->vectors);
+    else
+        arena_reset(c->vectors);
     c->release = NULL;
     c->code = NULL;
     c->packed = NULL;
@@ -169,7 +172,9 @@ whet_status schedule_compile(const Kernel *kernel, const Target *target, const S
     c->target = *target;
     c->allocator = options->allocator;
     arena_init(&c->arena, NULL);
-    arena_init(&c->vectors, NULL);
+    arena_init(&c->own_vectors, NULL);
+    c->vectors =
+        options->scratch && target->runs_here ? options->scratch : &c->own_vectors; /* elsewhere the interpreter runs them */
     whet_status status = make_fitting(c, *options, &reason, err);
     if (why)
         *why = reason;
@@ -177,9 +182,10 @@ whet_status schedule_compile(const Kernel *kernel, const Target *target, const S
         compiled_free(c);
         return status;
     }
-    if (options->lean && c->target.runs_here) { /* elsewhere the interpreter runs them */
+    if (c->vectors != &c->own_vectors) {
+        arena_reset(c->vectors);
+        c->vectors = &c->own_vectors;
         c->function_count = 0;
-        arena_free(&c->vectors);
     }
     *out = c;
     return WHET_OK;

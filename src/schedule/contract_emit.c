@@ -294,16 +294,16 @@ static void add_parameters(Tile *t, Arena *arena) {
 
 static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Variant *v, const char **why, whet_error *err) {
     Tile t = {.k = k, .pattern = v->pattern, .mr = v->pattern->rows, .nv = v->nv, .edge_lanes = v->edge_lanes};
-    t.f = vector_new(&c->vectors,
-                     arena_printf(&c->vectors, "contract_%dx%d%s%s%s", t.mr, v->nv * k->lanes,
-                                  v->pattern->inside ? "" : "_border", v->first ? "" : "_add", v->last ? "" : "_part"),
+    t.f = vector_new(c->vectors,
+                     arena_printf(c->vectors, "contract_%dx%d%s%s%s", t.mr, v->nv * k->lanes, v->pattern->inside ? "" : "_border",
+                                  v->first ? "" : "_add", v->last ? "" : "_part"),
                      c->target.bytes);
     if (!t.f) {
         error_memory(err);
         return NULL;
     }
     t.level_count = contract_tile_levels(k, v->pattern, v->depth, t.level, &t.patterned);
-    add_parameters(&t, &c->vectors);
+    add_parameters(&t, c->vectors);
     t.row_counter = t.rows < 0 ? -1 : vector_loop(t.f, t.rows, 0, t.mr, NULL, NULL, 0);
     int sums[CONTRACT_MAX_SUMS];
     if (!v->first || k->row_sums)
@@ -338,7 +338,7 @@ static int emit_side_by_side(VectorFunction *f, const Contract *k, VectorAddress
 
 /* rows: [groups][group][nr] elements as they lie; to: a panel; sums: of its columns so far. */
 static const VectorFunction *emit_pack(const Contract *k, Compiled *c, whet_error *err) {
-    VectorFunction *f = vector_new(&c->arena, "contract_pack", c->target.bytes);
+    VectorFunction *f = vector_new(c->vectors, "contract_pack", c->target.bytes);
     if (!f)
         return error_memory(err), NULL;
     int rows = vector_parameter(f, CLASS_POINTER, "rows"), to = vector_parameter(f, CLASS_POINTER, "to");

@@ -350,8 +350,8 @@ static void prepare_indices(Emitting *p) {
 
 static bool start(Emitting *p, const ScheduleOptions *options, Compiled *c) {
     const Nest *nest = &p->m->nest;
-    p->f = vector_new(&c->vectors, p->box->tiled ? "map_squares" : "map", c->target.bytes);
-    p->varies = ARENA_ARRAY(&c->vectors, bool, (size_t)nest->definition->expr_count + 1);
+    p->f = vector_new(c->vectors, p->box->tiled ? "map_squares" : "map", c->target.bytes);
+    p->varies = ARENA_ARRAY(c->vectors, bool, (size_t)nest->definition->expr_count + 1);
     p->e = (ExprEmitter){.f = p->f,
                          .definition = nest->definition,
                          .kernel = nest->kernel,
@@ -359,7 +359,7 @@ static bool start(Emitting *p, const ScheduleOptions *options, Compiled *c) {
                          .read = read_value,
                          .axis = read_value,
                          .context = p};
-    if (!p->f || !p->varies || !expr_start(&p->e, &c->vectors))
+    if (!p->f || !p->varies || !expr_start(&p->e, c->vectors))
         return false;
     find_varying(p);
     return true;
@@ -377,7 +377,7 @@ const VectorFunction *map_emit(const MapPass *m, const MapBox *box, const Schedu
     p.even_most = options->spare_registers ? 0 : c->target.bytes == 64 ? MOST_EVEN : 3;
     for (int i = 0; i < m->nest.access_count; i++)
         p.pointer[i] = vector_parameter(p.f, CLASS_POINTER,
-                                        arena_printf(&c->vectors, "%s%d", i ? letters[m->nest.access[i].source] : "y", i));
+                                        arena_printf(c->vectors, "%s%d", i ? letters[m->nest.access[i].source] : "y", i));
     int rows = vector_parameter(p.f, CLASS_INDEX, "rows");
     prepare_indices(&p);
     if (box->tiled)

@@ -91,14 +91,12 @@ static const Kernel *kernel_of(const Kernel *whole, int definition, Arena *arena
 }
 
 static void start(Compiled *part, const Compiled *whole, const Kernel *kernel) {
-    *part = (Compiled){.kernel = kernel, .target = whole->target, .allocator = whole->allocator};
+    *part = (Compiled){.kernel = kernel, .target = whole->target, .allocator = whole->allocator, .vectors = whole->vectors};
     arena_init(&part->arena, NULL);
-    arena_init(&part->vectors, NULL);
 }
 
 static void discard(Compiled *part) {
     arena_free(&part->arena);
-    arena_free(&part->vectors);
 }
 
 /* Makes one part; one packing of another tensor than the first part's is done without. */

@@ -339,7 +339,7 @@ static void add_parameters(Emitting *p, Arena *arena, int *rows, int *lanes) {
 }
 
 const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const char **why, whet_error *err) {
-    Arena *arena = &c->vectors;
+    Arena *arena = c->vectors;
     Emitting *p = ARENA_NEW(arena, Emitting);
     if (p) {
         *p = (Emitting){.r = r, .shape = &r->function[function], .block = -1, .mask = -1};

@@ -18,7 +18,8 @@ typedef struct ScheduleOptions {
     /* constant[t]: the data of tensor t where it is known now and will never change (weights): packed here, once, and not read
      * again. The array or an entry may be NULL. */
     const void *const *constant;
-    bool lean;       /* what has run out of use once code is made (vector functions, for printing) is not kept */
+    Arena *scratch;  /* where vector functions are made, which are not kept then for compiled_print_vector: one for many
+                        kernels spares them fresh pages. NULL: they are kept */
     bool pack_later; /* the caller packs, see compiled_packing; here constants are only known to be constant */
     int mr, nv, kc, mc,
         unroll;          /* knobs of contractions: rows and vectors of a tile, depth and rows of a block; 0: the cost model's */
@@ -202,8 +203,8 @@ struct Compiled {
     const char *template;
     ScheduleKnobs knobs; /* that it was made with */
     TargetCode *code;
-    Arena arena;   /* the template's data */
-    Arena vectors; /* vector functions and what is needed to make them */
+    Arena arena;                 /* the template's data */
+    Arena *vectors, own_vectors; /* vector functions and what is needed to make them: own, or the caller's scratch */
     const VectorFunction **functions;
     int function_count;
     int first_function; /* of a part: the place of its functions in the whole's code */

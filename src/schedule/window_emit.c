@@ -313,9 +313,9 @@ static int leading_read(const Window *w) {
 }
 
 const VectorFunction *window_emit(const Window *w, Compiled *c, int64_t band, const char **why, whet_error *err) {
-    Tile *t = ARENA_NEW(&c->vectors, Tile);
+    Tile *t = ARENA_NEW(c->vectors, Tile);
     VectorFunction *f =
-        vector_new(&c->vectors, arena_printf(&c->vectors, "window_%dx%d_%lld", w->rows, w->vectors * w->lanes, (long long)band),
+        vector_new(c->vectors, arena_printf(c->vectors, "window_%dx%d_%lld", w->rows, w->vectors * w->lanes, (long long)band),
                    c->target.bytes);
     if (!t || !f)
         return error_memory(err), NULL;
@@ -326,13 +326,13 @@ const VectorFunction *window_emit(const Window *w, Compiled *c, int64_t band, co
                      .constant = w->known,
                      .read = read_operand,
                      .context = t};
-    if (!expr_start(&e, &c->vectors))
+    if (!expr_start(&e, c->vectors))
         return error_memory(err), NULL;
     for (int a = 0; a < w->nest.axis_count; a++)
         t->counter[a] = -1;
     for (int i = 0; i < w->nest.access_count; i++)
         t->pointer[i] = vector_parameter(f, CLASS_POINTER,
-                                         arena_printf(&c->vectors, "%s%d",
+                                         arena_printf(c->vectors, "%s%d",
                                                       i == w->x ? "box"
                                                       : i       ? "x"
                                                                 : "y",
@@ -378,7 +378,7 @@ static void copy_halves(const Copy *c, VectorAddress from, VectorAddress to, int
 }
 
 const VectorFunction *window_emit_copy(const Window *w, Compiled *compiled, whet_error *err) {
-    VectorFunction *f = vector_new(&compiled->vectors, "window_copy", compiled->target.bytes);
+    VectorFunction *f = vector_new(compiled->vectors, "window_copy", compiled->target.bytes);
     if (!f)
         return error_memory(err), NULL;
     Copy c = {.w = w, .f = f, .count = w->line_to - w->line_from};

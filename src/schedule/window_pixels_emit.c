@@ -384,9 +384,9 @@ static void emit_border(Code *t, ExprEmitter *e) {
 
 const VectorFunction *pixels_emit(const Pixels *p, Compiled *c, const PixelTile *kind, bool border, const char **why,
                                   whet_error *err) {
-    Code *t = ARENA_NEW(&c->vectors, Code);
-    VectorFunction *f = vector_new(&c->vectors, arena_printf(&c->vectors, "window_%d%s", kind->columns, border ? "_border" : ""),
-                                   c->target.bytes);
+    Code *t = ARENA_NEW(c->vectors, Code);
+    VectorFunction *f =
+        vector_new(c->vectors, arena_printf(c->vectors, "window_%d%s", kind->columns, border ? "_border" : ""), c->target.bytes);
     if (!t || !f)
         return error_memory(err), NULL;
     *t = (Code){.p = p, .nest = &p->nest, .f = f, .kind = kind, .row_counter = -1, .lane_counter = -1, .mask = -1};
@@ -397,14 +397,14 @@ const VectorFunction *pixels_emit(const Pixels *p, Compiled *c, const PixelTile 
                      .read = read_operand,
                      .special = shared,
                      .context = t};
-    if (!expr_start(&e, &c->vectors) || !start_views(t, &c->vectors, &e))
+    if (!expr_start(&e, c->vectors) || !start_views(t, c->vectors, &e))
         return error_memory(err), NULL;
     t->in_f32 = fits_f32(t, &e);
     for (int a = 0; a < t->nest->axis_count; a++)
         t->tap_counter[a] = -1;
     for (int i = 0; i < t->nest->access_count; i++)
         t->pointer[i] = vector_parameter(f, CLASS_POINTER,
-                                         arena_printf(&c->vectors, "%s%d",
+                                         arena_printf(c->vectors, "%s%d",
                                                       i == 0      ? "y"
                                                       : i == p->x ? "x"
                                                                   : "w",

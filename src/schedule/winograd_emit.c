@@ -47,7 +47,7 @@ static void emit_columns(const Tile *t, int x, int v, int64_t row, int64_t pixel
 }
 
 const VectorFunction *winograd_emit_input(const Winograd *w, Compiled *c, bool patch, whet_error *err) {
-    VectorFunction *f = vector_new(&c->vectors, patch ? "winograd_patch" : "winograd_input", c->target.bytes);
+    VectorFunction *f = vector_new(c->vectors, patch ? "winograd_patch" : "winograd_input", c->target.bytes);
     if (!f)
         return error_memory(err), NULL;
     int x = vector_parameter(f, CLASS_POINTER, "x"), v = vector_parameter(f, CLASS_POINTER, "v"), n = w->matrices.n;
@@ -111,7 +111,7 @@ static void emit_rows(Tile *t, ExprEmitter *e, int columns, int from, int to) {
 
 const VectorFunction *winograd_emit_output(const Winograd *w, Compiled *c, int rows, int columns, const char **why,
                                            whet_error *err) {
-    VectorFunction *f = vector_new(&c->vectors, arena_printf(&c->vectors, "winograd_output_%dx%d", rows, columns), c->target.bytes);
+    VectorFunction *f = vector_new(c->vectors, arena_printf(c->vectors, "winograd_output_%dx%d", rows, columns), c->target.bytes);
     if (!f)
         return error_memory(err), NULL;
     Tile t = {.w = w, .f = f};
@@ -121,11 +121,11 @@ const VectorFunction *winograd_emit_output(const Winograd *w, Compiled *c, int r
                      .constant = w->known,
                      .read = read_operand,
                      .context = &t};
-    if (!expr_start(&e, &c->vectors))
+    if (!expr_start(&e, c->vectors))
         return error_memory(err), NULL;
     for (int i = 0; i < w->nest.access_count; i++)
         t.pointer[i] = vector_parameter(f, CLASS_POINTER,
-                                        arena_printf(&c->vectors, "%s%d",
+                                        arena_printf(c->vectors, "%s%d",
                                                      i == 0      ? "y"
                                                      : i == w->x ? "m"
                                                                  : "e",

@@ -23,7 +23,8 @@ typedef struct Group {
 
 typedef struct Lowering {
     VectorCopy copy;
-    Group group[MAX_GROUPS];
+    Group *group;
+    size_t group_capacity;
     int group_count;
     int *group_of; /* by operation: the group of its address, -1: the base alone */
     int *index_of; /* by operation: the counter that stays in its address, times coef_of; -1: none */
@@ -57,10 +58,13 @@ static int intern(Lowering *l, Group g) {
     Group prefix = g;
     prefix.terms--;
     g.parent = intern(l, prefix);
+    Arena *arena = l->copy.to->arena;
     if (l->group_count == MAX_GROUPS) {
         l->too_many = true;
         return -1;
     }
+    if (!arena_grow(arena, &l->group, &l->group_capacity, (size_t)l->group_count + 1, sizeof *l->group))
+        return -1; /* the arena's failure is sticky, and vector_finish asks it */
     g.current = -1;
     l->group[l->group_count] = g;
     return l->group_count++;

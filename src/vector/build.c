@@ -61,31 +61,47 @@ int vector_parameter(VectorFunction *f, RegisterClass class, const char *name) {
     return id;
 }
 
-int vector_append(VectorFunction *f, const VectorOp *op) {
+static VectorOp *grow_ops(VectorFunction *f) {
     if (f->failed)
-        return -1;
-    if (!arena_grow(f->arena, &f->ops, &f->op_capacity, (size_t)f->op_count + 1, sizeof *f->ops))
-        return fail(f, "out of memory");
-    int at = f->op_count++;
-    VectorOp *mine = &f->ops[at];
-    *mine = *op;
-    mine->result = -1;
-    RegisterClass class = vector_class(vector_info[op->code].result);
-    if (class != CLASS_NONE) {
-        DType type = class == CLASS_INDEX || class == CLASS_POINTER ? DT_NONE : op->type;
-        int result = new_value(f, class, type, at);
-        f->ops[at].result = result;
-        return result;
+        return NULL;
+    if (!arena_grow(f->arena, &f->ops, &f->op_capacity, (size_t)f->op_count + 1, sizeof *f->ops)) {
+        fail(f, "out of memory");
+        return NULL;
     }
-    return -1;
+    return &f->ops[f->op_count++];
 }
 
-/* An operation with nothing in it yet. */
-static VectorOp blank(VectorCode code, DType type) {
-    VectorOp op = {.code = code, .type = type, .from = DT_NONE, .result = -1, .mask = -1, .limit = -1, .other = -1};
+/* Gives the last operation its result. */
+static int define(VectorFunction *f) {
+    int at = f->op_count - 1;
+    VectorOp *op = &f->ops[at];
+    RegisterClass class = vector_class(vector_info[op->code].result);
+    op->result = -1;
+    if (class != CLASS_NONE)
+        op->result = new_value(f, class, class == CLASS_INDEX || class == CLASS_POINTER ? DT_NONE : op->type, at);
+    return op->result;
+}
+
+int vector_append(VectorFunction *f, const VectorOp *op) {
+    VectorOp *mine = grow_ops(f);
+    if (!mine)
+        return -1;
+    *mine = *op;
+    return define(f);
+}
+
+/* An operation with nothing in it yet, in its place; NULL: it is too late. */
+static VectorOp *begin(VectorFunction *f, VectorCode code, DType type) {
+    VectorOp *op = grow_ops(f);
+    if (!op)
+        return NULL;
+    op->code = code;
+    op->type = type;
+    op->from = DT_NONE;
+    op->result = op->mask = op->limit = op->other = op->address.base = -1;
     for (int i = 0; i < VECTOR_MAX_ARGS; i++)
-        op.arg[i] = -1;
-    op.address.base = -1;
+        op->arg[i] = -1;
+    op->address.terms = 0; /* the rest is zero: the arena's memory is, and nothing else was here */
     return op;
 }
 
@@ -122,134 +138,103 @@ VectorAddress vector_offset(VectorAddress address, int64_t offset) {
     return address;
 }
 
-int vector_const(VectorFunction *f, DType type, double number) {
-    VectorOp op = blank(VECTOR_CONST, type);
-    op.number = number;
-    return vector_append(f, &op);
+static int memory_op(VectorFunction *f, VectorCode code, DType type, DType memory, const VectorAddress *address, int arg,
+                     int mask) {
+    if (address->base < 0)
+        return fail(f, "an address of too many terms, or of too large ones");
+    VectorOp *op = begin(f, code, type);
+    if (!op)
+        return -1;
+    op->from = memory;
+    op->address = *address;
+    op->arg[0] = arg;
+    op->mask = mask;
+    return define(f);
 }
 
 int vector_load(VectorFunction *f, DType type, DType memory, VectorAddress address, int mask) {
-    VectorOp op = blank(VECTOR_LOAD, type);
-    op.from = memory;
-    op.address = address;
-    op.mask = mask;
-    return address.base < 0 ? fail(f, "an address of too many terms, or of too large ones") : vector_append(f, &op);
+    return memory_op(f, VECTOR_LOAD, type, memory, &address, -1, mask);
 }
 
 int vector_splat(VectorFunction *f, DType type, DType memory, VectorAddress address) {
-    VectorOp op = blank(VECTOR_SPLAT, type);
-    op.from = memory;
-    op.address = address;
-    return address.base < 0 ? fail(f, "an address of too many terms, or of too large ones") : vector_append(f, &op);
+    return memory_op(f, VECTOR_SPLAT, type, memory, &address, -1, -1);
 }
 
 int vector_gather(VectorFunction *f, DType type, DType memory, VectorAddress address, int scale, int index, int mask) {
-    VectorOp op = blank(VECTOR_GATHER, type);
-    op.from = memory;
-    op.address = address;
-    op.arg[0] = index;
-    op.number = scale;
-    op.mask = mask;
-    return address.base < 0 ? fail(f, "an address of too many terms, or of too large ones") : vector_append(f, &op);
-}
-
-int vector_iota(VectorFunction *f, DType type, int64_t step) {
-    VectorOp op = blank(VECTOR_IOTA, type);
-    op.number = (double)step;
-    return vector_append(f, &op);
-}
-
-static void store(VectorFunction *f, VectorCode code, DType memory, int value, VectorAddress address, int mask) {
-    VectorOp op = blank(code, type_of(f, value));
-    op.from = memory;
-    op.address = address;
-    op.arg[0] = value;
-    op.mask = mask;
-    if (address.base < 0)
-        fail(f, "an address of too many terms, or of too large ones");
-    else
-        vector_append(f, &op);
+    int result = memory_op(f, VECTOR_GATHER, type, memory, &address, index, mask);
+    if (result >= 0)
+        f->ops[f->op_count - 1].number = scale;
+    return result;
 }
 
 void vector_store(VectorFunction *f, DType memory, int value, VectorAddress address, int mask) {
-    store(f, VECTOR_STORE, memory, value, address, mask);
+    memory_op(f, VECTOR_STORE, type_of(f, value), memory, &address, value, mask);
 }
 
 void vector_store_first(VectorFunction *f, DType memory, int value, VectorAddress address) {
-    store(f, VECTOR_STORE_FIRST, memory, value, address, -1);
+    memory_op(f, VECTOR_STORE_FIRST, type_of(f, value), memory, &address, value, -1);
+}
+
+/* Operations of registers and a number alone. */
+static int plain_op(VectorFunction *f, VectorCode code, DType type, DType from, int a, int b, int c, double number) {
+    VectorOp *op = begin(f, code, type);
+    if (!op)
+        return -1;
+    op->from = from;
+    op->arg[0] = a;
+    op->arg[1] = b;
+    op->arg[2] = c;
+    op->number = number;
+    return define(f);
+}
+
+int vector_const(VectorFunction *f, DType type, double number) {
+    return plain_op(f, VECTOR_CONST, type, DT_NONE, -1, -1, -1, number);
+}
+
+int vector_iota(VectorFunction *f, DType type, int64_t step) {
+    return plain_op(f, VECTOR_IOTA, type, DT_NONE, -1, -1, -1, (double)step);
 }
 
 void vector_prefetch(VectorFunction *f, VectorAddress address) {
-    VectorOp op = blank(VECTOR_PREFETCH, DT_NONE);
-    op.address = address;
-    vector_append(f, &op);
+    memory_op(f, VECTOR_PREFETCH, DT_NONE, DT_NONE, &address, -1, -1);
 }
 
 int vector_unary(VectorFunction *f, VectorCode code, int a) {
-    VectorOp op = blank(code, type_of(f, a));
-    op.arg[0] = a;
-    return vector_append(f, &op);
+    return plain_op(f, code, type_of(f, a), DT_NONE, a, -1, -1, 0);
 }
 
 int vector_binary(VectorFunction *f, VectorCode code, int a, int b) {
-    VectorOp op = blank(code, type_of(f, a));
-    op.arg[0] = a;
-    op.arg[1] = b;
-    if (code == VECTOR_PERMUTE)
-        op.from = DT_S32;
-    return vector_append(f, &op);
+    return plain_op(f, code, type_of(f, a), code == VECTOR_PERMUTE ? DT_S32 : DT_NONE, a, b, -1, 0);
 }
 
 int vector_ternary(VectorFunction *f, VectorCode code, int a, int b, int c) {
-    VectorOp op = blank(code, type_of(f, c)); /* of the accumulator, or of what is selected */
-    op.arg[0] = a;
-    op.arg[1] = b;
-    op.arg[2] = c;
-    if (strchr(vector_info[code].args, 'W'))
-        op.from = type_of(f, a);
-    return vector_append(f, &op);
+    DType type = type_of(f, c); /* of the accumulator, or of what is selected */
+    return plain_op(f, code, type, strchr(vector_info[code].args, 'W') ? type_of(f, a) : DT_NONE, a, b, c, 0);
 }
 
 int vector_fma_lane(VectorFunction *f, int a, int b, int c, int lane) {
-    VectorOp op = blank(VECTOR_FMA_LANE, type_of(f, c));
-    op.arg[0] = a;
-    op.arg[1] = b;
-    op.arg[2] = c;
-    op.number = lane;
-    return vector_append(f, &op);
+    return plain_op(f, VECTOR_FMA_LANE, type_of(f, c), DT_NONE, a, b, c, lane);
 }
 
 int vector_immediate(VectorFunction *f, VectorCode code, int a, double number) {
-    VectorOp op = blank(code, type_of(f, a));
-    op.arg[0] = a;
-    op.number = number;
-    return vector_append(f, &op);
+    return plain_op(f, code, type_of(f, a), DT_NONE, a, -1, -1, number);
 }
 
 int vector_convert(VectorFunction *f, VectorCode code, DType type, int a) {
-    VectorOp op = blank(code, type);
-    op.from = type_of(f, a);
-    op.arg[0] = a;
-    return vector_append(f, &op);
+    return plain_op(f, code, type, type_of(f, a), a, -1, -1, 0);
 }
 
 int vector_round_to(VectorFunction *f, DType type, int a) {
-    VectorOp op = blank(VECTOR_ROUND_TO, type_of(f, a));
-    op.from = type;
-    op.arg[0] = a;
-    return vector_append(f, &op);
+    return plain_op(f, VECTOR_ROUND_TO, type_of(f, a), type, a, -1, -1, 0);
 }
 
 int vector_mask_first(VectorFunction *f, DType type, int lanes) {
-    VectorOp op = blank(VECTOR_MASK_FIRST, type);
-    op.number = lanes;
-    return vector_append(f, &op);
+    return plain_op(f, VECTOR_MASK_FIRST, type, DT_NONE, -1, -1, -1, lanes);
 }
 
 int vector_mask_below(VectorFunction *f, DType type, int index) {
-    VectorOp op = blank(VECTOR_MASK_BELOW, type);
-    op.arg[0] = index;
-    return vector_append(f, &op);
+    return plain_op(f, VECTOR_MASK_BELOW, type, DT_NONE, index, -1, -1, 0);
 }
 
 /* In blocks of 4 x 4 within 128 bits first; then blocks change places, halves of a register at a time. */
@@ -291,21 +276,25 @@ int vector_loop(VectorFunction *f, int limit, int64_t count, int64_t step, const
         return -1;
     if (f->depth == (int)COUNT(f->open))
         return fail(f, "loops nested too deep");
-    VectorOp op = blank(VECTOR_LOOP, DT_NONE);
-    op.limit = limit;
-    op.number = (double)count;
-    op.step = step;
-    op.carry_count = carry_count;
-    if (!new_ids(f, 2 * carry_count, &op.carried))
+    int first;
+    if (!new_ids(f, 2 * carry_count, &first))
         return -1;
-    int counter = vector_append(f, &op), at = f->op_count - 1;
+    VectorOp *op = begin(f, VECTOR_LOOP, DT_NONE);
+    if (!op)
+        return -1;
+    op->limit = limit;
+    op->number = (double)count;
+    op->step = step;
+    op->carry_count = carry_count;
+    op->carried = first;
+    int counter = define(f), at = f->op_count - 1;
     for (int i = 0; i < carry_count; i++) {
         DType type = type_of(f, initial[i]);
         if (f->failed)
             return -1;
         inside[i] = new_value(f, f->values[initial[i]].class, type, at);
-        f->ids[op.carried + i] = initial[i];
-        f->ids[op.carried + carry_count + i] = inside[i];
+        f->ids[first + i] = initial[i];
+        f->ids[first + carry_count + i] = inside[i];
     }
     if (counter >= 0)
         f->open[f->depth++] = at;
@@ -319,13 +308,15 @@ void vector_end(VectorFunction *f, const int *next, int *after) {
         fail(f, "the end of a loop that was never opened");
         return;
     }
-    int head = f->open[--f->depth], count = f->ops[head].carry_count;
-    VectorOp op = blank(VECTOR_END, DT_NONE);
-    op.carry_count = count;
-    op.other = head;
-    if (!new_ids(f, 2 * count, &op.carried))
+    int head = f->open[--f->depth], count = f->ops[head].carry_count, first;
+    if (!new_ids(f, 2 * count, &first))
         return;
-    vector_append(f, &op);
+    VectorOp *op = begin(f, VECTOR_END, DT_NONE);
+    if (!op)
+        return;
+    op->carry_count = count;
+    op->carried = first;
+    op->other = head;
     int at = f->op_count - 1;
     f->ops[head].other = at;
     for (int i = 0; i < count; i++) {
@@ -333,8 +324,8 @@ void vector_end(VectorFunction *f, const int *next, int *after) {
         if (f->failed)
             return;
         after[i] = new_value(f, f->values[next[i]].class, type, at);
-        f->ids[op.carried + i] = next[i];
-        f->ids[op.carried + count + i] = after[i];
+        f->ids[first + i] = next[i];
+        f->ids[first + count + i] = after[i];
     }
 }
 

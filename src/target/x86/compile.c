@@ -99,9 +99,8 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
         err = &mine;
     error_clear(err);
     *out = NULL;
-    Arena arena, scratch;
+    Arena arena;
     arena_init(&arena, NULL);
-    arena_init(&scratch, NULL);
     X86Code code = {.arena = &arena};
     size_t *entries = ARENA_ARRAY(&arena, size_t, (size_t)count + 1);
     arena_grow(&arena, &code.data, &code.capacity, 8192, 1);
@@ -109,10 +108,9 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
     for (int i = 0; i < count && status == WHET_OK; i++) {
         x86_align(&code, 64);
         entries[i] = code.size;
-        VectorFunction f = *functions[i];
-        f.arena = &scratch; /* what the passes make is wanted for this function alone */
-        status = add_function(target, &f, i, seed, &code, err);
-        arena_reset(&scratch);
+        ArenaMark mark = arena_mark(functions[i]->arena);
+        status = add_function(target, functions[i], i, seed, &code, err);
+        arena_release(functions[i]->arena, mark); /* what the passes made was wanted for this function alone */
     }
     if (status == WHET_OK) {
         x86_place_pool(&code);
@@ -121,7 +119,6 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
         else if (!(*out = keep(target, &code, entries, count, err)))
             status = err->status;
     }
-    arena_free(&scratch);
     arena_free(&arena);
     return status;
 }
