@@ -42,7 +42,8 @@ static bool map_result(Attend *t, const char **why) {
     for (int a = 0; a < KERNEL_MAX_AXES; a++)
         result->map[a] = -1;
     for (int i = 0; i < weights->index_count; i++) {
-        int mine = attend_plain_axis(item->definition, &item->definition->left[i]), theirs = attend_plain_axis(d, &weights->index[i]);
+        int mine = attend_plain_axis(item->definition, &item->definition->left[i]),
+            theirs = attend_plain_axis(d, &weights->index[i]);
         if (mine >= 0 ? item->definition->axes[mine].extent == 1 : mine == -1)
             continue; /* a dimension of one element */
         if (mine < 0 || theirs < 0) {
@@ -302,13 +303,14 @@ static void place_rows(Attend *t) {
 
 static void attend_print(const Compiled *c, Text *out) {
     const Attend *t = c->state;
-    text_printf(out,
-                "attend %lld heads, shared by %lld: %lld queries x %lld keys, depth %lld, width %lld: %lld queries at once, tiles of "
-                "%d x %d, query %s, key %s, values %s\n",
-                (long long)t->heads, (long long)t->shared, (long long)t->queries, (long long)t->keys, (long long)t->depth,
-                (long long)t->width, (long long)t->block, t->tile_rows, t->tile_vectors * t->lanes,
-                t->query.access >= 0 ? "as it lies" : "packed", t->key.turned ? "turned" : "packed",
-                t->values.turned ? "turned" : "packed");
+    text_printf(
+        out,
+        "attend %lld heads, shared by %lld: %lld queries x %lld keys, depth %lld, width %lld: %lld queries at once, tiles of "
+        "%d x %d, query %s, key %s, values %s\n",
+        (long long)t->heads, (long long)t->shared, (long long)t->queries, (long long)t->keys, (long long)t->depth,
+        (long long)t->width, (long long)t->block, t->tile_rows, t->tile_vectors * t->lanes,
+        t->query.access >= 0 ? "as it lies" : "packed", t->key.turned ? "turned" : "packed",
+        t->values.turned ? "turned" : "packed");
 }
 
 bool schedule_attend(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {

@@ -22,15 +22,15 @@ typedef struct AttendDefinition {
 typedef struct AttendFactor {
     int definition; /* of Attend.definition */
     const Expr *expr;
-    int access;  /* read as it lies: a tensor of f32; -1: packed */
+    int access;      /* read as it lies: a tensor of f32; -1: packed */
     int lanes, rows; /* axes of the packed form: [rows][lanes] */
-    bool turned; /* contiguous along `rows`: transposed on its way */
+    bool turned;     /* contiguous along `rows`: transposed on its way */
     int whole, part; /* functions: for a vector of lanes, and for the last, narrower one; -1: none */
 } AttendFactor;
 
 /* A value of one a row that the result reads: from the rows. */
 typedef struct AttendRowValue {
-    int tensor;        /* of the rows' kernel */
+    int tensor;         /* of the rows' kernel */
     const Expr *reduce; /* where the result spells it out; NULL: a read */
 } AttendRowValue;
 
@@ -38,8 +38,8 @@ typedef struct Attend {
     const void *const *known; /* while code is made */
     Kernel rows_kernel;       /* what lies between the products: scores in, weights out */
     Rows *rows;
-    int rows_function;        /* of the rows' functions the first */
-    int scores, weights;      /* tensors of rows_kernel */
+    int rows_function;   /* of the rows' functions the first */
+    int scores, weights; /* tensors of rows_kernel */
     AttendRowValue value[ATTEND_MAX_ROW_VALUES];
     int value_count;
 
@@ -47,7 +47,7 @@ typedef struct Attend {
     int first, result;     /* the definitions with the products: of the scores, and the last one */
     const Expr *dot, *mix; /* their sums */
     AttendFactor query, key, values;
-    Nest nest; /* axes of the rows' nest, then depth and width */
+    Nest nest;                                 /* axes of the rows' nest, then depth and width */
     int query_end, key_end, values_end, write; /* accesses: the query's, the key's, the values', the result */
 
     int query_axis, key_axis, depth_axis, width_axis; /* query_axis -1: one query */
@@ -60,8 +60,8 @@ typedef struct Attend {
     int64_t pitch;  /* of a row of scores or weights: keys in whole vectors */
     int64_t panels; /* of packed keys: [panel][depth][tile_vectors * lanes] */
     int64_t value_pitch;
-    int64_t width_panels; /* of whole tiles without a mask; what is left is one more */
-    bool divides;         /* the result may be a product with a reciprocal */
+    int64_t width_panels;                             /* of whole tiles without a mask; what is left is one more */
+    bool divides;                                     /* the result may be a product with a reciprocal */
     int scores_function[2][2], values_function[2][2]; /* [rows: whole tiles, the rest][vectors: whole, the rest]; -1: none */
 } Attend;
 

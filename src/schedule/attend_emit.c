@@ -1,7 +1,7 @@
 /* The vector code of attention: packing of the factors, tiles of the two products.
  *
- * A factor is any elementwise expression of inputs; packed it is f32, [rows][lanes] by whole vectors, zeros behind the last. What is
- * contiguous along the other axis is turned on its way, a square of lanes x lanes at a time. A tile of either product is
+ * A factor is any elementwise expression of inputs; packed it is f32, [rows][lanes] by whole vectors, zeros behind the last. What
+ * is contiguous along the other axis is turned on its way, a square of lanes x lanes at a time. A tile of either product is
  * tile_rows x tile_vectors accumulators; of the left factor one element a row is spread over the lanes. */
 #include "schedule/attend.h"
 
@@ -14,9 +14,9 @@ typedef struct Emitting {
     ExprEmitter e[ATTEND_MAX_DEFINITIONS];
     int pointer[NEST_MAX_ACCESSES], row_value[ATTEND_MAX_ROW_VALUES];
     int lane_axis, mask;
-    int counter[NEST_MAX_AXES]; /* index values; -1: none */
-    int64_t at[NEST_MAX_AXES];  /* and numbers, on top of them */
-    int row;                    /* of a tile */
+    int counter[NEST_MAX_AXES];    /* index values; -1: none */
+    int64_t at[NEST_MAX_AXES];     /* and numbers, on top of them */
+    int row;                       /* of a tile */
     int reciprocal[MAX_TILE_ROWS]; /* of the divisor of the result, by row; -1: not yet */
     int scale[MAX_TILE_ROWS];
     const char *refused;
@@ -203,8 +203,8 @@ static bool pack_functions(const Attend *t, AttendFactor *f, const char *name, i
 /* ---- tiles ---- */
 
 /* sums[i][j] += a[i] * b[j] over `depth` steps. a: rows at `row_bytes`, steps at `a_step`; b: steps at `b_step`. */
-static void multiply(const Emitting *p, VectorAddress a, int64_t row_bytes, int64_t a_step, VectorAddress b, int64_t b_step, int64_t depth,
-                     int rows, int vectors, int *sums) {
+static void multiply(const Emitting *p, VectorAddress a, int64_t row_bytes, int64_t a_step, VectorAddress b, int64_t b_step,
+                     int64_t depth, int rows, int vectors, int *sums) {
     VectorFunction *f = p->f;
     int inside[MAX_TILE_ROWS * MAX_TILE_VECTORS], column[MAX_TILE_VECTORS];
     for (int i = 0; i < rows * vectors; i++)
@@ -264,7 +264,8 @@ static bool even(const Attend *t, const Expr *e) {
     return e->op != EXPR_AXIS;
 }
 
-/* x / y with a y of the row: a product with its reciprocal, 1.5 ULP; in two factors, so that it neither overflows nor vanishes. */
+/* x / y with a y of the row: a product with its reciprocal, 1.5 ULP; in two factors, so that it neither overflows nor vanishes.
+ */
 static int quotient(ExprEmitter *e, const Expr *expr) {
     Emitting *p = e->context;
     const Attend *t = p->t;

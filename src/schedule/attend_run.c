@@ -47,7 +47,8 @@ static int64_t offset_at(const Access *access, const At *at, int axes) {
 static int put_places(const Work *w, const At *at, int64_t *arguments) {
     const Nest *nest = &w->t->nest;
     for (int i = 0; i < nest->access_count; i++)
-        arguments[i] = (int64_t)(intptr_t)((char *)w->data[nest->access[i].tensor] + offset_at(&nest->access[i], at, nest->axis_count));
+        arguments[i] =
+            (int64_t)(intptr_t)((char *)w->data[nest->access[i].tensor] + offset_at(&nest->access[i], at, nest->axis_count));
     return nest->access_count;
 }
 
@@ -148,7 +149,8 @@ static void weigh(const Work *w, const Block *b) {
         int n = 0;
         rows *= r->function[f].copies;
         for (; n < r->nest.access_count; n++)
-            arguments[n] = (int64_t)(intptr_t)(rows_base(w, b, &r->nest.access[n]) + row * rows_row_stride(r, n) * rows_element_bytes(r, n));
+            arguments[n] =
+                (int64_t)(intptr_t)(rows_base(w, b, &r->nest.access[n]) + row * rows_row_stride(r, n) * rows_element_bytes(r, n));
         for (int s = 0; s < r->scratch_count; s++)
             arguments[n++] = (int64_t)(intptr_t)(b->rows_scratch + (size_t)s * r->scratch_floats);
         arguments[n++] = rows;
@@ -262,10 +264,12 @@ whet_status attend_run(const Compiled *c, void *const *data, const EvalOptions *
     w.key_floats = aligned((size_t)(t->panels * t->depth * t->tile_vectors * t->lanes));
     w.value_floats = aligned((size_t)(t->keys * t->value_pitch));
     w.block_floats = 2 * aligned((size_t)(t->block * t->pitch)) + aligned((size_t)t->block) * ATTEND_MAX_ROW_VALUES +
-                     aligned((size_t)(t->block * (t->depth + t->lanes))) + t->rows->scratch_floats * (size_t)t->rows->scratch_count;
+                     aligned((size_t)(t->block * (t->depth + t->lanes))) +
+                     t->rows->scratch_floats * (size_t)t->rows->scratch_count;
     w.blocks = (t->queries + t->block - 1) / t->block;
     int threads = options && options->parallel ? options->parallel->threads : 1;
-    double work = (double)t->heads * (double)t->shared * (double)t->queries * (double)t->keys * (double)(t->depth + t->width) / 50;
+    double work =
+        (double)t->heads * (double)t->shared * (double)t->queries * (double)t->keys * (double)(t->depth + t->width) / 50;
     if (threads == 1 || t->heads >= (int64_t)threads * HEADS_A_THREAD)
         schedule_parallel(options, work, (size_t)t->heads, head_task, &w);
     else

@@ -1,6 +1,6 @@
-/* Takes an attention kernel apart: the definition whose sum is queries times keys, the last one, whose sum is weights times values,
- * and the rows between them, which become a kernel of their own. There the first sum is a tensor that is read, and the weights,
- * with what else the result reads, are outputs.
+/* Takes an attention kernel apart: the definition whose sum is queries times keys, the last one, whose sum is weights times
+ * values, and the rows between them, which become a kernel of their own. There the first sum is a tensor that is read, and the
+ * weights, with what else the result reads, are outputs.
  *
  * Definitions of inputs alone, without reductions, are computed where they are read. */
 #include "schedule/attend.h"
@@ -139,7 +139,8 @@ static int add_tensor(Kernel *k, const char *name, Role role, const KernelTensor
 static bool add_scores(Attend *t, const Definition *first, Arena *arena) {
     Kernel *k = &t->rows_kernel;
     t->scores = add_tensor(k, "scores", ROLE_INPUT, &k->tensors[first->tensor]);
-    Copier c = {.t = t, .arena = arena, .from = first, .to = &k->definitions[k->definition_count++], .cut = t->dot, .tensor = t->scores};
+    Copier c = {
+        .t = t, .arena = arena, .from = first, .to = &k->definitions[k->definition_count++], .cut = t->dot, .tensor = t->scores};
     if (!copy_definition(&c, first->value))
         return false;
     c.to->axis_count = first->parallel_count;
@@ -300,7 +301,8 @@ bool attend_split(Attend *t, const Kernel *kernel, Arena *arena, const char **wh
     k->definition_count = 0;
     for (int i = 0; i <= last; i++) {
         const Definition *d = &kernel->definitions[i];
-        t->definition[i] = (AttendDefinition){.definition = d, .here = i != last && i != t->first && !reduces(d) && depends_on_inputs(kernel, d->value)};
+        t->definition[i] = (AttendDefinition){
+            .definition = d, .here = i != last && i != t->first && !reduces(d) && depends_on_inputs(kernel, d->value)};
         if (i == t->first && !add_scores(t, d, arena))
             return false;
         if (i != t->first && i != last)

@@ -1,0 +1,104 @@
+/* Attention as one kernel and as three (scores; softmax; weights times values), as GFLOP/s of the two products beside the
+ * measured peak.
+ *
+ *     attend_bench [-s SECONDS] [-t THREADS]
+ *
+ * 12 heads of 64, heads merged, a mask of the keys, as in BERT-base. Each figure is the best of many runs, of one thread and of
+ * THREADS (all by default). */
+#define _POSIX_C_SOURCE 200809L
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "run/run.h"
+
+enum { HEADS = 12, SIZE = 64, PARTS = 4 };
+
+static const char *const texts[PARTS] = {
+    "s[b, h:12, i, j] = (sum(d:64) q[b, i, 64*h + d] * k[b, j, 64*h + d]) * 0.125 + mask[b, j]\n"
+    "top[b, h, i] = max(j) s[b, h, i, j]\ne[b, h, i, j] = exp(s[b, h, i, j] - top[b, h, i])\n"
+    "y[b, i, 64*h:12 + d:64] = (sum(j) e[b, h, i, j] * v[b, j, 64*h + d]) / (sum(j) e[b, h, i, j])",
+    "s[b, h:12, i, j] = (sum(d:64) q[b, i, 64*h + d] * k[b, j, 64*h + d]) * 0.125 + mask[b, j]",
+    "top[b, h, i] = max(j) s[b, h, i, j]\ne[b, h, i, j] = exp(s[b, h, i, j] - top[b, h, i])\n"
+    "p[b, h, i, j] = e[b, h, i, j] / (sum(k) e[b, h, i, k])",
+    "y[b, i, 64*h:12 + d:64] = sum(j) p[b, h, i, j] * v[b, j, 64*h + d]",
+};
+
+/* The best of many runs of one kernel, in seconds; 0: err. */
+static double time_kernel(const char *text, int64_t length, const Target *target, const EvalOptions *options, double seconds,
+                          whet_error *err) {
+    const int64_t wide[] = {1, length, HEADS * SIZE}, square[] = {1, HEADS, length, length}, line[] = {1, length};
+    const KernelArg args[] = {{"q", DT_F32, 3, wide},    {"k", DT_F32, 3, wide},   {"v", DT_F32, 3, wide},
+                              {"mask", DT_F32, 2, line}, {"s", DT_F32, 4, square}, {"p", DT_F32, 4, square}};
+    Arena arena;
+    Compiled *compiled = NULL;
+    void *data[KERNEL_MAX_TENSORS] = {0};
+    double best = 0;
+    arena_init(&arena, NULL);
+    Kernel *kernel = kernel_parse(&arena, text, strlen(text), err);
+    bool fine = kernel && kernel_bind(kernel, args, COUNT(args), NULL, 0, err) == WHET_OK &&
+                schedule_compile(kernel, target, NULL, &compiled, NULL, err) == WHET_OK;
+    for (int t = 0; fine && t < kernel->tensor_count; t++) {
+        size_t count = (size_t)kernel->tensors[t].count;
+        float *p = kernel->tensors[t].role == ROLE_TEMPORARY ? NULL : aligned_alloc(64, (count * 4 + 127) / 64 * 64);
+        for (size_t i = 0; p && i < count; i++)
+            p[i] = (float)(i * 7919 % 1009) * 0.002f - 1;
+        data[t] = p;
+    }
+    double start = clock_now();
+    for (int run = 0; fine && (run < 3 || clock_now() - start < seconds); run++) {
+        double before = clock_now();
+        fine = compiled_run(compiled, data, options, err) == WHET_OK;
+        double took = clock_now() - before;
+        best = run == 0 || took < best ? took : best;
+    }
+    for (int t = 0; t < KERNEL_MAX_TENSORS; t++)
+        free(data[t]);
+    compiled_free(compiled);
+    arena_free(&arena);
+    return fine ? best : 0;
+}
+
+static bool measure(int64_t length, const Target *target, const EvalOptions *options, int threads, double peak, double seconds,
+                    whet_error *err) {
+    double time[PARTS], flops = 4.0 * HEADS * SIZE * (double)length * (double)length;
+    for (int i = 0; i < PARTS; i++)
+        if ((time[i] = time_kernel(texts[i], length, target, options, seconds, err)) == 0)
+            return false;
+    printf("%8lld %7d %10.1f us %7.1f GFLOP/s %5.1f%% %10.1f us in three\n", (long long)length, threads, 1e6 * time[0],
+           flops / time[0] * 1e-9, 100 * flops / time[0] * 1e-9 / peak / threads, 1e6 * (time[1] + time[2] + time[3]));
+    fflush(stdout);
+    return true;
+}
+
+int main(int argc, char **argv) {
+    static const int64_t lengths[] = {8, 32, 128, 512, 2048};
+    double seconds = .2;
+    int thread_count = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    for (int option; (option = getopt(argc, argv, "s:t:")) != -1;) {
+        if (option == 's')
+            seconds = atof(optarg);
+        else if (option == 't')
+            thread_count = atoi(optarg);
+        else
+            return 2;
+    }
+    Target target;
+    whet_cpu_limits limits;
+    whet_error err = {0};
+    Threads *threads = NULL;
+    bool fine = target_host(~UINT64_C(0), &target) && whet_cpu_measure(&limits, &err) == WHET_OK &&
+                (threads = threads_new(thread_count, &err)) != NULL;
+    if (fine)
+        printf("%8s %7s\n", "sequence", "threads");
+    for (size_t i = 0; fine && i < COUNT(lengths); i++) {
+        EvalOptions all = {.parallel = threads_parallel(threads)};
+        fine = measure(lengths[i], &target, NULL, 1, limits.peak_f32, seconds, &err) &&
+               (thread_count == 1 || measure(lengths[i], &target, &all, thread_count, limits.peak_f32, seconds, &err));
+    }
+    if (!fine)
+        fprintf(stderr, "attend_bench: %s\n", err.message[0] ? err.message : "no code generator for this machine");
+    threads_free(threads);
+    return !fine;
+}
