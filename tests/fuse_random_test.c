@@ -414,27 +414,41 @@ static void drop_model(whet_model *model) {
     free(model);
 }
 
+/* cmocka's own messages are cut short. */
+static void print_graph(const Maker *m, const whet_model *model) {
+    char *plan = NULL;
+    fputs(m->text.data, stderr);
+    if (model && whet_model_show(model, "fused", NULL, 0, &plan, NULL) == WHET_OK)
+        fputs(plan, stderr);
+    whet_string_free(plan);
+}
+
 static void check(Maker *m, uint64_t seed, int nodes, const char *target, int threads) {
     whet_error err = {0};
     char message[200];
     make_graph(m, seed, nodes);
     whet_model *model = load(m, &err);
-    if (!model)
-        fail_msg("seed %llu: %s\n%s", (unsigned long long)seed, err.message, m->text.data);
+    if (!model) {
+        print_graph(m, NULL);
+        fail_msg("seed %llu: %s", (unsigned long long)seed, err.message);
+    }
     Given given;
     make_inputs(model, &given, seed);
     whet_options fused = {.threads = threads, .target = target}, plain = {.threads = 1, .target = target, .no_fuse = 1};
     whet_session *x = run(model, &given, &fused, &err), *y = x ? run(model, &given, &plain, &err) : NULL;
-    if (!x || !y)
-        fail_msg("seed %llu, %s: %s\n%s", (unsigned long long)seed, x ? "node by node" : "fused", err.message, m->text.data);
+    if (!x || !y) {
+        print_graph(m, model);
+        fail_msg("seed %llu, %s: %s", (unsigned long long)seed, x ? "node by node" : "fused", err.message);
+    }
     for (int o = 0; o < whet_model_output_count(model); o++) {
         whet_tensor a, b;
         assert_int_equal(whet_session_output(x, o, &a, &err), WHET_OK);
         assert_int_equal(whet_session_output(y, o, &b, &err), WHET_OK);
         const char *wrong = compare(&a, &b, message, sizeof message);
-        if (wrong)
-            fail_msg("seed %llu, output %s: %s\n%s", (unsigned long long)seed, model->model->graph->outputs[o]->name, wrong,
-                     m->text.data);
+        if (wrong) {
+            print_graph(m, model);
+            fail_msg("seed %llu, output %s: %s", (unsigned long long)seed, model->model->graph->outputs[o]->name, wrong);
+        }
     }
     whet_session_free(x);
     whet_session_free(y);

@@ -532,7 +532,7 @@ static int join_rows(Plan *plan, const RowSet *s) {
         const Verdict *verdict = group_verdict(plan, to);
         if (!verdict)
             return -1;
-        if (verdict->template) {
+        if (verdict->template && strcmp(verdict->template, "rows") == 0) {
             for (int m = 0; m < s->count - 1; m++) {
                 plan->groups[s->member[m]]->gone = true;
                 if (!put_nodes(plan, to, plan->groups[s->member[m]]))
@@ -540,7 +540,7 @@ static int join_rows(Plan *plan, const RowSet *s) {
             }
             return 1;
         }
-        why = verdict->why;
+        why = verdict->template ? "no row kernel" : verdict->why;
         each_read(plan, to, last, false);
         *to = before;
         for (int m = 0; m < s->count; m++)

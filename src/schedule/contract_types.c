@@ -27,7 +27,7 @@ static bool refuse(const char **why, const char *reason) {
 
 static const Definition *definition_of(const Kernel *kernel, int tensor) {
     for (int i = 0; i < kernel->definition_count - 1; i++)
-        if (kernel->definitions[i].tensor == tensor)
+        if (kernel->definitions[i].tensor == tensor && kernel->tensors[tensor].role == ROLE_TEMPORARY)
             return &kernel->definitions[i];
     return NULL;
 }
