@@ -6,6 +6,8 @@
 #include "schedule/cost.h"
 #include "schedule/schedule.h"
 
+#include <string.h>
+
 enum {
     CONTRACT_MAX_DEPTH = 5,
     CONTRACT_MAX_SUMS = 64,
@@ -161,5 +163,23 @@ int64_t contract_integer(DType type, const void *data, int64_t at); /* element `
 whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err);
 whet_status contract_run_tiles(const Compiled *c, void *const *data, int64_t from, int64_t to, const EvalOptions *options,
                                whet_error *err);
+
+/* Runs are short: a call would cost more than the copy. Pieces of 16 bytes, the last of which overlaps the one before. */
+static inline void contract_copy_bytes(char *to, const char *from, int64_t bytes) {
+    enum { PIECE = 16, SMALL = 4 };
+    int64_t i = 0;
+    if (bytes < SMALL) {
+        for (; i < bytes; i++)
+            to[i] = from[i];
+    } else if (bytes < PIECE) {
+        for (; i + SMALL <= bytes; i += SMALL)
+            memcpy(to + i, from + i, SMALL);
+        memcpy(to + bytes - SMALL, from + bytes - SMALL, SMALL);
+    } else {
+        for (; i + PIECE <= bytes; i += PIECE)
+            memcpy(to + i, from + i, PIECE);
+        memcpy(to + bytes - PIECE, from + bytes - PIECE, PIECE);
+    }
+}
 
 #endif

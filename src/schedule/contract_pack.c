@@ -116,27 +116,9 @@ static inline void fill_of(int size, char *to, int count, const char *value) {
         memcpy(to + i * size, value, (size_t)size);
 }
 
-/* Runs are short: a call would cost more than the copy. Pieces of 16 bytes, the last of which overlaps the one before. */
-static inline void copy_bytes(char *to, const char *from, int bytes) {
-    enum { PIECE = 16, SMALL = 4 };
-    int i = 0;
-    if (bytes < SMALL) {
-        for (; i < bytes; i++)
-            to[i] = from[i];
-    } else if (bytes < PIECE) {
-        for (; i + SMALL <= bytes; i += SMALL)
-            memcpy(to + i, from + i, SMALL);
-        memcpy(to + bytes - SMALL, from + bytes - SMALL, SMALL);
-    } else {
-        for (; i + PIECE <= bytes; i += PIECE)
-            memcpy(to + i, from + i, PIECE);
-        memcpy(to + bytes - PIECE, from + bytes - PIECE, PIECE);
-    }
-}
-
 static inline void copy_of(int size, char *to, const char *from, int count, int64_t stride) {
     if (stride == 1)
-        copy_bytes(to, from, count * size);
+        contract_copy_bytes(to, from, count * size);
     else
         for (int i = 0; i < count; i++)
             memcpy(to + i * size, from + i * stride * size, (size_t)size);

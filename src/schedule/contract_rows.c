@@ -462,11 +462,69 @@ static void gather_row(const Gather *in, int64_t from, int64_t end, char *to) {
     }
 }
 
+/* The two innermost axes of depth as one run, where A has them side by side and guards know the outer one alone: the rows of an
+ * image of few channels. */
+static bool run_of_two(const Contract *k, int *outer, int64_t *unit) {
+    const Access *a = &k->nest.access[k->a];
+    if (k->k_count < 2)
+        return false;
+    int inner = k->k_axis[k->k_count - 1];
+    *outer = k->k_axis[k->k_count - 2];
+    *unit = k->nest.axis[inner].extent;
+    for (int g = 0; g < a->guard_count; g++)
+        if (a->guard[g].coef[inner])
+            return false;
+    return a->stride[inner] == 1 && a->stride[*outer] == *unit && k->steps > 0;
+}
+
+/* The values of `outer` that are inside, where the rest of the guarded indices is `position`. */
+static void values_inside(const Access *a, int outer, int64_t extent, const int64_t *position, int64_t *from, int64_t *to) {
+    *from = 0;
+    *to = extent;
+    for (int g = 0; g < a->guard_count; g++) {
+        int64_t coef = a->guard[g].coef[outer], last = a->guard[g].extent - 1, at = position[g];
+        while (*from < *to && (at + *from * coef < 0 || at + *from * coef > last))
+            ++*from;
+        while (*to > *from && (at + (*to - 1) * coef < 0 || at + (*to - 1) * coef > last))
+            --*to;
+    }
+}
+
+static void fill(const Gather *in, char *to, int64_t count) {
+    if (in->size == 1)
+        memset(to, in->outside[0], (size_t)count);
+    else
+        for (int64_t i = 0; i < count; i++)
+            memcpy(to + (size_t)i * in->size, in->outside, in->size);
+}
+
+static void gather_whole_row(Gather *in, int outer, int64_t unit, char *to) {
+    const Contract *k = in->k;
+    int64_t extent = k->nest.axis[outer].extent, size = (int64_t)in->size, run = extent * unit, digit[NEST_MAX_AXES] = {0};
+    for (int64_t step = 0; step < k->steps; step += run, to += run * size) {
+        int64_t from, end;
+        values_inside(in->a, outer, extent, in->position, &from, &end);
+        fill(in, to, from * unit);
+        contract_copy_bytes(to + from * unit * size, in->from + (in->offset + from * unit) * size, (end - from) * unit * size);
+        fill(in, to + end * unit * size, (extent - end) * unit);
+        for (int i = k->k_count - 3; i >= 0; i--) { /* the next run */
+            move(in->a, k->k_axis[i], 1, &in->offset, in->position);
+            if (++digit[i] < k->nest.axis[k->k_axis[i]].extent)
+                break;
+            move(in->a, k->k_axis[i], -digit[i], &in->offset, in->position);
+            digit[i] = 0;
+        }
+    }
+}
+
 void contract_gather_rows(const Contract *k, const void *a, int64_t offset, const int64_t *position, const void *outside,
                           int64_t row, int64_t count, int64_t from, int64_t end, void *to) {
     size_t size = (size_t)contract_size(k, k->a);
     int64_t first = from * k->group, steps = least(end * k->group, k->steps) - first, pad = (end - from) * k->group - steps;
     char *out = to;
+    int outer;
+    int64_t unit;
+    bool whole = first == 0 && steps == k->steps && run_of_two(k, &outer, &unit);
     for (int64_t r = row; r < row + count; r++, out += (size_t)k->a_pitch * size) {
         Gather in = {.k = k, .a = &k->nest.access[k->a], .from = a, .outside = outside, .size = size, .offset = offset};
         memcpy(in.position, position, sizeof in.position);
@@ -476,7 +534,10 @@ void contract_gather_rows(const Contract *k, const void *a, int64_t offset, cons
             move(in.a, k->row_axis[i], rest % extent, &in.offset, in.position);
             rest /= extent;
         }
-        gather_row(&in, first, first + steps, out);
+        if (whole)
+            gather_whole_row(&in, outer, unit, out);
+        else
+            gather_row(&in, first, first + steps, out);
         memset(out + (size_t)steps * size, 0, (size_t)pad * size);
     }
 }
