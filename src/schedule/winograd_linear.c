@@ -111,7 +111,7 @@ typedef struct Terms {
 } Terms;
 
 static int term(Terms *t, int at) {
-    if (t->value[at] < 0) {
+    if (t->value[at] < 0 && !t->f->failed) {
         int step = at - t->l->inputs, a = term(t, t->l->step[step].a), b = term(t, t->l->step[step].b);
         t->value[at] = add_scaled(t->f, a, t->l->step[step].ratio, b);
     }
