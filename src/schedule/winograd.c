@@ -263,55 +263,71 @@ static bool make_product(Winograd *w, Compiled *c, const ScheduleOptions *option
 
 enum { STRIP = 16 };
 
-/* u = G g G^T of one channel and STRIP outputs. */
-static void transform_strip(const WinogradMatrices *m, double g[LINEAR_MAX][LINEAR_MAX][STRIP], float u[][LINEAR_MAX][STRIP]) {
-    double half[LINEAR_MAX][LINEAR_MAX][STRIP];
-    for (int i = 0; i < m->n; i++)
-        for (int b = 0; b < m->r; b++) {
-            double *to = half[i][b];
+typedef double Strip[STRIP];
+
+/* sum(k) coef[k] * x[k * step]; most of the first and last rows of G are zeros. */
+static void combine(const double *coef, int count, Strip *x, int step, Strip out) {
+    Strip sum;
+    bool begun = false;
+    for (int k = 0; k < count; k++) {
+        double c = coef[k];
+        const double *from = x[k * step];
+        if (c == 0)
+            continue;
+        if (begun)
             for (int l = 0; l < STRIP; l++)
-                to[l] = 0;
-            for (int a = 0; a < m->r; a++)
-                for (int l = 0; l < STRIP; l++)
-                    to[l] += m->weights[i][a] * g[a][b][l];
+                sum[l] += c * from[l];
+        else
+            for (int l = 0; l < STRIP; l++)
+                sum[l] = c * from[l];
+        begun = true;
+    }
+    memcpy(out, sum, sizeof sum);
+}
+
+/* u = G g G^T of one channel and STRIP outputs: points of them go `step` bytes apart. */
+static void transform_strip(const WinogradMatrices *m, Strip *g, int64_t count, char *to, size_t step) {
+    Strip half[LINEAR_MAX * LINEAR_MAX], whole;
+    float u[STRIP];
+    for (int i = 0; i < m->n; i++)
+        for (int b = 0; b < m->r; b++)
+            combine(m->weights[i], m->r, g + b, m->r, half[i * m->r + b]);
+    for (int i = 0; i < m->n; i++)
+        for (int j = 0; j < m->n; j++, to += step) {
+            combine(m->weights[j], m->r, half + i * m->r, 1, whole);
+            for (int l = 0; l < STRIP; l++)
+                u[l] = (float)whole[l];
+            memcpy(to, u, (size_t)count * sizeof *u);
         }
-    for (int i = 0; i < m->n; i++)
-        for (int j = 0; j < m->n; j++) {
-            double sum[STRIP] = {0};
-            for (int b = 0; b < m->r; b++)
-                for (int l = 0; l < STRIP; l++)
-                    sum[l] += m->weights[j][b] * half[i][b][l];
-            for (int l = 0; l < STRIP; l++)
-                u[i][j][l] = (float)sum[l];
+}
+
+/* The taps of one channel for outputs from `first` on; zeros behind the last. */
+static void gather_strip(const Winograd *w, const char *constant, int64_t channel, int64_t first, Strip *g) {
+    const Access *access = &w->nest.access[w->w];
+    int64_t count = least(w->outputs - first, STRIP);
+    for (int a = 0; a < w->matrices.r; a++)
+        for (int b = 0; b < w->matrices.r; b++, g++) {
+            int64_t from = access->offset + channel * access->stride[w->c] + a * access->stride[w->i] + b * access->stride[w->j];
+            const char *at = constant + 4 * (from + first * access->stride[w->v]);
+            for (int64_t l = 0; l < STRIP; l++) {
+                float value = 0;
+                if (l < count)
+                    memcpy(&value, at + 4 * l * access->stride[w->v], sizeof value);
+                (*g)[l] = (double)value;
+            }
         }
 }
 
 /* A piece is a panel of all points. */
 static void pack_piece(const Compiled *c, const void *constant, size_t piece, void *to) {
     const Winograd *w = c->state;
-    const WinogradMatrices *m = &w->matrices;
-    const Access *access = &w->nest.access[w->w];
     int64_t nr = w->contract->nr, first = (int64_t)piece * nr;
-    double g[LINEAR_MAX][LINEAR_MAX][STRIP];
-    float u[LINEAR_MAX][LINEAR_MAX][STRIP];
+    Strip g[LINEAR_MAX * LINEAR_MAX];
     char *panel = (char *)to + piece * w->contract->panel_bytes;
     for (int64_t channel = 0; channel < w->channels; channel++)
         for (int64_t at = 0; at < nr; at += STRIP) {
-            int64_t count = least(nr - at, STRIP);
-            for (int a = 0; a < m->r; a++)
-                for (int b = 0; b < m->r; b++)
-                    for (int64_t l = 0; l < STRIP; l++) {
-                        float value = 0;
-                        int64_t from = access->offset + channel * access->stride[w->c] + a * access->stride[w->i] +
-                                       b * access->stride[w->j] + (first + at + l) * access->stride[w->v];
-                        if (first + at + l < w->outputs)
-                            memcpy(&value, (const char *)constant + 4 * from, sizeof value);
-                        g[a][b][l] = (double)value;
-                    }
-            transform_strip(m, g, u);
-            for (int p = 0; p < w->points; p++)
-                memcpy(panel + (size_t)p * w->point_bytes + 4 * (size_t)(channel * nr + at), u[p / m->n][p % m->n],
-                       (size_t)count * sizeof(float));
+            gather_strip(w, constant, channel, first + at, g);
+            transform_strip(&w->matrices, g, least(nr - at, STRIP), panel + 4 * (channel * nr + at), w->point_bytes);
         }
 }
 
