@@ -4,6 +4,7 @@
  *   maps       what does not reduce goes where it is read: moved data always, what is computed when it is not computed more often
  *   epilogues  a reduction goes to the one elementwise definition that reads it: biases, activations, residuals, placement
  *   rows       reductions over the same rows, with all that lies between them, become one kernel of several definitions
+ *   attention  a product, rows over its result and a product of these become one kernel
  *
  * Before the first: the list as the nodes gave it. Rules keep groups in an order in which they can run: what is joined takes the
  * place of the later one. */
@@ -515,8 +516,8 @@ static Definition **row_definitions(Plan *plan, const RowSet *s, const char **wh
     return out;
 }
 
-/* 1: joined, 0: refused, -1: error. */
-static int join_rows(Plan *plan, const RowSet *s) {
+/* As one kernel of the template. 1: joined, 0: refused, -1: error. */
+static int join_rows(Plan *plan, const RowSet *s, const char *template) {
     const char *why = NULL;
     int last = s->member[s->count - 1];
     Group *to = plan->groups[last], before = *to;
@@ -532,7 +533,7 @@ static int join_rows(Plan *plan, const RowSet *s) {
         const Verdict *verdict = group_verdict(plan, to);
         if (!verdict)
             return -1;
-        if (verdict->template && strcmp(verdict->template, "rows") == 0) {
+        if (verdict->template && strcmp(verdict->template, template) == 0) {
             for (int m = 0; m < s->count - 1; m++) {
                 plan->groups[s->member[m]]->gone = true;
                 if (!put_nodes(plan, to, plan->groups[s->member[m]]))
@@ -540,7 +541,7 @@ static int join_rows(Plan *plan, const RowSet *s) {
             }
             return 1;
         }
-        why = verdict->template ? "no row kernel" : verdict->why;
+        why = verdict->template ? "another template would take it" : verdict->why;
         each_read(plan, to, last, false);
         *to = before;
         for (int m = 0; m < s->count; m++)
@@ -561,7 +562,7 @@ static bool fuse_rows(Plan *plan) {
             add_member(plan, &s, next);
         while (s.count > 1) {
             bool worth = s.reduces && (s.rows >= ROWS_ENOUGH || s.volume <= SMALL_VOLUME);
-            int joined = worth ? join_rows(plan, &s) : 0;
+            int joined = worth ? join_rows(plan, &s, "rows") : 0;
             if (joined < 0)
                 return false;
             if (joined)
@@ -575,8 +576,60 @@ static bool fuse_rows(Plan *plan) {
     return true;
 }
 
+/* ---- Attention ---- */
+
+/* The group that writes the tensor, if `reader` alone reads it; -1: there is none. */
+static int sole_source(const Plan *plan, const int *writer, int tensor, int reader) {
+    const PlanTensor *t = &plan->tensors[root_of(plan, tensor)];
+    int w = writer[t->root];
+    bool sole = w >= 0 && w != reader && !t->kept && t->writer_count == 1 && t->reader_count == 1 && t->readers[0] == reader;
+    return sole && !plan->groups[w]->partial ? w : -1;
+}
+
+/* A group that makes what `reader` reads: a product of its own, or (`heavy` false) rows between products. */
+static int source_of(const Plan *plan, const int *writer, int reader, bool heavy) {
+    const Group *g = plan->groups[reader];
+    for (int i = 0; i < g->count; i++)
+        for (int k = 0; k < g->definitions[i]->expr_count; k++) {
+            const Expr *e = g->definitions[i]->exprs[k];
+            int w = e->op == EXPR_READ ? sole_source(plan, writer, e->tensor, reader) : -1;
+            if (w < 0 || plan->groups[w]->step >= 0)
+                continue;
+            if (heavy ? plan->groups[w]->count == 1 && is_heavy(plan, last_of(plan->groups[w])) : may_be_row(plan, plan->groups[w]))
+                return w;
+        }
+    return -1;
+}
+
+static bool fuse_attention(Plan *plan) {
+    int *writer = ARENA_ARRAY(plan->arena, int, (size_t)plan->tensor_count);
+    if (!writer)
+        return error_memory(plan->err), false;
+    for (int t = 0; t < plan->tensor_count; t++)
+        writer[t] = -1;
+    for (int g = 0; g < plan->group_count; g++)
+        for (int i = 0; !plan->groups[g]->gone && i < plan->groups[g]->count; i++)
+            writer[root_of(plan, plan->groups[g]->definitions[i]->tensor)] = g;
+    for (int g = 0; g < plan->group_count; g++) {
+        const Group *mix = plan->groups[g];
+        if (mix->gone || mix->step >= 0 || mix->partial || mix->count != 1 || !is_heavy(plan, mix->definitions[0]))
+            continue;
+        int rows = source_of(plan, writer, g, false), scores = rows < 0 ? -1 : source_of(plan, writer, rows, true);
+        if (scores < 0)
+            continue;
+        RowSet s = {0};
+        add_member(plan, &s, scores);
+        add_member(plan, &s, rows);
+        add_member(plan, &s, g);
+        if (s.definitions <= ROWS_MOST && join_rows(plan, &s, "attend") < 0)
+            return false;
+    }
+    return true;
+}
+
 bool plan_fuse(Plan *plan) {
     for (int g = plan->group_count - 1; g >= 0; g--)
         drop_dead(plan, g);
-    return fuse_maps(plan, true) && fuse_epilogues(plan) && fuse_maps(plan, false) && fuse_epilogues(plan) && fuse_rows(plan);
+    return fuse_maps(plan, true) && fuse_epilogues(plan) && fuse_maps(plan, false) && fuse_epilogues(plan) && fuse_rows(plan) &&
+           fuse_attention(plan);
 }
