@@ -537,6 +537,47 @@ static void deadline_passes(void **state) {
     }
 }
 
+/* Weights are packed once: the key of the packing of c = a b does not depend on how many rows a has. */
+static void one_packing_serves_any_number_of_rows(void **state) {
+    (void)state;
+    static const int64_t sizes[][2] = {{768, 768}, {3072, 768}, {64, 1024}, {1000, 333}, {17, 5}};
+    static const int64_t rows[] = {1, 2, 7, 8, 14, 40, 128, 196, 1000};
+    static const float weight = 0;
+    Target target;
+    assert_true(target_x86(~UINT64_C(0), &target));
+    for (size_t s = 0; s < COUNT(sizes); s++) {
+        unsigned char key[1024];
+        size_t key_bytes = 0;
+        for (size_t r = 0; r < COUNT(rows); r++) {
+            Arena arena;
+            whet_error err;
+            const char *why = NULL, *text = "c[m, n] = max(sum(k) a[m, k] * b[k, n] + bias[n], 0)";
+            Compiled *compiled = NULL;
+            arena_init(&arena, NULL);
+            Kernel *kernel = kernel_parse(&arena, text, strlen(text), &err);
+            KernelArg args[] = {{"a", DT_F32, 2, (int64_t[]){rows[r], sizes[s][1]}},
+                                {"b", DT_F32, 2, (int64_t[]){sizes[s][1], sizes[s][0]}}};
+            if (!kernel || kernel_bind(kernel, args, 2, NULL, 0, &err) != WHET_OK)
+                fail_msg("%s", err.message);
+            const void *constant[KERNEL_MAX_TENSORS] = {NULL};
+            constant[kernel_find_tensor(kernel, "b")] = &weight; /* not read: the caller packs */
+            ScheduleOptions options = {.constant = constant, .pack_later = true};
+            if (schedule_compile(kernel, &target, &options, &compiled, &why, &err) != WHET_OK)
+                fail_msg("%s", err.message);
+            const Packing *packing = compiled_packing(compiled);
+            assert_non_null(packing);
+            assert_true(packing->key_bytes <= sizeof key);
+            if (r > 0 && (packing->key_bytes != key_bytes || memcmp(packing->key, key, key_bytes) != 0))
+                fail_msg("%lld rows by %lld x %lld are packed otherwise than one row", (long long)rows[r], (long long)sizes[s][1],
+                         (long long)sizes[s][0]);
+            key_bytes = packing->key_bytes;
+            memcpy(key, packing->key, key_bytes);
+            compiled_free(compiled);
+            arena_free(&arena);
+        }
+    }
+}
+
 /* What no template takes is refused with a reason, not with wrong code. */
 static void refusals(void **state) {
     (void)state;
@@ -568,9 +609,10 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_avx2),     cmocka_unit_test(on_avx512),    cmocka_unit_test(elsewhere),
-        cmocka_unit_test(interpreted), cmocka_unit_test(memory_fails), cmocka_unit_test(deadline_passes),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(on_avx2),      cmocka_unit_test(on_avx512),
+        cmocka_unit_test(elsewhere),    cmocka_unit_test(interpreted),
+        cmocka_unit_test(memory_fails), cmocka_unit_test(deadline_passes),
+        cmocka_unit_test(refusals),     cmocka_unit_test(one_packing_serves_any_number_of_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

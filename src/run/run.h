@@ -159,7 +159,7 @@ bool lowering_key_put(Runner *runner, size_t *length, const void *data, size_t b
 /* Extends the step's key in runner->key to one that holds for all steps; false: out of memory. */
 bool share_key(Runner *runner, const Node *node, size_t *length);
 bool share_key_node(Runner *runner, const Node *node, size_t *length); /* the operator, its attributes, which operands it has */
-Lowering *share_find(const Runner *runner, size_t length); /* one of the key in runner->key; NULL: there is none */
+Lowering *share_find(const Runner *runner, size_t length);             /* one of the key in runner->key; NULL: there is none */
 void share_add(Runner *runner, Lowering *lowering);
 void share_remove(Runner *runner, Lowering *lowering);
 

@@ -335,7 +335,8 @@ static bool take(Contract *k, const Target *target, const ContractKnobs *given, 
     const ContractLevel *inner = &k->level[k->level_count - 1];
     k->by_lane = target->by_lane && k->dot == VECTOR_FMA && k->fa.type == DT_F32 && inner->a_stride == 1 &&
                  inner->extent >= CONTRACT_LANES;
-    cost_contract(target, (ContractShape){k->line, k->columns, k->depth, k->by_lane}, 4, panel_limit, spare, &k->knobs);
+    cost_contract(target, (ContractShape){k->line, k->columns, k->depth, k->constant, k->by_lane}, 4, panel_limit, spare,
+                  &k->knobs);
     if (k->knobs.mr * k->knobs.nv > CONTRACT_MAX_SUMS || k->knobs.nv * k->lanes > CONTRACT_MAX_WIDTH) {
         *why = "a tile too large";
         return false;
@@ -372,8 +373,8 @@ bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *
         for (int i = 0; i < lines; i++) {
             line[i] = line_along(k, count ? axis[i] : -1, axis, count, gathered);
             ContractKnobs knobs = *given;
-            double slots = cost_contract(target, (ContractShape){line[i].extent, k->columns, k->depth, false}, 4, panel_limit,
-                                         spare, &knobs);
+            double slots = cost_contract(target, (ContractShape){line[i].extent, k->columns, k->depth, k->constant, false}, 4,
+                                         panel_limit, spare, &knobs);
             line[i].slots = slots / (double)line[i].extent;
         }
         while ((best = best_line(k, line, lines))) {

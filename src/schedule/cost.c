@@ -11,10 +11,11 @@
 #include "schedule/cost.h"
 
 enum {
-    HIDE_LATENCY = 8, /* latency 4 on two ports */
-    L2_SLOTS = 2,     /* per vector: half a vector a slot */
-    TILE_SLOTS = 20,  /* of a tile's beginning and end, besides its stores */
-    CALL_SLOTS = 100, /* of a call */
+    HIDE_LATENCY = 8,   /* latency 4 on two ports */
+    L2_SLOTS = 2,       /* per vector: half a vector a slot */
+    TILE_SLOTS = 20,    /* of a tile's beginning and end, besides its stores */
+    CALL_SLOTS = 100,   /* of a call */
+    MANY_ROWS = 360360, /* a multiple of every height of a tile up to 15 */
     FALLBACK_L2 = 512 << 10
 };
 
@@ -61,6 +62,18 @@ static double choose_tile(const Target *target, ContractShape shape, int lanes, 
     return best;
 }
 
+/* B that is packed once is packed for any number of rows: how wide its panels are follows from the columns alone. */
+static double choose_for_panels(const Target *target, ContractShape shape, int lanes, int spare, ContractKnobs *knobs) {
+    if (shape.packed_once && !knobs->nv) {
+        ContractKnobs many = {.mr = knobs->mr};
+        ContractShape large = shape;
+        large.rows = MANY_ROWS;
+        choose_tile(target, large, lanes, spare, &many);
+        knobs->nv = many.nv;
+    }
+    return choose_tile(target, shape, lanes, spare, knobs);
+}
+
 static int64_t round_up(int64_t value, int64_t unit) {
     return (value + unit - 1) / unit * unit;
 }
@@ -69,7 +82,7 @@ double cost_contract(const Target *target, ContractShape shape, int element_byte
                      ContractKnobs *knobs) {
     int lanes = target->bytes / 4;
     double slots = knobs->mr && knobs->nv ? product_slots(shape, knobs->mr, knobs->nv, lanes)
-                                          : choose_tile(target, shape, lanes, spare, knobs);
+                                          : choose_for_panels(target, shape, lanes, spare, knobs);
     if (!knobs->unroll) /* enough that counting does not show: ten FMAs a pointer step at the least */
         knobs->unroll = knobs->mr * knobs->nv >= 16 && !shape.by_lane ? 2 : 4;
     int64_t l2 = (int64_t)target->cache_bytes[1] > 0 ? (int64_t)target->cache_bytes[1] : FALLBACK_L2;

@@ -6,7 +6,8 @@
 
 typedef struct ContractShape {
     int64_t rows, columns, depth;
-    bool by_lane; /* a vector of each row of A is kept over several steps, and two of B */
+    bool packed_once; /* B serves any number of rows */
+    bool by_lane;     /* a vector of each row of A is kept over several steps, and two of B */
 } ContractShape;
 
 typedef struct ContractKnobs {

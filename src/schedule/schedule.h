@@ -222,8 +222,7 @@ struct Compiled {
  * `err` whose status is set is an error, not a refusal. */
 typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
 ScheduleTemplate schedule_window, schedule_winograd, schedule_contract, schedule_map, schedule_rows, schedule_attend,
-    schedule_map_chain,
-    schedule_parts;
+    schedule_map_chain, schedule_parts;
 
 bool schedule_has_parts(const Kernel *kernel); /* parts.c: several definitions, none of which reads another */
 /* compile.c: all templates but schedule_parts in turn; `c` is empty again where none takes its kernel. */

@@ -3,7 +3,8 @@
  * Two nodes are equal when operator, version, attributes, inputs and the set of wanted outputs are. Inputs are compared after
  * their own repetitions are gone, so whole repeated branches fold up in one walk. Random operators and nodes with subgraphs stay.
  *
- * Requires: sorted graphs. Recreates: nothing. Breaks: the nodes that are left over make values nobody reads (graph_infer prunes).
+ * Requires: sorted graphs. Recreates: nothing. Breaks: the nodes that are left over make values nobody reads (graph_infer
+ * prunes).
  */
 #include <string.h>
 
