@@ -79,6 +79,12 @@ static const Sample samples[] = {
      "y[0, i, h, d] = sum(j) p[0, h, i, j] * v[0, h, j, d]",
      {"q: f32 1 4 m 8", "k: f32 1 n 4 8", "v: f32 1 4 n 8", "mask: f32 1 1 1 n"},
      BOUND},
+    {"s[b, h:3, i, j] = f16((sum(d:16) f32(q[b, i, 16*h + d]) * f32(k[b, j, 16*h + d])) * 0.25)\n"
+     "top[b, h, i] = max(j) s[b, h, i, j]\ne[b, h, i, j] = exp(s[b, h, i, j] - top[b, h, i])\n"
+     "t[b, h, i] = sum(j) e[b, h, i, j]\np[b, h, i, j] = e[b, h, i, j] / t[b, h, i]\n"
+     "y[b, i, 16*h:3 + d:16] = f16(sum(j) f32(p[b, h, i, j]) * f32(v[b, j, 16*h + d]))",
+     {"q: f16 2 m 48", "k: f16 2 n 48", "v: f16 2 n 48"},
+     2 * HALF},
 };
 static const int64_t extents[] = {1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 48, 64, 67, 100, 131};
 

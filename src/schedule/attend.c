@@ -37,7 +37,7 @@ static void map_first(Attend *t, const Kernel *kernel) {
 static bool map_result(Attend *t, const char **why) {
     AttendDefinition *result = &t->definition[t->result];
     const Definition *d = result->definition;
-    const Expr *product = t->mix->arg[0], *weights = product->arg[product->arg[0] == t->values.expr];
+    const Expr *weights = t->weights_read;
     const RowDefinition *item = &t->rows->item[rows_item(t, t->weights)];
     for (int a = 0; a < KERNEL_MAX_AXES; a++)
         result->map[a] = -1;

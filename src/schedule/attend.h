@@ -46,6 +46,8 @@ typedef struct Attend {
     AttendDefinition definition[ATTEND_MAX_DEFINITIONS];
     int first, result;     /* the definitions with the products: of the scores, and the last one */
     const Expr *dot, *mix; /* their sums */
+    const Expr *weights_read;
+    DType weights_type; /* f32, or halves that are widened as they are read */
     AttendFactor query, key, values;
     Nest nest;                                 /* axes of the rows' nest, then depth and width */
     int query_end, key_end, values_end, write; /* accesses: the query's, the key's, the values', the result */

@@ -203,8 +203,8 @@ static bool pack_functions(const Attend *t, AttendFactor *f, const char *name, i
 /* ---- tiles ---- */
 
 /* sums[i][j] += a[i] * b[j] over `depth` steps. a: rows at `row_bytes`, steps at `a_step`; b: steps at `b_step`. */
-static void multiply(const Emitting *p, VectorAddress a, int64_t row_bytes, int64_t a_step, VectorAddress b, int64_t b_step,
-                     int64_t depth, int rows, int vectors, int *sums) {
+static void multiply(const Emitting *p, DType type, VectorAddress a, int64_t row_bytes, int64_t a_step, VectorAddress b,
+                     int64_t b_step, int64_t depth, int rows, int vectors, int *sums) {
     VectorFunction *f = p->f;
     int inside[MAX_TILE_ROWS * MAX_TILE_VECTORS], column[MAX_TILE_VECTORS];
     for (int i = 0; i < rows * vectors; i++)
@@ -215,7 +215,7 @@ static void multiply(const Emitting *p, VectorAddress a, int64_t row_bytes, int6
     for (int j = 0; j < vectors; j++)
         column[j] = vector_load(f, DT_F32, DT_F32, vector_offset(b, (int64_t)f->bytes * j), -1);
     for (int i = 0; i < rows; i++) {
-        int x = vector_splat(f, DT_F32, DT_F32, vector_offset(a, row_bytes * i));
+        int x = expr_splat(f, type, vector_offset(a, row_bytes * i));
         for (int j = 0; j < vectors; j++)
             inside[i * vectors + j] = vector_ternary(f, VECTOR_FMA, x, column[j], inside[i * vectors + j]);
     }
@@ -239,7 +239,7 @@ static int scores_function(const Attend *t, int rows, int vectors, Compiled *c, 
         step = t->nest.access[0].stride[t->depth_axis];
     }
     int tile = vector_loop(f, count, 0, 1, NULL, NULL, 0);
-    multiply(p, vector_plus(vector_at(a, 0), tile, 4 * row * rows), 4 * row, 4 * step, vector_at(b, 0),
+    multiply(p, DT_F32, vector_plus(vector_at(a, 0), tile, 4 * row * rows), 4 * row, 4 * step, vector_at(b, 0),
              (int64_t)f->bytes * t->tile_vectors, t->depth, rows, vectors, sums);
     VectorAddress to = vector_plus(vector_at(s, 0), tile, 4 * t->pitch * rows);
     for (int i = 0; i < rows; i++)
@@ -319,8 +319,9 @@ static int values_function(const Attend *t, int rows, int vectors, bool last, Co
     for (int i = 0; i < t->value_count; i++)
         p->row_value[i] = vector_parameter(f, CLASS_POINTER, arena_printf(p->arena, "row%d", i));
     int count = vector_parameter(f, CLASS_INDEX, "rows"), tile = vector_loop(f, count, 0, rows, NULL, NULL, 0);
-    multiply(p, vector_plus(vector_at(a, 0), tile, 4 * t->pitch), 4 * t->pitch, 4, vector_at(b, 0), 4 * t->value_pitch, t->keys,
-             rows, vectors, sums);
+    int64_t bytes = dtype_bits(t->weights_type) / 8;
+    multiply(p, t->weights_type, vector_plus(vector_at(a, 0), tile, bytes * t->pitch), bytes * t->pitch, bytes, vector_at(b, 0),
+             4 * t->value_pitch, t->keys, rows, vectors, sums);
     if (t->query_axis >= 0)
         p->counter[t->query_axis] = tile;
     for (int i = 0; i < rows; i++) {

@@ -173,7 +173,7 @@ static void mix(const Work *w, const Block *b) {
             if (t->query_axis >= 0)
                 at.digit[t->query_axis] += first;
             int n = put_places(w, &at, arguments);
-            arguments[n++] = (int64_t)(intptr_t)(b->weights + first * t->pitch);
+            arguments[n++] = (int64_t)(intptr_t)((char *)b->weights + first * t->pitch * (dtype_bits(t->weights_type) / 8));
             arguments[n++] = (int64_t)(intptr_t)(b->packed_values + v * t->lanes);
             for (int i = 0; i < t->value_count; i++)
                 arguments[n++] = (int64_t)(intptr_t)(b->row_values + (size_t)i * aligned((size_t)t->block) + first);

@@ -223,18 +223,27 @@ static bool add_row_values(Attend *t, const Definition *result, const Expr *weig
     return true;
 }
 
+/* The read of a factor that is the weights; NULL: it is not. */
+static const Expr *weights_of(const Kernel *kernel, const Expr *e) {
+    if (e->op == EXPR_CAST && (e->arg[0]->type == DT_F16 || e->arg[0]->type == DT_BF16))
+        e = e->arg[0];
+    bool fits = e->type == DT_F32 || e->type == DT_F16 || e->type == DT_BF16;
+    return e->op == EXPR_READ && fits && !e->guarded && !depends_on_inputs(kernel, e) ? e : NULL;
+}
+
 static bool set_factors(Attend *t, const Kernel *kernel, const char **why) {
     const Expr *product = t->mix->arg[0];
     int weights = -1;
     for (int i = 0; i < 2; i++)
-        if (product->arg[i]->op == EXPR_READ && !product->arg[i]->guarded && !depends_on_inputs(kernel, product->arg[i]) &&
-            depends_on_inputs(kernel, product->arg[1 - i]))
+        if (weights_of(kernel, product->arg[i]) && depends_on_inputs(kernel, product->arg[1 - i]))
             weights = i;
-    if (weights < 0 || product->arg[weights]->type != DT_F32) {
-        *why = "weights that are no definition of f32";
+    if (weights < 0) {
+        *why = "weights that are no definition of floats";
         return false;
     }
-    t->weights = product->arg[weights]->tensor;
+    t->weights_read = weights_of(kernel, product->arg[weights]);
+    t->weights_type = t->weights_read->type;
+    t->weights = t->weights_read->tensor;
     t->values = (AttendFactor){.definition = t->result, .expr = product->arg[1 - weights], .access = -1};
     t->query = (AttendFactor){.definition = t->first, .expr = t->dot->arg[0]->arg[0], .access = -1};
     t->key = (AttendFactor){.definition = t->first, .expr = t->dot->arg[0]->arg[1], .access = -1};
@@ -309,8 +318,7 @@ bool attend_split(Attend *t, const Kernel *kernel, Arena *arena, const char **wh
             k->definitions[k->definition_count++] = *d;
     }
     k->tensors[t->weights].role = ROLE_OUTPUT;
-    const Expr *product = t->mix->arg[0], *weights = product->arg[product->arg[0] == t->values.expr];
-    if (!add_row_values(t, &kernel->definitions[last], weights, arena, why))
+    if (!add_row_values(t, &kernel->definitions[last], t->weights_read, arena, why))
         return false;
     drop_unread(k);
     return true;
