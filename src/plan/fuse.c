@@ -595,7 +595,8 @@ static int source_of(const Plan *plan, const int *writer, int reader, bool heavy
             int w = e->op == EXPR_READ ? sole_source(plan, writer, e->tensor, reader) : -1;
             if (w < 0 || plan->groups[w]->step >= 0)
                 continue;
-            if (heavy ? plan->groups[w]->count == 1 && is_heavy(plan, last_of(plan->groups[w])) : may_be_row(plan, plan->groups[w]))
+            if (heavy ? plan->groups[w]->count == 1 && is_heavy(plan, last_of(plan->groups[w]))
+                      : may_be_row(plan, plan->groups[w]))
                 return w;
         }
     return -1;

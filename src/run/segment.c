@@ -35,7 +35,8 @@ typedef struct Segment {
     Code **codes; /* kept until the plan's kernels have them */
     size_t code_count, code_capacity;
     whet_error *err;
-    bool failed; /* out of memory or an error: not the end of a segment */
+    size_t placed_bytes; /* of all tensors in the arena, without sharing */
+    bool failed;         /* out of memory or an error: not the end of a segment */
 } Segment;
 
 static bool fail(Segment *s) {
@@ -524,6 +525,7 @@ static bool place_arena(Segment *s, Homes *h) {
         size_t bytes;
         if (tensor->root != t || h->first[t] < 0 || !is_placed(s, t) || !dtype_bytes(tensor->type, tensor->count, &bytes))
             continue;
+        s->placed_bytes += bytes;
         root[count] = t;
         intervals[count++] = (Interval){h->first[t], h->last[t], bytes, 0};
     }
@@ -707,8 +709,10 @@ static bool build(Segment *s, Text *out) {
         return fail(s);
     if (!make_items(s))
         return false;
-    if (out)
+    if (out) {
         plan_print(&s->plan, out);
+        text_printf(out, "# %zu bytes in the arena, of %zu in tensors\n\n", s->out->arena_bytes, s->placed_bytes);
+    }
     return true;
 }
 

@@ -1,0 +1,141 @@
+/* What becomes one kernel: small graphs as exporters write them, and the templates of the kernels that are left. A graph's line
+ * after `wanted` is the list of templates in the order in which they run. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/handles.h"
+
+#define HEAD "ir 8\nopset 17\ngraph \"g\" {\n"
+
+typedef struct Case {
+    const char *name, *graph, *wanted;
+} Case;
+
+/* The content of constants does not matter: zeros. */
+static void fill_constants(Model *model) {
+    for (size_t v = 0; v < model->graph->value_count; v++) {
+        Value *value = model->graph->values[v];
+        if (!value->is_initializer || value->type.constant)
+            continue;
+        Tensor *t = ARENA_NEW(&model->arena, Tensor);
+        assert_non_null(t);
+        *t = (Tensor){.type = WHET_F32, .rank = value->type.rank, .bytes = 4};
+        for (int d = 0; d < t->rank; d++)
+            t->bytes *= (size_t)(t->dims[d] = value->type.dims[d]);
+        t->data = arena_alloc(&model->arena, 1, t->bytes);
+        assert_non_null(t->data);
+        value->type.constant = t;
+    }
+}
+
+/* The first word of the line behind each "## nodes". */
+static void put_templates(const char *plan, Text *out) {
+    for (const char *at = plan; (at = strstr(at, "## ")); at++) {
+        if (at != plan && at[-1] != '\n')
+            continue;
+        const char *line = strchr(at, '\n') + 3;
+        text_put(out, out->length ? " " : "");
+        text_put_n(out, line, strcspn(line, " \n"));
+    }
+}
+
+static void check(const Case *c) {
+    whet_error err = {0};
+    whet_model model = {.model = graph_parse(c->graph, strlen(c->graph), NULL, &err)};
+    char *plan = NULL;
+    Text templates;
+    text_init(&templates);
+    if (!model.model)
+        fail_msg("%s: %s", c->name, err.message);
+    fill_constants(model.model);
+    if (graph_resolve(model.model, &err) || graph_infer(model.model, &err))
+        fail_msg("%s: %s", c->name, err.message);
+    model.program = program_new(&model.model->arena, model.model->graph, &err);
+    model.shared = shared_new(model.model, NULL, true);
+    assert_non_null(model.program);
+    assert_non_null(model.shared);
+    if (whet_model_show(&model, "fused", NULL, 0, &plan, &err))
+        fail_msg("%s: %s", c->name, err.message);
+    put_templates(plan, &templates);
+    if (strcmp(templates.data, c->wanted) != 0) {
+        print_message("%s\n", plan);
+        fail_msg("%s: %s; wanted: %s", c->name, templates.data, c->wanted);
+    }
+    text_free(&templates);
+    whet_string_free(plan);
+    shared_free(model.shared);
+    model_free(model.model);
+}
+
+static const Case cases[] = {
+    {"a dense layer: bias, GELU by erf",
+     HEAD "  in %x: f32[1, 32, 64]\n  constant %w: f32[64, 128] = hash 1\n  constant %b: f32[128] = hash 2\n"
+          "  constant %r: f32[] = {1.4142135}\n  constant %one: f32[] = {1.0}\n  constant %half: f32[] = {0.5}\n"
+          "  %m: f32[1, 32, 128] = MatMul(%x, %w)\n  %a: f32[1, 32, 128] = Add(%b, %m)\n  %d: f32[1, 32, 128] = Div(%a, %r)\n"
+          "  %e: f32[1, 32, 128] = Erf(%d)\n  %f: f32[1, 32, 128] = Add(%e, %one)\n  %g: f32[1, 32, 128] = Mul(%a, %f)\n"
+          "  %y: f32[1, 32, 128] = Mul(%g, %half)\n  out %y\n}\n",
+     "contract"},
+    {"a product, bias and residual, then LayerNorm in nine nodes",
+     HEAD
+     "  in %x: f32[1, 32, 64]\n  in %z: f32[1, 32, 64]\n  constant %w: f32[64, 64] = hash 1\n  constant %b: f32[64] = hash 2\n"
+     "  constant %two: f32[] = {2.0}\n  constant %eps: f32[] = {0.00001}\n  constant %s: f32[64] = hash 3\n"
+     "  %m: f32[1, 32, 64] = MatMul(%x, %w)\n  %a: f32[1, 32, 64] = Add(%m, %b)\n  %r: f32[1, 32, 64] = Add(%a, %z)\n"
+     "  %mean: f32[1, 32, 1] = ReduceMean(%r) {axes = [-1]}\n  %d: f32[1, 32, 64] = Sub(%r, %mean)\n"
+     "  %q: f32[1, 32, 64] = Pow(%d, %two)\n  %v: f32[1, 32, 1] = ReduceMean(%q) {axes = [-1]}\n"
+     "  %e: f32[1, 32, 1] = Add(%v, %eps)\n  %t: f32[1, 32, 1] = Sqrt(%e)\n  %n: f32[1, 32, 64] = Div(%d, %t)\n"
+     "  %g: f32[1, 32, 64] = Mul(%n, %s)\n  %y: f32[1, 32, 64] = Add(%g, %b)\n  out %y\n}\n",
+     "contract rows"},
+    {"heads are split by placement",
+     HEAD "  in %x: f32[1, 32, 64]\n  constant %w: f32[64, 64] = hash 1\n  constant %shape: s64[4] = {1, 32, 4, 16}\n"
+          "  %m: f32[1, 32, 64] = MatMul(%x, %w)\n  %r: f32[1, 32, 4, 16] = Reshape(%m, %shape)\n"
+          "  %y: f32[1, 4, 32, 16] = Transpose(%r) {perm = [0, 2, 1, 3]}\n  out %y\n}\n",
+     "contract"},
+    {"attention with scale and mask",
+     HEAD
+     "  in %q: f32[1, 4, 32, 16]\n  in %k: f32[1, 4, 32, 16]\n  in %v: f32[1, 4, 32, 16]\n  in %mask: f32[1, 1, 1, 32]\n"
+     "  constant %c: f32[] = {4.0}\n  constant %shape: s64[3] = {1, 32, 64}\n"
+     "  %t: f32[1, 4, 16, 32] = Transpose(%k) {perm = [0, 1, 3, 2]}\n  %s: f32[1, 4, 32, 32] = MatMul(%q, %t)\n"
+     "  %d: f32[1, 4, 32, 32] = Div(%s, %c)\n  %a: f32[1, 4, 32, 32] = Add(%d, %mask)\n"
+     "  %p: f32[1, 4, 32, 32] = Softmax(%a) {axis = -1}\n  %o: f32[1, 4, 32, 16] = MatMul(%p, %v)\n"
+     "  %h: f32[1, 32, 4, 16] = Transpose(%o) {perm = [0, 2, 1, 3]}\n  %y: f32[1, 32, 64] = Reshape(%h, %shape)\n  out %y\n}\n",
+     "attend"},
+    {"a residual block of convolutions, channels last inside",
+     HEAD "  in %x: f32[1, 32, 14, 14]\n  constant %w: f32[32, 32, 3, 3] = hash 1\n  constant %b: f32[32] = hash 2\n"
+          "  %c: f32[1, 32, 14, 14] = Conv(%x, %w, %b) {kernel_shape = [3, 3], pads = [1, 1, 1, 1]}\n"
+          "  %r: f32[1, 32, 14, 14] = Relu(%c)\n"
+          "  %d: f32[1, 32, 14, 14] = Conv(%r, %w, %b) {kernel_shape = [3, 3], pads = [1, 1, 1, 1]}\n"
+          "  %a: f32[1, 32, 14, 14] = Add(%d, %r)\n  %s: f32[1, 32, 14, 14] = Relu(%a)\n"
+          "  %y: f32[1, 32, 1, 1] = GlobalAveragePool(%s)\n  out %y\n}\n",
+     "contract contract rows"},
+    {"parts of a concatenation are written in place",
+     HEAD "  in %x: f32[32, 64]\n  constant %w: f32[64, 32] = hash 1\n  %a: f32[32, 32] = MatMul(%x, %w)\n"
+          "  %b: f32[32, 64] = Relu(%x)\n  %y: f32[32, 96] = Concat(%a, %b) {axis = 1}\n  out %y\n}\n",
+     "contract map"},
+    {"a product reads what is expensive from memory",
+     HEAD "  in %x: f32[32, 64]\n  constant %w: f32[64, 128] = hash 1\n  %e: f32[32, 64] = Exp(%x)\n"
+          "  %y: f32[32, 128] = MatMul(%e, %w)\n  out %y\n}\n",
+     "map contract"},
+};
+
+static void test_templates(void **state) {
+    (void)state;
+    Target target;
+    if (!target_host(~UINT64_C(0), &target)) {
+        print_message("skipped: no target runs here\n");
+        return;
+    }
+    for (size_t i = 0; i < COUNT(cases); i++)
+        check(&cases[i]);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_templates)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
