@@ -26,7 +26,7 @@
 /* A block that is packed in each run should stay in L2 and come from the allocator's small end. */
 enum { PACKED_BLOCK_BYTES = 96 << 10, GATHERED_BYTES = 96 << 10 };
 /* Registers of a tile whose bytes are widened: those of A and of two vectors of B, and one for products. */
-enum { SPARE_OF_PAIRS = 7 };
+enum { SPARE_OF_PAIRS = 7, SHORT_SUM = 64 };
 
 /* ---- recognition ---- */
 
@@ -258,6 +258,10 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
     int count = find_rows(k, taken, rows);
     if (!contract_choose_types(k, &c->target, why))
         return false;
+    if (k->group > 1 && !count && !k->n_count && k->outer_count && k->steps < SHORT_SUM) {
+        *why = "many short sums"; /* each would be a tile of one element: the evaluator takes many at once */
+        return false;
+    }
     k->depth = (k->steps + k->group - 1) / k->group;
     if (!find_epilogue(k, rows, count, why) || !plan(k, c, options, rows, count, why) || !contract_emit(k, c, why, err))
         return false;
