@@ -114,6 +114,14 @@ static const Case cases[] = {
           "  %a: f32[1, 32, 14, 14] = Add(%d, %r)\n  %s: f32[1, 32, 14, 14] = Relu(%a)\n"
           "  %y: f32[1, 32, 1, 1] = GlobalAveragePool(%s)\n  out %y\n}\n",
      "contract contract rows"},
+    {"an integer convolution with its zero points, scales and the quantization of its result",
+     HEAD
+     "  in %x: u8[1, 2, 8, 8]\n  constant %w: s8[2, 2, 1, 1] = {1, 2, 3, 4}\n  constant %zx: u8[] = {3}\n  constant %zw: s8[] = "
+     "{0}\n"
+     "  constant %s: f32[2, 1, 1] = {0.5, 0.25}\n  constant %t: f32[] = {0.125}\n  constant %zt: u8[] = {7}\n"
+     "  %c: s32[1, 2, 8, 8] = ConvInteger(%x, %w, %zx, %zw) {kernel_shape = [1, 1]}\n  %f: f32[1, 2, 8, 8] = Cast(%c) {to = 1}\n"
+     "  %m: f32[1, 2, 8, 8] = Mul(%f, %s)\n  %y: u8[1, 2, 8, 8] = QuantizeLinear(%m, %t, %zt)\n  out %y\n}\n",
+     "contract"},
     {"parts of a concatenation are written in place",
      HEAD "  in %x: f32[32, 64]\n  constant %w: f32[64, 32] = hash 1\n  %a: f32[32, 32] = MatMul(%x, %w)\n"
           "  %b: f32[32, 64] = Relu(%x)\n  %y: f32[32, 96] = Concat(%a, %b) {axis = 1}\n  out %y\n}\n",

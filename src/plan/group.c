@@ -6,13 +6,21 @@
 
 /* ---- Kernels ---- */
 
-/* Is the tensor read by somebody else, or wanted by the caller? */
+static bool defines(const Group *group, int tensor) {
+    for (int i = 0; i < group->count; i++)
+        if (group->definitions[i]->tensor == tensor)
+            return true;
+    return false;
+}
+
+/* Is the tensor read by somebody else, or wanted by the caller? A group that makes it too is the one that is just being joined.
+ */
 static bool is_wanted(const Plan *plan, const Group *group, int tensor) {
     const PlanTensor *t = &plan->tensors[plan->tensors[tensor].root];
     if (t->kept)
         return true;
     for (int i = 0; i < t->reader_count; i++)
-        if (plan->groups[t->readers[i]] != group)
+        if (plan->groups[t->readers[i]] != group && !defines(plan->groups[t->readers[i]], tensor))
             return true;
     return false;
 }
@@ -49,13 +57,6 @@ static bool add_tensor(Build *b, int tensor, Role role) {
                                             .count = t->count};
     b->kernel->input_count += role == ROLE_INPUT;
     return true;
-}
-
-static bool defines(const Group *group, int tensor) {
-    for (int i = 0; i < group->count; i++)
-        if (group->definitions[i]->tensor == tensor)
-            return true;
-    return false;
 }
 
 static bool reads(const Group *group, int tensor) {
