@@ -268,7 +268,13 @@ static void check_on(const Sample *s, const Drawn *d, const Kernel *kernel, cons
     ScheduleOptions options = draw_options(target);
     options.constant = constant;
     Compiled *compiled = NULL;
-    if (schedule_compile(kernel, target, &options, &compiled, &why, &err) != WHET_OK) {
+    whet_status status = schedule_compile(kernel, target, &options, &compiled, &why, &err);
+    if (status == WHET_ERROR_UNSUPPORTED && strstr(err.message, "many short sums")) { /* refused by name, as it should */
+        buffers_free(kernel, &got);
+        buffers_free(kernel, &wanted);
+        return;
+    }
+    if (status != WHET_OK) {
         report(s, d, label, seed, err.message);
         fail();
     }
@@ -279,7 +285,8 @@ static void check_on(const Sample *s, const Drawn *d, const Kernel *kernel, cons
     EvalOptions how = {.parallel = next() % 2 ? &parallel : NULL};
     bool same =
         kernel_eval(kernel, wanted.data, NULL, &err) == WHET_OK && compiled_run(compiled, got.data, &how, &err) == WHET_OK;
-    same = same && strstr(text.data, s->template) && sentinels_whole(kernel, &got);
+    /* Many short sums are taken by rows. */
+    same = same && (strstr(text.data, s->template) || strstr(text.data, "# rows")) && sentinels_whole(kernel, &got);
     for (int t = 0; t < kernel->tensor_count; t++)
         same = same && (kernel->tensors[t].role != ROLE_OUTPUT ||
                         agrees(&kernel->tensors[t], got.data[t], wanted.data[t], depth_of(kernel)));
