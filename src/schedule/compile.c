@@ -1,7 +1,6 @@
 /* The door: tries templates in order, makes code of what the first that fits wrote, and keeps it all together. */
 #include "schedule/schedule.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 bool schedule_late(const EvalOptions *options) {
@@ -92,6 +91,8 @@ bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why,
     for (size_t i = 0; i < COUNT(templates) && !fits; i++) {
         const char *reason = NULL;
         fits = templates[i].template(c, options, &reason, err);
+        if (!fits && (c->arena.failed || c->vectors->failed)) /* whatever the template made of it */
+            error_memory(err);
         if (!fits && err->status != WHET_OK)
             return false;
         if (!fits) {
@@ -165,14 +166,15 @@ whet_status schedule_compile(const Kernel *kernel, const Target *target, const S
     error_clear(err);
     options = options ? options : &defaults;
     *out = NULL;
-    Compiled *c = calloc(1, sizeof *c);
+    Compiled *c = memory_alloc(options->allocator, sizeof *c);
     if (!c)
         return error_memory(err);
+    *c = (Compiled){0};
     c->kernel = kernel;
     c->target = *target;
     c->allocator = options->allocator;
-    arena_init(&c->arena, NULL);
-    arena_init(&c->own_vectors, NULL);
+    arena_init(&c->arena, options->allocator);
+    arena_init(&c->own_vectors, options->allocator);
     c->vectors =
         options->scratch && target->runs_here ? options->scratch : &c->own_vectors; /* elsewhere the interpreter runs them */
     whet_status status = make_fitting(c, *options, &reason, err);
@@ -199,7 +201,7 @@ void compiled_free(Compiled *c) {
     if (!c)
         return;
     clear(c);
-    free(c);
+    memory_free(c->allocator, c, sizeof *c);
 }
 
 void compiled_print_schedule(const Compiled *c, Text *out) {

@@ -92,7 +92,7 @@ static const Kernel *kernel_of(const Kernel *whole, int definition, Arena *arena
 
 static void start(Compiled *part, const Compiled *whole, const Kernel *kernel) {
     *part = (Compiled){.kernel = kernel, .target = whole->target, .allocator = whole->allocator, .vectors = whole->vectors};
-    arena_init(&part->arena, NULL);
+    arena_init(&part->arena, whole->allocator);
 }
 
 static void discard(Compiled *part) {

@@ -14,7 +14,7 @@
 /* ---- compile.c: the door ---------------------------------------------------------------------------------------------- */
 
 typedef struct ScheduleOptions {
-    const whet_allocator *allocator; /* for packed weights; NULL: the C library's */
+    const whet_allocator *allocator; /* NULL: the C library's */
     /* constant[t]: the data of tensor t where it is known now and will never change (weights): packed here, once, and not read
      * again. The array or an entry may be NULL. */
     const void *const *constant;

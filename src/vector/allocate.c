@@ -26,6 +26,7 @@ typedef struct Allocator {
     Interval *live; /* by value */
     int *leader;    /* by value: union-find */
     int *next;      /* by value: ring of a group */
+    int *end;       /* by leader: where its group ends */
     int *loop;      /* by operation: the loop it stands in, -1: none; LOOP and END stand outside of themselves */
     int *holder;    /* by value: the loop that holds its definition */
     int *sorted;
@@ -128,8 +129,11 @@ static bool meet(const Interval *x, const Interval *y) {
            (y->again >= 0 && spans_meet(x->from, x->to, y->again, y->again + 1)) || (x->again >= 0 && x->again == y->again);
 }
 
+/* Of two leaders, who start first in their groups. */
 static bool groups_meet(const Allocator *a, int x, int y) {
     int i = x;
+    if (a->end[x] <= a->live[y].from || a->end[y] <= a->live[x].from)
+        return false;
     do {
         int j = y;
         do {
@@ -161,9 +165,9 @@ static void merge(Allocator *a, int x, int y) {
     int swap = a->next[x];
     a->next[x] = a->next[y];
     a->next[y] = swap;
-    if (a->live[y].from < a->live[x].from) { /* the leader is who starts first */
+    a->end[x] = a->end[y] = a->end[x] > a->end[y] ? a->end[x] : a->end[y];
+    if (a->live[y].from < a->live[x].from) /* the leader is who starts first */
         a->leader[x] = a->leader[y] = y;
-    }
 }
 
 static void merge_all(Allocator *a) {
@@ -273,17 +277,6 @@ static void init_files(Assignment *s) {
     }
 }
 
-static int group_end(const Allocator *a, int group) {
-    int end = 0, i = group;
-    do {
-        const Interval *v = &a->live[i];
-        int to = v->again >= 0 && v->again + 1 > v->to ? v->again + 1 : v->to;
-        end = to > end ? to : end;
-        i = a->next[i];
-    } while (i != group);
-    return end;
-}
-
 static bool refuse(const Allocator *a, RegisterClass class, VectorAllocation *out, whet_error *err) {
     static const char *const names[CLASS_COUNT] = {"", "general", "general", "vector", "mask", "tile"};
     out->missing = class;
@@ -313,7 +306,7 @@ static bool assign(Assignment *s, VectorAllocation *out, whet_error *err) {
             if (leader_of(a, value) != value || !needs_register(a, value) || live->to <= live->from)
                 continue;
             RegisterClass class = file_of(a, value);
-            int reg = take(s, &s->file[class], value, live->from, group_end(a, value));
+            int reg = take(s, &s->file[class], value, live->from, a->end[value]);
             if (reg < 0)
                 return refuse(a, class, out, err);
             int m = value;
@@ -339,6 +332,7 @@ bool vector_allocate(const VectorFunction *f, const VectorRegisters *registers, 
                    .live = ARENA_ARRAY(arena, Interval, values),
                    .leader = ARENA_ARRAY(arena, int, values),
                    .next = ARENA_ARRAY(arena, int, values),
+                   .end = ARENA_ARRAY(arena, int, values),
                    .loop = ARENA_ARRAY(arena, int, ops),
                    .holder = ARENA_ARRAY(arena, int, values)};
     Assignment *s = ARENA_NEW(arena, Assignment);
@@ -353,6 +347,8 @@ bool vector_allocate(const VectorFunction *f, const VectorRegisters *registers, 
     for (int v = 0; v < f->value_count; v++)
         a.leader[v] = a.next[v] = v;
     find_intervals(&a);
+    for (int v = 0; v < f->value_count; v++)
+        a.end[v] = a.live[v].again + 1 > a.live[v].to ? a.live[v].again + 1 : a.live[v].to;
     merge_all(&a);
     s->a = &a;
     s->entries = entries;

@@ -1,7 +1,6 @@
 /* The driver: vector code in, code out. The pipeline is drawn in x86.h. */
 #include "target/x86/x86.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 void x86_registers(const Target *target, const X86Selection *selection, uint64_t seed, VectorRegisters *out) {
@@ -62,29 +61,33 @@ static whet_status add_function(const Target *target, const VectorFunction *f, i
     }
 }
 
+/* Takes `bytes` from what is left of a piece of memory. */
+static void *cut(char **at, const void *from, size_t bytes) {
+    void *piece = *at;
+    if (bytes)
+        memcpy(piece, from, bytes);
+    *at += (bytes + 15) / 16 * 16;
+    return piece;
+}
+
 static TargetCode *keep(const Target *target, const X86Code *code, const size_t *entries, int count, whet_error *err) {
-    TargetCode *kept = calloc(1, sizeof *kept);
+    size_t lines = code->line_count * sizeof *code->lines, roles = code->role_count * sizeof *code->roles;
+    size_t whole = sizeof(TargetCode) + code->size + (size_t)count * sizeof *entries + lines + roles + 5 * 16;
+    TargetCode *kept = memory_alloc(code->arena->allocator, whole);
     if (!kept) {
         error_memory(err);
         return NULL;
     }
-    kept->bytes = malloc(code->size + 1);
-    kept->entries = malloc((size_t)count * sizeof *entries + 1);
-    kept->lines = malloc(code->line_count * sizeof *code->lines + 1);
-    kept->roles = malloc(code->role_count * sizeof *code->roles + 1);
-    if (!kept->bytes || !kept->entries || !kept->lines || !kept->roles) {
-        error_memory(err);
-        x86_free(kept);
-        return NULL;
-    }
-    memcpy(kept->bytes, code->data, code->size);
-    memcpy(kept->entries, entries, (size_t)count * sizeof *entries);
-    memcpy(kept->lines, code->lines, code->line_count * sizeof *code->lines);
-    if (code->role_count)
-        memcpy(kept->roles, code->roles, code->role_count * sizeof *code->roles);
-    kept->size = code->size;
-    kept->line_count = (int)code->line_count;
-    kept->entry_count = count;
+    char *at = (char *)kept + (sizeof *kept + 15) / 16 * 16;
+    *kept = (TargetCode){.allocator = code->arena->allocator,
+                         .whole_bytes = whole,
+                         .bytes = cut(&at, code->data, code->size),
+                         .size = code->size,
+                         .entries = cut(&at, entries, (size_t)count * sizeof *entries),
+                         .entry_count = count,
+                         .lines = cut(&at, code->lines, lines),
+                         .line_count = (int)code->line_count,
+                         .roles = cut(&at, code->roles, roles)};
     if (target->runs_here && !(kept->memory = x86_memory_make(kept->bytes, kept->size, &kept->memory_bytes, err))) {
         x86_free(kept);
         return NULL;
@@ -100,7 +103,7 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
     error_clear(err);
     *out = NULL;
     Arena arena;
-    arena_init(&arena, NULL);
+    arena_init(&arena, count ? functions[0]->arena->allocator : NULL);
     X86Code code = {.arena = &arena};
     size_t *entries = ARENA_ARRAY(&arena, size_t, (size_t)count + 1);
     arena_grow(&arena, &code.data, &code.capacity, 8192, 1);
@@ -140,9 +143,5 @@ void x86_free(TargetCode *code) {
     if (!code)
         return;
     x86_memory_free(code->memory, code->memory_bytes);
-    free(code->bytes);
-    free(code->entries);
-    free(code->lines);
-    free(code->roles);
-    free(code);
+    memory_free(code->allocator, code, code->whole_bytes);
 }

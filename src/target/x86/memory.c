@@ -7,9 +7,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifdef MAP_POPULATE
+#define AT_ONCE MAP_POPULATE /* all pages are about to be written: one call instead of a fault each */
+#else
+#define AT_ONCE 0
+#endif
+
 void *x86_memory_make(const unsigned char *bytes, size_t size, size_t *mapped, whet_error *err) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), length = (size + page - 1) / page * page;
-    void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | AT_ONCE, -1, 0);
     if (memory == MAP_FAILED) {
         error_set(err, WHET_ERROR_MEMORY, "no memory for %zu bytes of code: %s", size, strerror(errno));
         return NULL;

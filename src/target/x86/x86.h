@@ -21,7 +21,9 @@ typedef struct X86Line {
 } X86Line;
 typedef char X86Role[12]; /* a parameter's name, or its beginning */
 
-struct TargetCode {
+struct TargetCode { /* one piece of memory, with all that follows */
+    const whet_allocator *allocator;
+    size_t whole_bytes;
     void *memory; /* executable; NULL: made for another machine, `bytes` alone */
     size_t memory_bytes;
     unsigned char *bytes; /* a copy as written, for printing and tests */
