@@ -321,6 +321,12 @@ static int64_t taps_shared(const Contract *k, const int *axis, int count) {
     return shared;
 }
 
+static ContractShape shape_of(const Contract *k, int m, int64_t rows, bool by_lane) {
+    int64_t row = m < 0 || k->gathered ? 0 : k->nest.access[k->a].stride[m] * contract_size(k, k->a);
+    return (ContractShape){
+        .rows = rows, .columns = k->columns, .depth = k->depth, .row_bytes = row, .packed_once = k->constant, .by_lane = by_lane};
+}
+
 static bool take(Contract *k, const Target *target, const ContractKnobs *given, int64_t panel_limit, int spare, const Line *line,
                  const int *axis, int count, const char **why) {
     take_line(k, line, axis, count);
@@ -335,8 +341,7 @@ static bool take(Contract *k, const Target *target, const ContractKnobs *given, 
     const ContractLevel *inner = &k->level[k->level_count - 1];
     k->by_lane = target->by_lane && k->dot == VECTOR_FMA && k->fa.type == DT_F32 && inner->a_stride == 1 &&
                  inner->extent >= CONTRACT_LANES;
-    cost_contract(target, (ContractShape){k->line, k->columns, k->depth, k->constant, k->by_lane}, 4, panel_limit, spare,
-                  &k->knobs);
+    cost_contract(target, shape_of(k, k->m_axis, k->line, k->by_lane), 4, panel_limit, spare, &k->knobs);
     if (k->knobs.mr * k->knobs.nv > CONTRACT_MAX_SUMS || k->knobs.nv * k->lanes > CONTRACT_MAX_WIDTH) {
         *why = "a tile too large";
         return false;
@@ -373,8 +378,7 @@ bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *
         for (int i = 0; i < lines; i++) {
             line[i] = line_along(k, count ? axis[i] : -1, axis, count, gathered);
             ContractKnobs knobs = *given;
-            double slots = cost_contract(target, (ContractShape){line[i].extent, k->columns, k->depth, k->constant, false}, 4,
-                                         panel_limit, spare, &knobs);
+            double slots = cost_contract(target, shape_of(k, line[i].m, line[i].extent, false), 4, panel_limit, spare, &knobs);
             line[i].slots = slots / (double)line[i].extent;
         }
         while ((best = best_line(k, line, lines))) {

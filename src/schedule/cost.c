@@ -16,8 +16,11 @@ enum {
     TILE_SLOTS = 20,    /* of a tile's beginning and end, besides its stores */
     CALL_SLOTS = 100,   /* of a call */
     MANY_ROWS = 360360, /* a multiple of every height of a tile up to 15 */
+    SET_PERIOD = 4096,  /* bytes after which L1's sets come again */
+    WAYS_FOR_ROWS = 7,  /* of 8 or more; B passes through the others */
     FALLBACK_L2 = 512 << 10
 };
+static const double CROWDED = 1.25; /* measured: 14 rows of 4096 bytes */
 
 static double largest(double a, double b) {
     return a > b ? a : b;
@@ -41,6 +44,15 @@ static double product_slots(ContractShape s, int mr, int nv, int lanes) {
     return ragged * ((double)panels * column + last) + CALL_SLOTS * calls;
 }
 
+/* Rows whose elements fall into the same sets of L1, as rows of 4096 bytes do, push each other out. */
+static double crowding(int64_t row_bytes, int rows) {
+    int64_t places = SET_PERIOD, step = row_bytes < 0 ? -row_bytes : row_bytes;
+    while (step % places)
+        places /= 2;
+    places = step ? SET_PERIOD / places : rows; /* that rows are spread over */
+    return (rows + places - 1) / places > WAYS_FOR_ROWS ? CROWDED : 1;
+}
+
 static double choose_tile(const Target *target, ContractShape shape, int lanes, int spare, ContractKnobs *knobs) {
     int registers = target->registers[CLASS_VECTOR];
     double best = -1;
@@ -50,7 +62,7 @@ static double choose_tile(const Target *target, ContractShape shape, int lanes, 
             int factors = shape.by_lane ? mr + 2 : nv + 1;
             if (mr * nv + (factors > spare ? factors : spare) > registers && !(knobs->mr && knobs->nv))
                 continue;
-            double slots = product_slots(shape, mr, nv, lanes);
+            double slots = product_slots(shape, mr, nv, lanes) * crowding(shape.row_bytes, mr);
             if (best < 0 || slots < best) {
                 best = slots;
                 best_mr = mr;

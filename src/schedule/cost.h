@@ -6,8 +6,9 @@
 
 typedef struct ContractShape {
     int64_t rows, columns, depth;
-    bool packed_once; /* B serves any number of rows */
-    bool by_lane;     /* a vector of each row of A is kept over several steps, and two of B */
+    int64_t row_bytes; /* from a row of A to the next; 0: nearby */
+    bool packed_once;  /* B serves any number of rows */
+    bool by_lane;      /* a vector of each row of A is kept over several steps, and two of B */
 } ContractShape;
 
 typedef struct ContractKnobs {
