@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 CONFIGURE := -DCMAKE_BUILD_TYPE=$(TYPE) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
 export JOBS FUZZ_SECONDS
 
-.PHONY: all build demo test bench lint format sanitize fuzz install clean help
+.PHONY: all build demo test test-arm64 bench bench-arm64 lint format sanitize fuzz install clean help
 all: build
 
 build: ## build build/whet, build/libwhet.a and build/libwhet.so (the default)
@@ -29,6 +29,14 @@ bench: ## measure this machine, then every bench/*_bench.c beside its limits, th
 	@$(BUILD)/whet cpu
 	@for b in bench/*_bench.c; do echo; echo "== $$b"; $(BUILD)/$$(basename $$b .c) || exit 1; done
 	@echo; $(BUILD)/whet bench examples/doodles/doodles.onnx
+
+test-arm64: ## cross-build for 64-bit Arm and run the tests under qemu, once for each kind of CPU (an hour); ARM64=--quick: minutes
+	@tools/test-arm64.sh $(ARM64)
+
+bench-arm64: ## arm64's inner loops by llvm-mca's models of five cores: writes bench/arm64.md
+	@tools/setup.sh build
+	@tools/build.sh $(BUILD) product $(CONFIGURE)
+	@tools/bench-arm64.sh $(BUILD) >bench/arm64.md && cat bench/arm64.md
 
 lint: ## check formatting, warnings (gcc and clang), clang-tidy and the rules of the house
 	@tools/setup.sh build test lint
@@ -54,7 +62,7 @@ install: build ## install to PREFIX (/usr/local), below DESTDIR if given
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 clean: ## remove everything that was built
-	rm -rf build build-asan build-tsan build-fuzz build-gcc build-clang
+	rm -rf build build-asan build-tsan build-fuzz build-gcc build-clang build-arm64
 
 help: ## list these
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile

@@ -115,9 +115,9 @@ typedef struct whet_options {
     size_t memory_limit;             /* bytes that tensors at run time may take; 0: the memory of the machine or cgroup */
     double time_limit;               /* seconds one run may take; 0: none. Checked between kernels and inside loops. */
     const char *target;              /* what runs kernels: "evaluator" (plain, slow, and the meaning of the notation), "x86-avx2",
-                                        "x86-avx512"; NULL: the best that runs here. An unknown name, or one that this machine
-                                        cannot run, is refused (WHET_ERROR_ARGUMENT); kernels alone are compiled for any target,
-                                        to be shown, and refuse to run. Must outlive the handle. */
+                                        "x86-avx512", "arm64", "arm64+i8mm+sve256" ...; NULL: the best that runs here. An unknown name, or one
+                                        that this machine              cannot run, is refused (WHET_ERROR_ARGUMENT); kernels alone are compiled for any
+                                        target,              to be shown, and refuse to run. Must outlive the handle. */
     const char *schedule;            /* of whet_kernel_compile: knobs, as "mr=8 nv=3 kc=256", in place of those that would be
                                         chosen; stage "schedule" prints them. What does not fit is refused. NULL: none */
     int profile; /* not 0: sessions note what their last run spent its time on (whet_session_event). Costs some

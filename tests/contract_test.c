@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "here.h"
 #include "schedule/schedule.h"
 
 enum { GUARD = 256, MAX_NAMES = 8, MAX_SHAPES = 10 };
@@ -322,7 +323,7 @@ static void check_samples(const Target *target, const char *label, int rounds) {
 
 static void check_machine(uint64_t without, int bytes, const char *label) {
     Target target;
-    if (!target_host(~without, &target) || target.bytes != bytes) {
+    if (!target_host(~without, &target) || target.bytes != bytes || strncmp(target.name, "x86", 3) != 0) {
         print_message("skipped: no %s here\n", label);
         skip();
     }
@@ -344,21 +345,38 @@ static void without_dots(void **state) {
     check_machine(FEATURE(AVX512_VNNI) | FEATURE(AVX512_BF16), 64, "AVX-512 without VNNI and BF16");
 }
 
+static void elsewhere(void **state) {
+    (void)state;
+    Target target;
+    if (!target_here(&target) || strncmp(target.name, "x86", 3) == 0) {
+        print_message("skipped: no other target runs here\n");
+        skip();
+    }
+    check_samples(&target, target.name, 25);
+}
+
 static void interpreted(void **state) {
     (void)state;
+    if (here_alone()) {
+        print_message("skipped: the interpreter, which is the same everywhere\n");
+        skip();
+    }
     Target target;
     assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
     check_samples(&target, "the interpreter", 3);
     assert_true(target_x86(~FEATURE(AVX512F), &target)); /* AVX-VNNI-INT8 */
     check_samples(&target, "the interpreter with 32 bytes", 3);
+    static const char *const others[] = {"arm64", "arm64+sve512+i8mm+bf16"}; /* their code is made, not run */
+    for (size_t i = 0; i < COUNT(others); i++) {
+        assert_true(target_named(others[i], &target));
+        check_samples(&target, others[i], 1);
+    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_avx512),
-        cmocka_unit_test(without_dots),
-        cmocka_unit_test(on_avx2),
-        cmocka_unit_test(interpreted),
+        cmocka_unit_test(on_avx512), cmocka_unit_test(without_dots), cmocka_unit_test(on_avx2),
+        cmocka_unit_test(elsewhere), cmocka_unit_test(interpreted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "here.h"
 #include "sample.h"
 
 #define HALF  0x1p-10
@@ -93,7 +94,7 @@ static const int64_t extents[] = {0, 1, 1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 48
 static void on_avx2(void **state) {
     (void)state;
     Target target;
-    if (!target_host(~FEATURE(AVX512F), &target) || target.bytes != 32) {
+    if (!target_host(~FEATURE(AVX512F), &target) || strcmp(target.name, "x86-avx2") != 0) {
         print_message("skipped: no AVX2 here\n");
         skip();
     }
@@ -103,21 +104,41 @@ static void on_avx2(void **state) {
 static void on_avx512(void **state) {
     (void)state;
     Target target;
-    if (!target_host(~UINT64_C(0), &target) || target.bytes != 64) {
+    if (!target_host(~UINT64_C(0), &target) || strcmp(target.name, "x86-avx512") != 0) {
         print_message("skipped: no AVX-512 here\n");
         skip();
     }
     sample_check(samples, COUNT(samples), extents, COUNT(extents), &target, "x86-avx512", 40);
 }
 
+static void elsewhere(void **state) {
+    (void)state;
+    Target target;
+    if (!target_here(&target) || strncmp(target.name, "x86", 3) == 0) {
+        print_message("skipped: no other target runs here\n");
+        skip();
+    }
+    sample_check(samples, COUNT(samples), extents, COUNT(extents), &target, target.name, 12);
+}
+
 static void interpreted(void **state) {
     (void)state;
+    if (here_alone()) {
+        print_message("skipped: the interpreter, which is the same everywhere\n");
+        skip();
+    }
     Target target;
     assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
     sample_check(samples, COUNT(samples), extents, COUNT(extents), &target, "the interpreter", 3);
+    static const char *const others[] = {"arm64", "arm64+sve512+i8mm+bf16"}; /* their code is made, not run */
+    for (size_t i = 0; i < COUNT(others); i++) {
+        assert_true(target_named(others[i], &target));
+        sample_check(samples, COUNT(samples), extents, COUNT(extents), &target, others[i], 1);
+    }
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(on_avx512), cmocka_unit_test(on_avx2), cmocka_unit_test(interpreted)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(on_avx512), cmocka_unit_test(on_avx2), cmocka_unit_test(elsewhere),
+                                       cmocka_unit_test(interpreted)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,7 +82,8 @@ wrap() { # NAME CPU TARGET
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-programs="vector_test schedule_test rows_test window_test math_test kernel_test arm64_encode_test"
+programs="arm64_encode_test vector_test math_test kernel_test schedule_test contract_test rows_test rows_types_test window_test
+          window_types_test winograd_test attend_test"
 scripts="models_test nodes_test"
 [ "$quick" = yes ] && programs="vector_test kernel_test" scripts=
 while read -r name cpu target; do

@@ -109,7 +109,7 @@ enum {
 #define OPTION_ROW_MEMORY_LIMIT                                                                                                  \
     { OPTION_MEMORY_LIMIT, "memory-limit", "BYTES", "what tensors may take: 1000000, 512M, 2G" }
 #define OPTION_ROW_TARGET                                                                                                        \
-    { OPTION_TARGET, "target", "NAME", "what runs kernels: evaluator, x86-avx2, x86-avx512; default: the best here" }
+    { OPTION_TARGET, "target", "NAME", "what runs kernels: evaluator, x86-avx2, x86-avx512, arm64+sve256 ...; default: the best here" }
 #define OPTION_ROW_SCHEDULE                                                                                                      \
     { OPTION_SCHEDULE, "schedule", "KNOBS", "of a kernel: knobs as 'mr=8 nv=3 kc=256', in place of those that are chosen" }
 #define OPTION_ROW_EXACT                                                                                                         \
