@@ -69,34 +69,45 @@ fetch_libraries
 tools/build.sh "$build" all -DCMAKE_BUILD_TYPE=Release -DCMAKE_TOOLCHAIN_FILE=cmake/arm64-linux.cmake -DWHET_SYSROOT="$sysroot" \
     -DWHET_EXAMPLES=OFF -DWHET_LOCALIZE=OFF >"$build/log" 2>&1 || { tail -n 20 "$build/log"; exit 1; }
 
-# A folder with a command `whet` that runs on one CPU, for scripts that are given a build folder.
-wrap() { # NAME CPU TARGET
-    mkdir -p "$build/on-$1"
-    {
-        echo '#!/usr/bin/env bash'
-        echo 'cd "$(dirname "$0")/../.." && [ "$1" = test ] && set -- "$@" '"$([ "$3" = - ] || echo "--target '$3'")"
-        echo "exec qemu-aarch64 -cpu '$2' -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH='$sysroot/usr/lib/aarch64-linux-gnu' '$build/whet' \"\$@\""
-    } >"$build/on-$1/whet"
-    chmod +x "$build/on-$1/whet"
+# Real models, one process each, and the specification's cases, all in one; one thread, for emulated ones wait for each other too long.
+models() { # NAME CPU TARGET LABEL METRIC RTOL ATOL CASE...
+    local name=$1 cpu=$2 target=$3 label=$4 metric=$5 rtol=$6 atol=$7
+    shift 7
+    local option=()
+    [ -d "$1" ] || return 0
+    [ "$target" = - ] || option=(--target "$target")
+    run "$cpu" "$target" 3600 "$build/whet" test --in-process -t 1 --metric "$metric" --rtol "$rtol" --atol "$atol" \
+        "${option[@]}" "$@" >"$log" 2>&1
+    report "$label" "$name" $? "$log"
 }
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 programs="arm64_encode_test vector_test math_test kernel_test schedule_test contract_test rows_test rows_types_test window_test
           window_types_test winograd_test attend_test"
-scripts="models_test nodes_test"
-[ "$quick" = yes ] && programs="vector_test kernel_test" scripts=
+shared=${WHET_SHARED:-../shared}
+small="hand_lstm_pinto mnist_rten micro_kws_fp32 oww_hey_rhasspy ort_bert_toy_optimized traffic_sign"
+[ "$quick" = yes ] && programs="vector_test math_test kernel_test"
 while read -r name cpu target; do
     [ "$quick" = yes ] && case $name in neon | i8mm+bf16 | sve256) ;; *) continue ;; esac
     for program in $programs; do
         run "$cpu" "$target" 1800 "$build/$program" >"$log" 2>&1
         report "$program" "$name" $? "$log"
     done
-    wrap "$name" "$cpu" "$target"
-    for script in $scripts; do
-        timeout 3600 "tests/$script.sh" "$build/on-$name" >"$log" 2>&1 </dev/null
-        report "$script" "$name" $? "$log"
+    if [ "$quick" = yes ]; then
+        for model in $small; do
+            models "$name" "$cpu" "$target" "$model" range 1e-3 1e-5 "$shared/models/real/float/$model"
+        done
+        continue
+    fi
+    for model in "$shared"/models/real/float/*; do
+        models "$name" "$cpu" "$target" "${model##*/}" range 1e-3 1e-5 "$model"
     done
+    models "$name" "$cpu" "$target" half range 5e-3 1e-5 "$shared"/models/real/half/*
+    models "$name" "$cpu" "$target" integer l2 0.02 0 "$shared"/models/real/integer/*
+    models "$name" "$cpu" "$target" qdq l2 0.1 0 "$shared"/models/real/qdq/*
+    models "$name" "$cpu" "$target" nodes element 1e-3 1e-7 "$shared"/onnx-node/*
 done < <(cpus)
+[ -d "$shared/models/real" ] || echo "skipped: real models and the specification's cases: there is no $shared"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
