@@ -14,7 +14,7 @@
 
 #include "plan/plan.h"
 
-enum { FULL_CHANNELS = 16 };
+enum { FULL_CHANNELS = 16, FEW_CHANNELS = 4, GATHERED = 16 };
 
 typedef struct Islands {
     Plan *plan;
@@ -40,9 +40,8 @@ static bool is_image(const Islands *s, int tensor) {
 
 /* Convolutions, pools: what ONNX defines on [n, c, ...]. */
 static bool is_windowed(const Group *g) {
-    static const char *const names[] = {"Conv",          "ConvInteger", "QLinearConv",       "FusedConv",
-                                        "ConvTranspose", "MaxPool",     "AveragePool",       "GlobalAveragePool",
-                                        "GlobalMaxPool", "LpPool",      "BatchNormalization"};
+    static const char *const names[] = {"Conv",        "ConvInteger",       "QLinearConv",   "FusedConv", "MaxPool",
+                                        "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool",    "BatchNormalization"};
     const char *op = g->node_count == 1 ? g->nodes[0]->op : "";
     for (size_t i = 0; i < COUNT(names); i++)
         if (strcmp(op, names[i]) == 0)
@@ -68,13 +67,42 @@ static bool reduces(const Definition *d) {
     return d->axis_count > d->parallel_count;
 }
 
-/* What a definition of a convolution or pool wants: its work, against if channels are few. */
+/* What a definition of a convolution or pool wants: its work, against if channels are few; where there are but some, much against,
+ * for their pixels would be gathered. */
 static double vote(const Islands *s, const Definition *d) {
     const PlanTensor *y = &s->plan->tensors[d->tensor];
     double work = 1;
     for (int a = 0; a < d->axis_count; a++)
         work *= (double)d->axes[a].extent;
-    return y->dims[1] >= FULL_CHANNELS ? work : -work;
+    return y->dims[1] >= FULL_CHANNELS ? work : y->dims[1] >= FEW_CHANNELS ? -work : -GATHERED * work;
+}
+
+/* The channel of the result is that of the read: depthwise convolutions, pools. */
+static bool is_by_channel(const Definition *d, const Expr *read) {
+    bool same = false;
+    if (!read->index[1].affine)
+        return false;
+    for (int a = 0; a < d->axis_count; a++)
+        if (read->index[1].coef[a] && d->axes[a].extent != 1)
+            same = a < d->parallel_count && d->left[1].coef[a] == read->index[1].coef[a];
+    return same;
+}
+
+/* What goes channel by channel cannot change the order on its way: if one side has to stay, so has the other. True: something was
+ * fixed. */
+static bool fix_by_channel(Islands *s, const Definition *d) {
+    bool any = false;
+    for (int i = 0; i < d->expr_count; i++) {
+        const Expr *e = d->exprs[i];
+        const PlanTensor *x = e->op == EXPR_READ ? &s->plan->tensors[e->tensor] : NULL;
+        if (!x || x->rank != d->left_count || x->rank < 3 || s->plan->tensors[x->root].known || !is_by_channel(d, e))
+            continue;
+        bool stays = s->fixed[d->tensor] || s->fixed[e->tensor] || x->root != e->tensor;
+        any |= stays && (!s->fixed[d->tensor] || !s->fixed[e->tensor]);
+        if (stays)
+            s->fixed[d->tensor] = s->fixed[e->tensor] = true;
+    }
+    return any;
 }
 
 /* Weights on their way into a product. */
@@ -208,6 +236,12 @@ bool plan_layout(Plan *plan) {
         for (int i = 0; i < plan->groups[g]->count; i++)
             if (is_of_constants(plan, plan->groups[g]->definitions[i]))
                 s.fixed[plan->groups[g]->definitions[i]->tensor] = true;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int g = 0; g < plan->group_count; g++)
+            for (int i = 0; is_windowed(plan->groups[g]) && i < plan->groups[g]->count; i++)
+                moved |= reduces(plan->groups[g]->definitions[i]) && fix_by_channel(&s, plan->groups[g]->definitions[i]);
+    }
     for (int g = 0; g < plan->group_count; g++)
         for (int i = 0; i < plan->groups[g]->count; i++)
             join_definition(&s, plan->groups[g], plan->groups[g]->definitions[i]);
