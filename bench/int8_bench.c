@@ -6,10 +6,10 @@
  * Each figure is the best of many runs on one thread; `quantize` and `product` take turns with the loops that measure the peak.
  * The share is of the peak of int8 products or, where the weights take longer to read than to multiply, of the bandwidth with
  * which as many bytes can be read here. */
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "schedule/schedule.h"
