@@ -124,6 +124,9 @@ typedef struct whet_options {
                     microseconds a kernel, between kernels, not inside them */
     int exact;   /* not 0: sums of products are computed as they are written. Otherwise f32 convolutions may be computed by
                     Winograd's algorithm, which rounds more: docs/internals/winograd.md says how much */
+    int perf_map; /* not 0: the names of kernels are added to /tmp/perf-PID.map, where Linux' `perf report` looks for them: the
+                     vector function and the beginning of the kernel. A file that cannot be written is an error
+                     (WHET_ERROR_FILE). It is left when the process ends */
     int no_fuse; /* not 0: sessions run node by node as the model has them: no kernel does the work of several nodes */
 } whet_options;
 

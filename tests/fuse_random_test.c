@@ -342,7 +342,7 @@ static whet_model *load(const Maker *m, whet_error *err) {
     if (!status && !(out->program = program_new(&out->model->arena, out->model->graph, err)))
         status = err->status;
     if (!status)
-        out->shared = shared_new(out->model, NULL, true);
+        out->shared = shared_new(out->model, NULL, true, false);
     if (!status)
         return out;
     return NULL;

@@ -58,7 +58,7 @@ static void check(const Case *c) {
     if (graph_resolve(model.model, &err) || graph_infer(model.model, &err))
         fail_msg("%s: %s", c->name, err.message);
     model.program = program_new(&model.model->arena, model.model->graph, &err);
-    model.shared = shared_new(model.model, NULL, true);
+    model.shared = shared_new(model.model, NULL, true, false);
     assert_non_null(model.program);
     assert_non_null(model.shared);
     if (whet_model_show(&model, "fused", NULL, 0, &plan, &err))

@@ -162,6 +162,7 @@ bool common_option(const Args *args, Common *common, int id, const char *value) 
     case 't': return set_threads(args, common, value);
     case OPTION_TARGET: common->options.target = value; return true;
     case OPTION_SCHEDULE: common->options.schedule = value; return true;
+    case OPTION_PERF: common->options.perf_map = true; return true;
     case OPTION_EXACT: common->options.exact = true; return true;
     case OPTION_NO_FUSE: common->options.no_fuse = 1; return true;
     case OPTION_JSON: common->json = true; return true;

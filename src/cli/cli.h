@@ -93,6 +93,7 @@ enum {
     OPTION_TARGET,
     OPTION_SCHEDULE,
     OPTION_EXACT,
+    OPTION_PERF,
     OPTION_JSON,
     OPTION_NO_FUSE,
     OPTION_OWN
@@ -109,11 +110,16 @@ enum {
 #define OPTION_ROW_MEMORY_LIMIT                                                                                                  \
     { OPTION_MEMORY_LIMIT, "memory-limit", "BYTES", "what tensors may take: 1000000, 512M, 2G" }
 #define OPTION_ROW_TARGET                                                                                                        \
-    { OPTION_TARGET, "target", "NAME", "what runs kernels: evaluator, x86-avx2, x86-avx512, arm64+sve256 ...; default: the best here" }
+    {                                                                                                                            \
+        OPTION_TARGET, "target", "NAME",                                                                                         \
+            "what runs kernels: evaluator, x86-avx2, x86-avx512, arm64+sve256 ...; default: the best here"                       \
+    }
 #define OPTION_ROW_SCHEDULE                                                                                                      \
     { OPTION_SCHEDULE, "schedule", "KNOBS", "of a kernel: knobs as 'mr=8 nv=3 kc=256', in place of those that are chosen" }
 #define OPTION_ROW_EXACT                                                                                                         \
     { OPTION_EXACT, "exact", NULL, "compute sums of products as they are written: no Winograd" }
+#define OPTION_ROW_PERF                                                                                                          \
+    { OPTION_PERF, "perf", NULL, "write the names of kernels to /tmp/perf-PID.map, for perf report" }
 #define OPTION_ROW_NO_FUSE                                                                                                       \
     { OPTION_NO_FUSE, "no-fuse", NULL, "run a model node by node: no kernel does the work of several nodes" }
 #define OPTION_ROW_JSON                                                                                                          \

@@ -58,7 +58,8 @@ static whet_status compile(whet_kernel *k, const Target *target, whet_error *err
                                  .mc = knobs.mc,
                                  .unroll = knobs.unroll,
                                  .winograd = knobs.winograd,
-                                 .exact = k->options.exact};
+                                 .exact = k->options.exact,
+                                 .perf_map = k->options.perf_map};
     if (!status)
         status = executable_init(&k->executable, k->kernel, target, options, err);
     if (!status && text && !k->executable.compiled)

@@ -19,7 +19,7 @@ static whet_status prepare(whet_model *out, double reading, whet_error *err) {
     if (status)
         return *model->path ? error_prefix(err, "%s", model->path) : status;
     out->program = program_new(&model->arena, model->graph, err);
-    out->shared = shared_new(model, out->options.allocator, out->options.exact != 0);
+    out->shared = shared_new(model, out->options.allocator, out->options.exact != 0, out->options.perf_map != 0);
     if (!out->program || !out->shared)
         return error_memory(err);
     shared_note(out->shared, PHASE_READ, reading, 0);

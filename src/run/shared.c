@@ -47,7 +47,7 @@ enum { BUCKETS = 1024 };
 struct Shared {
     const whet_allocator *allocator;
     Model *model;
-    bool exact;
+    bool exact, perf_map;
     pthread_mutex_t lock;
     Arena scratch; /* of schedule_compile */
     Entry *code[BUCKETS], *weight[BUCKETS], *aligned[BUCKETS];
@@ -168,6 +168,7 @@ static whet_status make_code(Shared *s, const Kernel *kernel, const Target *targ
     ScheduleOptions later = *options;
     later.pack_later = true;
     later.scratch = &s->scratch;
+    later.perf_map = s->perf_map;
     double start = clock_now();
     code->kernel = copy_kernel(&code->arena, kernel, err);
     whet_status status = code->kernel  ? schedule_compile(code->kernel, target, &later, &code->compiled, &code->why, err)
@@ -367,11 +368,11 @@ bool shared_is_exact(const Shared *s) {
     return s->exact;
 }
 
-Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact) {
+Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact, bool perf_map) {
     Shared *s = memory_alloc(allocator, sizeof *s);
     if (!s)
         return NULL;
-    *s = (Shared){.allocator = allocator, .model = model, .exact = exact};
+    *s = (Shared){.allocator = allocator, .model = model, .exact = exact, .perf_map = perf_map};
     arena_init(&s->scratch, allocator);
     if (pthread_mutex_init(&s->lock, NULL) == 0)
         return s;

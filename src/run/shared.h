@@ -6,8 +6,8 @@
 #include "schedule/schedule.h"
 
 typedef struct Shared Shared;
-/* NULL: out of memory. `exact`: of all code, as ScheduleOptions.exact. */
-Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact);
+/* NULL: out of memory. `exact`, `perf_map`: of all code, as in ScheduleOptions. */
+Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact, bool perf_map);
 bool shared_is_exact(const Shared *shared);
 void shared_free(Shared *shared); /* after all code and weights were dropped */
 

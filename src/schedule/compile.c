@@ -178,6 +178,8 @@ whet_status schedule_compile(const Kernel *kernel, const Target *target, const S
     c->vectors =
         options->scratch && target->runs_here ? options->scratch : &c->own_vectors; /* elsewhere the interpreter runs them */
     whet_status status = make_fitting(c, *options, &reason, err);
+    if (status == WHET_OK && options->perf_map)
+        status = schedule_perf_map(c, err);
     if (why)
         *why = reason;
     if (status != WHET_OK) {

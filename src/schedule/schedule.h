@@ -20,6 +20,7 @@ typedef struct ScheduleOptions {
     const void *const *constant;
     Arena *scratch;  /* where vector functions are made, which are not kept then for compiled_print_vector: one for many
                         kernels spares them fresh pages. NULL: they are kept */
+    bool perf_map;   /* names of code for `perf`: perf.c */
     bool pack_later; /* the caller packs, see compiled_packing; here constants are only known to be constant */
     int mr, nv, kc, mc,
         unroll;          /* knobs of contractions: rows and vectors of a tile, depth and rows of a block; 0: the cost model's */
@@ -227,6 +228,9 @@ ScheduleTemplate schedule_window, schedule_winograd, schedule_contract, schedule
 bool schedule_has_parts(const Kernel *kernel); /* parts.c: several definitions, none of which reads another */
 /* compile.c: all templates but schedule_parts in turn; `c` is empty again where none takes its kernel. */
 bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
+
+/* perf.c: adds the code's functions to /tmp/perf-PID.map; WHET_ERROR_FILE: it cannot be written. */
+whet_status schedule_perf_map(const Compiled *c, whet_error *err);
 
 /* Helpers of drivers. */
 /* Runs one of the functions: its code, or the interpreter where the target is not this machine (tests). */

@@ -29,6 +29,7 @@ complete -c whet -x -n '__fish_seen_subcommand_from compile' -l name -d 'Name of
 complete -c whet -x -n '__fish_seen_subcommand_from compile' -l target -a 'c c64' -d 'Length of vectors'
 complete -c whet -f -n '__fish_seen_subcommand_from run test bench' -l exact -d 'Sums as they are written: no Winograd'
 complete -c whet -x -n '__fish_seen_subcommand_from run show test bench' -l target -a 'evaluator x86-avx2 x86-avx512 c c64' -d 'What runs kernels'
+complete -c whet -n '__fish_seen_subcommand_from run bench' -l perf -d 'Names of kernels for perf report'
 complete -c whet -n '__fish_seen_subcommand_from run show test bench' -l no-fuse -d 'Run a model node by node'
 complete -c whet -x -n '__fish_seen_subcommand_from show bench' -l schedule -d 'Knobs of a kernel: mr=8 nv=3'
 complete -c whet -x -n '__fish_seen_subcommand_from bench' -l seconds -d 'How long to go on'

@@ -20,6 +20,7 @@ _whet() {
     limits=('--time-limit[give up when a run takes longer]:seconds:' '--memory-limit[what tensors may take]:bytes:')
     exact=('--exact[compute sums as they are written: no Winograd]')
     target=('--target[what runs kernels]:target:(evaluator x86-avx2 x86-avx512 c c64)')
+    perf=('--perf[names of kernels for perf report]')
     fuse=('--no-fuse[run a model node by node]')
     schedule=('--schedule[knobs of a kernel]:knobs:')
     seed=('--seed[where random inputs start]:seed:')
@@ -28,7 +29,7 @@ _whet() {
     shift words
     case $words[1] in
     run) _arguments '*'{-i,--input}'[an input]:NAME=FILE:_files' {-o,--output}'[folder for outputs]:folder:_files -/' '--profile[trace of a run]:file:_files' \
-        $dimension $threads $seed $limits $target $exact $fuse $help ':model:_files' ;;
+        $dimension $threads $seed $limits $target $exact $perf $fuse $help ':model:_files' ;;
     check) _arguments '--memory-limit[what tensors may take]:bytes:' $help ':model:_files' ;;
     show) _arguments {-s,--stage}'[what to print]:stage:(graph kernels fused kernel schedule vector asm c)' $dimension $argument $threads $target $fuse $schedule $help \
         ':model or kernel:_files' ;;
@@ -36,7 +37,7 @@ _whet() {
         '--atol[absolute tolerance]:A:' {-v,--verbose}'[print the cases that pass, too]' '--in-process[run all in one process]' \
         $threads $limits $target $exact $fuse $help '*:case:_files -/' ;;
     bench) _arguments '--profile[where time goes]' '--seconds[how long to go on]:seconds:' '--json[print JSON]' $dimension $argument $threads $seed $limits \
-        $target $exact $fuse $schedule $help ':model or kernel:_files' ;;
+        $target $exact $perf $fuse $schedule $help ':model or kernel:_files' ;;
     compile) _arguments {-o,--output}'[the C file]:file:_files' '--name[name of the function]:name:' \
         '--target[length of vectors]:target:(c c64)' $dimension $argument $help ':kernel:' ;;
     cpu) _arguments '--json[print JSON]' '--no-measure[leave out what is measured]' $help ;;
