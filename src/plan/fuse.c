@@ -182,12 +182,25 @@ static void change(Group *g, Definition **definitions, int count) {
     g->verdict = NULL;
 }
 
+/* A reduction that was one template's and would now be another's: slower, most likely. */
+static bool changes_template(const Verdict *now, const Verdict *was) {
+    return now->template && was->template && strcmp(now->template, was->template) != 0;
+}
+
 /* Is `now` at least as good as its parts were? -1: error. */
 static int is_taken(Plan *plan, Group *now, Group *before, Group *part, const char **why) {
     const Verdict *verdict = group_verdict(plan, now);
     if (!verdict)
         return -1;
     *why = verdict->why;
+    Group *reduction = reduces(last_of(before)) ? before : now->partial ? part : NULL;
+    const Verdict *was = reduction ? group_verdict(plan, reduction) : verdict;
+    if (!was)
+        return -1;
+    if (changes_template(verdict, was)) {
+        *why = "another, slower template would take it";
+        return 0;
+    }
     if (verdict->template || verdict->impossible)
         return verdict->template != NULL;
     const Verdict *x = group_verdict(plan, before), *y = group_verdict(plan, part);

@@ -67,8 +67,8 @@ static bool reduces(const Definition *d) {
     return d->axis_count > d->parallel_count;
 }
 
-/* What a definition of a convolution or pool wants: its work, against if channels are few; where there are but some, much against,
- * for their pixels would be gathered. */
+/* What a definition of a convolution or pool wants: its work, against if channels are few; where there are but some, much
+ * against, for their pixels would be gathered. */
 static double vote(const Islands *s, const Definition *d) {
     const PlanTensor *y = &s->plan->tensors[d->tensor];
     double work = 1;
