@@ -95,15 +95,17 @@ static int find_taps(const Contract *k, const Corner *line, int64_t block, int64
 
 /* What tiles of a line are called with, in the order of parameters (contract_emit.c): those that move with the rows first. */
 typedef struct Call {
-    int64_t base[NEST_MAX_ACCESSES + 2], row[NEST_MAX_ACCESSES + 2]; /* row: bytes from a row to the next */
+    int64_t base[NEST_MAX_ACCESSES + 2];
+    int64_t row[NEST_MAX_ACCESSES + 2], panel[NEST_MAX_ACCESSES + 2]; /* bytes from a row or a panel to the next */
     int count;
     int64_t taps[CONTRACT_MAX_DEPTH];
     int tap_count;
     char scalars[NEST_MAX_ACCESSES][CONTRACT_SCALAR_BYTES];
 } Call;
 
-static void add_pointer(Call *call, const void *base, int64_t row) {
+static void add_pointer(Call *call, const void *base, int64_t row, int64_t panel) {
     call->base[call->count] = (int64_t)(intptr_t)base;
+    call->panel[call->count] = panel;
     call->row[call->count++] = row;
 }
 
@@ -121,14 +123,14 @@ static void set_call(const Work *w, const Part *part, const Corner *line, int64_
         if (k->scalar[i] >= 0)
             memcpy(call->scalars[k->scalar[i]], at, (size_t)size);
         else if (i == k->b)
-            add_pointer(call, part->packed + b, 0);
+            add_pointer(call, part->packed + b, 0, (int64_t)k->panel_bytes);
         else
-            add_pointer(call, at, row);
+            add_pointer(call, at, row, size * contract_n_stride(k, i) * k->nr);
     }
     if (k->scalar_count)
-        add_pointer(call, call->scalars, 0);
+        add_pointer(call, call->scalars, 0, 0);
     if (k->row_sums)
-        add_pointer(call, part->row_sums + (first - part->first_sum), sizeof *part->row_sums);
+        add_pointer(call, part->row_sums + (first - part->first_sum), sizeof *part->row_sums, 0);
 }
 
 static void call_tile(const Work *w, const Call *call, int function, int64_t row, int64_t rows) {
@@ -143,22 +145,26 @@ static void call_tile(const Work *w, const Call *call, int function, int64_t row
 }
 
 /* Tiles [from, end) of a line, piece by piece. */
-static void call_line(const Work *w, const Part *part, const Corner *line, int64_t at_line, int64_t from, int64_t end) {
+static void call_pieces(const Work *w, const Part *part, const Call *call, int64_t from, int64_t end) {
     const Contract *k = w->k;
     int64_t mr = k->knobs.mr;
     int kind = k->blocks == 1 ? 3 : part->block == 0 ? 0 : part->block == k->blocks - 1 ? 2 : 1;
     bool edge = (part->panel + 1) * k->nr > k->columns;
-    Call call;
-    set_call(w, part, line, at_line, &call);
     for (int p = 0; p < k->piece_count; p++) {
         int64_t first = k->piece[p].tile > from ? k->piece[p].tile : from;
         int64_t last = least(end, k->piece[p].tile + k->piece[p].tiles);
         for (int64_t tile = first, count; tile < last; tile += count) {
             count = k->single ? 1 : last - tile;
-            call_tile(w, &call, k->function[kind][k->piece[p].pattern][edge], tile * mr,
+            call_tile(w, call, k->function[kind][k->piece[p].pattern][edge], tile * mr,
                       least((tile + count) * mr, k->line) - tile * mr);
         }
     }
+}
+
+static void call_line(const Work *w, const Part *part, const Corner *line, int64_t at_line, int64_t from, int64_t end) {
+    Call call;
+    set_call(w, part, line, at_line, &call);
+    call_pieces(w, part, &call, from, end);
 }
 
 static bool stopped(Work *w) {
@@ -245,6 +251,18 @@ static Range next_block(const Contract *k, Range all, int64_t from) {
     return (Range){from, least(all.to, from + (tiles > 0 ? tiles : 1))};
 }
 
+/* All panels of rows of one line: from a panel to the next only pointers move. A single row has little more to do than that. */
+static void walk_panels(const Task *t, Part part, Range tiles) {
+    Call call;
+    part.panel = t->panels.from;
+    set_call(t->w, &part, &t->corner, 0, &call);
+    for (; part.panel < t->panels.to; part.panel++) {
+        call_pieces(t->w, &part, &call, tiles.from, tiles.to);
+        for (int i = 0; i < call.count; i++)
+            call.base[i] += call.panel[i];
+    }
+}
+
 /* Panels that lie packed: a block of A stays in L2 while all panels pass. */
 static void walk_packed(const Task *t, Part part) {
     Work *w = t->w;
@@ -255,9 +273,12 @@ static void walk_packed(const Task *t, Part part) {
         for (Range tiles = next_block(k, t->rows, t->rows.from); tiles.from < t->rows.to;
              tiles = next_block(k, t->rows, tiles.to)) {
             gather(t, &part, tiles);
-            for (part.panel = t->panels.from; part.panel < t->panels.to; part.panel++) {
-                part.packed = packed + (size_t)part.panel * k->panel_bytes + (size_t)part.block * contract_block_bytes(k);
+            part.packed = packed + (size_t)t->panels.from * k->panel_bytes + (size_t)part.block * contract_block_bytes(k);
+            if (k->lines == 1)
+                walk_panels(t, part, tiles);
+            for (part.panel = t->panels.from; part.panel < t->panels.to && k->lines > 1; part.panel++) {
                 call_tiles(w, &part, &t->corner, tiles);
+                part.packed += k->panel_bytes;
             }
             if (stopped(w))
                 return;
