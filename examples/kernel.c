@@ -21,9 +21,10 @@ int main(void) {
     float b[4][3] = {{1, 0, 1}, {0, 1, 1}, {1, 0, 1}, {0, 1, 1}};
     float bias[3] = {0.5f, 0.25f, 12};
     float c[2][3];
-    void *data[] = {a, b, bias, c}; /* tensors read, in order of first appearance, then outputs */
+    void *data[] = {a, NULL, bias, c}; /* tensors read, in order of first appearance, then outputs; b is known already */
+    const whet_kernel_arg weights = {.name = "b", .type = WHET_F32, .rank = 2, .dims = {4, 3}, .constant = b}; /* packed once */
 
-    whet_status status = whet_kernel_compile(text, dims, 3, NULL, 0, NULL, &kernel, &err);
+    whet_status status = whet_kernel_compile(text, dims, 3, &weights, 1, NULL, &kernel, &err);
     if (!status)
         status = whet_kernel_show(kernel, "kernel", &canonical, &err);
     if (!status)

@@ -116,18 +116,18 @@ typedef struct whet_options {
     double time_limit;               /* seconds one run may take; 0: none. Checked between kernels and inside loops. */
     const char *target;              /* what runs kernels: "evaluator" (plain, slow, and the meaning of the notation), "x86-avx2",
                                         "x86-avx512", "arm64", "arm64+i8mm+sve256" ...; NULL: the best that runs here. An unknown name, or one
-                                        that this machine              cannot run, is refused (WHET_ERROR_ARGUMENT); kernels alone are compiled for any
-                                        target,              to be shown, and refuse to run. Must outlive the handle. */
+                                        that this machine              cannot run, is refused (WHET_ERROR_ARGUMENT); kernels alone are compiled
+                                        for any              target,              to be shown, and refuse to run. Must outlive the handle. */
     const char *schedule;            /* of whet_kernel_compile: knobs, as "mr=8 nv=3 kc=256", in place of those that would be
                                         chosen; stage "schedule" prints them. What does not fit is refused. NULL: none */
-    int profile; /* not 0: sessions note what their last run spent its time on (whet_session_event). Costs some
-                    microseconds a kernel, between kernels, not inside them */
-    int exact;   /* not 0: sums of products are computed as they are written. Otherwise f32 convolutions may be computed by
-                    Winograd's algorithm, which rounds more: docs/internals/winograd.md says how much */
+    int profile;  /* not 0: sessions note what their last run spent its time on (whet_session_event). Costs some
+                     microseconds a kernel, between kernels, not inside them */
+    int exact;    /* not 0: sums of products are computed as they are written. Otherwise f32 convolutions may be computed by
+                     Winograd's algorithm, which rounds more: docs/internals/winograd.md says how much */
     int perf_map; /* not 0: the names of kernels are added to /tmp/perf-PID.map, where Linux' `perf report` looks for them: the
                      vector function and the beginning of the kernel. A file that cannot be written is an error
                      (WHET_ERROR_FILE). It is left when the process ends */
-    int no_fuse; /* not 0: sessions run node by node as the model has them: no kernel does the work of several nodes */
+    int no_fuse;  /* not 0: sessions run node by node as the model has them: no kernel does the work of several nodes */
 } whet_options;
 
 /* ---- Models ---------------------------------------------------------------------------------------------------------------- */
@@ -222,6 +222,9 @@ typedef struct whet_kernel_arg {
     int rank;
     int64_t dims[WHET_MAX_RANK];
     int is_output;
+    const void *constant; /* to whet_kernel_compile: the data of an input that never changes (weights). It is packed then, once,
+                             in the order in which code reads it; runs ignore data[i] for it. It must stay as it is for as
+                             long as the kernel lives, and wants its shape from dims or the axes. NULL: none */
 } whet_kernel_arg;
 
 /* Compiles kernel text (docs/notation.md). `dims` gives the extents of axes by name; `args` gives the types (and with rank
@@ -233,7 +236,8 @@ WHET_API whet_status whet_kernel_compile(const char *text, const whet_dim *dims,
 WHET_API void whet_kernel_free(whet_kernel *kernel);
 WHET_API int whet_kernel_arg_count(const whet_kernel *kernel);
 WHET_API whet_status whet_kernel_arg_info(const whet_kernel *kernel, int index, whet_kernel_arg *out);
-/* Runs on data[i] for argument i, each dense and row-major with the shape whet_kernel_arg_info tells. */
+/* Runs on data[i] for argument i, each dense and row-major with the shape whet_kernel_arg_info tells; NULL will do for those
+ * that were given as constants. May be called from any number of threads at once, on different outputs. */
 WHET_API whet_status whet_kernel_run(const whet_kernel *kernel, void *const *data, whet_error *err);
 WHET_API double whet_kernel_flops(const whet_kernel *kernel); /* of one run */
 /* The text form of a stage: "kernel" (canonical notation), "schedule", "vector", "asm", "c" (whet_kernel_print_c with the name

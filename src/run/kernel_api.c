@@ -13,6 +13,7 @@ struct whet_kernel {
     ScheduleOptions schedule;
     int args[KERNEL_MAX_TENSORS]; /* tensors of the kernel that are arguments: inputs, then outputs */
     int arg_count;
+    const void *constant[KERNEL_MAX_TENSORS]; /* by tensor: data given for good */
 };
 
 /* Dims give extents by name, args types and perhaps shapes: what kernel_bind takes. */
@@ -36,6 +37,10 @@ static whet_status bind(whet_kernel *k, const whet_dim *dims, int dim_count, con
                              WHET_MAX_RANK);
         if (args[i].type != WHET_NONE && !dtype_known((int64_t)args[i].type))
             return error_set(err, WHET_ERROR_ARGUMENT, "tensor '%s' has the unknown type %d", args[i].name, (int)args[i].type);
+        int tensor = kernel_find_tensor(k->kernel, args[i].name);
+        if (args[i].constant && k->kernel->tensors[tensor].role != ROLE_INPUT)
+            return error_set(err, WHET_ERROR_ARGUMENT, "tensor '%s' is written and cannot be constant", args[i].name);
+        k->constant[tensor] = args[i].constant;
         int rank = args[i].rank;
         for (int d = 0; d < args[i].rank; d++)
             if (args[i].dims[d] < 0)
@@ -52,6 +57,7 @@ static whet_status compile(whet_kernel *k, const Target *target, whet_error *err
     ScheduleKnobs knobs = {0};
     whet_status status = text ? schedule_parse_knobs(text, &knobs, err) : WHET_OK;
     *options = (ScheduleOptions){.allocator = k->options.allocator,
+                                 .constant = k->constant,
                                  .mr = knobs.mr,
                                  .nv = knobs.nv,
                                  .kc = knobs.kc,
@@ -119,8 +125,11 @@ whet_status whet_kernel_arg_info(const whet_kernel *kernel, int index, whet_kern
     if (index < 0 || index >= kernel->arg_count)
         return WHET_ERROR_ARGUMENT;
     const KernelTensor *tensor = &kernel->kernel->tensors[kernel->args[index]];
-    *out = (whet_kernel_arg){
-        .name = tensor->name, .type = (whet_type)tensor->type, .rank = tensor->rank, .is_output = tensor->role == ROLE_OUTPUT};
+    *out = (whet_kernel_arg){.name = tensor->name,
+                             .type = (whet_type)tensor->type,
+                             .rank = tensor->rank,
+                             .is_output = tensor->role == ROLE_OUTPUT,
+                             .constant = kernel->constant[kernel->args[index]]};
     memcpy(out->dims, tensor->dims, (size_t)tensor->rank * sizeof *tensor->dims);
     return WHET_OK;
 }
@@ -134,9 +143,10 @@ whet_status whet_kernel_run(const whet_kernel *kernel, void *const *data, whet_e
     void *tensors[KERNEL_MAX_TENSORS] = {0};
     for (int i = 0; i < kernel->arg_count; i++) {
         const KernelTensor *tensor = &kernel->kernel->tensors[kernel->args[i]];
-        if (!data[i] && tensor->count)
+        const void *constant = kernel->constant[kernel->args[i]];
+        if (!constant && !data[i] && tensor->count)
             return error_set(err, WHET_ERROR_ARGUMENT, "argument %d ('%s') is NULL", i, tensor->name);
-        tensors[kernel->args[i]] = data[i];
+        tensors[kernel->args[i]] = constant ? (void *)constant : data[i]; /* inputs are never written */
     }
     EvalOptions options = {.parallel = threads_parallel(kernel->threads),
                            .deadline = kernel->options.time_limit > 0 ? clock_now() + kernel->options.time_limit : 0,

@@ -9,16 +9,21 @@
 
 #include "schedule/schedule.h"
 
-enum { SHOWN = 80 /* characters of the kernel */ };
+enum { SHOWN = 120 /* characters of the kernel */ };
 
-/* The kernel's first characters, on one line. */
+/* The kernel's first characters on one line: what it computes; then the tensors. */
 static void put_kernel(const Kernel *kernel, Text *out) {
     Text whole;
     text_init(&whole);
     kernel_print(kernel, &whole);
-    for (size_t i = 0; i < whole.length && i < SHOWN; i++)
-        text_char(out, whole.data[i] == '\n' ? ';' : whole.data[i]);
-    if (whole.length > SHOWN)
+    size_t from = 0, shown = 0;
+    while (strncmp(whole.data + from, "in ", 3) == 0 || strncmp(whole.data + from, "out ", 4) == 0)
+        from += strcspn(whole.data + from, "\n") + 1;
+    for (size_t i = 0; i < whole.length && shown < SHOWN; i++, shown++) {
+        char c = whole.data[(from + i) % whole.length];
+        text_char(out, c == '\n' ? ';' : c);
+    }
+    if (shown < whole.length)
         text_put(out, "...");
     out->failed = out->failed || whole.failed;
     text_free(&whole);
