@@ -54,6 +54,11 @@ static const Sample samples[] = {
      {"m", "n", "k"},
      "b"},
     {"contract",
+     "c[m, n] = gelu(sum(k) a[m, k] * b[k, n] + bias[n]) + r[m, n] * d[m]",
+     {{"a", 2, {"m", "k"}}, {"b", 2, {"k", "n"}}, {"bias", 1, {"n"}}, {"r", 2, {"m", "n"}}, {"d", 1, {"m"}}},
+     {"m", "n", "k"},
+     "b"},
+    {"contract",
      "c[m, n] = hard_swish(sum(k) a[k, m] * b[k, n])",
      {{"a", 2, {"k", "m"}}, {"b", 2, {"k", "n"}}},
      {"m", "n", "k"},
@@ -274,11 +279,11 @@ static int64_t extent_of(const Sample *s, const Drawn *d, const char *name) {
 
 static Kernel *bind(Arena *arena, const Sample *s, const Drawn *d, whet_error *err) {
     Kernel *kernel = kernel_parse(arena, s->text, strlen(s->text), err);
-    KernelArg args[4];
+    KernelArg args[5];
     KernelConst consts[MAX_NAMES];
-    int64_t dims[4][5];
+    int64_t dims[5][5];
     int arg_count = 0, const_count = 0;
-    for (; arg_count < 4 && s->shapes[arg_count].name; arg_count++) {
+    for (; arg_count < 5 && s->shapes[arg_count].name; arg_count++) {
         args[arg_count] = (KernelArg){s->shapes[arg_count].name, DT_F32, s->shapes[arg_count].rank, dims[arg_count]};
         for (int i = 0; i < s->shapes[arg_count].rank; i++)
             dims[arg_count][i] = extent_of(s, d, s->shapes[arg_count].dims[i]);

@@ -13,14 +13,16 @@ typedef struct Tile {
     int taps[CONTRACT_MAX_DEPTH]; /* parameters: counts of levels with guards; -1: the level's extent */
     int pointer[NEST_MAX_ACCESSES], scalars, row_sums;
     int rows, row_counter; /* the loop over tiles; -1: there is one */
-    int row, vector;       /* where the epilogue is */
+    int row, vector;       /* where the epilogue is, */
+    int row_inner;         /* and the counter of rows that it loops over; -1: none, rows are written out */
 } Tile;
 
 /* The first element of a row of the tile. */
 static VectorAddress row_at(const Tile *t, int access, int row) {
     int64_t m = contract_size(t->k, access) * contract_m_stride(t->k, access);
     VectorAddress address = vector_at(t->pointer[access], row * m);
-    return t->row_counter < 0 ? address : vector_plus(address, t->row_counter, m);
+    address = t->row_counter < 0 ? address : vector_plus(address, t->row_counter, m);
+    return t->row_inner < 0 ? address : vector_plus(address, t->row_inner, m);
 }
 
 static VectorAddress place(const Tile *t, int access, int row, int vector) {
@@ -180,29 +182,69 @@ static int read_operand(ExprEmitter *e, const Expr *read) {
     return expr_splat(t->f, type, at);
 }
 
+/* Functions of many operations: written out for every vector of a tile they would be most of the code. */
+static bool is_heavy(const Definition *definition) {
+    for (int i = 0; i < definition->expr_count; i++)
+        switch (definition->exprs[i]->op) {
+        case EXPR_EXP:
+        case EXPR_EXPM1:
+        case EXPR_LOG:
+        case EXPR_LOG1P:
+        case EXPR_TANH:
+        case EXPR_ERF: return true;
+        default: break;
+        }
+    return false;
+}
+
+/* The epilogue of one row, or (no `e`) its sums as they are. */
+static void store_row(Tile *t, ExprEmitter *e, const int *sums) {
+    const Contract *k = t->k;
+    for (t->vector = 0; t->vector < t->nv; t->vector++) {
+        int value = sums[t->vector];
+        if (e) {
+            expr_forget(e);
+            expr_know(e, k->reduction, value);
+            value = expr_emit_to_store(e, k->nest.definition->value);
+            if (e->refused)
+                return;
+        }
+        expr_store(t->f, e ? k->nest.access[0].type : k->sum, value, place(t, 0, t->row, t->vector), mask_of(t));
+    }
+}
+
+/* A heavy epilogue is a loop over rows, whose sums lie in L1 by then; every register is free for it. Two rows a round where they
+ * come out even: functions are long chains of operations. */
+static void emit_row_loop(Tile *t, ExprEmitter *e) {
+    int sums[CONTRACT_MAX_SUMS], each = t->mr % 2 ? 1 : 2;
+    t->row_inner = vector_loop(t->f, -1, t->mr, each, NULL, NULL, 0);
+    make_mask(t);
+    for (t->row = 0; t->row < each; t->row++) {
+        for (t->vector = 0; t->vector < t->nv; t->vector++)
+            sums[t->vector] = vector_load(t->f, t->k->sum, t->k->sum, place(t, 0, t->row, t->vector), mask_of(t));
+        store_row(t, e, sums);
+    }
+    vector_end(t->f, NULL, NULL);
+    t->row_inner = -1;
+}
+
 static void emit_stores(Tile *t, const int *sums, bool last, const char **why) {
+    const Nest *nest = &t->k->nest;
     ExprEmitter e = {.f = t->f,
-                     .definition = t->k->nest.definition,
-                     .kernel = t->k->nest.kernel,
+                     .definition = nest->definition,
+                     .kernel = nest->kernel,
                      .constant = t->k->known,
                      .read = read_operand,
                      .context = t};
     if (!expr_start(&e, t->f->arena))
         return; /* the arena's failure is sticky */
-    for (t->row = 0; t->row < t->mr; t->row++)
-        for (t->vector = 0; t->vector < t->nv; t->vector++) {
-            int value = sums[t->row * t->nv + t->vector];
-            if (last) {
-                expr_forget(&e);
-                expr_know(&e, t->k->reduction, value);
-                value = expr_emit_to_store(&e, t->k->nest.definition->value);
-            }
-            if (e.refused) {
-                *why = e.refused;
-                return;
-            }
-            expr_store(t->f, last ? t->k->nest.access[0].type : t->k->sum, value, place(t, 0, t->row, t->vector), mask_of(t));
-        }
+    bool apart = last && t->mr > 1 && nest->access[0].type == t->k->sum && is_heavy(nest->definition);
+    for (t->row = 0; t->row < t->mr && !e.refused; t->row++)
+        store_row(t, last && !apart ? &e : NULL, sums + t->row * t->nv);
+    if (apart)
+        emit_row_loop(t, &e);
+    if (e.refused)
+        *why = e.refused;
 }
 
 typedef struct Variant {
@@ -293,7 +335,7 @@ static void add_parameters(Tile *t, Arena *arena) {
 }
 
 static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Variant *v, const char **why, whet_error *err) {
-    Tile t = {.k = k, .pattern = v->pattern, .mr = v->pattern->rows, .nv = v->nv, .edge_lanes = v->edge_lanes};
+    Tile t = {.k = k, .pattern = v->pattern, .mr = v->pattern->rows, .nv = v->nv, .edge_lanes = v->edge_lanes, .row_inner = -1};
     t.f = vector_new(c->vectors,
                      arena_printf(c->vectors, "contract_%dx%d%s%s%s", t.mr, v->nv * k->lanes, v->pattern->inside ? "" : "_border",
                                   v->first ? "" : "_add", v->last ? "" : "_part"),
