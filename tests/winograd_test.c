@@ -278,12 +278,45 @@ static void interpreted(void **state) {
     }
 }
 
+/* Which tile is chosen, or none, does not depend on the batch: it would change the answer's bits. */
+static void any_batch_has_the_same_tile(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {5, 7, 12, 14, 28, 56}, channels[] = {16, 48, 128, 512};
+    static const float known[1] = {0};
+    Target target;
+    whet_error err;
+    assert_true(target_x86(~UINT64_C(0), &target));
+    for (size_t i = 0; i < COUNT(sizes) * COUNT(channels) * 2; i++) {
+        Case x = {.m = 2, .r = i % 2 ? 3 : 5, .rows = sizes[i / 2 % COUNT(sizes)], .channels = channels[i / 2 / COUNT(sizes)]};
+        x.columns = x.out_rows = x.out_columns = x.rows, x.outputs = x.channels, x.top = x.left = x.r / 2;
+        snprintf(x.text, sizeof x.text, "y[n, h, w, o] = sum(i:%d, j:%d, c) x[n, h + i - %d, w + j - %d, c]? * f[i, j, c, o]",
+                 x.r, x.r, x.r / 2, x.r / 2);
+        int tile[2];
+        for (int batch = 0; batch < 2; batch++) {
+            Arena arena;
+            Compiled *compiled = NULL;
+            arena_init(&arena, NULL);
+            Kernel *kernel = bind(&arena, x.text, &x, batch ? 8 : 1, &err);
+            assert_non_null(kernel);
+            const void *constant[KERNEL_MAX_TENSORS] = {NULL};
+            constant[kernel_find_tensor(kernel, "f")] = known;
+            ScheduleOptions options = {.constant = constant, .pack_later = true};
+            assert_int_equal(schedule_compile(kernel, &target, &options, &compiled, NULL, &err), WHET_OK);
+            tile[batch] = compiled->knobs.winograd;
+            compiled_free(compiled);
+            arena_free(&arena);
+        }
+        assert_int_equal(tile[0], tile[1]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(on_avx2),
         cmocka_unit_test(on_avx512),
         cmocka_unit_test(elsewhere),
         cmocka_unit_test(interpreted),
+        cmocka_unit_test(any_batch_has_the_same_tile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,15 +42,21 @@ static bool flatten(const KernelTensor *tensor, const Definition *definition, co
             *why = guarded ? "a guarded gather" : "an index that is not affine";
             return false;
         }
-        access->offset += index[d].offset * stride;
+        int64_t step;
+        bool near = checked_mul(index[d].offset, stride, &step) && checked_add(access->offset, step, &access->offset);
         for (int a = 0; a < definition->axis_count; a++)
             if (index[d].coef[a] && definition->axes[a].extent != 1) {
                 if (map[a] < 0) {
                     *why = "a read along an axis of another definition";
                     return false;
                 }
-                access->stride[map[a]] += index[d].coef[a] * stride;
+                near = near && checked_mul(index[d].coef[a], stride, &step) &&
+                       checked_add(access->stride[map[a]], step, &access->stride[map[a]]);
             }
+        if (!near) {
+            *why = "an index further away than 64 bits count";
+            return false;
+        }
         stride *= tensor->dims[d];
         if (guarded && !add_guard(definition, map, &index[d], tensor->dims[d], access, why))
             return false;

@@ -17,7 +17,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { SPELLED_OUT = 400, L1_BYTES = 20 << 10, MAX_TILES = 1 << 20 };
+enum { SPELLED_OUT = 400, L1_BYTES = 20 << 10, MAX_TILES = 1 << 20, FAR = 1 << 30 };
 
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -79,6 +79,8 @@ static bool add_slide(Pixels *p, const Index *index, int64_t extent, bool guarde
     s.guarded = guarded && can_leave(&s, s.place < 0 ? 1 : nest->axis[s.place].extent);
     if (s.tap < 0 && s.guarded)
         *why = "a guarded index without a tap";
+    if (s.offset < -FAR || s.offset > FAR || s.step > FAR || s.dilation > FAR)
+        *why = "an index far outside";
     if (s.place == p->v && (s.taps > 1 || s.guarded))
         *why = "lanes that slide";
     if (s.guarded || (s.taps > 1 && s.place >= 0))
@@ -268,7 +270,7 @@ static void choose_block(Pixels *p) {
     int64_t lanes = nest->axis[p->v].extent, lines = 1;
     for (int i = 0; i < p->slide_count; i++) {
         const Slide *s = &p->slide[i];
-        int64_t reach = s->dilation * (s->taps - 1) + 1;
+        int64_t reach = least(s->dilation * (s->taps - 1) + 1, L1_BYTES);
         lines *= i == p->pixel ? reach + s->step * (p->columns - 1) : reach;
         lines = least(lines, L1_BYTES);
     }

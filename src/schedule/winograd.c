@@ -107,7 +107,8 @@ static bool find_image(Winograd *w, const char **why) {
                    read->index[d].offset + (place < 0 ? 1 : nest->axis[place].extent) > tensor->dims[d])
             return refuse(why, "no image with its channels last");
     }
-    if (w->h < 0 || w->p < 0 || w->c < 0)
+    if (w->h < 0 || w->p < 0 || w->c < 0 || w->top < -MAX_PIXELS || w->top > MAX_PIXELS || w->left < -MAX_PIXELS ||
+        w->left > MAX_PIXELS)
         return refuse(why, "no image with its channels last");
     for (int a = nest->parallel_count; a < nest->axis_count; a++)
         if (a != w->i && a != w->j && a != w->c && nest->axis[a].extent > 1)
@@ -159,16 +160,16 @@ static double larger(double a, double b) {
 
 /* Slots of vector multiply-adds, of which a core issues one (of 64 bytes) or two (of 32) a cycle: about 7 bytes from memory in
  * the time of one. Weights are cold: between two runs of a layer lies the rest of the model. A point's products are short, and
- * each loads its weights for fewer rows: a tenth is lost. */
+ * each loads its weights for fewer rows: a tenth is lost. Of one image: an answer must not depend on how many there are. */
 static double direct_slots(const Winograd *w, int r) {
-    double macs = (double)(w->images * w->rows * w->columns) * (double)(r * r) * (double)w->channels * (double)w->outputs;
+    double macs = (double)(w->rows * w->columns) * (double)(r * r) * (double)w->channels * (double)w->outputs;
     double bytes = 4.0 * r * r * (double)w->channels * (double)w->outputs;
     return larger(macs / w->lanes, bytes / 7) + bytes / 28;
 }
 
 static double tile_slots(const Winograd *w, int m, int r) {
     int n = m + r - 1;
-    double tiles = (double)(w->images * ceiling(w->rows, m) * ceiling(w->columns, m)), points = n * n;
+    double tiles = (double)(ceiling(w->rows, m) * ceiling(w->columns, m)), points = n * n;
     double product = 1.1 * points * tiles * (double)w->channels * (double)w->outputs / w->lanes;
     double bytes = 4 * points * (double)w->channels * (double)w->outputs;
     double transforms = tiles * points / w->lanes * (9.0 * (double)w->channels + 7.0 * (double)w->outputs);
