@@ -86,6 +86,13 @@ static const Sample samples[] = {
      "y[b, i, 16*h:3 + d:16] = f16(sum(j) f32(p[b, h, i, j]) * f32(v[b, j, 16*h + d]))",
      {"q: f16 2 m 48", "k: f16 2 n 48", "v: f16 2 n 48"},
      2 * HALF},
+    /* In stages: what several definitions write, then attention; sums that are read at other rows. */
+    {"out keys[b, h, j:7, d] = past[b, h, j, d]\nout keys[b, h, 7 + j, d] = k[b, h, j, d]\n"
+     "s[b, h, i, j] = (sum(d) q[b, h, i, d] * keys[b, h, j, d]) * 0.1\n" SOFTMAX
+     "y[b, h, i, d] = (sum(j) e[b, h, i, j] * v[b, h, j, d]) / (sum(j) e[b, h, i, j])",
+     {"q: f32 1 2 m p", "k: f32 1 2 n p", "v: f32 1 2 n+7 p", "past: f32 1 2 7 p"},
+     BOUND},
+    {"t[j] = sum(k) x[j, k]\ny[i, j] = x[i, j] + t[j] * t[i]", {"x: f32 m m"}, BOUND},
 };
 static const int64_t extents[] = {1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 48, 64, 67, 100, 131};
 

@@ -1,4 +1,4 @@
-/* Random tests of kernels: a text, its arguments with types and dimensions m, n, p (or numbers, or small multiples: 2m), run by
+/* Random tests of kernels: a text, its arguments with types and dimensions m, n, p (or numbers, 2m, n+7), run by
  * machine code or the interpreter and by the evaluator; sentinels, any order of tasks. */
 #ifndef SAMPLE_H
 #define SAMPLE_H
@@ -43,10 +43,8 @@ static Kernel *bind(Arena *arena, const Drawn *d, whet_error *err) {
             p++;
             if (*p >= '0' && *p <= '9')
                 factor = strtol(p, (char **)(uintptr_t)&p, 10);
-            dims[count][args[count].rank++] = factor * (*p == 'm'   ? d->extent[0]
-                                                        : *p == 'n' ? d->extent[1]
-                                                        : *p == 'p' ? d->extent[2]
-                                                                    : 1);
+            int64_t extent = *p == 'm' ? d->extent[0] : *p == 'n' ? d->extent[1] : *p == 'p' ? d->extent[2] : 1;
+            dims[count][args[count].rank++] = factor * extent + (p[0] && p[1] == '+' ? strtol(p + 2, NULL, 10) : 0);
         }
     }
     return kernel && kernel_bind(kernel, args, count, consts, 2, err) == WHET_OK ? kernel : NULL;

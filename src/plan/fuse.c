@@ -187,6 +187,11 @@ static bool changes_template(const Verdict *now, const Verdict *was) {
     return now->template && was->template && strcmp(now->template, was->template) != 0;
 }
 
+/* One template has all of it: nothing goes by way of memory. */
+static bool as_one(const Verdict *verdict) {
+    return verdict->template && strcmp(verdict->template, "stages") != 0;
+}
+
 /* Is `now` at least as good as its parts were? -1: error. */
 static int is_taken(Plan *plan, Group *now, Group *before, Group *part, const char **why) {
     const Verdict *verdict = group_verdict(plan, now);
@@ -201,10 +206,10 @@ static int is_taken(Plan *plan, Group *now, Group *before, Group *part, const ch
         *why = "another, slower template would take it";
         return 0;
     }
-    if (verdict->template || verdict->impossible)
-        return verdict->template != NULL;
+    if (as_one(verdict) || verdict->impossible)
+        return as_one(verdict);
     const Verdict *x = group_verdict(plan, before), *y = group_verdict(plan, part);
-    return !x || !y ? -1 : !x->template && !y->template;
+    return !x || !y ? -1 : !as_one(x) && !as_one(y);
 }
 
 /* The definitions of R with the last one of P inlined, behind the others of P. NULL: *why. */

@@ -107,7 +107,7 @@ bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why,
 /* One attempt, in an empty `c`. */
 static whet_status make(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     bool fits = schedule_try(c, options, why, err);
-    if (!fits && err->status == WHET_OK && schedule_has_parts(c->kernel)) /* a part's refusal says more than the whole's */
+    if (!fits && err->status == WHET_OK && schedule_has_parts(c->kernel))
         fits = schedule_parts(c, options, why, err);
     if (!fits && err->status != WHET_OK)
         return err->status;

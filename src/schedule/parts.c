@@ -1,5 +1,7 @@
-/* Kernels of several definitions that do not read each other: each is a kernel of its own, made by the template that fits it, and
- * they run one after the other. That is what a transposed convolution is (a definition a phase), or a concatenation.
+/* Kernels of several definitions that no template takes as a whole: each definition, or as many of them as one template takes,
+ * is a kernel of its own, and they run one after the other. Definitions that do not read each other are "parts": that is what a
+ * transposed convolution is (a definition a phase), or a concatenation. Where they do, what lies between them is written to
+ * memory: "stages", the last resort.
  *
  * All parts' functions lie in one piece of code; a part knows where its own begin. Parts that pack the same constant share one
  * packing, one behind the other; a constant that another part would pack besides is read as it lies. */
@@ -14,7 +16,10 @@ typedef struct Parts {
     Compiled *part;
     size_t *offset, *piece; /* of a part's packing: bytes before it, pieces before it */
     int count;
-    bool clear[KERNEL_MAX_TENSORS]; /* outputs with elements that no part writes */
+    bool clear[KERNEL_MAX_TENSORS];   /* what parts write, with elements that none does */
+    bool between[KERNEL_MAX_TENSORS]; /* temporaries that one part writes and another reads */
+    size_t place[KERNEL_MAX_TENSORS]; /* where they are, */
+    size_t bytes;                     /* of so many */
 } Parts;
 
 /* ---- what is written ---- */
@@ -67,25 +72,55 @@ static bool covered(const Kernel *kernel, int tensor) {
     return left == 0;
 }
 
-bool schedule_has_parts(const Kernel *kernel) {
+static bool reads_own(const Kernel *kernel) {
     for (int i = 0; i < kernel->definition_count; i++)
         for (int e = 0; e < kernel->definitions[i].expr_count; e++) {
             const Expr *expr = kernel->definitions[i].exprs[e];
             if (expr->op == EXPR_READ && kernel->tensors[expr->tensor].role != ROLE_INPUT)
-                return false;
+                return true;
         }
+    return false;
+}
+
+bool schedule_has_parts(const Kernel *kernel) {
     return kernel->definition_count > 1;
 }
 
 /* ---- making ---- */
 
-static const Kernel *kernel_of(const Kernel *whole, int definition, Arena *arena) {
+static bool reads(const Definition *d, int tensor) {
+    for (int i = 0; i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_READ && d->exprs[i]->tensor == tensor)
+            return true;
+    return false;
+}
+
+/* What definitions behind `end` read of it is an output of a part. */
+static Role role_of(const Kernel *whole, int tensor, int first, int end) {
+    bool written = false, later = false;
+    if (whole->tensors[tensor].role != ROLE_TEMPORARY && whole->tensors[tensor].role != ROLE_OUTPUT)
+        return ROLE_INPUT;
+    for (int i = 0; i < whole->definition_count; i++) {
+        written = written || (i >= first && i < end && whole->definitions[i].tensor == tensor);
+        later = later || (i >= end && (reads(&whole->definitions[i], tensor) || whole->definitions[i].tensor == tensor));
+    }
+    return !written ? ROLE_INPUT : later || whole->tensors[tensor].role == ROLE_OUTPUT ? ROLE_OUTPUT : ROLE_TEMPORARY;
+}
+
+/* Definitions [first, end) as a kernel. */
+static const Kernel *kernel_of(const Kernel *whole, int first, int end, Arena *arena) {
     Kernel *kernel = ARENA_NEW(arena, Kernel);
-    if (!kernel)
+    KernelTensor *tensors = ARENA_ARRAY(arena, KernelTensor, (size_t)whole->tensor_count + 1);
+    if (!kernel || !tensors)
         return NULL;
     *kernel = *whole;
-    kernel->definitions = &whole->definitions[definition];
-    kernel->definition_count = 1;
+    kernel->tensors = tensors;
+    for (int t = 0; t < whole->tensor_count; t++) {
+        tensors[t] = whole->tensors[t];
+        tensors[t].role = role_of(whole, t, first, end);
+    }
+    kernel->definitions = &whole->definitions[first];
+    kernel->definition_count = end - first;
     kernel->partial = true;
     return kernel;
 }
@@ -99,16 +134,19 @@ static void discard(Compiled *part) {
     arena_free(&part->arena);
 }
 
-/* Makes one part; one packing of another tensor than the first part's is done without. */
-static bool make_part(Compiled *c, Parts *parts, int i, const ScheduleOptions *options, const char **why, whet_error *err) {
-    Compiled *part = &parts->part[i];
-    const Kernel *kernel = kernel_of(c->kernel, i, &c->arena);
+/* Makes one part of definitions [first, end); one packing of another tensor than the first part's is done without. */
+static bool make_part(Compiled *c, Parts *parts, int first, int end, const ScheduleOptions *options, const char **why,
+                      whet_error *err) {
+    Compiled *part = &parts->part[parts->count];
+    const Kernel *kernel = kernel_of(c->kernel, first, end, &c->arena);
     if (!kernel)
         return error_memory(err), false;
     start(part, c, kernel);
-    parts->count = i + 1;
-    if (!schedule_try(part, options, why, err))
+    if (!schedule_try(part, options, why, err)) {
+        discard(part);
         return false;
+    }
+    parts->count++;
     if (!part->packing.bytes || !c->packing.bytes || c->packing.tensor == part->packing.tensor)
         return true;
     ScheduleOptions other = *options;
@@ -165,15 +203,9 @@ static void release(Compiled *c) {
 
 /* ---- running ---- */
 
-static whet_status run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
+static whet_status run_parts(const Compiled *c, void **own, void *const *data, const EvalOptions *options, whet_error *err) {
     const Parts *parts = c->state;
-    void *own[KERNEL_MAX_TENSORS];
     whet_status status = WHET_OK;
-    for (int t = 0; t < c->kernel->tensor_count; t++) {
-        own[t] = data[t];
-        if (parts->clear[t])
-            memset(data[t], 0, (size_t)c->kernel->tensors[t].count * dtype_bits(c->kernel->tensors[t].type) / 8);
-    }
     for (int i = 0; !status && i < parts->count; i++) {
         Compiled part = parts->part[i];
         part.code = c->code;
@@ -188,9 +220,27 @@ static whet_status run(const Compiled *c, void *const *data, const EvalOptions *
     return status;
 }
 
+static whet_status run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
+    const Parts *parts = c->state;
+    const whet_allocator *allocator = options && options->allocator ? options->allocator : c->allocator;
+    void *own[KERNEL_MAX_TENSORS];
+    char *memory = parts->bytes ? memory_alloc(allocator, parts->bytes) : NULL;
+    if (parts->bytes && !memory)
+        return error_memory(err);
+    for (int t = 0; t < c->kernel->tensor_count; t++) {
+        own[t] = parts->between[t] ? memory + parts->place[t] : data[t];
+        if (parts->clear[t])
+            memset(own[t], 0, (size_t)c->kernel->tensors[t].count * dtype_bits(c->kernel->tensors[t].type) / 8);
+    }
+    whet_status status = run_parts(c, own, data, options, err);
+    if (memory)
+        memory_free(allocator, memory, parts->bytes);
+    return status;
+}
+
 static void print(const Compiled *c, Text *out) {
     const Parts *parts = c->state;
-    text_printf(out, "%d parts\n", parts->count);
+    text_printf(out, "%d %s\n", parts->count, c->template);
     for (int i = 0; i < parts->count; i++) {
         text_put(out, "#   ");
         parts->part[i].print(&parts->part[i], out);
@@ -211,11 +261,13 @@ static bool make_parts(Compiled *c, Parts *parts, const ScheduleOptions *options
     Text key;
     text_init(&key);
     text_put(&key, "parts");
-    bool fine = true;
-    for (int i = 0; fine && i < c->kernel->definition_count; i++) {
-        fine = make_part(c, parts, i, options, why, err);
+    bool fine = true, staged = reads_own(c->kernel);
+    for (int first = 0, end; fine && first < c->kernel->definition_count; first = end) {
+        end = staged ? c->kernel->definition_count - (first == 0) : first + 1; /* not all of them: that was refused */
+        while (!(fine = make_part(c, parts, first, end, options, why, err)) && end > first + 1 && err->status == WHET_OK)
+            end--;
         if (fine)
-            take_packing(c, parts, i, &key);
+            take_packing(c, parts, parts->count - 1, &key);
     }
     c->packing.key = arena_copy(&c->arena, key.data, key.length);
     c->packing.key_bytes = key.length;
@@ -224,21 +276,42 @@ static bool make_parts(Compiled *c, Parts *parts, const ScheduleOptions *options
     return memory ? fine : (error_memory(err), false);
 }
 
+/* Temporaries that some part has for an output lie one behind the other. */
+static bool place_temporaries(const Compiled *c, Parts *parts) {
+    for (int t = c->kernel->input_count; t < c->kernel->tensor_count; t++) {
+        bool output = c->kernel->tensors[t].role == ROLE_OUTPUT;
+        for (int i = 0; i < parts->count && !output; i++)
+            parts->between[t] = parts->between[t] || parts->part[i].kernel->tensors[t].role == ROLE_OUTPUT;
+        parts->clear[t] = (output || parts->between[t]) && !covered(c->kernel, t);
+        size_t bytes = 0;
+        if (!parts->between[t])
+            continue;
+        if (!dtype_bytes(c->kernel->tensors[t].type, c->kernel->tensors[t].count, &bytes) || bytes > SIZE_MAX / 4 - parts->bytes)
+            return false;
+        parts->place[t] = parts->bytes;
+        parts->bytes += (bytes + PACKING_ALIGNMENT - 1) / PACKING_ALIGNMENT * PACKING_ALIGNMENT;
+    }
+    return true;
+}
+
 bool schedule_parts(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     size_t count = (size_t)c->kernel->definition_count;
     Parts *parts = c->state = parts_new(c, count);
     if (!parts)
         return error_memory(err), false;
     c->release = release;
-    if (!make_parts(c, parts, options, why, err)) {
+    const char *reason = NULL;
+    if (!make_parts(c, parts, options, &reason, err)) {
+        if (!reads_own(c->kernel)) /* a part's refusal says more than the whole's, a stage's less */
+            *why = reason;
         release(c);
         c->release = NULL;
         c->packing = (Packing){0};
         return false;
     }
-    for (int t = c->kernel->input_count; t < c->kernel->tensor_count; t++)
-        parts->clear[t] = !covered(c->kernel, t);
-    c->template = "parts";
+    if (!place_temporaries(c, parts))
+        return error_set(err, WHET_ERROR_LIMIT, "temporaries beyond the address space"), false;
+    c->template = reads_own(c->kernel) ? "stages" : "parts";
     c->pack = pack;
     c->run = run;
     c->print = print;

@@ -225,7 +225,7 @@ typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const
 ScheduleTemplate schedule_window, schedule_winograd, schedule_contract, schedule_map, schedule_rows, schedule_attend,
     schedule_map_chain, schedule_parts;
 
-bool schedule_has_parts(const Kernel *kernel); /* parts.c: several definitions, none of which reads another */
+bool schedule_has_parts(const Kernel *kernel); /* parts.c: several definitions */
 /* compile.c: all templates but schedule_parts in turn; `c` is empty again where none takes its kernel. */
 bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
 
