@@ -223,11 +223,15 @@ static bool span_meets_group(const Allocator *a, int from, int to, int group) {
     return false;
 }
 
-static bool register_free(const Assignment *s, const File *file, int reg, int group, int from, int to) {
+static bool register_free(Assignment *s, File *file, int reg, int group, int from, int to) {
     if (from >= file->busy_until[reg])
         return true;
-    for (int e = file->first[reg]; e >= 0; e = s->entries[e].next) {
+    for (int *link = &file->first[reg], e = *link; e >= 0; e = *link) {
         const Entry *entry = &s->entries[e];
+        if (entry->to <= from) { /* asked for in order of time: this one will not be met again */
+            *link = entry->next;
+            continue;
+        }
         bool clash;
         if (group >= 0 && entry->group >= 0)
             clash = groups_meet(s->a, group, entry->group);
@@ -239,6 +243,7 @@ static bool register_free(const Assignment *s, const File *file, int reg, int gr
             clash = spans_meet(from, to, entry->from, entry->to);
         if (clash)
             return false;
+        link = &s->entries[e].next;
     }
     return true;
 }
