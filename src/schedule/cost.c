@@ -16,30 +16,35 @@ enum {
     TILE_SLOTS = 20,    /* of a tile's beginning and end, besides its stores */
     CALL_SLOTS = 100,   /* of a call */
     MANY_ROWS = 360360, /* a multiple of every height of a tile up to 15 */
+    PANEL_ROWS = 8,     /* tiles of more want panels that are too narrow for few rows */
     SET_PERIOD = 4096,  /* bytes after which L1's sets come again */
-    WAYS_FOR_ROWS = 7,  /* of 8 or more; B passes through the others */
+    WAYS_FOR_ROWS = 8,
     FALLBACK_L2 = 512 << 10
 };
-static const double CROWDED = 1.25; /* measured: 14 rows of 4096 bytes */
+static const double CROWDED = 1.25;   /* measured: 14 rows of 4096 bytes */
+static const double LOAD_SLOTS = 0.3; /* of 64 bytes of B: tiles of 4 rows reach 89 % where those of 6 and 8 reach 97 */
 
 static double largest(double a, double b) {
     return a > b ? a : b;
 }
 
-static double tile_slots(int64_t rows, int64_t vectors, int64_t depth) {
+/* `load`: of a vector of B, besides the room it takes. */
+static double tile_slots(int64_t rows, int64_t vectors, int64_t depth, double load) {
     if (!rows || !vectors)
         return 0;
     double step = largest((double)(rows * vectors), largest(HIDE_LATENCY, (double)(L2_SLOTS * vectors)));
-    return (double)depth * (step + 0.02 * (double)rows + 0.04 * (double)vectors + 0.04) + TILE_SLOTS +
+    return (double)depth * (step + 0.02 * (double)rows + load * (double)vectors + 0.04) + TILE_SLOTS +
            0.5 * (double)(rows * vectors);
 }
 
 static double product_slots(ContractShape s, int mr, int nv, int lanes) {
     int64_t vectors = (s.columns + lanes - 1) / lanes, panels = vectors / nv, edge = vectors % nv;
     int64_t tiles = s.rows / mr, rest = s.rows % mr;
-    double column = (double)tiles * tile_slots(mr, nv, s.depth) + tile_slots(rest, nv, s.depth);
-    double last = (double)tiles * tile_slots(mr, edge, s.depth) + tile_slots(rest, edge, s.depth);
+    double load = LOAD_SLOTS * lanes / 16;
+    double column = (double)tiles * tile_slots(mr, nv, s.depth, load) + tile_slots(rest, nv, s.depth, load);
+    double last = (double)tiles * tile_slots(mr, edge, s.depth, load) + tile_slots(rest, edge, s.depth, load);
     double ragged = rest ? 1.01 : 1; /* another function to make, and an interruption of the steady state */
+    ragged *= edge ? 1.02 : 1;
     double calls = (double)(panels + (edge > 0)) * (double)((tiles > 0) + (rest > 0));
     return ragged * ((double)panels * column + last) + CALL_SLOTS * calls;
 }
@@ -53,12 +58,12 @@ static double crowding(int64_t row_bytes, int rows) {
     return (rows + places - 1) / places > WAYS_FOR_ROWS ? CROWDED : 1;
 }
 
-static double choose_tile(const Target *target, ContractShape shape, int lanes, int spare, ContractKnobs *knobs) {
+static double choose_tile(const Target *target, ContractShape shape, int lanes, int spare, int most_rows, ContractKnobs *knobs) {
     int registers = target->registers[CLASS_VECTOR];
     double best = -1;
     int best_mr = 1, best_nv = 1;
     for (int nv = knobs->nv ? knobs->nv : 1; nv <= (knobs->nv ? knobs->nv : 6); nv++)
-        for (int mr = knobs->mr ? knobs->mr : 1; mr <= (knobs->mr ? knobs->mr : registers); mr++) {
+        for (int mr = knobs->mr ? knobs->mr : 1; mr <= (knobs->mr ? knobs->mr : most_rows); mr++) {
             int factors = shape.by_lane ? mr + 2 : nv + 1;
             if (mr * nv + (factors > spare ? factors : spare) > registers && !(knobs->mr && knobs->nv))
                 continue;
@@ -80,10 +85,10 @@ static double choose_for_panels(const Target *target, ContractShape shape, int l
         ContractKnobs many = {.mr = knobs->mr};
         ContractShape large = shape;
         large.rows = MANY_ROWS;
-        choose_tile(target, large, lanes, spare, &many);
+        choose_tile(target, large, lanes, spare, PANEL_ROWS, &many);
         knobs->nv = many.nv;
     }
-    return choose_tile(target, shape, lanes, spare, knobs);
+    return choose_tile(target, shape, lanes, spare, target->registers[CLASS_VECTOR], knobs);
 }
 
 static int64_t round_up(int64_t value, int64_t unit) {

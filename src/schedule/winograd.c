@@ -176,7 +176,8 @@ static double tile_slots(const Winograd *w, int m, int r) {
     return larger(product, bytes / 7) + bytes / 28 + transforms;
 }
 
-/* The outputs of a tile in each direction; 0: sums as they are written are as fast. */
+/* The outputs of a tile in each direction; 0: sums as they are written are as fast. Of one image: the bits of an answer do not
+ * depend on how many are asked for at once. */
 static int choose(const Winograd *w, const ScheduleOptions *options, int r) {
     static const int sizes[] = {4, 2};
     if (options->winograd)
