@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-enum { MOST_EVEN = 8 }; /* values that a row keeps in registers */
+enum { MOST_EVEN = 8, /* values that a row keeps in registers */
+       SQUARES = 8 /* of a block */ };
 
 typedef struct Emitting {
     const MapPass *m;
@@ -20,7 +21,7 @@ typedef struct Emitting {
     DType bits;                   /* see MapPass; DT_NONE: lanes of 32 bits */
     int lanes, unroll;
     /* the place: columns from `begin` + counter + offset on, of a row counter + row_offset */
-    int row, column;
+    int row, column, block; /* block: of columns, in squares */
     int64_t at, row_offset;
     int mask;
     bool single; /* one element in all lanes */
@@ -36,6 +37,8 @@ static VectorAddress place(const Emitting *p, int access, int64_t columns, int64
     int64_t row_stride = size * map_row_stride(p->m, access);
     VectorAddress a = vector_at(p->pointer[access], (p->at + columns) * stride + (p->row_offset + rows) * row_stride);
     a = vector_plus(a, p->row, row_stride);
+    if (p->block >= 0)
+        a = vector_plus(a, p->block, stride);
     return p->column < 0 ? a : vector_plus(a, p->column, stride);
 }
 
@@ -301,26 +304,35 @@ static void emit_square(Emitting *p, int64_t column, int64_t columns) {
     p->mask = -1;
 }
 
+/* `count` squares beside each other, for all rows. */
 static void emit_squares_of(Emitting *p, int rows, int64_t begin, int64_t count, int64_t columns) {
-    if (count > 1) {
-        p->column = vector_loop(p->f, -1, count * p->lanes, p->lanes, NULL, NULL, 0);
-    }
     p->row = vector_loop(p->f, rows, 0, p->lanes, NULL, NULL, 0);
+    if (count > 1)
+        p->column = vector_loop(p->f, -1, count * p->lanes, p->lanes, NULL, NULL, 0);
     emit_square(p, begin, columns);
-    vector_end(p->f, NULL, NULL);
     if (count > 1)
         vector_end(p->f, NULL, NULL);
+    vector_end(p->f, NULL, NULL);
     p->column = -1;
 }
 
-/* Columns outside, rows inside: what is read comes in long runs. */
+/* Blocks of columns outside, rows inside, then the squares of a block: what is read comes in long runs, what is written in runs of
+ * a few lines, and few pages are in use at a time. */
 static void emit_squares(Emitting *p, int rows) {
+    int64_t most = SQUARES;
     for (int s = 0; s < p->box->segment_count; s++) {
         const MapSegment *segment = &p->box->segments[s];
-        int64_t whole = segment->extent / p->lanes, left = segment->extent % p->lanes;
+        int64_t whole = segment->extent / p->lanes, left = segment->extent % p->lanes, blocks = whole / most;
         p->segment = segment;
-        if (whole)
-            emit_squares_of(p, rows, segment->begin, whole, p->lanes);
+        if (blocks > 1)
+            p->block = vector_loop(p->f, -1, blocks * most * p->lanes, most * p->lanes, NULL, NULL, 0);
+        if (blocks)
+            emit_squares_of(p, rows, segment->begin, most, p->lanes);
+        if (blocks > 1)
+            vector_end(p->f, NULL, NULL);
+        p->block = -1;
+        if (whole % most)
+            emit_squares_of(p, rows, segment->begin + blocks * most * p->lanes, whole % most, p->lanes);
         if (left && whole)
             emit_squares_of(p, rows, segment->begin + segment->extent - p->lanes, 1, p->lanes);
         else if (left)
@@ -368,7 +380,7 @@ static bool start(Emitting *p, const ScheduleOptions *options, Compiled *c) {
 const VectorFunction *map_emit(const MapPass *m, const MapBox *box, const ScheduleOptions *options, Compiled *c, int unroll,
                                const char **why, whet_error *err) {
     static const char *const letters[] = {[ACCESS_TENSOR] = "x", [ACCESS_NUMBERS] = "n", [ACCESS_OFFSETS] = "at"};
-    Emitting p = {.m = m, .box = box, .bits = m->bits, .unroll = unroll, .column = -1, .row = -1, .mask = -1};
+    Emitting p = {.m = m, .box = box, .bits = m->bits, .unroll = unroll, .column = -1, .row = -1, .block = -1, .mask = -1};
     if (!start(&p, options, c)) {
         error_memory(err);
         return NULL;

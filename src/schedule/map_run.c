@@ -115,6 +115,9 @@ static void free_tables(Work *w) {
 
 static whet_status make_tables(Work *w, whet_error *err) {
     for (int p = w->first; p < w->end; p++)
+        for (int g = 0; g < w->plan->passes[p].gather_count; g++)
+            w->table[p - w->first][w->plan->passes[p].gathers[g].offsets] = NULL;
+    for (int p = w->first; p < w->end; p++)
         for (int g = 0; g < w->plan->passes[p].gather_count; g++) {
             const MapPass *m = &w->plan->passes[p];
             const MapGather *gather = &m->gathers[g];
@@ -140,7 +143,7 @@ static double work_of(const MapPass *m) {
 }
 
 static whet_status run_passes(Work *w, whet_error *err) {
-    const void *tables[KERNEL_MAX_TENSORS][NEST_MAX_ACCESSES] = {{NULL}};
+    const void *tables[KERNEL_MAX_TENSORS][NEST_MAX_ACCESSES]; /* of offsets alone: for others it is not worth clearing */
     int64_t tasks = 0;
     double work = 0;
     w->table = tables;
