@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Coefficients of src/schedule/math*.c: near-minimax polynomials by Remez exchange with mpmath, rounded to f32 one after the other,
+the lowest power first, the rest being fitted again each time. Prints them with the largest error that is left, in units of 2^-24."""
+from mpmath import mp, mpf, chebyt, cos, pi, matrix, lu_solve, sin, sqrt, atan, asin, log, exp, tan
+import numpy as np
+mp.prec = 120
+
+def remez(f, weight, low, high, powers, rounds=12):
+    n = len(powers)
+    x = [(low + high) / 2 + (high - low) / 2 * -cos(pi * i / n) for i in range(n + 1)]
+    for _ in range(rounds):
+        a = matrix(n + 1, n + 1)
+        b = matrix(n + 1, 1)
+        for i in range(n + 1):
+            for k, p in enumerate(powers):
+                a[i, k] = x[i] ** p
+            a[i, n] = (-1) ** i / weight(x[i])
+            b[i] = f(x[i])
+        c = lu_solve(a, b)
+        grid = [low + (high - low) * mpf(i) / 1000 for i in range(1001)]
+        err = [weight(g) * (f(g) - sum(c[k] * g ** p for k, p in enumerate(powers))) for g in grid]
+        peaks, best = [], 0
+        for i in range(1, 1001):
+            if err[i] * err[best] <= 0:
+                peaks.append(best)
+                best = i
+            elif abs(err[i]) > abs(err[best]):
+                best = i
+        peaks.append(best)
+        if len(peaks) < n + 1:
+            break
+        x = [grid[i] for i in peaks[:n + 1]]
+    return [c[k] for k in range(n)], max(abs(e) for e in err)
+
+def fit(name, f, weight, low, high, powers, keep=0):
+    fixed = []
+    powers = list(powers)
+    for k in range(len(powers)):
+        g = lambda t: f(t) - sum(c * t ** p for c, p in fixed)
+        c, e = remez(g, weight, mpf(low), mpf(high), powers[k:])
+        fixed.append((mpf(float(np.float32(float(c[0])))), powers[k]))
+    grid = [mpf(low) + (mpf(high) - mpf(low)) * i / 2000 for i in range(2001)]
+    worst = max(abs(weight(t) * (f(t) - sum(c * t ** p for c, p in fixed))) for t in grid)
+    print(f"{name}: largest error {float(worst * 2**24):.3f}")
+    print("   ", ", ".join(f"{float(c):.9g}" for c, p in reversed(fixed)))
+
+eps = mpf(2) ** -40
+h = pi / 2
+# z = f^2; sin(h f) / f = h + z S(z), relative to sin; cos(h f) = 1 + z C(z)
+fit("sin", lambda z: (sin(h * sqrt(z)) / sqrt(z) - h) / z, lambda z: z / (sin(h * sqrt(z)) / sqrt(z)), eps, 0.2501, range(4))
+fit("cos", lambda z: (cos(h * sqrt(z)) - 1) / z, lambda z: z / cos(h * sqrt(z)), eps, 0.2501, range(4))
+# up to tan(pi / 8)
+fit("atan", lambda z: (atan(sqrt(z)) / sqrt(z) - 1) / z, lambda z: z / (atan(sqrt(z)) / sqrt(z)), eps, 0.1717, range(4))
+fit("asin", lambda z: (asin(sqrt(z)) / sqrt(z) - 1) / z, lambda z: z / (asin(sqrt(z)) / sqrt(z)), eps, 0.25, range(5))
+ln2 = log(mpf(2))
+# log2(m) = 2 / ln 2 * atanh(t), t = (m - 1) / (m + 1): what is behind the first term, divided by t^3
+fit("log2", lambda z: (log((1 + sqrt(z)) / (1 - sqrt(z))) / sqrt(z) / ln2 - 2 / ln2) / z, lambda z: z, eps, 0.0295, range(3))
