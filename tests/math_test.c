@@ -34,10 +34,20 @@ static const struct {
     double bound;     /* ULP; absolute errors below 2^-21 pass where `absolute` is set */
     bool absolute;
 } functions[] = {
-    {"exp", exp, 0, 110, 1, false},       {"expm1", expm1, 0, 110, 2, false},    {"log", log, 0, INFINITY, 2, false},
-    {"log1p", log1p, 0, 3e38, 2, false},  {"tanh", tanh, 0, 100, 2, false},      {"erf", erf, 0, 100, 2, false},
-    {"sign", sign_of, 0, 3e38, 0, false}, {"sigmoid", sigmoid, 0, 80, 3, false}, {"gelu", gelu, 0, 100, 3, true},
+    {"exp", exp, 0, 110, 1, false},          {"expm1", expm1, 0, 110, 2, false},      {"log", log, 0, INFINITY, 2, false},
+    {"log1p", log1p, 0, 3e38, 2, false},     {"tanh", tanh, 0, 100, 2, false},        {"erf", erf, 0, 100, 2, false},
+    {"sign", sign_of, 0, 3e38, 0, false},    {"sigmoid", sigmoid, 0, 80, 3, false},   {"gelu", gelu, 0, 100, 3, true},
+    {"sin", sin, 0, INFINITY, 2, false},     {"cos", cos, 0, INFINITY, 2, false},     {"tan", tan, 0, INFINITY, 3, false},
+    {"asin", asin, 0, INFINITY, 2, false},   {"acos", acos, 0, INFINITY, 2, false},   {"atan", atan, 0, INFINITY, 2, false},
+    {"sinh", sinh, 0, INFINITY, 2, false},   {"cosh", cosh, 0, INFINITY, 2, false},   {"asinh", asinh, 0, INFINITY, 4, false},
+    {"acosh", acosh, 0, INFINITY, 4, false}, {"atanh", atanh, 0, INFINITY, 4, false},
 };
+
+static const struct {
+    const char *name;
+    double (*exact)(double, double);
+    double bound;
+} pairs[] = {{"pow", pow, 3}, {"atan2", atan2, 2}};
 
 /* Distance in units of the last place of the right answer, which is rounded to float's range. */
 static double ulp(float got, double exact) {
@@ -66,19 +76,21 @@ static size_t inputs(float *x) {
     return n;
 }
 
-static void compute(const Target *target, const char *name, const float *x, float *y, size_t n) {
+/* `z`: the second operand; NULL: there is one alone. */
+static void compute(const Target *target, const char *name, const float *x, const float *z, float *y, size_t n) {
     Arena arena;
     whet_error err;
     const char *why;
     Compiled *compiled = NULL;
     arena_init(&arena, NULL);
-    char *text = arena_printf(&arena, "y[i] = %s(x[i])", name);
+    char *text = arena_printf(&arena, z ? "y[i] = %s(x[i], z[i])" : "y[i] = %s(x[i])", name);
     Kernel *kernel = kernel_parse(&arena, text, strlen(text), &err);
-    KernelArg arg = {"x", DT_F32, 1, (int64_t[]){(int64_t)n}};
-    if (!kernel || kernel_bind(kernel, &arg, 1, NULL, 0, &err) != WHET_OK ||
+    int64_t count = (int64_t)n;
+    KernelArg args[] = {{"x", DT_F32, 1, &count}, {"z", DT_F32, 1, &count}};
+    if (!kernel || kernel_bind(kernel, args, 2, NULL, 0, &err) != WHET_OK ||
         schedule_compile(kernel, target, NULL, &compiled, &why, &err) != WHET_OK)
         fail_msg("%s: %s", name, err.message);
-    void *data[2] = {(void *)(uintptr_t)x, y};
+    void *data[3] = {(void *)(uintptr_t)x, z ? (void *)(uintptr_t)z : y, y};
     assert_int_equal(compiled_run(compiled, data, NULL, &err), WHET_OK);
     compiled_free(compiled);
     arena_free(&arena);
@@ -87,7 +99,7 @@ static void compute(const Target *target, const char *name, const float *x, floa
 static void check_function(const Target *target, size_t which, const float *x, float *y, size_t n) {
     double worst = 0;
     float at = 0;
-    compute(target, functions[which].name, x, y, n);
+    compute(target, functions[which].name, x, NULL, y, n);
     for (size_t i = 0; i < n; i++) {
         double size = fabs((double)x[i]), exact = functions[which].exact((double)x[i]);
         double error = ulp(y[i], exact);
@@ -107,6 +119,37 @@ static void check_function(const Target *target, size_t which, const float *x, f
     assert_true(worst <= functions[which].bound);
 }
 
+/* Of all numbers, and of those whose powers are finite. */
+static void check_pair(const Target *target, size_t which, const float *x, float *z, float *y, size_t n) {
+    static const float special[] = {0,     -0.f,     1,         -1,  2,      -2,    3,        0.5f,
+                                    -0.5f, INFINITY, -INFINITY, NAN, 1e-40f, 3e38f, 16777217, 16777215};
+    double worst = 0;
+    float at[2] = {0, 0};
+    uint64_t random = 7;
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < n; i++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            size_t other = (size_t)(random >> 33) % n;
+            double base = fabs(log(fabs((double)x[i])));
+            z[i] = round == 0   ? x[other]
+                   : round == 1 ? special[other % COUNT(special)]
+                                : (float)(((double)(random >> 40) * 0x1p-23 - 1) * 100 / (base > 1e-3 ? base : 1));
+        }
+        compute(target, pairs[which].name, x, z, y, n);
+        for (size_t i = 0; i < n; i++) {
+            double error = ulp(y[i], pairs[which].exact((double)x[i], (double)z[i]));
+            if (error > worst) {
+                worst = error;
+                at[0] = x[i];
+                at[1] = z[i];
+            }
+        }
+    }
+    print_message("%-11s %-8s largest error %.2f ULP at %a, %a\n", target->name, pairs[which].name, worst, (double)at[0],
+                  (double)at[1]);
+    assert_true(worst <= pairs[which].bound);
+}
+
 static void check_all(uint64_t without) {
     Target target;
     if (!target_host(~without, &target)) {
@@ -120,6 +163,11 @@ static void check_all(uint64_t without) {
     size_t n = inputs(x);
     for (size_t f = 0; f < COUNT(functions); f++)
         check_function(&target, f, x, y, n);
+    float *z = malloc(most * sizeof *z);
+    assert_non_null(z);
+    for (size_t p = 0; p < COUNT(pairs); p++)
+        check_pair(&target, p, x, z, y, n);
+    free(z);
     free(x);
     free(y);
 }

@@ -52,6 +52,3 @@ fit("cos", lambda z: (cos(h * sqrt(z)) - 1) / z, lambda z: z / cos(h * sqrt(z)),
 # up to tan(pi / 8)
 fit("atan", lambda z: (atan(sqrt(z)) / sqrt(z) - 1) / z, lambda z: z / (atan(sqrt(z)) / sqrt(z)), eps, 0.1717, range(4))
 fit("asin", lambda z: (asin(sqrt(z)) / sqrt(z) - 1) / z, lambda z: z / (asin(sqrt(z)) / sqrt(z)), eps, 0.25, range(5))
-ln2 = log(mpf(2))
-# log2(m) = 2 / ln 2 * atanh(t), t = (m - 1) / (m + 1): what is behind the first term, divided by t^3
-fit("log2", lambda z: (log((1 + sqrt(z)) / (1 - sqrt(z))) / sqrt(z) / ln2 - 2 / ln2) / z, lambda z: z, eps, 0.0295, range(3))

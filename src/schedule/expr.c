@@ -390,16 +390,21 @@ static int emit_float_unary(ExprEmitter *e, const Expr *expr, int x) {
     return y >= 0 || e->f->failed ? y : expr_refuse(e, expr_info[expr->op].name);
 }
 
-/* Powers that are written for what they are. Others would need a logarithm of more than 24 bits. */
+/* Powers that are written for what they are; others of floats by logarithms. */
 static int emit_power(ExprEmitter *e, const Expr *expr) {
     double power;
-    bool is_float = dtype_kind(expr->type) == KIND_FLOAT;
-    if (!known_number(e, expr->arg[1], &power))
-        return expr_refuse(e, "pow");
-    if (power != 2 && power != 3 && power != 1 && (power != -1 || !is_float))
-        return expr_refuse(e, "pow");
+    bool is_float = dtype_kind(expr->type) == KIND_FLOAT, known = known_number(e, expr->arg[1], &power);
+    bool plain = known && (power == 1 || power == 2 || power == 3 || (is_float && power == -1));
+    if (!plain && !is_float)
+        return expr_refuse(e, "a power of integers");
     int x = expr_emit(e, expr->arg[0]);
-    if (e->refused || power == 1)
+    if (e->refused)
+        return -1;
+    if (!plain) {
+        int y = expr_emit(e, expr->arg[1]);
+        return e->refused ? -1 : math_pow(e->f, x, y);
+    }
+    if (power == 1)
         return x;
     if (power == -1)
         return vector_binary(e->f, VECTOR_DIV, number(e, 1), x);
@@ -458,6 +463,10 @@ static int emit_operation(ExprEmitter *e, const Expr *expr) {
         return emit_compare(e, expr, a, b);
     if (dtype_kind(type) != KIND_FLOAT)
         return emit_integer(e, expr, a, b);
+    if (expr->op == EXPR_ATAN2)
+        return math_atan2(e->f, a, b);
+    if (expr->op == EXPR_FLOORDIV)
+        return vector_unary(e->f, VECTOR_FLOOR, vector_binary(e->f, VECTOR_DIV, a, b));
     const Row *row = row_of(arithmetic, COUNT(arithmetic), expr->op);
     return row ? apply(e, row, a, b) : expr_refuse(e, expr_info[expr->op].name);
 }

@@ -7,8 +7,10 @@
 
 #include <string.h>
 
-enum { MOST_EVEN = 8, /* values that a row keeps in registers */
-       SQUARES = 8 /* of a block */ };
+enum {
+    MOST_EVEN = 8, /* values that a row keeps in registers */
+    SQUARES = 8    /* of a block */
+};
 
 typedef struct Emitting {
     const MapPass *m;
@@ -316,8 +318,8 @@ static void emit_squares_of(Emitting *p, int rows, int64_t begin, int64_t count,
     p->column = -1;
 }
 
-/* Blocks of columns outside, rows inside, then the squares of a block: what is read comes in long runs, what is written in runs of
- * a few lines, and few pages are in use at a time. */
+/* Blocks of columns outside, rows inside, then the squares of a block: what is read comes in long runs, what is written in runs
+ * of a few lines, and few pages are in use at a time. */
 static void emit_squares(Emitting *p, int rows) {
     int64_t most = SQUARES;
     for (int s = 0; s < p->box->segment_count; s++) {

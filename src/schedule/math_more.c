@@ -1,4 +1,5 @@
-/* Trigonometric and hyperbolic functions, their inverses, and powers, as vector code, f32. Coefficients are those of tools/fit.py.
+/* Trigonometric and hyperbolic functions, their inverses, and powers, as vector code, f32. Coefficients are those of
+ * tools/fit.py.
  *
  * Errors are largest where tests/math_test.c finds them, which prints them; docs/internals/map.md has the list. */
 #include "schedule/math.h"
@@ -41,19 +42,19 @@ static int sign_bit(VectorFunction *f, int x) {
  *
  * x = (n + f) pi / 2 with f in [-1/2, 1/2], for any x: 2 / pi is cut into numbers of 24 bits, whose products with x are exact as
  * two floats each. Those that are whole multiples of 4 for so large an x are left out, which is a choice of constants by the size
- * of x. Products are taken modulo 4 and added as integers, in units of 2^-30, where 4 is what wraps around; what is below goes
- * along as a float, exact to 2^-55. No float but 0 is nearer to a multiple of pi / 2 than 2^-30. */
+ * of x. Products are taken modulo 4 and added as integers, in units of 2^-29, where 8 is what wraps around; what is below goes
+ * along as a float, exact to 2^-54. No float but 0 is nearer to a multiple of pi / 2 than 2^-30. */
 
 enum { CHUNKS = 5, RANGES = 5 };
 
 typedef struct Angle {
-    int turns; /* n, modulo 4, an s32 */
+    int turns; /* n, modulo 8, an s32 */
     int f;
 } Angle;
 
 static void add_product(VectorFunction *f, int term, int *whole, int *rest) {
-    int units = vector_convert(f, VECTOR_CVT_ROUND, DT_S32, math_mul(f, term, math_number(f, 0x1p30)));
-    int left = vector_ternary(f, VECTOR_FNMA, vector_convert(f, VECTOR_CVT, DT_F32, units), math_number(f, 0x1p-30), term);
+    int units = vector_convert(f, VECTOR_CVT_ROUND, DT_S32, math_mul(f, term, math_number(f, 0x1p29)));
+    int left = vector_ternary(f, VECTOR_FNMA, vector_convert(f, VECTOR_CVT, DT_F32, units), math_number(f, 0x1p-29), term);
     *whole = *whole < 0 ? units : math_add(f, *whole, units);
     *rest = *rest < 0 ? left : math_add(f, *rest, left);
 }
@@ -87,12 +88,12 @@ static Angle reduce_angle(VectorFunction *f, int x) {
     add_product(f, change_sign(f, e[1], math_number(f, -0.0)), &whole, &rest);
     add_product(f, p[2], &whole, &rest);
     rest = math_add(f, rest, math_add(f, math_sub(f, p[3], e[2]), p[4]));
-    int turns = vector_immediate(f, VECTOR_SAR, math_add(f, whole, math_integer(f, 1 << 29)), 30);
-    int fraction = math_sub(f, whole, vector_immediate(f, VECTOR_SHL, turns, 30));
+    int turns = vector_immediate(f, VECTOR_SAR, math_add(f, whole, math_integer(f, 1 << 28)), 29);
+    int fraction = math_sub(f, whole, vector_immediate(f, VECTOR_SHL, turns, 29));
     int high = vector_convert(f, VECTOR_CVT, DT_F32, fraction);
     int low = math_sub(f, fraction, vector_convert(f, VECTOR_CVT, DT_S32, high));
-    rest = math_fma(f, vector_convert(f, VECTOR_CVT, DT_F32, low), math_number(f, 0x1p-30), rest);
-    return (Angle){turns, math_fma(f, high, math_number(f, 0x1p-30), rest)};
+    rest = math_fma(f, vector_convert(f, VECTOR_CVT, DT_F32, low), math_number(f, 0x1p-29), rest);
+    return (Angle){turns, math_fma(f, high, math_number(f, 0x1p-29), rest)};
 }
 
 static int sine_of(VectorFunction *f, int x, int z) {
@@ -141,7 +142,7 @@ static int emit_tan(VectorFunction *f, int x) {
 
 /* ---- their inverses ---- */
 
-static const double atan_terms[] = {ATAN_TERMS};
+static const double atan_terms[] = {0.0804975405, -0.138765469, 0.199776143, -0.333329469};
 
 /* The arc tangent of over / under, both not negative: in [0, tan(pi/8)], around pi/4, around pi/2. */
 static int arc_of(VectorFunction *f, int over, int under) {
@@ -152,8 +153,10 @@ static int arc_of(VectorFunction *f, int over, int under) {
     bottom = select(f, high, over, bottom);
     int t = divide(f, top, bottom), z = math_mul(f, t, t);
     int y = math_fma(f, math_mul(f, z, math_polynomial(f, z, atan_terms, COUNT(atan_terms))), t, t);
-    int base = select(f, high, math_number(f, 1.5707963705062866), select(f, low, math_number(f, 0.7853981852531433), math_number(f, 0)));
-    int rest = select(f, high, math_number(f, -4.371138828673793e-08), select(f, low, math_number(f, -2.1855694143368964e-08), math_number(f, 0)));
+    int base = select(f, high, math_number(f, 1.5707963705062866),
+                      select(f, low, math_number(f, 0.7853981852531433), math_number(f, 0)));
+    int rest = select(f, high, math_number(f, -4.371138828673793e-08),
+                      select(f, low, math_number(f, -2.1855694143368964e-08), math_number(f, 0)));
     return math_add(f, base, math_add(f, y, rest));
 }
 
@@ -176,7 +179,8 @@ int math_atan2(VectorFunction *f, int y, int x) {
     under = select(f, none, math_number(f, 1), under);
     int a = arc_of(f, over, under);
     int left = less(f, s32_bits(f, x), math_integer(f, 0));
-    a = select(f, left, math_add(f, math_number(f, 3.1415927410125732), math_sub(f, math_number(f, -8.742277657347586e-08), a)), a);
+    a = select(f, left, math_add(f, math_number(f, 3.1415927410125732), math_sub(f, math_number(f, -8.742277657347586e-08), a)),
+               a);
     int nan = vector_binary(f, VECTOR_UNORDERED, x, y);
     return select(f, nan, math_add(f, x, y), math_with_sign(f, a, y));
 }
@@ -243,7 +247,8 @@ static int emit_asinh(VectorFunction *f, int x) {
 static int emit_acosh(VectorFunction *f, int x) {
     int far = less(f, math_number(f, 0x1p30), x), t = math_sub(f, x, math_number(f, 1));
     int near = math_emit(f, EXPR_LOG1P, math_add(f, t, root(f, math_fma(f, t, t, math_add(f, t, t)))));
-    return select(f, far, math_add(f, math_emit(f, EXPR_LOG, x), math_number(f, 0.6931471805599453)), near);
+    int y = select(f, far, math_add(f, math_emit(f, EXPR_LOG, x), math_number(f, 0.6931471805599453)), near);
+    return select(f, less(f, x, math_number(f, 1)), math_number(f, NAN), y);
 }
 
 static int emit_atanh(VectorFunction *f, int x) {
@@ -256,7 +261,7 @@ static int emit_atanh(VectorFunction *f, int x) {
 
 /* log2 of a positive normal number as two floats: e + 2 / ln 2 * atanh((m - 1) / (m + 1)). */
 static void log2_of(VectorFunction *f, int x, int *high, int *low) {
-    static const double p[] = {0.431090474, 0.576749444, 0.96179831};
+    static const double p[] = {0.32059890, 0.41219859, 0.57707802}; /* of the series, behind t^3 */
     int tiny = less(f, x, math_number(f, 0x1p-126));
     int scaled = select(f, tiny, math_mul(f, x, math_number(f, 0x1p23)), x);
     int from = math_sub(f, s32_bits(f, scaled), math_integer(f, 0x3f3504f3));
@@ -269,9 +274,20 @@ static void log2_of(VectorFunction *f, int x, int *high, int *low) {
     int t = divide(f, over, under);
     int left = vector_ternary(f, VECTOR_FNMA, t, lost, vector_ternary(f, VECTOR_FNMA, t, under, over));
     int t_low = divide(f, left, under), z = math_mul(f, t, t), c = math_number(f, 2.885390043258667);
-    int first = math_mul(f, t, c), first_low = vector_ternary(f, VECTOR_FNMA, t, c, first);
-    int rest = math_mul(f, math_mul(f, z, t), math_polynomial(f, z, p, COUNT(p)));
-    rest = math_fma(f, t_low, c, math_fma(f, t, math_number(f, 3.851926067000022e-08), math_sub(f, rest, first_low)));
+    /* t and t^3 to twice the precision, each in two floats */
+    int first = math_mul(f, t, c), rest = vector_ternary(f, VECTOR_FNMA, t, c, first);
+    int minus_z_low = vector_ternary(f, VECTOR_FNMA, t, t, z), cube = math_mul(f, z, t),
+        third = math_number(f, 0.9617967009544373);
+    int minus_low = math_fma(f, minus_z_low, t, vector_ternary(f, VECTOR_FNMA, z, t, cube));
+    int second = math_mul(f, cube, third);
+    rest = math_add(f, rest, vector_ternary(f, VECTOR_FNMA, cube, third, second)); /* what both are too large by */
+    rest = math_fma(f, minus_low, third, rest);
+    int more = math_fma(f, z, math_polynomial(f, z, p, COUNT(p)), math_number(f, -7.028461590508073e-09));
+    more = math_fma(f, t, math_number(f, 3.851926067000022e-08), math_mul(f, cube, more));
+    rest = math_fma(f, t_low, math_fma(f, c, z, c), math_sub(f, more, rest)); /* the slope is c / (1 - t^2) */
+    int both = math_add(f, first, second);
+    rest = math_add(f, rest, math_add(f, math_sub(f, first, both), second));
+    first = both;
     int sum = math_add(f, e, first);
     rest = math_add(f, rest, math_add(f, math_sub(f, e, sum), first)); /* |e| > |first|, or e is 0 */
     *high = math_add(f, sum, rest);
@@ -297,7 +313,8 @@ int math_pow(VectorFunction *f, int x, int y) {
     rest = select(f, equal(f, clamped, product), rest, zero);
     int n = vector_unary(f, VECTOR_ROUND, clamped);
     int r = math_mul(f, math_add(f, math_sub(f, clamped, n), rest), math_number(f, 0.6931471805599453));
-    int result = vector_binary(f, VECTOR_SCALE, math_add(f, math_exp_less_one(f, r), one), n);
+    int more, q = math_exp_less_one(f, r, &more);
+    int result = vector_binary(f, VECTOR_SCALE, math_add(f, q, one), math_add(f, n, more));
     /* zeros and infinities of x: which of the two depends on the sign of y alone */
     int falls = vector_binary(f, VECTOR_MASK_XOR, less(f, y, zero), equal(f, t, infinity));
     int ends = vector_binary(f, VECTOR_MASK_OR, equal(f, t, zero), equal(f, t, infinity));

@@ -193,6 +193,8 @@ int convert_fit(ExprEmitter *emitter, DType type, int value);
 
 /* math.c: functions as vector code, f32. Errors below 2 ULP; see docs/internals/vector.md. -1: there is none. */
 int math_emit(VectorFunction *f, ExprOp op, int x);
+int math_pow(VectorFunction *f, int x, int y);
+int math_atan2(VectorFunction *f, int y, int x);
 int math_exp_below(VectorFunction *f, int x); /* exp of what is at most 0, or NaN: fewer operations, the same bound */
 
 /* ---- templates -------------------------------------------------------------------------------------------------------- */
