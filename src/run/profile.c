@@ -89,14 +89,32 @@ static void put_tensors(const Kernel *kernel, Role role, Text *out) {
     }
 }
 
-static double kernel_bytes(const Kernel *kernel) {
+static bool is_gathered(const Kernel *kernel, int tensor) {
+    for (int d = 0; d < kernel->definition_count; d++)
+        for (int e = 0; e < kernel->definitions[d].expr_count; e++) {
+            const Expr *read = kernel->definitions[d].exprs[e];
+            for (int i = 0; read->op == EXPR_READ && read->tensor == tensor && i < read->index_count; i++)
+                if (!read->index[i].affine)
+                    return true;
+        }
+    return false;
+}
+
+static double bytes_of(const Kernel *kernel, Role role, double most_gathered) {
     double total = 0;
     for (int t = 0; t < kernel->tensor_count; t++) {
         size_t bytes = 0;
-        if (kernel->tensors[t].role != ROLE_TEMPORARY && dtype_bytes(kernel->tensors[t].type, kernel->tensors[t].count, &bytes))
-            total += (double)bytes;
+        if (kernel->tensors[t].role != role || !dtype_bytes(kernel->tensors[t].type, kernel->tensors[t].count, &bytes))
+            continue;
+        total += is_gathered(kernel, t) && (double)bytes > most_gathered ? most_gathered : (double)bytes;
     }
     return total;
+}
+
+/* Of a table that is gathered from, as much as the outputs hold. */
+static double kernel_bytes(const Kernel *kernel) {
+    double written = bytes_of(kernel, ROLE_OUTPUT, 0);
+    return written + bytes_of(kernel, ROLE_INPUT, written);
 }
 
 void profile_note_kernel(Profile *p, const char *name, const Executable *executable, double start) {
