@@ -103,7 +103,8 @@ static whet_status clear_tensors(Evaluation *e) {
         size_t bytes;
         if (!dtype_bytes(tensor->type, tensor->count, &bytes))
             return error_memory(e->err);
-        bool keep = e->options->keep && tensor->role == ROLE_OUTPUT;
+        bool keep =
+            tensor->role == ROLE_INPUT || (e->options->keep && tensor->role == ROLE_OUTPUT); /* a part reads what others made */
         if (!covered[t] && !keep && bytes > 0)
             memset(e->data[t], 0, bytes);
     }
