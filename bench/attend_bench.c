@@ -16,12 +16,12 @@
 enum { HEADS = 12, SIZE = 64, PARTS = 4 };
 
 static const char *const texts[PARTS] = {
-    "s[b, h:12, i, j] = (sum(d:64) q[b, i, 64*h + d] * k[b, j, 64*h + d]) * 0.125 + mask[b, j]\n"
-    "top[b, h, i] = max(j) s[b, h, i, j]\ne[b, h, i, j] = exp(s[b, h, i, j] - top[b, h, i])\n"
-    "y[b, i, 64*h:12 + d:64] = (sum(j) e[b, h, i, j] * v[b, j, 64*h + d]) / (sum(j) e[b, h, i, j])",
+    ("s[b, h:12, i, j] = (sum(d:64) q[b, i, 64*h + d] * k[b, j, 64*h + d]) * 0.125 + mask[b, j]\n"
+     "top[b, h, i] = max(j) s[b, h, i, j]\ne[b, h, i, j] = exp(s[b, h, i, j] - top[b, h, i])\n"
+     "y[b, i, 64*h:12 + d:64] = (sum(j) e[b, h, i, j] * v[b, j, 64*h + d]) / (sum(j) e[b, h, i, j])"),
     "s[b, h:12, i, j] = (sum(d:64) q[b, i, 64*h + d] * k[b, j, 64*h + d]) * 0.125 + mask[b, j]",
-    "top[b, h, i] = max(j) s[b, h, i, j]\ne[b, h, i, j] = exp(s[b, h, i, j] - top[b, h, i])\n"
-    "p[b, h, i, j] = e[b, h, i, j] / (sum(k) e[b, h, i, k])",
+    ("top[b, h, i] = max(j) s[b, h, i, j]\ne[b, h, i, j] = exp(s[b, h, i, j] - top[b, h, i])\n"
+     "p[b, h, i, j] = e[b, h, i, j] / (sum(k) e[b, h, i, k])"),
     "y[b, i, 64*h:12 + d:64] = sum(j) p[b, h, i, j] * v[b, j, 64*h + d]",
 };
 

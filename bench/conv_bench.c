@@ -147,7 +147,8 @@ static double inside(const Conv *v, int d) {
 }
 
 static double flops_of(const Conv *v, bool only_inside) {
-    double flops = 2.0 * (double)v->n * (double)(v->c / v->groups) * (double)v->o;
+    int64_t channels = v->c / v->groups;
+    double flops = 2.0 * (double)v->n * (double)channels * (double)v->o;
     for (int d = 0; d < v->spatial; d++)
         flops *= only_inside ? inside(v, d) : v->transposed ? (double)(v->in[d] * v->taps) : (double)(out_extent(v, d) * v->taps);
     return flops;
@@ -233,11 +234,13 @@ static void measure(const Conv *v, bool last, const Target *target, Peak *peak, 
         for (double start = now(); now() - start < seconds;) {
             double gflops = peak_run(peak), stretch = now();
             limit = gflops > limit ? gflops : limit;
-            for (double from = stretch, to; from - stretch < 5e-3; from = to) {
+            double from, to = stretch;
+            do {
+                from = to;
                 compiled_run(x.compiled, x.data, NULL, &err);
                 to = now();
                 best = to - from < best ? to - from : best;
-            }
+            } while (to - stretch < 5e-3);
         }
         printf("%-9s %9.1f %6.1f %6.1f%% %6.1f%% %7.0f\n", x.compiled->template, best * 1e6, flops_of(v, false) / best * 1e-9,
                flops_of(v, false) / best * 1e-7 / limit, flops_of(v, true) / best * 1e-7 / limit, 1e6 * make_time(&x, target));

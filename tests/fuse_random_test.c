@@ -345,6 +345,9 @@ static whet_model *load(const Maker *m, whet_error *err) {
         out->shared = shared_new(out->model, NULL, true, false);
     if (!status)
         return out;
+    if (out->model)
+        model_free(out->model);
+    free(out);
     return NULL;
 }
 

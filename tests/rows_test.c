@@ -452,8 +452,9 @@ static void exp_below_zero(void **state) {
         print_message("skipped: no code generator for this machine\n");
         skip();
     }
+    const int half = ROWS / 2;
     for (int i = 0; i < ROWS; i++)
-        x[2 * i + 1] = (float)(i < ROWS / 2 ? -110.0 * i / ROWS * 2 : -exp(5 - (i - ROWS / 2) * 0.002));
+        x[2 * i + 1] = (float)(i < half ? -110.0 * i / half : -exp(5 - (i - half) * 0.002));
     x[2 * ROWS - 1] = -INFINITY;
     x[2 * ROWS - 3] = -3.4e38f;
     arena_init(&arena, NULL);

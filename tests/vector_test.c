@@ -64,32 +64,23 @@ static VectorAddress some_address(Program *p) {
     return a;
 }
 
-static void add_value(Program *p) {
-    static const VectorCode float_binary[] = {VECTOR_ADD,    VECTOR_SUB,    VECTOR_MUL, VECTOR_DIV, VECTOR_MIN, VECTOR_MAX,
-                                              VECTOR_MIN_OR, VECTOR_MAX_OR, VECTOR_AND, VECTOR_OR,  VECTOR_XOR, VECTOR_AND_NOT};
-    static const VectorCode int_binary[] = {VECTOR_ADD, VECTOR_SUB, VECTOR_MUL, VECTOR_MIN,
-                                            VECTOR_MAX, VECTOR_AND, VECTOR_OR,  VECTOR_XOR};
-    static const VectorCode unary[] = {VECTOR_SQRT, VECTOR_FLOOR, VECTOR_CEIL, VECTOR_TRUNC, VECTOR_ROUND};
-    static const VectorCode compare[] = {VECTOR_EQ, VECTOR_NE, VECTOR_LT, VECTOR_LE, VECTOR_UNORDERED};
-    static const VectorCode shift[] = {VECTOR_SHL, VECTOR_SHR, VECTOR_SAR};
-    static const VectorCode shift_by[] = {VECTOR_SHL_BY, VECTOR_SHR_BY, VECTOR_SAR_BY};
-    static const VectorCode lanes[] = {VECTOR_ZIP_LOW,   VECTOR_ZIP_HIGH, VECTOR_BLOCK_EVEN,
-                                       VECTOR_BLOCK_ODD, VECTOR_EVEN,     VECTOR_ODD};
-    static const DType int_memory[] = {DT_S32, DT_S8, DT_U8, DT_S16, DT_U16, DT_BOOL}, float_memory[] = {DT_F32, DT_F16, DT_BF16};
-    static const VectorCode logic[] = {VECTOR_MASK_AND, VECTOR_MASK_OR, VECTOR_MASK_XOR};
-    static const VectorCode reduce[] = {VECTOR_REDUCE_ADD, VECTOR_REDUCE_MIN, VECTOR_REDUCE_MAX};
-    VectorFunction *f = p->f;
-    Random *r = &p->r;
 #define F        pick(p, p->floats, p->float_count)
 #define S        pick(p, p->ints, p->int_count)
 #define M        pick(p, p->masks, p->mask_count)
 #define FLOAT(x) keep(p, p->floats, &p->float_count, x)
 #define INT(x)   keep(p, p->ints, &p->int_count, x)
 #define MASK(x)  keep(p, p->masks, &p->mask_count, x)
+
+/* Gathers, lanes that change places, elements that are narrower in memory. */
+static void add_moved_value(Program *p, int kind) {
+    static const VectorCode shift_by[] = {VECTOR_SHL_BY, VECTOR_SHR_BY, VECTOR_SAR_BY};
+    static const VectorCode lanes[] = {VECTOR_ZIP_LOW,   VECTOR_ZIP_HIGH, VECTOR_BLOCK_EVEN,
+                                       VECTOR_BLOCK_ODD, VECTOR_EVEN,     VECTOR_ODD};
+    static const DType int_memory[] = {DT_S32, DT_S8, DT_U8, DT_S16, DT_U16, DT_BOOL}, float_memory[] = {DT_F32, DT_F16, DT_BF16};
+    VectorFunction *f = p->f;
+    Random *r = &p->r;
     int a, b;
-    switch (below(r, 32)) {
-    case 0: FLOAT(vector_load(f, DT_F32, DT_F32, some_address(p), -1)); break;
-    case 1: FLOAT(vector_splat(f, DT_F32, float_memory[below(r, 3)], some_address(p))); break;
+    switch (kind) {
     case 23: INT(vector_splat(f, DT_S32, int_memory[below(r, 6)], some_address(p))); break;
     case 24: FLOAT(vector_load(f, DT_F32, float_memory[below(r, 3)], some_address(p), below(r, 2) ? M : -1)); break;
     case 25: INT(vector_load(f, DT_S32, int_memory[below(r, 6)], some_address(p), M)); break;
@@ -107,7 +98,31 @@ static void add_value(Program *p) {
     case 28: a = S, b = S, INT(vector_binary(f, shift_by[below(r, 3)], a, b)); break;
     case 29: a = F, b = F, FLOAT(vector_binary(f, lanes[below(r, COUNT(lanes))], a, b)); break;
     case 30: a = F, b = S, FLOAT(vector_binary(f, VECTOR_PERMUTE, a, b)); break;
-    case 31: INT(vector_iota(f, DT_S32, below(r, 5) - 2)); break;
+    default: INT(vector_iota(f, DT_S32, below(r, 5) - 2)); break;
+    }
+}
+
+static void add_value(Program *p) {
+    static const VectorCode float_binary[] = {VECTOR_ADD,    VECTOR_SUB,    VECTOR_MUL, VECTOR_DIV, VECTOR_MIN, VECTOR_MAX,
+                                              VECTOR_MIN_OR, VECTOR_MAX_OR, VECTOR_AND, VECTOR_OR,  VECTOR_XOR, VECTOR_AND_NOT};
+    static const VectorCode int_binary[] = {VECTOR_ADD, VECTOR_SUB, VECTOR_MUL, VECTOR_MIN,
+                                            VECTOR_MAX, VECTOR_AND, VECTOR_OR,  VECTOR_XOR};
+    static const VectorCode unary[] = {VECTOR_SQRT, VECTOR_FLOOR, VECTOR_CEIL, VECTOR_TRUNC, VECTOR_ROUND};
+    static const VectorCode compare[] = {VECTOR_EQ, VECTOR_NE, VECTOR_LT, VECTOR_LE, VECTOR_UNORDERED};
+    static const VectorCode shift[] = {VECTOR_SHL, VECTOR_SHR, VECTOR_SAR};
+    static const VectorCode logic[] = {VECTOR_MASK_AND, VECTOR_MASK_OR, VECTOR_MASK_XOR};
+    static const VectorCode reduce[] = {VECTOR_REDUCE_ADD, VECTOR_REDUCE_MIN, VECTOR_REDUCE_MAX};
+    VectorFunction *f = p->f;
+    Random *r = &p->r;
+    int a, b;
+    int kind = below(r, 32);
+    if (kind >= 23) {
+        add_moved_value(p, kind);
+        return;
+    }
+    switch (kind) {
+    case 0: FLOAT(vector_load(f, DT_F32, DT_F32, some_address(p), -1)); break;
+    case 1: FLOAT(vector_splat(f, DT_F32, (DType[]){DT_F32, DT_F16, DT_BF16}[below(r, 3)], some_address(p))); break;
     case 2: FLOAT(vector_const(f, DT_F32, below(r, 9) - 4)); break;
     case 3: {
         VectorCode code = float_binary[below(r, COUNT(float_binary))];

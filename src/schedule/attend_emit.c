@@ -5,6 +5,8 @@
  * tile_rows x tile_vectors accumulators; of the left factor one element a row is spread over the lanes. */
 #include "schedule/attend.h"
 
+#include <assert.h>
+
 enum { MAX_TILE_ROWS = 8, MAX_TILE_VECTORS = 4 };
 
 typedef struct Emitting {
@@ -202,20 +204,25 @@ static bool pack_functions(const Attend *t, AttendFactor *f, const char *name, i
 
 /* ---- tiles ---- */
 
-/* sums[i][j] += a[i] * b[j] over `depth` steps. a: rows at `row_bytes`, steps at `a_step`; b: steps at `b_step`. */
-static void multiply(const Emitting *p, DType type, VectorAddress a, int64_t row_bytes, int64_t a_step, VectorAddress b,
-                     int64_t b_step, int64_t depth, int rows, int vectors, int *sums) {
+/* A factor, with the bytes from row to row (of the left one) and from step to step. */
+typedef struct Factor {
+    VectorAddress at;
+    int64_t row, step;
+} Factor;
+
+/* sums[i][j] += a[i] * b[j] over `depth` steps. */
+static void multiply(const Emitting *p, DType type, Factor a, Factor b, int64_t depth, int rows, int vectors, int *sums) {
     VectorFunction *f = p->f;
     int inside[MAX_TILE_ROWS * MAX_TILE_VECTORS], column[MAX_TILE_VECTORS];
     for (int i = 0; i < rows * vectors; i++)
         sums[i] = vector_const(f, DT_F32, 0);
     int step = vector_loop(f, -1, depth, 1, sums, inside, rows * vectors);
-    a = vector_plus(a, step, a_step);
-    b = vector_plus(b, step, b_step);
+    a.at = vector_plus(a.at, step, a.step);
+    b.at = vector_plus(b.at, step, b.step);
     for (int j = 0; j < vectors; j++)
-        column[j] = vector_load(f, DT_F32, DT_F32, vector_offset(b, (int64_t)f->bytes * j), -1);
+        column[j] = vector_load(f, DT_F32, DT_F32, vector_offset(b.at, (int64_t)f->bytes * j), -1);
     for (int i = 0; i < rows; i++) {
-        int x = expr_splat(f, type, vector_offset(a, row_bytes * i));
+        int x = expr_splat(f, type, vector_offset(a.at, a.row * i));
         for (int j = 0; j < vectors; j++)
             inside[i * vectors + j] = vector_ternary(f, VECTOR_FMA, x, column[j], inside[i * vectors + j]);
     }
@@ -239,8 +246,9 @@ static int scores_function(const Attend *t, int rows, int vectors, Compiled *c, 
         step = t->nest.access[0].stride[t->depth_axis];
     }
     int tile = vector_loop(f, count, 0, 1, NULL, NULL, 0);
-    multiply(p, DT_F32, vector_plus(vector_at(a, 0), tile, 4 * row * rows), 4 * row, 4 * step, vector_at(b, 0),
-             (int64_t)f->bytes * t->tile_vectors, t->depth, rows, vectors, sums);
+    Factor query = {vector_plus(vector_at(a, 0), tile, 4 * row * rows), 4 * row, 4 * step};
+    Factor key = {vector_at(b, 0), 0, (int64_t)f->bytes * t->tile_vectors};
+    multiply(p, DT_F32, query, key, t->depth, rows, vectors, sums);
     VectorAddress to = vector_plus(vector_at(s, 0), tile, 4 * t->pitch * rows);
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < vectors; j++)
@@ -320,8 +328,9 @@ static int values_function(const Attend *t, int rows, int vectors, bool last, Co
         p->row_value[i] = vector_parameter(f, CLASS_POINTER, arena_printf(p->arena, "row%d", i));
     int count = vector_parameter(f, CLASS_INDEX, "rows"), tile = vector_loop(f, count, 0, rows, NULL, NULL, 0);
     int64_t bytes = dtype_bits(t->weights_type) / 8;
-    multiply(p, t->weights_type, vector_plus(vector_at(a, 0), tile, bytes * t->pitch), bytes * t->pitch, bytes, vector_at(b, 0),
-             4 * t->value_pitch, t->keys, rows, vectors, sums);
+    Factor weight = {vector_plus(vector_at(a, 0), tile, bytes * t->pitch), bytes * t->pitch, bytes};
+    Factor packed = {vector_at(b, 0), 0, 4 * t->value_pitch};
+    multiply(p, t->weights_type, weight, packed, t->keys, rows, vectors, sums);
     if (t->query_axis >= 0)
         p->counter[t->query_axis] = tile;
     for (int i = 0; i < rows; i++) {
@@ -336,6 +345,7 @@ static int values_function(const Attend *t, int rows, int vectors, bool last, Co
 /* ---- the whole ---- */
 
 static bool tile_functions(Attend *t, Compiled *c, const char **why, whet_error *err) {
+    assert(t->tile_rows > 0 && t->tile_vectors > 0 && t->lanes > 0);
     int64_t key_vectors = t->pitch / t->lanes, value_vectors = t->value_pitch / t->lanes;
     for (int r = 0; r < 2; r++)
         for (int v = 0; v < 2; v++) {

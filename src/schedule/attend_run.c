@@ -87,20 +87,26 @@ typedef struct Block {
     float *query, *scores, *weights, *row_values, *rows_scratch;
 } Block;
 
-static void call_tiles(const Work *w, const int function[2], int64_t *arguments, int a, int64_t a_bytes, int b, int64_t b_bytes,
-                       int count, int64_t rows, bool by_rows) {
+/* An argument that steps on from row to row. */
+typedef struct Stepped {
+    int argument;
+    int64_t bytes;
+} Stepped;
+
+static void call_tiles(const Work *w, const int function[2], int64_t *arguments, const Stepped stepped[2], int count,
+                       int64_t rows, bool by_rows) {
     int64_t tile = w->t->tile_rows, tiles = rows / tile, rest = rows % tile;
     if (tiles) {
         arguments[count] = by_rows ? tiles * tile : tiles;
         schedule_call(w->c, function[0], arguments);
     }
     if (rest) {
-        arguments[a] += tiles * tile * a_bytes;
-        arguments[b] += tiles * tile * b_bytes;
+        for (int i = 0; i < 2; i++)
+            arguments[stepped[i].argument] += tiles * tile * stepped[i].bytes;
         arguments[count] = by_rows ? rest : 1;
         schedule_call(w->c, function[1], arguments);
-        arguments[a] -= tiles * tile * a_bytes;
-        arguments[b] -= tiles * tile * b_bytes;
+        for (int i = 0; i < 2; i++)
+            arguments[stepped[i].argument] -= tiles * tile * stepped[i].bytes;
     }
 }
 
@@ -124,7 +130,7 @@ static void score(const Work *w, const Block *b) {
         int function[2] = {t->scores_function[0][part], t->scores_function[1][part]};
         arguments[n + 1] = (int64_t)(intptr_t)(b->keys + v * t->lanes * t->depth);
         arguments[n + 2] = (int64_t)(intptr_t)(b->scores + v * t->lanes);
-        call_tiles(w, function, arguments, n, 4 * row, n + 2, 4 * t->pitch, n + 3, b->rows, false);
+        call_tiles(w, function, arguments, (const Stepped[]){{n, 4 * row}, {n + 2, 4 * t->pitch}}, n + 3, b->rows, false);
     }
 }
 

@@ -133,11 +133,17 @@ bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *
                         const int *axis, int count, const char **why);
 /* The values [*from, *end) of a level's counter whose taps are inside, where the rest of the guarded index is `position`. */
 void contract_taps_inside(const Contract *k, int level, int64_t position, int64_t *from, int64_t *end);
+typedef struct ContractSource { /* A, at the corner of one outer index */
+    const void *data;
+    int64_t offset;          /* elements */
+    const int64_t *position; /* in each guarded dimension */
+    const void *outside;     /* an element: what reads outside give */
+} ContractSource;
 /* Rows [row, row + count) of a line and all lines behind each other (row / line, row % line), groups [from, end) of depth, to
  * [row][a_pitch], zeros behind the last step. offset: of the batch, in elements; position: the same in each guarded dimension;
  * `outside`: what reads outside give, an element. */
-void contract_gather_rows(const Contract *k, const void *a, int64_t offset, const int64_t *position, const void *outside,
-                          int64_t row, int64_t count, int64_t from, int64_t end, void *to);
+void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t row, int64_t count, int64_t from, int64_t end,
+                          void *to);
 /* The loops of a tile of `pattern` over `depth` steps: neighbours as one where nothing tells them apart there. *patterned: the
  * level whose taps are written out, each for its rows; -1: none. Gives the number of levels. */
 int contract_tile_levels(const Contract *k, const ContractPattern *pattern, int64_t depth,

@@ -522,8 +522,8 @@ static void gather_whole_row(Gather *in, int outer, int64_t unit, char *to) {
     }
 }
 
-void contract_gather_rows(const Contract *k, const void *a, int64_t offset, const int64_t *position, const void *outside,
-                          int64_t row, int64_t count, int64_t from, int64_t end, void *to) {
+void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t row, int64_t count, int64_t from, int64_t end,
+                          void *to) {
     size_t size = (size_t)contract_size(k, k->a);
     int64_t first = from * k->group, steps = least(end * k->group, k->steps) - first, pad = (end - from) * k->group - steps;
     char *out = to;
@@ -531,8 +531,9 @@ void contract_gather_rows(const Contract *k, const void *a, int64_t offset, cons
     int64_t unit;
     bool whole = first == 0 && steps == k->steps && run_of_two(k, &outer, &unit);
     for (int64_t r = row; r < row + count; r++, out += (size_t)k->a_pitch * size) {
-        Gather in = {.k = k, .a = &k->nest.access[k->a], .from = a, .outside = outside, .size = size, .offset = offset};
-        memcpy(in.position, position, sizeof in.position);
+        Gather in = {
+            .k = k, .a = &k->nest.access[k->a], .from = a->data, .outside = a->outside, .size = size, .offset = a->offset};
+        memcpy(in.position, a->position, sizeof in.position);
         int64_t rest = r;
         for (int i = k->row_count - 1; i >= 0; i--) {
             int64_t extent = k->nest.axis[k->row_axis[i]].extent;

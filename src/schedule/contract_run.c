@@ -237,8 +237,8 @@ static void gather(const Task *t, Part *part, Range tiles) {
     contract_outside(k, &k->fa, t->w->data, outside);
     part->first = row_of(k, tiles.from);
     part->gathered = t->gathered;
-    contract_gather_rows(k, t->w->data[k->nest.access[k->a].tensor], t->corner.offset[k->a], t->corner.position, outside,
-                         part->first, end - part->first, step, least(step + k->knobs.kc, k->depth), t->gathered);
+    const ContractSource a = {t->w->data[k->nest.access[k->a].tensor], t->corner.offset[k->a], t->corner.position, outside};
+    contract_gather_rows(k, &a, part->first, end - part->first, step, least(step + k->knobs.kc, k->depth), t->gathered);
     if (k->row_sums)
         sum_rows(t, part->first, end, t->gathered);
 }

@@ -106,14 +106,15 @@ int rows_load(Emitting *p, int access) {
 /* Numbers that fit s32, and are not negative, as s64: pairs of each lane and zeros. */
 static void store_s64(const Emitting *p, int value, VectorAddress at) {
     VectorFunction *f = p->f;
-    int lanes = p->r->lanes, count = p->mask < 0 ? lanes : p->shape->last_lanes, zero = vector_const(f, DT_S32, 0);
+    int lanes = p->r->lanes, upper = lanes / 2, count = p->mask < 0 ? lanes : p->shape->last_lanes,
+        zero = vector_const(f, DT_S32, 0);
     int lane = vector_iota(f, DT_S32, 1), pair = vector_binary(f, VECTOR_AND, lane, vector_const(f, DT_S32, 1));
     int from = vector_binary(f, VECTOR_ADD, vector_immediate(f, VECTOR_SHL, vector_immediate(f, VECTOR_SHR, lane, 2), 1), pair);
     for (int half = 0; half < 2; half++) {
         int left = 2 * count - half * lanes; /* of s32 */
         if (left <= 0)
             return;
-        int index = half ? vector_binary(f, VECTOR_ADD, from, vector_const(f, DT_S32, lanes / 2)) : from;
+        int index = half ? vector_binary(f, VECTOR_ADD, from, vector_const(f, DT_S32, upper)) : from;
         int both = vector_binary(f, VECTOR_ZIP_LOW, vector_binary(f, VECTOR_PERMUTE, value, index), zero);
         int mask = left < lanes ? vector_mask_first(f, DT_F32, left) : -1;
         vector_store(f, DT_S32, both, vector_offset(at, half * 4 * lanes), mask);

@@ -335,18 +335,27 @@ static void pack_piece(const Compiled *c, const void *constant, size_t piece, vo
 
 static bool describe_packing(const Winograd *w, Compiled *c) {
     const Access *access = &w->nest.access[w->w];
-    const int64_t key[] = {w->matrices.m,        w->matrices.r,        w->channels,          w->outputs,     access->stride[w->c],
-                           access->stride[w->i], access->stride[w->j], access->stride[w->v], access->offset, w->contract->nr};
-    char *copy = ARENA_ARRAY(&c->arena, char, sizeof key + 8);
+    static const int64_t magic = 0x64617267306e6977; /* no other template's keys begin so */
+    const int64_t key[] = {magic,
+                           w->matrices.m,
+                           w->matrices.r,
+                           w->channels,
+                           w->outputs,
+                           access->stride[w->c],
+                           access->stride[w->i],
+                           access->stride[w->j],
+                           access->stride[w->v],
+                           access->offset,
+                           w->contract->nr};
+    char *copy = ARENA_ARRAY(&c->arena, char, sizeof key);
     if (!copy)
         return false;
-    memcpy(copy, "winograd", 8);
-    memcpy(copy + 8, key, sizeof key);
+    memcpy(copy, key, sizeof key);
     c->packing = (Packing){.tensor = access->tensor,
                            .bytes = w->point_bytes * (size_t)w->points,
                            .pieces = (size_t)w->contract->panels,
                            .key = copy,
-                           .key_bytes = sizeof key + 8};
+                           .key_bytes = sizeof key};
     c->pack = pack_piece;
     return true;
 }
