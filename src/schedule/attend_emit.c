@@ -345,13 +345,14 @@ static int values_function(const Attend *t, int rows, int vectors, bool last, Co
 /* ---- the whole ---- */
 
 static bool tile_functions(Attend *t, Compiled *c, const char **why, whet_error *err) {
-    assert(t->tile_rows > 0 && t->tile_vectors > 0 && t->lanes > 0);
+    const int tall = t->tile_rows, wide = t->tile_vectors; /* of a whole tile */
+    assert(tall > 0 && wide > 0 && t->lanes > 0);
     int64_t key_vectors = t->pitch / t->lanes, value_vectors = t->value_pitch / t->lanes;
     for (int r = 0; r < 2; r++)
         for (int v = 0; v < 2; v++) {
-            int rows = r ? (int)(t->queries % t->tile_rows) : t->queries >= t->tile_rows ? t->tile_rows : 0;
-            int keys = v ? (int)(key_vectors % t->tile_vectors) : key_vectors >= t->tile_vectors ? t->tile_vectors : 0;
-            int width = v ? (int)(value_vectors - t->width_panels * t->tile_vectors) : t->width_panels ? t->tile_vectors : 0;
+            int rows = r ? (int)(t->queries % tall) : t->queries >= tall ? tall : 0;
+            int keys = v ? (int)(key_vectors % wide) : key_vectors >= wide ? wide : 0;
+            int width = v ? (int)(value_vectors - t->width_panels * wide) : t->width_panels ? wide : 0;
             t->scores_function[r][v] = rows && keys ? scores_function(t, rows, keys, c, why, err) : -1;
             if (rows && keys && t->scores_function[r][v] < 0)
                 return false;
