@@ -68,12 +68,13 @@ Value *pass_constant(Graph *graph, const char *stem, DType type, int rank, const
     if (!tensor || !value || !checked_count(dims, rank, &count))
         return NULL;
     *tensor = (Tensor){.type = (whet_type)type, .rank = rank};
-    memcpy(tensor->dims, dims, (size_t)rank * sizeof *dims);
+    for (int d = 0; d < rank; d++) /* a scalar's dims may be NULL */
+        tensor->dims[d] = dims[d];
     if (!dtype_bytes(type, count, &tensor->bytes) || !(tensor->data = arena_alloc(arena, tensor->bytes ? tensor->bytes : 1, 1)))
         return NULL;
     value->is_initializer = true;
     value->type = (Type){.type = type, .rank = rank, .constant = tensor};
-    memcpy(value->type.dims, dims, (size_t)rank * sizeof *dims);
+    memcpy(value->type.dims, tensor->dims, (size_t)rank * sizeof *dims);
     *data = tensor->data;
     return value;
 }
