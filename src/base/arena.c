@@ -35,9 +35,10 @@ void *memory_alloc_large(const whet_allocator *allocator, size_t size) {
     enum { LARGE_PAGE = 2 << 20 };
     if (!allocator && size >= LARGE_PAGE && size <= SIZE_MAX - LARGE_PAGE) {
         size_t whole = size / LARGE_PAGE * LARGE_PAGE;
-        void *data = aligned_alloc(LARGE_PAGE, (size + HEAP_ALIGNMENT - 1) / HEAP_ALIGNMENT * HEAP_ALIGNMENT);
-        if (data)
-            madvise(data, whole, MADV_HUGEPAGE);
+        void *data = NULL; /* aligned_alloc wants sizes that are multiples of the alignment */
+        if (posix_memalign(&data, LARGE_PAGE, (size + HEAP_ALIGNMENT - 1) / HEAP_ALIGNMENT * HEAP_ALIGNMENT) != 0)
+            return NULL;
+        madvise(data, whole, MADV_HUGEPAGE);
         return data;
     }
 #endif
