@@ -1,5 +1,6 @@
 /* Random kernels: the evaluator against direct recursion, serial against split work (same bits), and the text against itself.
- * The seed is printed; WHET_SEED=N repeats a run, WHET_ROUNDS=N changes its length. */
+ * The seed is printed, and the same unless WHET_SEED=N asks for another, so that what fails is a change's doing; WHET_ROUNDS=N
+ * changes its length. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -352,7 +353,7 @@ static int64_t from_environment(const char *name, int64_t otherwise) {
 
 static void test_random_kernels(void **state) {
     (void)state;
-    int64_t seed = from_environment("WHET_SEED", (int64_t)time(NULL)), rounds = from_environment("WHET_ROUNDS", 3000), tried = 0;
+    int64_t seed = from_environment("WHET_SEED", 2000), rounds = from_environment("WHET_ROUNDS", 3000), tried = 0;
     print_message("seed %lld\n", (long long)seed);
     Maker m = {0};
     text_init(&m.text);

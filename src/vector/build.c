@@ -309,6 +309,10 @@ void vector_end(VectorFunction *f, const int *next, int *after) {
         return;
     }
     int head = f->open[--f->depth], count = f->ops[head].carry_count, first;
+    if (count && !next) { /* a template that gave up inside left its loop open */
+        fail(f, "the end of a loop that carries values, without them");
+        return;
+    }
     if (!new_ids(f, 2 * count, &first))
         return;
     VectorOp *op = begin(f, VECTOR_END, DT_NONE);
