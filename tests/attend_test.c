@@ -96,50 +96,29 @@ static const Sample samples[] = {
 };
 static const int64_t extents[] = {1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 48, 64, 67, 100, 131};
 
+static void check_all(const Target *target, const char *label, int rounds) {
+    sample_check(samples, COUNT(samples), extents, COUNT(extents), target, label, rounds);
+}
+
 static void on_avx2(void **state) {
     (void)state;
-    Target target;
-    if (!target_host(~FEATURE(AVX512F), &target) || strcmp(target.name, "x86-avx2") != 0) {
-        print_message("skipped: no AVX2 here\n");
-        skip();
-    }
-    sample_check(samples, COUNT(samples), extents, COUNT(extents), &target, "x86-avx2", 40);
+    here_on_avx2(check_all, 40);
 }
 
 static void on_avx512(void **state) {
     (void)state;
-    Target target;
-    if (!target_host(~UINT64_C(0), &target) || strcmp(target.name, "x86-avx512") != 0) {
-        print_message("skipped: no AVX-512 here\n");
-        skip();
-    }
-    sample_check(samples, COUNT(samples), extents, COUNT(extents), &target, "x86-avx512", 40);
+    here_on_avx512(check_all, 40);
 }
 
 static void elsewhere(void **state) {
     (void)state;
-    Target target;
-    if (!target_here(&target) || strncmp(target.name, "x86", 3) == 0) {
-        print_message("skipped: no other target runs here\n");
-        skip();
-    }
-    sample_check(samples, COUNT(samples), extents, COUNT(extents), &target, target.name, 12);
+    here_elsewhere(check_all, 12);
 }
 
 static void interpreted(void **state) {
     (void)state;
-    if (here_alone()) {
-        print_message("skipped: the interpreter, which is the same everywhere\n");
-        skip();
-    }
-    Target target;
-    assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
-    sample_check(samples, COUNT(samples), extents, COUNT(extents), &target, "the interpreter", 2);
-    static const char *const others[] = {"arm64", "arm64+sve512+i8mm+bf16"}; /* their code is made, not run */
-    for (size_t i = 0; i < COUNT(others); i++) {
-        assert_true(target_named(others[i], &target));
-        sample_check(samples, COUNT(samples), extents, COUNT(extents), &target, others[i], 1);
-    }
+    here_interpreted("the interpreter", 0, check_all, 2);
+    here_made_for_others(check_all, 1);
 }
 
 int main(void) {

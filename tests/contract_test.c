@@ -347,30 +347,14 @@ static void without_dots(void **state) {
 
 static void elsewhere(void **state) {
     (void)state;
-    Target target;
-    if (!target_here(&target) || strncmp(target.name, "x86", 3) == 0) {
-        print_message("skipped: no other target runs here\n");
-        skip();
-    }
-    check_samples(&target, target.name, 25);
+    here_elsewhere(check_samples, 25);
 }
 
 static void interpreted(void **state) {
     (void)state;
-    if (here_alone()) {
-        print_message("skipped: the interpreter, which is the same everywhere\n");
-        skip();
-    }
-    Target target;
-    assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
-    check_samples(&target, "the interpreter", 3);
-    assert_true(target_x86(~FEATURE(AVX512F), &target)); /* AVX-VNNI-INT8 */
-    check_samples(&target, "the interpreter with 32 bytes", 3);
-    static const char *const others[] = {"arm64", "arm64+sve512+i8mm+bf16"}; /* their code is made, not run */
-    for (size_t i = 0; i < COUNT(others); i++) {
-        assert_true(target_named(others[i], &target));
-        check_samples(&target, others[i], 1);
-    }
+    here_interpreted("the interpreter", 0, check_samples, 3);
+    here_interpreted("the interpreter with 32 bytes", ~FEATURE(AVX512F), check_samples, 3); /* AVX-VNNI-INT8 */
+    here_made_for_others(check_samples, 1);
 }
 
 int main(void) {

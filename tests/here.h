@@ -1,9 +1,10 @@
 /* The target that tests of generated code run on besides those they name: the best of this machine, or the one that
- * WHET_TEST_TARGET names (tools/test-arm64.sh does). */
+ * WHET_TEST_TARGET names (tools/test-arm64.sh does). To be included behind cmocka.h. */
 #ifndef WHET_TESTS_HERE_H
 #define WHET_TESTS_HERE_H
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "target/target.h"
 
@@ -16,6 +17,59 @@ static inline bool target_here(Target *out) {
 /* Only what runs generated code is wanted: emulators are slow. */
 static inline bool here_alone(void) {
     return getenv("WHET_TEST_HERE_ALONE") != NULL;
+}
+
+/* ---- the four tests that every template has ---------------------------------------------------------------------------- */
+
+/* `rounds` random kernels on the target. */
+typedef void HereCheck(const Target *target, const char *label, int rounds);
+
+/* The best x86 target without the features `less`; skips the test unless it is `name`. */
+static inline void here_on_x86(const char *name, uint64_t less, HereCheck *check, int rounds) {
+    Target target;
+    if (!target_host(~less, &target) || strcmp(target.name, name) != 0) {
+        print_message("skipped: no %s here\n", name);
+        skip();
+    }
+    check(&target, name, rounds);
+}
+
+static inline void here_on_avx2(HereCheck *check, int rounds) {
+    here_on_x86("x86-avx2", FEATURE(AVX512F), check, rounds);
+}
+
+static inline void here_on_avx512(HereCheck *check, int rounds) {
+    here_on_x86("x86-avx512", 0, check, rounds);
+}
+
+static inline void here_elsewhere(HereCheck *check, int rounds) {
+    Target target;
+    if (!target_here(&target) || strncmp(target.name, "x86", 3) == 0) {
+        print_message("skipped: no other target runs here\n");
+        skip();
+    }
+    check(&target, target.name, rounds);
+}
+
+/* On the interpreter of x86 code with the given features (0: all), whose drivers interpret, for runs_here stays false. */
+static inline void here_interpreted(const char *label, uint64_t features, HereCheck *check, int rounds) {
+    if (here_alone()) {
+        print_message("skipped: the interpreter, which is the same everywhere\n");
+        skip();
+    }
+    Target target;
+    assert_true(target_x86(features ? features : ~UINT64_C(0), &target));
+    check(&target, label, rounds);
+}
+
+/* Code for targets that this machine is not is made, and interpreted. */
+static inline void here_made_for_others(HereCheck *check, int rounds) {
+    static const char *const others[] = {"arm64", "arm64+sve512+i8mm+bf16"};
+    for (size_t i = 0; i < COUNT(others); i++) {
+        Target target;
+        assert_true(target_named(others[i], &target));
+        check(&target, others[i], rounds);
+    }
 }
 
 #endif

@@ -406,54 +406,29 @@ static void check_samples(const Target *target, const char *label, int rounds, c
         }
 }
 
-static bool target_of(uint64_t without, Target *out) {
-    return target_host(~without, out);
+static void check_all(const Target *target, const char *label, int rounds) {
+    check_samples(target, label, rounds, NULL);
 }
 
 static void on_avx2(void **state) {
     (void)state;
-    Target target;
-    if (!target_of(FEATURE(AVX512F), &target) || strcmp(target.name, "x86-avx2") != 0) {
-        print_message("skipped: no AVX2 here\n");
-        skip();
-    }
-    check_samples(&target, "x86-avx2", 40, NULL);
+    here_on_avx2(check_all, 40);
 }
 
 static void on_avx512(void **state) {
     (void)state;
-    Target target;
-    if (!target_of(0, &target) || strcmp(target.name, "x86-avx512") != 0) {
-        print_message("skipped: no AVX-512 here\n");
-        skip();
-    }
-    check_samples(&target, "x86-avx512", 40, NULL);
+    here_on_avx512(check_all, 40);
 }
 
 static void elsewhere(void **state) {
     (void)state;
-    Target target;
-    if (!target_here(&target) || strncmp(target.name, "x86", 3) == 0) {
-        print_message("skipped: no other target runs here\n");
-        skip();
-    }
-    check_samples(&target, target.name, 8, NULL);
+    here_elsewhere(check_all, 8);
 }
 
 static void interpreted(void **state) {
     (void)state;
-    if (here_alone()) {
-        print_message("skipped: the interpreter, which is the same everywhere\n");
-        skip();
-    }
-    Target target;
-    assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
-    check_samples(&target, "the interpreter", 4, NULL);
-    static const char *const others[] = {"arm64", "arm64+sve512+i8mm+bf16"}; /* their code is made, not run */
-    for (size_t i = 0; i < COUNT(others); i++) {
-        assert_true(target_named(others[i], &target));
-        check_samples(&target, others[i], 1, NULL);
-    }
+    here_interpreted("the interpreter", 0, check_all, 4);
+    here_made_for_others(check_all, 1);
 }
 
 /* ---- what else may go wrong ---- */

@@ -368,50 +368,24 @@ static void check_all(const Target *target, const char *label, int rounds) {
 
 static void on_avx2(void **state) {
     (void)state;
-    Target target;
-    if (!target_host(~FEATURE(AVX512F), &target) || strcmp(target.name, "x86-avx2") != 0) {
-        print_message("skipped: no AVX2 here\n");
-        skip();
-    }
-    check_all(&target, "x86-avx2", 800);
+    here_on_avx2(check_all, 800);
 }
 
 static void on_avx512(void **state) {
     (void)state;
-    Target target;
-    if (!target_host(~UINT64_C(0), &target) || strcmp(target.name, "x86-avx512") != 0) {
-        print_message("skipped: no AVX-512 here\n");
-        skip();
-    }
-    check_all(&target, "x86-avx512", 800);
+    here_on_avx512(check_all, 800);
 }
 
 static void elsewhere(void **state) {
     (void)state;
-    Target target;
-    if (!target_here(&target) || strncmp(target.name, "x86", 3) == 0) {
-        print_message("skipped: no other target runs here\n");
-        skip();
-    }
-    check_all(&target, target.name, 300);
+    here_elsewhere(check_all, 300);
 }
 
 static void interpreted(void **state) {
     (void)state;
-    if (here_alone()) {
-        print_message("skipped: the interpreter, which is the same everywhere\n");
-        skip();
-    }
-    Target target;
-    assert_true(target_x86(~UINT64_C(0), &target)); /* runs_here stays false: the driver interprets */
-    check_all(&target, "the interpreter", 60);
-    assert_true(target_x86(FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C), &target));
-    check_all(&target, "the interpreter of 32 bytes", 60);
-    static const char *const others[] = {"arm64", "arm64+sve512+i8mm+bf16"}; /* their code is made, not run */
-    for (size_t i = 0; i < COUNT(others); i++) {
-        assert_true(target_named(others[i], &target));
-        check_all(&target, others[i], 20);
-    }
+    here_interpreted("the interpreter", 0, check_all, 60);
+    here_interpreted("the interpreter of 32 bytes", FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C), check_all, 60);
+    here_made_for_others(check_all, 20);
 }
 
 /* A deadline that has passed is an error, before anything is done. */

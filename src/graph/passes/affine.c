@@ -49,16 +49,12 @@ static Value *other_operand(const Chain *chain, const Node *node, const Tensor *
     return NULL;
 }
 
-static bool is(const Node *node, const char *op) {
-    return node && !*node->domain && strcmp(node->op, op) == 0;
-}
-
 /* The base is `node`'s output, which nothing else reads: what it multiplies or adds is absorbed. NULL: it is something else. */
 static Value *absorb(Chain *chain, const Node *node) {
     const Tensor *constant;
     int64_t stride;
-    bool mul = is(node, "Mul");
-    Value *base = (mul || is(node, "Add")) && node->opset >= 7 ? other_operand(chain, node, &constant, &stride) : NULL;
+    bool mul = pass_is(node, "Mul");
+    Value *base = (mul || pass_is(node, "Add")) && node->opset >= 7 ? other_operand(chain, node, &constant, &stride) : NULL;
     if (!base || base->type.rank != chain->rank || base->type.dims[1] != chain->channels) /* it would be broadcast */
         return NULL;
     for (int64_t c = 0; c < chain->channels; c++) {
@@ -73,7 +69,7 @@ static Value *absorb(Chain *chain, const Node *node) {
 
 /* The bias of a convolution goes into t. */
 static void absorb_bias(Chain *chain, Node *conv) {
-    if (!is(conv, "Conv") || conv->input_count < 3)
+    if (!pass_is(conv, "Conv") || conv->input_count < 3)
         return;
     const Tensor *bias = pass_known(conv->inputs[2], DT_F32);
     if (!bias || bias->rank != 1 || bias->dims[0] != chain->channels)
@@ -86,7 +82,7 @@ static void absorb_bias(Chain *chain, Node *conv) {
 /* s and t of a normalization; false: it is not one of constant parameters. */
 static bool start(Chain *chain, const Node *node, Arena *arena) {
     const Tensor *parameter[5];
-    if (!is(node, "BatchNormalization") || node->opset < 7 || node_int(node, "training_mode", 0) ||
+    if (!pass_is(node, "BatchNormalization") || node->opset < 7 || node_int(node, "training_mode", 0) ||
         !node_int(node, "spatial", 1) || node->input_count != 5 || !node->inputs[0] || node->inputs[0]->type.rank < 2)
         return false;
     for (int o = 1; o < node->output_count; o++)
@@ -110,14 +106,10 @@ static bool start(Chain *chain, const Node *node, Arena *arena) {
 }
 
 static Value *constant_of(const Chain *chain, Graph *graph, const Node *after, const double *values) {
-    int64_t dims[WHET_MAX_RANK] = {chain->channels};
-    int rank = chain->rank - 1;
-    for (int d = 1; d < rank; d++)
-        dims[d] = 1;
-    void *data;
-    Value *value = pass_constant(graph, after->outputs[0]->name, DT_F32, rank, dims, &data);
+    float *data;
+    Value *value = pass_channels(graph, after->outputs[0]->name, chain->channels, chain->rank - 1, &data);
     for (int64_t c = 0; value && c < chain->channels; c++)
-        ((float *)data)[c] = (float)values[c];
+        data[c] = (float)values[c];
     return value;
 }
 

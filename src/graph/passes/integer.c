@@ -23,10 +23,6 @@ typedef struct Quantized {
     int axis;                   /* of the scales; -1: one for all */
 } Quantized;
 
-static bool is(const Node *node, const char *op) {
-    return node && !*node->domain && strcmp(node->op, op) == 0;
-}
-
 static bool is_byte(DType type) {
     return type == DT_U8 || type == DT_S8;
 }
@@ -34,7 +30,7 @@ static bool is_byte(DType type) {
 /* The operand is DequantizeLinear of bytes by constants, one scale in all or one along an axis. */
 static bool dequantized(const Value *operand, Quantized *out) {
     const Node *node = operand ? operand->producer : NULL;
-    if (!is(node, "DequantizeLinear") || node->input_count < 2 || !node->inputs[0] || !is_byte(node->inputs[0]->type.type) ||
+    if (!pass_is(node, "DequantizeLinear") || node->input_count < 2 || !node->inputs[0] || !is_byte(node->inputs[0]->type.type) ||
         operand->type.type != DT_F32 || node_int(node, "block_size", 0) != 0)
         return false;
     const Value *zero = node->input_count > 2 ? node->inputs[2] : NULL;
@@ -74,23 +70,18 @@ static Value *zero_constant(Graph *graph, const Node *after, const Quantized *q,
 
 /* scale of x times those of w: of rank `rank` with the channels in front, or one number. */
 static Value *scale_constant(Graph *graph, const Node *after, const Quantized *x, const Quantized *w, int rank) {
-    int64_t dims[WHET_MAX_RANK] = {whet_tensor_count(w->scale)};
-    for (int d = 1; d < rank; d++)
-        dims[d] = 1;
-    void *data;
-    Value *value = pass_constant(graph, after->outputs[0]->name, DT_F32, w->axis < 0 ? 0 : rank, dims, &data);
-    for (int64_t c = 0; value && c < dims[0]; c++)
-        ((float *)data)[c] = (float)((double)pass_f32(x->scale, 0) * pass_f32(w->scale, c));
+    int64_t count = whet_tensor_count(w->scale);
+    float *data;
+    Value *value = pass_channels(graph, after->outputs[0]->name, count, w->axis < 0 ? 0 : rank, &data);
+    for (int64_t c = 0; value && c < count; c++)
+        data[c] = (float)((double)pass_f32(x->scale, 0) * pass_f32(w->scale, c));
     return value;
 }
 
 /* The constant bias [o] as [o, 1, 1 ...] of rank `rank`. */
 static Value *bias_constant(Graph *graph, const Node *after, const Tensor *bias, int rank) {
-    int64_t dims[WHET_MAX_RANK] = {bias->dims[0]};
-    for (int d = 1; d < rank; d++)
-        dims[d] = 1;
-    void *data;
-    Value *value = pass_constant(graph, after->outputs[0]->name, DT_F32, rank, dims, &data);
+    float *data;
+    Value *value = pass_channels(graph, after->outputs[0]->name, bias->dims[0], rank, &data);
     if (value)
         memcpy(data, bias->data, bias->bytes);
     return value;
@@ -172,7 +163,8 @@ static bool operands(Product *p) {
 /* False: it is none; *fine: false when out of memory. */
 static bool is_conv(Product *p, bool *fine) {
     const Tensor *w = p->w.value->type.constant;
-    if (!is(p->node, "Conv") || w->rank < 3 || p->w.axis > 0 || w->dims[0] <= 0 || whet_tensor_count(w) / w->dims[0] > MOST_TERMS)
+    if (!pass_is(p->node, "Conv") || w->rank < 3 || p->w.axis > 0 || w->dims[0] <= 0 ||
+        whet_tensor_count(w) / w->dims[0] > MOST_TERMS)
         return false;
     p->op = "ConvInteger";
     p->channel_rank = w->rank - 1;
@@ -189,8 +181,8 @@ static bool is_conv(Product *p, bool *fine) {
 static bool is_matmul(Product *p) {
     const Node *node = p->node;
     const Tensor *w = p->w.value->type.constant;
-    bool gemm = is(node, "Gemm");
-    if ((!gemm && !is(node, "MatMul")) || w->rank != 2 || node->inputs[0]->type.rank < 1)
+    bool gemm = pass_is(node, "Gemm");
+    if ((!gemm && !pass_is(node, "MatMul")) || w->rank != 2 || node->inputs[0]->type.rank < 1)
         return false;
     if (gemm && (node_float(node, "alpha", 1) != 1 || node_float(node, "beta", 1) != 1 || node_int(node, "transA", 0)))
         return false;
@@ -208,7 +200,7 @@ static bool visit(Graph *graph, void *context) {
     size_t count = graph->node_count; /* new nodes are appended */
     for (size_t n = 0; fine && n < count; n++) {
         Product p = {.node = graph->nodes[n]};
-        if (is(p.node, "DequantizeLinear") && p.node->inputs[0] && p.node->inputs[0]->type.constant)
+        if (pass_is(p.node, "DequantizeLinear") && p.node->inputs[0] && p.node->inputs[0]->type.constant)
             *changed = true; /* what stays of these is folded after all */
         if (!operands(&p) || !(is_matmul(&p) || is_conv(&p, &fine)))
             continue;

@@ -79,6 +79,20 @@ Value *pass_constant(Graph *graph, const char *stem, DType type, int rank, const
     return value;
 }
 
+Value *pass_channels(Graph *graph, const char *stem, int64_t channels, int rank, float **data) {
+    int64_t dims[WHET_MAX_RANK] = {channels};
+    for (int d = 1; d < rank; d++)
+        dims[d] = 1;
+    void *memory = NULL;
+    Value *value = pass_constant(graph, stem, DT_F32, rank, dims, &memory);
+    *data = memory;
+    return value;
+}
+
+bool pass_is(const Node *node, const char *op) {
+    return node && !*node->domain && strcmp(node->op, op) == 0;
+}
+
 const Tensor *pass_known(const Value *value, DType type) {
     const Tensor *constant = value ? value->type.constant : NULL;
     return constant && constant->data && (DType)constant->type == type ? constant : NULL;

@@ -16,6 +16,10 @@ Node *pass_node(Graph *graph, const char *op, int input_count, int attr_count, c
 void pass_take_output(Node *node, Value *value);
 /* A constant in the model's arena, data not set. NULL: out of memory. */
 Value *pass_constant(Graph *graph, const char *stem, DType type, int rank, const int64_t *dims, void **data);
+/* The same of f32 for `channels` along the second of `rank + 1` axes: [channels, 1, 1 ...]. */
+Value *pass_channels(Graph *graph, const char *stem, int64_t channels, int rank, float **data);
+/* Is it that operator of ONNX's own domain? NULL is none. */
+bool pass_is(const Node *node, const char *op);
 /* The content of a value whose elements are f32, if it is known: NULL otherwise. It may be misaligned: use pass_f32. */
 const Tensor *pass_known(const Value *value, DType type);
 float pass_f32(const Tensor *tensor, int64_t index);
