@@ -1,4 +1,6 @@
-/* f32 matrix products through the notation, beside the BLAS libraries found on this machine and the measured peak of one core.
+/* f32 matrix products through the notation, beside the BLAS libraries and the oneDNN found on this machine and the measured peak
+ * of one core. As a network has constant weights, b is packed before the clock starts, by whet and by oneDNN; a BLAS packs it
+ * each time.
  *
  *     gemm_bench [-s SECONDS] [-e EPILOGUE] [-p] [-k KNOBS] [M N K]...
  *
@@ -13,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "onednn.h"
 #include "schedule/schedule.h"
 #include "target/peak.h"
 
@@ -22,7 +25,18 @@ static const int shapes[][3] = {{512, 512, 512},  {1024, 1024, 1024}, {128, 2048
                                 {128, 3072, 768}, {128, 768, 3072},   {128, 768, 768},  {32, 3072, 768},
                                 {8, 3072, 768},   {1, 3072, 768},     {64, 64, 64},     {50, 1000, 333}};
 
-static const struct { const char *name, *library; } peers[] = {{"OpenBLAS", "libopenblas.so.0"}, {"BLIS", "libblis.so.4"}};
+enum { ONEDNN, OPENBLAS, BLIS, PEERS };
+static const struct {
+    const char *name, *library;
+} peer_names[PEERS] = {
+    [ONEDNN] = {"oneDNN", NULL}, [OPENBLAS] = {"OpenBLAS", "libopenblas.so.0"}, [BLIS] = {"BLIS", "libblis.so.4"}};
+
+/* What of them is installed; the others stay NULL. */
+typedef struct Peers {
+    Onednn *onednn;
+    Sgemm sgemm[PEERS];
+    bool here[PEERS];
+} Peers;
 
 static double now(void) {
     struct timespec t;
@@ -98,22 +112,28 @@ static double time_make(const Target *target, const char *epilogue, const int *m
     return best;
 }
 
-/* The functions of the peers that are installed; the others stay NULL. */
-static void load_peers(Sgemm *sgemm) {
-    for (size_t i = 0; i < COUNT(peers); i++) {
-        void *library = dlopen(peers[i].library, RTLD_NOW | RTLD_LOCAL), *symbol = library ? dlsym(library, "cblas_sgemm") : NULL;
+static void load_peers(Peers *peers) {
+    peers->onednn = onednn_load();
+    peers->here[ONEDNN] = peers->onednn != NULL;
+    for (int i = 0; i < PEERS; i++) {
+        const char *name = peer_names[i].library;
+        void *library = name ? dlopen(name, RTLD_NOW | RTLD_LOCAL) : NULL,
+             *symbol = library ? dlsym(library, "cblas_sgemm") : NULL;
         if (symbol)
-            memcpy(&sgemm[i], &symbol, sizeof symbol);
+            memcpy(&peers->sgemm[i], &symbol, sizeof symbol), peers->here[i] = true;
     }
 }
 
 typedef struct Best {
-    double whet, peer[COUNT(peers)]; /* seconds of the fastest run */
-    double peak;                     /* GFLOP/s */
+    double whet, peer[PEERS]; /* seconds of the fastest run */
+    double peak;              /* GFLOP/s */
 } Best;
 
-static void run_peer(Sgemm sgemm, const int *mnk, const Case *x) {
-    sgemm(101, 111, 111, mnk[0], mnk[1], mnk[2], 1, x->a, mnk[2], x->b, mnk[1], 0, x->c, mnk[1]);
+static void run_peer(const Peers *peers, int i, const int *mnk, const Case *x) {
+    if (i == ONEDNN)
+        onednn_run(peers->onednn);
+    else
+        peers->sgemm[i](101, 111, 111, mnk[0], mnk[1], mnk[2], 1, x->a, mnk[2], x->b, mnk[1], 0, x->c, mnk[1]);
 }
 
 /* Small products many times between two looks at the clock, which costs about as much as one. */
@@ -131,16 +151,16 @@ static void time_whet(Case *x, int times, Best *best) {
     best->whet = took < best->whet ? took : best->whet;
 }
 
-static void time_peer(Sgemm sgemm, const int *mnk, const Case *x, int times, double *best) {
+static void time_peer(const Peers *peers, int i, const int *mnk, const Case *x, int times, double *best) {
     double start = spent();
-    for (int i = 0; i < times; i++)
-        run_peer(sgemm, mnk, x);
+    for (int t = 0; t < times; t++)
+        run_peer(peers, i, mnk, x);
     double took = (spent() - start) / times;
     *best = took < *best ? took : *best;
 }
 
 /* All take turns in stretches of 5 ms, of which each first run only brings its data into the caches. */
-static void race(Case *x, const Sgemm *sgemm, const int *mnk, Peak *peak, double seconds, Best *best) {
+static void race(Case *x, const Peers *peers, const int *mnk, Peak *peak, double seconds, Best *best) {
     whet_error err;
     int times = times_of(mnk);
     *best = (Best){.whet = 1e9};
@@ -151,21 +171,21 @@ static void race(Case *x, const Sgemm *sgemm, const int *mnk, Peak *peak, double
         do
             time_whet(x, times, best);
         while (now() - stretch < 5e-3);
-        for (size_t i = 0; i < COUNT(peers); i++) {
-            if (!sgemm[i])
+        for (int i = 0; i < PEERS; i++) {
+            if (!peers->here[i])
                 continue;
             stretch = now();
-            run_peer(sgemm[i], mnk, x);
+            run_peer(peers, i, mnk, x);
             best->peer[i] = best->peer[i] > 0 ? best->peer[i] : 1e9;
             do
-                time_peer(sgemm[i], mnk, x, times, &best->peer[i]);
+                time_peer(peers, i, mnk, x, times, &best->peer[i]);
             while (now() - stretch < 5e-3);
         }
     }
 }
 
 /* One row of the table; false: no kernel, and `err` says why. */
-static bool measure(const int *mnk, const char *text, const Target *target, const Sgemm *sgemm, Peak *peak, double seconds,
+static bool measure(const int *mnk, const char *text, const Target *target, Peers *peers, Peak *peak, double seconds,
                     whet_error *err) {
     size_t m = (size_t)mnk[0], n = (size_t)mnk[1], k = (size_t)mnk[2];
     Case x = {.a = filled(m * k, 13),
@@ -175,17 +195,20 @@ static bool measure(const int *mnk, const char *text, const Target *target, cons
               .residual = filled(m * n, 11)};
     arena_init(&x.arena, NULL);
     bool fine = make_kernel(&x, target, text, mnk, x.b, err);
+    peers->here[ONEDNN] = peers->onednn && onednn_product(peers->onednn, mnk[0], mnk[1], mnk[2], x.a, x.b, x.c);
     if (fine) {
         Best best;
         char name[40];
         double flops = 2.0 * (double)m * (double)n * (double)k;
-        race(&x, sgemm, mnk, peak, seconds, &best);
+        race(&x, peers, mnk, peak, seconds, &best);
         snprintf(name, sizeof name, "%zu x %zu x %zu", m, n, k);
         printf("%-20s %8.1f %5.1f%% %8.1f", name, flops / best.whet * 1e-9, flops / best.whet * 1e-7 / best.peak,
                1e6 * time_make(target, text, mnk));
-        for (size_t i = 0; i < COUNT(peers); i++)
-            if (sgemm[i])
+        for (int i = 0; i < PEERS; i++)
+            if (peers->here[i])
                 printf(" %9.1f", flops / best.peer[i] * 1e-9);
+            else if (i == ONEDNN && peers->onednn)
+                printf(" %9s", "refused");
         printf("  %5.1f\n", best.peak);
         fflush(stdout);
     }
@@ -213,29 +236,31 @@ int main(int argc, char **argv) {
         } else
             return 2;
     }
+    setenv("OMP_NUM_THREADS", "1", 1);
     setenv("OPENBLAS_NUM_THREADS", "1", 1);
     setenv("BLIS_NUM_THREADS", "1", 1);
     Target target;
-    Sgemm sgemm[COUNT(peers)] = {0};
+    Peers peers = {0};
     if (!target_host(~UINT64_C(0), &target))
         return fprintf(stderr, "gemm: no code generator for this machine\n"), 1;
     if (with_peers)
-        load_peers(sgemm);
+        load_peers(&peers);
     Peak *peak = peak_new(&target, PEAK_F32, NULL);
     printf("%s\n%-20s %8s %6s %8s", text, "m x n x k", "whet", "%peak", "make us");
-    for (size_t i = 0; i < COUNT(peers); i++)
-        if (sgemm[i])
-            printf(" %9s", peers[i].name);
+    for (int i = 0; i < PEERS; i++)
+        if (peers.here[i])
+            printf(" %9s", peer_names[i].name);
     printf("   peak\n");
     bool fine = true;
     for (int i = optind; fine && i + 2 < argc; i += 3) {
         int mnk[] = {atoi(argv[i]), atoi(argv[i + 1]), atoi(argv[i + 2])};
-        fine = measure(mnk, text, &target, sgemm, peak, seconds * (with_peers ? 3 : 1), &err);
+        fine = measure(mnk, text, &target, &peers, peak, seconds * (with_peers ? 3 : 1), &err);
     }
     for (size_t s = 0; optind == argc && fine && s < COUNT(shapes); s++)
-        fine = measure(shapes[s], text, &target, sgemm, peak, seconds * (with_peers ? 3 : 1), &err);
+        fine = measure(shapes[s], text, &target, &peers, peak, seconds * (with_peers ? 3 : 1), &err);
     if (!fine)
         fprintf(stderr, "gemm: %s\n", err.message);
+    onednn_free(peers.onednn);
     peak_free(peak);
     return !fine;
 }

@@ -28,6 +28,7 @@ foreach(source ${benches})
   target_include_directories(${name} PRIVATE src)
   target_link_libraries(${name} PRIVATE whet_internal)
 endforeach()
+target_sources(gemm_bench PRIVATE bench/onednn.c)
 
 file(GLOB fuzzers CONFIGURE_DEPENDS fuzz/*.c)
 if(WHET_FUZZ)
