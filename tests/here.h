@@ -64,7 +64,7 @@ static inline void here_interpreted(const char *label, uint64_t features, HereCh
 
 /* Code for targets that this machine is not is made, and interpreted. */
 static inline void here_made_for_others(HereCheck *check, int rounds) {
-    static const char *const others[] = {"arm64", "arm64+sve512+i8mm+bf16"};
+    static const char *const others[] = {"arm64", "arm64+dotprod", "arm64+i8mm+bf16", "arm64+sve512+i8mm+bf16"};
     for (size_t i = 0; i < COUNT(others); i++) {
         Target target;
         assert_true(target_named(others[i], &target));

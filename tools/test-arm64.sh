@@ -1,18 +1,32 @@
 #!/usr/bin/env bash
-# Builds for 64-bit Arm and runs the tests under qemu, once for each CPU below: tools/test-arm64.sh [--quick] [BUILD]
+# Builds for 64-bit Arm and runs the tests under qemu, once for each CPU below:
 #
-# Needs gcc-aarch64-linux-gnu and qemu-user, and a Debian whose archive has arm64 packages; the libraries are fetched from there into
-# BUILD/sysroot and nowhere else. --quick: a subset that takes minutes. Last a line `N passed, N failed`.
+#     tools/test-arm64.sh [--quick] [--tier NAME]... [--part programs|models|nodes]... [BUILD]
+#
+# --quick: a subset that takes minutes. --tier: of the CPUs named alone; --part: the test programs, the real models, the
+# specification's cases. Nothing is asked for: everything. Needs gcc-aarch64-linux-gnu and qemu-user, and a Debian whose archive has
+# arm64 packages; the libraries are fetched from there into BUILD/sysroot and nowhere else. A line and its seconds for each test, a
+# line for each CPU, last `N passed, N failed`.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
-quick=no
-if [ "${1:-}" = --quick ]; then
-    quick=yes
+quick=no tiers='' parts=''
+while [ $# -gt 0 ]; do
+    case $1 in
+    --quick) quick=yes ;;
+    --tier) tiers="$tiers ${2:?--tier wants a name}" && shift ;;
+    --part) parts="$parts ${2:?--part wants a name}" && shift ;;
+    -*) echo "test-arm64: unknown option $1" >&2 && exit 2 ;;
+    *) break ;;
+    esac
     shift
-fi
+done
 build=${1:-build-arm64}
 sysroot=$PWD/$build/sysroot
 passed=0 failed=0
+
+wanted() { # NAME LIST: an empty list wants all
+    [ -z "$2" ] || [[ " $2 " == *" $1 "* ]]
+}
 
 for tool in aarch64-linux-gnu-gcc qemu-aarch64 cmake; do
     command -v $tool >/dev/null || { echo "test-arm64: $tool is missing; on Debian: apt-get install gcc-aarch64-linux-gnu qemu-user cmake" >&2; exit 1; }
@@ -50,17 +64,17 @@ run() { # CPU TARGET SECONDS PROGRAM...
     local cpu=$1 target=$2 limit=$3
     shift 3
     [ "$target" = - ] && target=
-    timeout "$limit" qemu-aarch64 -cpu "$cpu" -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH="$sysroot/usr/lib/aarch64-linux-gnu" \
+    timeout "$limit" nice qemu-aarch64 -cpu "$cpu" -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH="$sysroot/usr/lib/aarch64-linux-gnu" \
         -E WHET_TEST_HERE_ALONE=1 -E CC=aarch64-linux-gnu-gcc ${target:+-E WHET_TEST_TARGET="$target"} "$@" </dev/null
 }
 
-report() { # NAME CPU STATUS LOG
+report() { # NAME CPU STATUS LOG SECONDS
     if [ "$3" = 0 ]; then
         passed=$((passed + 1))
-        printf 'ok      %-10s %s\n' "$2" "$1"
+        printf 'ok      %-10s %s (%d s)\n' "$2" "$1" "$5"
     else
         failed=$((failed + 1))
-        printf 'FAILED  %-10s %s (status %s)\n' "$2" "$1" "$3"
+        printf 'FAILED  %-10s %s (status %s, %d s)\n' "$2" "$1" "$3" "$5"
         tail -n 12 "$4" | sed 's/^/    /'
     fi
 }
@@ -69,16 +83,16 @@ fetch_libraries
 tools/build.sh "$build" all -DCMAKE_BUILD_TYPE=Release -DCMAKE_TOOLCHAIN_FILE=cmake/arm64-linux.cmake -DWHET_SYSROOT="$sysroot" \
     -DWHET_EXAMPLES=OFF -DWHET_LOCALIZE=OFF >"$build/log" 2>&1 || { tail -n 20 "$build/log"; exit 1; }
 
-# Real models, one process each, and the specification's cases, all in one; one thread, for emulated ones wait for each other too long.
+# Models and cases, one process a call; one thread: there are other tests of threads.
 models() { # NAME CPU TARGET LABEL METRIC RTOL ATOL CASE...
-    local name=$1 cpu=$2 target=$3 label=$4 metric=$5 rtol=$6 atol=$7
+    local name=$1 cpu=$2 target=$3 label=$4 metric=$5 rtol=$6 atol=$7 start=$SECONDS
     shift 7
     local option=()
     [ -d "$1" ] || return 0
     [ "$target" = - ] || option=(--target "$target")
-    run "$cpu" "$target" 3600 "$build/whet" test --in-process -t 1 --metric "$metric" --rtol "$rtol" --atol "$atol" \
+    run "$cpu" "$target" 1800 "$build/whet" test --in-process -t 1 --metric "$metric" --rtol "$rtol" --atol "$atol" \
         "${option[@]}" "$@" >"$log" 2>&1
-    report "$label" "$name" $? "$log"
+    report "$label" "$name" $? "$log" $((SECONDS - start))
 }
 
 log=$(mktemp)
@@ -87,26 +101,40 @@ programs="arm64_encode_test vector_test math_test kernel_test schedule_test cont
           window_types_test winograd_test attend_test"
 shared=${WHET_SHARED:-../shared}
 small="hand_lstm_pinto mnist_rten micro_kws_fp32 oww_hey_rhasspy ort_bert_toy_optimized traffic_sign"
-[ "$quick" = yes ] && programs="vector_test math_test kernel_test"
-while read -r name cpu target; do
-    [ "$quick" = yes ] && case $name in neon | i8mm+bf16 | sve256) ;; *) continue ;; esac
+if [ "$quick" = yes ]; then
+    programs="vector_test math_test kernel_test"
+    tiers=${tiers:-neon i8mm+bf16 sve256}
+    parts=${parts:-programs models}
+fi
+
+programs_of() { # NAME CPU TARGET
+    local program start
     for program in $programs; do
-        run "$cpu" "$target" 1800 "$build/$program" >"$log" 2>&1
-        report "$program" "$name" $? "$log"
+        start=$SECONDS
+        run "$2" "$3" 1800 "$build/$program" >"$log" 2>&1
+        report "$program" "$1" $? "$log" $((SECONDS - start))
     done
-    if [ "$quick" = yes ]; then
-        for model in $small; do
-            models "$name" "$cpu" "$target" "$model" range 1e-3 1e-5 "$shared/models/real/float/$model"
-        done
-        continue
-    fi
+}
+
+models_of() { # NAME CPU TARGET
+    local model
     for model in "$shared"/models/real/float/*; do
-        models "$name" "$cpu" "$target" "${model##*/}" range 1e-3 1e-5 "$model"
+        [ "$quick" = no ] || wanted "${model##*/}" "$small" || continue
+        models "$1" "$2" "$3" "${model##*/}" range 1e-3 1e-5 "$model"
     done
-    models "$name" "$cpu" "$target" half range 5e-3 1e-5 "$shared"/models/real/half/*
-    models "$name" "$cpu" "$target" integer l2 0.02 0 "$shared"/models/real/integer/*
-    models "$name" "$cpu" "$target" qdq l2 0.1 0 "$shared"/models/real/qdq/*
-    models "$name" "$cpu" "$target" nodes element 1e-3 1e-7 "$shared"/onnx-node/*
+    [ "$quick" = no ] || return 0
+    models "$1" "$2" "$3" half range 5e-3 1e-5 "$shared"/models/real/half/*
+    models "$1" "$2" "$3" integer l2 0.02 0 "$shared"/models/real/integer/*
+    models "$1" "$2" "$3" qdq l2 0.1 0 "$shared"/models/real/qdq/*
+}
+
+while read -r name cpu target; do
+    wanted "$name" "$tiers" || continue
+    start=$SECONDS before=$failed
+    wanted programs "$parts" && programs_of "$name" "$cpu" "$target"
+    wanted models "$parts" && models_of "$name" "$cpu" "$target"
+    wanted nodes "$parts" && models "$name" "$cpu" "$target" nodes element 1e-3 1e-7 "$shared"/onnx-node/*
+    printf 'tier    %-10s %d failed, %d s\n' "$name" $((failed - before)) $((SECONDS - start))
 done < <(cpus)
 [ -d "$shared/models/real" ] || echo "skipped: real models and the specification's cases: there is no $shared"
 echo "$passed passed, $failed failed"

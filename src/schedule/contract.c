@@ -146,7 +146,7 @@ static void print_contract(const Compiled *c, Text *out) {
 static void plan_gather(Contract *k) {
     if (!k->gathered)
         return;
-    int64_t most = GATHERED_BYTES / 4 / k->knobs.kc, tiles = most / k->knobs.mr;
+    int64_t most = GATHERED_BYTES / k->unit / k->knobs.kc, tiles = most / k->knobs.mr;
     k->a_pitch = ((k->knobs.kc + 15) / 16 * 16 + 16) * k->group;
     k->knobs.mc = (tiles < 1 ? 1 : tiles < k->lines * k->tiles ? tiles : k->lines * k->tiles) * k->knobs.mr;
 }
@@ -173,7 +173,8 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const
             k->batches *= k->nest.axis[k->outer[i]].extent;
     int64_t panel, whole;
     *why = "a contraction too large";
-    if (!checked_mul(k->depth + (k->column_sums ? k->blocks : 0), 4 * (int64_t)k->nr, &panel) ||
+    int64_t sums = k->column_sums ? 4 * k->blocks : 0;
+    if (!checked_mul(k->depth, k->unit, &panel) || !checked_mul(panel + sums, k->nr, &panel) ||
         !checked_mul(panel, k->batches * k->panels, &whole))
         return false;
     k->panel_bytes = (size_t)panel;

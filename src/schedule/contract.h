@@ -54,8 +54,9 @@ typedef struct Contract {
     ContractFactor fa, fb;                 /* what they are */
     DType sum;                             /* of the accumulators: f32 or s32 */
     VectorCode dot;                        /* what multiplies and adds, a group of steps of depth at once, */
-    int group;                             /* which lie side by side in 4 bytes of a panel */
+    int group, unit;                       /* which lie side by side in `unit` bytes of a panel */
     bool by_lane;                          /* A is multiplied by lane (Target.by_lane) */
+    bool paired;                           /* two rows by two columns at once (MMLA): A is gathered by pairs of rows */
     bool b_first;                          /* the dot takes B as its first, unsigned operand */
     bool column_sums, row_sums;            /* what zero points ask for */
     int n_axis[NEST_MAX_AXES], n_count;    /* outermost first; one axis to all accesses but B */
@@ -158,10 +159,19 @@ bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err);
 void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_t panel, int64_t block, const void *outside,
                          void *to);
 static inline size_t contract_block_bytes(const Contract *k) {
-    return (size_t)(k->knobs.kc + k->column_sums) * 4 * (size_t)k->nr;
+    return (size_t)(k->knobs.kc * k->unit + 4 * k->column_sums) * (size_t)k->nr;
 }
 /* What guarded reads of a factor give outside: an element, to `to`. `data`: of the kernel; NULL: the zero point is known. */
 void contract_outside(const Contract *k, const ContractFactor *f, void *const *data, char to[4]);
+/* Where row `row` of all lines lies among gathered ones that begin with row `first`, in elements. Pairs of rows lie group by
+ * group side by side, and a line is of whole pairs. */
+static inline int64_t contract_gathered_at(const Contract *k, int64_t first, int64_t row) {
+    if (!k->paired)
+        return (row - first) * k->a_pitch;
+    int64_t line = k->line + k->line % 2, from = first / k->line * line + first % k->line;
+    row = row / k->line * line + row % k->line - from;
+    return row / 2 * 2 * k->a_pitch + row % 2 * k->group;
+}
 /* The sum of a row of A over the whole depth. `row`: as it lies, or gathered. */
 int64_t contract_row_sum(const Contract *k, const void *row);
 int64_t contract_integer(DType type, const void *data, int64_t at); /* element `at` of u8, s8 or s32 */

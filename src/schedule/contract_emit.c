@@ -42,21 +42,24 @@ typedef struct Step {
 
 static Step step_to(const Tile *t, Step step, int level, int64_t by) {
     step.a = vector_offset(step.a, contract_size(t->k, t->k->a) * by * t->level[level].a_stride);
-    step.b = vector_offset(step.b, 4 * by * t->level[level].steps * t->k->nr);
+    step.b = vector_offset(step.b, t->k->unit * by * t->level[level].steps * t->k->nr);
     return step;
 }
 
 static Step step_along(const Tile *t, Step step, int level, int counter) {
     step.a = vector_plus(step.a, counter, contract_size(t->k, t->k->a) * t->level[level].a_stride);
-    step.b = vector_plus(step.b, counter, 4 * t->level[level].steps * t->k->nr);
+    step.b = vector_plus(step.b, counter, t->k->unit * t->level[level].steps * t->k->nr);
     return step;
+}
+
+static int flip_a(const Tile *t, int a) {
+    return t->k->fa.flip ? vector_binary(t->f, VECTOR_XOR, a, vector_const(t->f, DT_S32, (int32_t)0x80808080)) : a;
 }
 
 /* An element of A, or a group of them, in every lane. */
 static int splat_a(const Tile *t, VectorAddress at) {
     const Contract *k = t->k;
-    int a = vector_splat(t->f, k->sum, k->group > 1 ? k->sum : k->fa.type, at);
-    return k->fa.flip ? vector_binary(t->f, VECTOR_XOR, a, vector_const(t->f, DT_S32, (int32_t)0x80808080)) : a;
+    return flip_a(t, vector_splat(t->f, k->sum, k->group > 1 ? k->sum : k->fa.type, at));
 }
 
 static void emit_step(const Tile *t, Step step, int *sums) {
@@ -72,23 +75,53 @@ static void emit_step(const Tile *t, Step step, int *sums) {
     }
 }
 
+/* Two rows by two columns at once: a vector of columns of B is two, of pairs of columns. Sums of rows r and r + 1 are those of
+ * the first and the second half of the columns of both (swap_blocks). */
+static void emit_pairs(const Tile *t, Step step, int *sums) {
+    const Contract *k = t->k;
+    int a[CONTRACT_MAX_SUMS];
+    int64_t m = contract_size(k, k->a) * contract_m_stride(k, k->a);
+    for (int i = step.from; i < step.end; i += 2)
+        a[i] = flip_a(t, vector_load_block(t->f, k->sum, vector_offset(step.a, i * m)));
+    for (int v = 0; v < 2 * t->nv; v++) {
+        int b = vector_load(t->f, k->sum, k->sum, vector_offset(step.b, (int64_t)v * t->f->bytes), -1);
+        for (int i = step.from; i < step.end; i += 2) {
+            int *sum = &sums[(i + v % 2) * t->nv + v / 2];
+            *sum = vector_ternary(t->f, k->dot, a[i], b, *sum);
+        }
+    }
+}
+
+/* Of each 128 bits: two pieces of two rows become the first and the second half of the columns of both, and the other way. */
+static void swap_blocks(const Tile *t, int *sums) {
+    VectorFunction *f = t->f;
+    for (int row = 0; row < t->mr; row += 2)
+        for (int j = 0; j < t->nv; j++) {
+            int *first = &sums[row * t->nv + j], *second = first + t->nv;
+            int a = vector_convert(f, VECTOR_BITS, DT_F64, *first), b = vector_convert(f, VECTOR_BITS, DT_F64, *second);
+            *first = vector_convert(f, VECTOR_BITS, t->k->sum, vector_binary(f, VECTOR_ZIP_LOW, a, b));
+            *second = vector_convert(f, VECTOR_BITS, t->k->sum, vector_binary(f, VECTOR_ZIP_HIGH, a, b));
+        }
+}
+
 /* As many steps as 128 bits of A hold, where they lie side by side: each row's are loaded at once and multiplied lane by lane. A
  * vector of B is loaded while the one before it is multiplied, for two registers are all there is for them. */
 static void emit_lanes(const Tile *t, Step step, int *sums) {
     const Contract *k = t->k;
+    VectorCode code = k->dot == VECTOR_FMA ? VECTOR_FMA_LANE : VECTOR_DOT4_SS_LANE;
     int a[CONTRACT_MAX_SUMS], total = CONTRACT_LANES * t->nv;
     int64_t m = contract_size(k, k->a) * contract_m_stride(k, k->a);
-    int next = vector_load(t->f, DT_F32, DT_F32, step.b, -1);
+    int next = vector_load(t->f, k->sum, k->sum, step.b, -1);
     for (int i = step.from; i < step.end; i++)
-        a[i] = vector_load(t->f, DT_F32, DT_F32, vector_offset(step.a, i * m), -1);
+        a[i] = flip_a(t, vector_load(t->f, k->sum, k->sum, vector_offset(step.a, i * m), -1));
     for (int v = 0; v < total; v++) {
         int b = next, lane = v / t->nv, j = v % t->nv;
         if (v + 1 < total)
             next = vector_load(
-                t->f, DT_F32, DT_F32,
+                t->f, k->sum, k->sum,
                 vector_offset(step.b, (int64_t)((v + 1) / t->nv) * 4 * k->nr + (int64_t)((v + 1) % t->nv) * t->f->bytes), -1);
         for (int i = step.from; i < step.end; i++)
-            sums[i * t->nv + j] = vector_fma_lane(t->f, b, a[i], sums[i * t->nv + j], lane);
+            sums[i * t->nv + j] = vector_by_lane(t->f, code, b, a[i], sums[i * t->nv + j], lane);
     }
 }
 
@@ -97,7 +130,7 @@ static void emit_level(Tile *t, int level, Step step, int *sums);
 /* Values [from, end) of a level's counter, one behind the other. */
 static void emit_values(Tile *t, int level, int64_t from, int64_t end, Step step, int *sums) {
     const ContractLevel *own = &t->level[level];
-    bool lanes = t->k->by_lane && level + 1 == t->level_count && own->a_stride == 1 && own->steps == 1;
+    bool lanes = t->k->by_lane && level + 1 == t->level_count && own->a_stride == t->k->group && own->steps == 1;
     while (from < end) {
         Step to = step_to(t, step, level, from);
         bool several = lanes && end - from >= CONTRACT_LANES;
@@ -147,7 +180,10 @@ static void emit_loop(Tile *t, int level, int64_t extent, int unroll, Step step,
 
 static void emit_level(Tile *t, int level, Step step, int *sums) {
     if (level == t->level_count) {
-        emit_step(t, step, sums);
+        if (t->k->paired)
+            emit_pairs(t, step, sums);
+        else
+            emit_step(t, step, sums);
         return;
     }
     int64_t extent = t->level[level].extent;
@@ -275,7 +311,7 @@ static int minus_product(Tile *t, int from, int a, int b) {
 /* One vector of all rows: zero or the sums so far, less what zero points ask for (contract_types.c). */
 static void emit_start(Tile *t, const Variant *v, int *sums) {
     const Contract *k = t->k;
-    int64_t behind = 4 * (int64_t)k->nr * v->depth;
+    int64_t behind = (int64_t)k->unit * k->nr * v->depth;
     bool rows = k->row_sums && v->first, moves = k->column_sums && k->fa.zero >= 0 && contract_m_stride(k, k->fa.zero);
     int columns = -1, zero_b = -1, start = v->first ? vector_const(t->f, k->sum, 0) : -1;
     t->row = 0;
@@ -297,6 +333,8 @@ static void emit_start(Tile *t, const Variant *v, int *sums) {
         }
         sums[t->row * t->nv + t->vector] = v->first && value == start ? vector_const(t->f, k->sum, 0) : value;
     }
+    if (k->paired && t->mr % 2)
+        sums[t->mr * t->nv + t->vector] = vector_const(t->f, k->sum, 0); /* of half a pair */
 }
 
 /* What the tile's end writes and reads is on its way while the sums are made. */
@@ -353,8 +391,12 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
     for (t.vector = 0; t.vector < t.nv; t.vector++)
         emit_start(&t, v, sums);
     emit_prefetches(&t, v);
-    Step step = {.a = row_at(&t, k->a, 0), .b = vector_at(t.pointer[k->b], 0), .end = t.mr};
+    Step step = {.a = row_at(&t, k->a, 0), .b = vector_at(t.pointer[k->b], 0), .end = t.mr + (k->paired ? t.mr % 2 : 0)};
+    if (k->paired && !(v->first && !k->column_sums && !k->row_sums))
+        swap_blocks(&t, sums);
     emit_level(&t, 0, step, sums);
+    if (k->paired)
+        swap_blocks(&t, sums);
     make_mask(&t);
     emit_stores(&t, sums, v->last, why);
     if (t.rows >= 0)
@@ -366,16 +408,24 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
 
 /* ---- panels ---- */
 
-/* Vector j of group `at` of a panel: its columns of the `group` rows of bytes or halves, side by side. */
-static int emit_side_by_side(VectorFunction *f, const Contract *k, VectorAddress rows, int j) {
+/* Vector j of a group of a panel: its columns of the rows of bytes or halves from `first` on that make up 32 bits, side by side.
+ */
+static int emit_side_by_side(VectorFunction *f, const Contract *k, VectorAddress rows, int first, int j) {
     int size = contract_size(k, k->b), value = -1;
-    for (int r = 0; r < k->group; r++) {
-        VectorAddress at = vector_offset(rows, ((int64_t)r * k->nr + (int64_t)j * k->lanes) * size);
+    for (int r = 0; r < 4 / size; r++) {
+        VectorAddress at = vector_offset(rows, ((int64_t)(first + r) * k->nr + (int64_t)j * k->lanes) * size);
         int x = vector_load(f, DT_S32, size == 1 ? DT_U8 : DT_U16, at, -1);
         x = r ? vector_immediate(f, VECTOR_SHL, x, 8 * size * r) : x;
         value = r ? vector_binary(f, VECTOR_OR, value, x) : x;
     }
     return k->fb.flip ? vector_binary(f, VECTOR_XOR, value, vector_const(f, DT_S32, (int32_t)0x80808080)) : value;
+}
+
+static void emit_column_sums(VectorFunction *f, const Contract *k, const int *value, int pieces, int *sum) {
+    int ones = vector_const(f, DT_S32, 0x01010101);
+    VectorCode dot = k->paired ? VECTOR_DOT4_SS : k->dot; /* columns of pairs are signed */
+    for (int i = 0; i < pieces; i++)
+        *sum = vector_ternary(f, dot, k->b_first ? value[i] : ones, k->b_first ? ones : value[i], *sum);
 }
 
 /* rows: [groups][group][nr] elements as they lie; to: a panel; sums: of its columns so far. */
@@ -391,17 +441,22 @@ static const VectorFunction *emit_pack(const Contract *k, Compiled *c, whet_erro
     int counter = vector_loop(f, groups, 0, 1, before, inside, count);
     VectorAddress from = vector_plus(vector_at(rows, 0), counter, (int64_t)k->group * k->nr * contract_size(k, k->b));
     for (int j = 0; j < nv; j++) {
-        VectorAddress out = vector_plus(vector_at(to, (int64_t)j * f->bytes), counter, 4 * (int64_t)k->nr);
+        int pieces = k->unit / 4, value[2];
+        VectorAddress out = vector_plus(vector_at(to, (int64_t)j * pieces * f->bytes), counter, k->unit * (int64_t)k->nr);
         if (k->group == 1) {
             VectorAddress at = vector_offset(from, (int64_t)j * k->lanes * contract_size(k, k->b));
             vector_store(f, DT_F32, vector_load(f, DT_F32, k->fb.type, at, -1), out, -1);
             continue;
         }
-        int value = emit_side_by_side(f, k, from, j);
-        vector_store(f, DT_S32, value, out, -1);
-        int ones = count ? vector_const(f, DT_S32, 0x01010101) : -1;
+        for (int i = 0; i < pieces; i++)
+            value[i] = emit_side_by_side(f, k, from, k->group / pieces * i, j);
         if (count)
-            inside[j] = vector_ternary(f, k->dot, k->b_first ? value : ones, k->b_first ? ones : value, inside[j]);
+            emit_column_sums(f, k, value, pieces, &inside[j]);
+        if (pieces > 1) { /* pairs of columns */
+            vector_store(f, DT_S32, vector_binary(f, VECTOR_ZIP_LOW, value[0], value[1]), out, -1);
+            vector_store(f, DT_S32, vector_binary(f, VECTOR_ZIP_HIGH, value[0], value[1]), vector_offset(out, f->bytes), -1);
+        } else
+            vector_store(f, DT_S32, value[0], out, -1);
     }
     vector_end(f, inside, before);
     for (int j = 0; j < count; j++)

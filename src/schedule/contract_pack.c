@@ -223,7 +223,7 @@ static void pack_chunks(Panel *p, const Compiled *c, int64_t from, int64_t end, 
         int64_t arguments[] = {(int64_t)(intptr_t)rows, (int64_t)(intptr_t)to, (int64_t)(intptr_t)sums, count};
         schedule_call(c, k->pack_function, arguments);
         group += count;
-        to += count * 4 * k->nr;
+        to += count * k->unit * k->nr;
     }
 }
 
@@ -234,7 +234,7 @@ void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_
     Panel p;
     int64_t from = block * k->knobs.kc, end = from + k->knobs.kc < k->depth ? from + k->knobs.kc : k->depth;
     char *out = to;
-    int32_t *sums = k->column_sums ? (int32_t *)(out + (end - from) * 4 * k->nr) : NULL;
+    int32_t *sums = k->column_sums ? (int32_t *)(out + (end - from) * k->unit * k->nr) : NULL;
     p.k = k, p.access = access, p.data = b, p.size = contract_size(k, k->b), p.outside = outside;
     p.run_count = 0;
     p.period = 0;
@@ -317,11 +317,11 @@ static int64_t sum_signed(const unsigned char *from, int64_t count) {
 }
 
 static int64_t sum_level(const Contract *k, int level, const unsigned char *from) {
-    int64_t total = 0, extent = k->level[level].extent;
-    if (level == k->level_count - 1)
-        return k->fa.type == DT_S8 ? sum_signed(from, extent * k->group) : sum_bytes(from, extent * k->group);
-    for (int64_t i = 0; i < extent; i++)
-        total += sum_level(k, level + 1, from + i * k->level[level].a_stride);
+    const ContractLevel *l = &k->level[level];
+    bool last = level == k->level_count - 1, behind = last && l->a_stride == k->group; /* groups lie behind each other */
+    int64_t total = 0, bytes = behind ? l->extent * k->group : k->group;
+    for (int64_t i = 0; i < (behind ? 1 : l->extent); i++, from += l->a_stride)
+        total += !last ? sum_level(k, level + 1, from) : k->fa.type == DT_S8 ? sum_signed(from, bytes) : sum_bytes(from, bytes);
     return total;
 }
 

@@ -323,8 +323,13 @@ static int64_t taps_shared(const Contract *k, const int *axis, int count) {
 
 static ContractShape shape_of(const Contract *k, int m, int64_t rows, bool by_lane) {
     int64_t row = m < 0 || k->gathered ? 0 : k->nest.access[k->a].stride[m] * contract_size(k, k->a);
-    return (ContractShape){
-        .rows = rows, .columns = k->columns, .depth = k->depth, .row_bytes = row, .packed_once = k->constant, .by_lane = by_lane};
+    return (ContractShape){.rows = rows,
+                           .columns = k->columns,
+                           .depth = k->depth,
+                           .row_bytes = row,
+                           .packed_once = k->constant,
+                           .by_lane = by_lane,
+                           .paired = k->paired};
 }
 
 static bool take(Contract *k, const Target *target, const ContractKnobs *given, int64_t panel_limit, int spare, const Line *line,
@@ -332,17 +337,19 @@ static bool take(Contract *k, const Target *target, const ContractKnobs *given, 
     take_line(k, line, axis, count);
     if (k->gathered) {
         k->level_count = 1;
-        k->level[0] = (ContractLevel){.extent = k->depth, .a_stride = k->group, .guard = -1};
+        k->level[0] = (ContractLevel){.extent = k->depth, .a_stride = k->group * (k->paired ? 2 : 1), .guard = -1};
         k->patterned = -1;
     } else if (!lay_levels(k, why) || !guards_fit(k, why))
         return false;
     count_steps(k);
     k->knobs = *given;
     const ContractLevel *inner = &k->level[k->level_count - 1];
-    k->by_lane = target->by_lane && k->dot == VECTOR_FMA && k->fa.type == DT_F32 && inner->a_stride == 1 &&
-                 inner->extent >= CONTRACT_LANES;
-    cost_contract(target, shape_of(k, k->m_axis, k->line, k->by_lane), 4, panel_limit, spare, &k->knobs);
-    if (k->knobs.mr * k->knobs.nv > CONTRACT_MAX_SUMS || k->knobs.nv * k->lanes > CONTRACT_MAX_WIDTH) {
+    bool multiplies = k->dot == VECTOR_DOT4_SS ? target->dot4_ss : k->dot == VECTOR_FMA && k->fa.type == DT_F32;
+    k->by_lane = target->by_lane && multiplies && inner->a_stride == k->group && inner->extent >= CONTRACT_LANES;
+    cost_contract(target, shape_of(k, k->m_axis, k->line, k->by_lane), k->unit, panel_limit, spare, &k->knobs);
+    if (k->paired && k->line > k->knobs.mr)
+        k->knobs.mr += k->knobs.mr % 2; /* tiles begin with whole pairs */
+    if ((k->knobs.mr + k->paired) * k->knobs.nv > CONTRACT_MAX_SUMS || k->knobs.nv * k->lanes > CONTRACT_MAX_WIDTH) {
         *why = "a tile too large";
         return false;
     }
@@ -371,14 +378,15 @@ static Line *best_line(const Contract *k, Line *line, int count) {
 
 bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *given, int64_t panel_limit, int spare,
                         const int *axis, int count, const char **why) {
-    for (int gathered = 0; gathered < 2; gathered++) {
+    for (int gathered = k->paired; gathered < 2; gathered++) {
         Line line[NEST_MAX_AXES], *best;
         int lines = count ? count : 1;
         k->gathered = gathered;
         for (int i = 0; i < lines; i++) {
             line[i] = line_along(k, count ? axis[i] : -1, axis, count, gathered);
             ContractKnobs knobs = *given;
-            double slots = cost_contract(target, shape_of(k, line[i].m, line[i].extent, false), 4, panel_limit, spare, &knobs);
+            double slots =
+                cost_contract(target, shape_of(k, line[i].m, line[i].extent, false), k->unit, panel_limit, spare, &knobs);
             line[i].slots = slots / (double)line[i].extent;
         }
         while ((best = best_line(k, line, lines))) {
@@ -522,19 +530,34 @@ static void gather_whole_row(Gather *in, int outer, int64_t unit, char *to) {
     }
 }
 
+/* Two rows, group by group side by side. */
+static void pair_rows(const char *from, int64_t groups, size_t row_bytes, int rows, char *to) {
+    enum { GROUP = 8 };
+    for (int64_t g = 0; g < groups; g++, from += GROUP, to += 2 * GROUP) {
+        memcpy(to, from, GROUP);
+        if (rows > 1)
+            memcpy(to + GROUP, from + row_bytes, GROUP);
+        else
+            memset(to + GROUP, 0, GROUP);
+    }
+}
+
 void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t row, int64_t count, int64_t from, int64_t end,
                           void *to) {
-    size_t size = (size_t)contract_size(k, k->a);
+    size_t size = (size_t)contract_size(k, k->a), pitch = (size_t)k->a_pitch * size;
     int64_t first = from * k->group, steps = least(end * k->group, k->steps) - first, pad = (end - from) * k->group - steps;
-    char *out = to;
+    int64_t last = contract_gathered_at(k, row, row + count - 1);
+    char *apart = (char *)to + pitch * 2 * (size_t)(last / (2 * k->a_pitch) + 1); /* of a pair on its way: behind all */
     int outer;
     int64_t unit;
     bool whole = first == 0 && steps == k->steps && run_of_two(k, &outer, &unit);
-    for (int64_t r = row; r < row + count; r++, out += (size_t)k->a_pitch * size) {
+    for (int64_t r = row; r < row + count; r++) {
         Gather in = {
             .k = k, .a = &k->nest.access[k->a], .from = a->data, .outside = a->outside, .size = size, .offset = a->offset};
+        int64_t rest = r, odd = r % k->line % 2;
+        char *lies = (char *)to + size * (size_t)contract_gathered_at(k, row, r),
+             *out = k->paired ? apart + pitch * (size_t)odd : lies;
         memcpy(in.position, a->position, sizeof in.position);
-        int64_t rest = r;
         for (int i = k->row_count - 1; i >= 0; i--) {
             int64_t extent = k->nest.axis[k->row_axis[i]].extent;
             move(in.a, k->row_axis[i], rest % extent, &in.offset, in.position);
@@ -545,5 +568,7 @@ void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t ro
         else
             gather_row(&in, first, first + steps, out);
         memset(out + (size_t)steps * size, 0, (size_t)pad * size);
+        if (k->paired && (odd || r % k->line == k->line - 1 || r == row + count - 1))
+            pair_rows(apart, end - from, pitch, 1 + (int)odd, odd ? lies - k->unit : lies);
     }
 }

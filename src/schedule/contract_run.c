@@ -88,7 +88,7 @@ static int find_taps(const Contract *k, const Corner *line, int64_t block, int64
             counts[count++] = end > from ? end - from : 0;
         }
         *a += from * level->a_stride;
-        *b += (from - begin) * level->steps * 4 * k->nr;
+        *b += (from - begin) * level->steps * k->unit * k->nr;
     }
     return count;
 }
@@ -119,7 +119,7 @@ static void set_call(const Work *w, const Part *part, const Corner *line, int64_
         const char *at = w->data[k->nest.access[i].tensor];
         at += size * (line->offset[i] + contract_n_stride(k, i) * part->panel * k->nr + (i == k->a ? a : 0));
         if (i == k->a && part->gathered)
-            at = part->gathered + (first - part->first) * row;
+            at = part->gathered + size * contract_gathered_at(k, part->first, first);
         if (k->scalar[i] >= 0)
             memcpy(call->scalars[k->scalar[i]], at, (size_t)size);
         else if (i == k->b)
@@ -222,7 +222,7 @@ static void sum_rows(const Task *t, int64_t from, int64_t end, const char *gathe
             zero = contract_integer(z->type, t->w->data[z->tensor], line.offset[f->zero] + in * contract_m_stride(k, f->zero));
         }
         const char *a =
-            gathered ? gathered + (row - from) * k->a_pitch : (const char *)t->w->data[k->nest.access[k->a].tensor] + at;
+            gathered ? gathered + contract_gathered_at(k, from, row) : (const char *)t->w->data[k->nest.access[k->a].tensor] + at;
         int64_t sum = contract_row_sum(k, a) - k->steps * zero; /* flipped or not, that is the same */
         *to++ = (int32_t)(uint32_t)(uint64_t)sum;
     }
@@ -311,6 +311,8 @@ static void walk_unpacked(const Task *t, Part part) {
 static bool task_memory(Task *t) {
     const Contract *k = t->w->k;
     int64_t rows = k->knobs.mc < k->rows ? k->knobs.mc : k->rows;
+    if (k->paired) /* whole pairs in each line, and two rows on the way to them */
+        rows = least(k->knobs.mc / k->knobs.mr, k->lines * k->tiles) * (k->knobs.mr + k->knobs.mr % 2) + 2;
     size_t panel = k->constant ? 0 : contract_block_bytes(k);
     size_t gathered = k->gathered ? (size_t)(rows * k->a_pitch) * (size_t)contract_size(k, k->a) : 0;
     size_t sums = k->row_sums ? (size_t)(row_of(k, t->rows.to) - row_of(k, t->rows.from)) * sizeof(int32_t) : 0;

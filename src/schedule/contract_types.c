@@ -248,7 +248,12 @@ static void choose_bytes(Contract *k, const Target *target) {
     bool b_has_zero = !(k->fb.zero_known && k->fb.zero_value == 0);
     k->group = 4;
     k->dot = VECTOR_DOT4_US;
-    if (target->dot4_ss && !target->dot4_us) {
+    if (target->mmla_bytes) { /* rows and columns two by two: of either sign times signed */
+        k->paired = true;
+        k->group = k->unit = 8;
+        k->dot = a_unsigned ? VECTOR_MMLA_US : VECTOR_MMLA;
+        k->fb.flip = b_unsigned;
+    } else if (target->dot4_ss && !target->dot4_us) {
         k->dot = VECTOR_DOT4_SS;
         k->fa.flip = a_unsigned;
         k->fb.flip = b_unsigned;
@@ -264,11 +269,18 @@ static void choose_bytes(Contract *k, const Target *target) {
 }
 
 bool contract_choose_types(Contract *k, const Target *target, const char **why) {
+    bool bf16 = k->fa.type == DT_BF16 && k->fb.type == DT_BF16;
     k->group = 1;
+    k->unit = 4;
     k->dot = VECTOR_FMA;
     if (k->sum == DT_S32)
         choose_bytes(k, target);
-    else if (k->fa.type == DT_BF16 && k->fb.type == DT_BF16 && target->dot2) {
+    else if (bf16 && target->mmla_bf16) {
+        k->paired = true;
+        k->group = 4;
+        k->unit = 8;
+        k->dot = VECTOR_MMLA;
+    } else if (bf16 && target->dot2) {
         k->group = 2;
         k->dot = VECTOR_DOT2;
     }

@@ -41,6 +41,7 @@ static double product_slots(ContractShape s, int mr, int nv, int lanes) {
     int64_t vectors = (s.columns + lanes - 1) / lanes, panels = vectors / nv, edge = vectors % nv;
     int64_t tiles = s.rows / mr, rest = s.rows % mr;
     double load = LOAD_SLOTS * lanes / 16;
+    rest += s.paired ? rest % 2 : 0; /* half of the last pair is for nothing */
     double column = (double)tiles * tile_slots(mr, nv, s.depth, load) + tile_slots(rest, nv, s.depth, load);
     double last = (double)tiles * tile_slots(mr, edge, s.depth, load) + tile_slots(rest, edge, s.depth, load);
     double ragged = rest ? 1.01 : 1; /* another function to make, and an interruption of the steady state */
@@ -64,8 +65,11 @@ static double choose_tile(const Target *target, ContractShape shape, int lanes, 
     int best_mr = 1, best_nv = 1;
     for (int nv = knobs->nv ? knobs->nv : 1; nv <= (knobs->nv ? knobs->nv : 6); nv++)
         for (int mr = knobs->mr ? knobs->mr : 1; mr <= (knobs->mr ? knobs->mr : most_rows); mr++) {
-            int factors = shape.by_lane ? mr + 2 : nv + 1;
-            if (mr * nv + (factors > spare ? factors : spare) > registers && !(knobs->mr && knobs->nv))
+            int factors = shape.by_lane ? mr + 2 : shape.paired ? (mr + 1) / 2 + 2 : nv + 1;
+            if (shape.paired && mr % 2 && mr < shape.rows && !knobs->mr)
+                continue; /* tiles begin with whole pairs */
+            if ((shape.paired ? mr + mr % 2 : mr) * nv + (factors > spare ? factors : spare) > registers &&
+                !(knobs->mr && knobs->nv))
                 continue;
             double slots = product_slots(shape, mr, nv, lanes) * crowding(shape.row_bytes, mr);
             if (best < 0 || slots < best) {

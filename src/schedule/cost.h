@@ -9,6 +9,7 @@ typedef struct ContractShape {
     int64_t row_bytes; /* from a row of A to the next; 0: nearby */
     bool packed_once;  /* B serves any number of rows */
     bool by_lane;      /* a vector of each row of A is kept over several steps, and two of B */
+    bool paired;       /* two rows by two columns at once: a vector of each pair of rows of A is kept, and two of B */
 } ContractShape;
 
 typedef struct ContractKnobs {

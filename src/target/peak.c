@@ -24,6 +24,20 @@ static const struct {
     [PEAK_INT8] = {VECTOR_DOT4_US, DT_S32, DT_U8},
 };
 
+/* Two rows by two columns at once, where that is faster. */
+static bool by_pairs(const Target *target, PeakKind kind) {
+    return (kind == PEAK_INT8 && target->mmla_bytes) || (kind == PEAK_BF16 && target->mmla_bf16);
+}
+
+static VectorCode code_of(const Target *target, PeakKind kind) {
+    return by_pairs(target, kind) ? VECTOR_MMLA : kinds[kind].code;
+}
+
+static double flops_of(const Target *target, PeakKind kind) { /* of one lane */
+    double flops = vector_info[code_of(target, kind)].flops;
+    return by_pairs(target, kind) && kind == PEAK_BF16 ? flops / 2 : flops; /* four products, not eight */
+}
+
 static VectorFunction *peak_function(Arena *arena, const Target *target, PeakKind kind) {
     VectorFunction *f = vector_new(arena, "peak", target->bytes);
     if (!f)
@@ -39,7 +53,7 @@ static VectorFunction *peak_function(Arena *arena, const Target *target, PeakKin
         sums[i] = vector_const(f, type, 0);
     vector_loop(f, -1, ROUNDS, 1, sums, inside, CHAINS);
     for (int i = 0; i < CHAINS; i++)
-        inside[i] = vector_ternary(f, kinds[kind].code, a, b, inside[i]);
+        inside[i] = vector_ternary(f, code_of(target, kind), a, b, inside[i]);
     vector_end(f, inside, sums);
     return f;
 }
@@ -60,7 +74,7 @@ Peak *peak_new(const Target *target, PeakKind kind, whet_error *err) {
     if (peak && f) {
         peak->target = *target;
         peak->code = make(target, f, err);
-        peak->flops = (double)CHAINS * ROUNDS * vector_info[kinds[kind].code].flops * vector_lanes(f, kinds[kind].type);
+        peak->flops = CHAINS * (double)ROUNDS * flops_of(target, kind) * vector_lanes(f, kinds[kind].type);
     } else
         error_memory(err);
     arena_free(&arena);

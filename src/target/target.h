@@ -51,9 +51,11 @@ struct Target {
     uint64_t features;
     int bytes;                  /* of a vector register */
     int registers[CLASS_COUNT]; /* vectors, masks and general registers that code may use */
-    bool by_lane; /* FMA_LANE is there and costs what FMA does: a vector of factors is loaded once, its lanes used in turn */
-    bool dot4_us, dot4_ss; /* products of bytes by fours are native; else they are made of products of 16 bits */
-    bool dot2;             /* products of bf16 by twos are native */
+    bool by_lane; /* FMA_LANE is there and costs what FMA does: a vector of factors is loaded once, its lanes used in turn; so
+                     is DOT4_SS_LANE where dot4_ss is */
+    bool dot4_us, dot4_ss;      /* products of bytes by fours are native; else they are made of products of 16 bits */
+    bool dot2;                  /* products of bf16 by twos are native */
+    bool mmla_bytes, mmla_bf16; /* MMLA of bytes, of bf16: two rows by two columns at once, at twice the rate of dot products */
     bool runs_here;
     size_t cache_bytes[3]; /* of one core; 0: unknown */
     /* Functions in, code out; everything temporary lives in the functions' arenas. A function that does not fit the register

@@ -160,6 +160,10 @@ int vector_splat(VectorFunction *f, DType type, DType memory, VectorAddress addr
     return memory_op(f, VECTOR_SPLAT, type, memory, &address, -1, -1);
 }
 
+int vector_load_block(VectorFunction *f, DType type, VectorAddress address) {
+    return memory_op(f, VECTOR_LOAD_BLOCK, type, type, &address, -1, -1);
+}
+
 int vector_gather(VectorFunction *f, DType type, DType memory, VectorAddress address, int scale, int index, int mask) {
     int result = memory_op(f, VECTOR_GATHER, type, memory, &address, index, mask);
     if (result >= 0)
@@ -213,8 +217,8 @@ int vector_ternary(VectorFunction *f, VectorCode code, int a, int b, int c) {
     return plain_op(f, code, type, strchr(vector_info[code].args, 'W') ? type_of(f, a) : DT_NONE, a, b, c, 0);
 }
 
-int vector_fma_lane(VectorFunction *f, int a, int b, int c, int lane) {
-    return plain_op(f, VECTOR_FMA_LANE, type_of(f, c), DT_NONE, a, b, c, lane);
+int vector_by_lane(VectorFunction *f, VectorCode code, int a, int b, int c, int lane) {
+    return plain_op(f, code, type_of(f, c), code == VECTOR_FMA_LANE ? DT_NONE : type_of(f, a), a, b, c, lane);
 }
 
 int vector_immediate(VectorFunction *f, VectorCode code, int a, double number) {

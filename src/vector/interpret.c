@@ -125,9 +125,10 @@ static void run_memory(Machine *m, const VectorOp *op, Lanes *result) {
     for (int i = 0; i < lanes; i++) {
         if (op->mask >= 0 && !m->value[op->mask].u8[i])
             continue;
-        int64_t from = op->code == VECTOR_SPLAT    ? 0
-                       : op->code == VECTOR_GATHER ? m->value[op->arg[0]].s32[i] * (int64_t)op->number
-                                                   : i * step;
+        int64_t from = op->code == VECTOR_SPLAT        ? 0
+                       : op->code == VECTOR_GATHER     ? m->value[op->arg[0]].s32[i] * (int64_t)op->number
+                       : op->code == VECTOR_LOAD_BLOCK ? i * step % 16
+                                                       : i * step;
         if (result)
             load_lane(result, i, op->type, op->from, at + from);
         else
@@ -319,8 +320,9 @@ static bool run_dot(Machine *m, const VectorOp *op, Lanes *out) {
             out->s32[i] = wrap(sum);
         } else {
             int64_t sum = c->s32[i];
-            for (int j = 4 * i; j < 4 * i + 4; j++)
-                sum += (op->code == VECTOR_DOT4_US ? a->u8[j] : a->s8[j]) * b->s8[j];
+            int lane = op->code == VECTOR_DOT4_SS_LANE ? i / 4 * 4 + (int)op->number : i;
+            for (int j = 0; j < 4; j++)
+                sum += (op->code == VECTOR_DOT4_US ? a->u8[4 * i + j] : a->s8[4 * i + j]) * b->s8[4 * lane + j];
             out->s32[i] = wrap(sum);
         }
     }
@@ -334,8 +336,8 @@ static bool run_mmla(Machine *m, const VectorOp *op, Lanes *out) {
         int block = i / 4, r = i % 4 / 2, col = i % 2;
         if (op->type == DT_S32) {
             int64_t sum = c->s32[i];
-            for (int k = 0; k < 8; k++)
-                sum += a->s8[16 * block + 8 * r + k] * b->s8[16 * block + 8 * col + k];
+            for (int k = 16 * block + 8 * r, l = 16 * block + 8 * col; l < 16 * block + 8 * col + 8; k++, l++)
+                sum += (op->code == VECTOR_MMLA_US ? a->u8[k] : a->s8[k]) * b->s8[l];
             out->s32[i] = wrap(sum);
         } else {
             float sum = c->f32[i];
@@ -397,6 +399,7 @@ static bool run_op(Machine *m, const VectorOp *op) {
     switch (op->code) {
     case VECTOR_LOAD:
     case VECTOR_GATHER:
+    case VECTOR_LOAD_BLOCK:
     case VECTOR_SPLAT: run_memory(m, op, &out); break;
     case VECTOR_IOTA:
         for (int i = 0; i < lanes_of(m, op->type); i++)
@@ -431,9 +434,11 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_REDUCE_MAX: run_reduce(m, op, &out); break;
     case VECTOR_DOT4_US:
     case VECTOR_DOT4_SS:
+    case VECTOR_DOT4_SS_LANE:
     case VECTOR_DOT2_SS:
     case VECTOR_DOT2: ok = run_dot(m, op, &out); break;
-    case VECTOR_MMLA: ok = run_mmla(m, op, &out); break;
+    case VECTOR_MMLA:
+    case VECTOR_MMLA_US: ok = run_mmla(m, op, &out); break;
     case VECTOR_FMA_LANE:
         for (int i = 0; i < m->bytes / 4; i++)
             out.f32[i] = fmaf(m->value[op->arg[0]].f32[i], m->value[op->arg[1]].f32[i / 4 * 4 + (int)op->number],

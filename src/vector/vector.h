@@ -47,6 +47,7 @@ typedef enum RegisterClass {
     X(IOTA,          "iota",          'V', "#",      "S", -1, 0) /* lane i is i * # */                                           \
     X(LOAD,          "load",          'V', "A?",     "B", -1, 0) /* `from` in memory, widened to the type */                     \
     X(SPLAT,         "splat",         'V', "A",      "B", -1, 0) /* one element of memory in every lane */                       \
+    X(LOAD_BLOCK,    "load_block",    'V', "A",      "B", -1, 0) /* 128 bits of memory in every 128 bits */                        \
     X(GATHER,        "gather",        'V', "WA#?",   "B", -1, 0) /* lane i from address + # * index i; indices are s32 */        \
     X(STORE,         "store",         '-', "VA?",    "B", -1, 0) /* narrowed to `from` in memory: floats round to even, integers saturate */\
     X(STORE_FIRST,   "store_first",   '-', "VA",     "B", -1, 0) /* lane 0 alone */                                              \
@@ -107,7 +108,9 @@ typedef enum RegisterClass {
     X(DOT4_SS,       "dot4_ss",       'V', "WWV",    "X",  2, 8) /* s32 += four products s8 * s8: sdot, AVX-VNNI-INT8 */         \
     X(DOT2,          "dot2",          'V', "WWV",    "X",  2, 4) /* f32 += two products bf16 * bf16, each rounded: vdpbf16ps, bfdot */\
     X(DOT2_SS,       "dot2_ss",       'V', "WWV",    "X",  2, 4) /* s32 += two products s16 * s16, exact: vpmaddwd, vpdpwssd */  \
-    X(MMLA,          "mmla",          'V', "WWV",    "X",  2, 16) /* 2x2 += 2x8 * 8x2 of each 128 bits: smmla, bfmmla */         \
+    X(DOT4_SS_LANE,  "dot4_ss_lane",  'V', "WWV#",   "X",  2, 8) /* DOT4_SS with the four bytes of lane # of b, of each 128 bits: sdot by element */\
+    X(MMLA,          "mmla",          'V', "WWV",    "X",  2, 16) /* 2x2 += 2x8 * 8x2 of each 128 bits, s8: smmla; 2x4 * 4x2 of bf16: bfmmla */\
+    X(MMLA_US,       "mmla_us",       'V', "WWV",    "X",  2, 16) /* the same, u8 * s8: usmmla */                                \
     X(TILE_ZERO,     "tile_zero",     'T', "",       "B", -1, 0)                                                                 \
     X(OUTER,         "outer",         'T', "VVT",    "X",  2, 2) /* tile[i][j] += a[i] * b[j]: fmopa, smopa, Apple AMX */        \
     X(TILE_DOT,      "tile_dot",      'T', "TTT",    "X",  2, 2) /* tile += tile * tile, 4- or 2-way: tdpbusd, tdpbf16ps */      \
@@ -224,9 +227,10 @@ void vector_store(VectorFunction *f, DType memory, int value, VectorAddress addr
 void vector_prefetch(VectorFunction *f, VectorAddress address);
 void vector_store_first(VectorFunction *f, DType memory, int value, VectorAddress address);
 int vector_unary(VectorFunction *f, VectorCode code, int a);
-int vector_binary(VectorFunction *f, VectorCode code, int a, int b);            /* comparisons too */
-int vector_ternary(VectorFunction *f, VectorCode code, int a, int b, int c);    /* FMA, SELECT, DOT */
-int vector_fma_lane(VectorFunction *f, int a, int b, int c, int lane);          /* a * b[lane] + c */
+int vector_binary(VectorFunction *f, VectorCode code, int a, int b);                   /* comparisons too */
+int vector_ternary(VectorFunction *f, VectorCode code, int a, int b, int c);           /* FMA, SELECT, DOT */
+int vector_by_lane(VectorFunction *f, VectorCode code, int a, int b, int c, int lane); /* a * b[lane] + c: FMA_LANE and its kin */
+int vector_load_block(VectorFunction *f, DType type, VectorAddress address);
 int vector_immediate(VectorFunction *f, VectorCode code, int a, double number); /* shifts, POINTER_ADD */
 int vector_convert(VectorFunction *f, VectorCode code, DType type, int a);
 int vector_round_to(VectorFunction *f, DType type, int a); /* f32 to the nearest of a narrower type, which stays in f32 */

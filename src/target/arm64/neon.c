@@ -131,8 +131,8 @@ static void pick(Arm64Encoder *e, VectorCode code, DType type, int to, int a, in
 static void encode_accumulate(Arm64Encoder *e, const VectorOp *op) {
     int to = result(e, op), a = reg(e, op->arg[0]), b = reg(e, op->arg[1]);
     arm64_neon_move(e, to, reg(e, op->arg[2]));
-    if (op->code == VECTOR_FMA_LANE) {
-        Arm64Form form = op->type == DT_F64 ? ARM64_FMLA_2D_LANE : ARM64_FMLA_4S_LANE;
+    if (op->code == VECTOR_FMA_LANE || op->code == VECTOR_DOT4_SS_LANE) {
+        Arm64Form form = op->type == DT_F64 ? ARM64_FMLA_2D_LANE : op->type == DT_F32 ? ARM64_FMLA_4S_LANE : ARM64_SDOT_4S_LANE;
         arm64_put(e->code, form, (const int64_t[ARM64_MAX_OPERANDS]){to, a, b, (int64_t)op->number});
     } else
         emit3(e, form_of(e, op->code, op->type), to, a, b);
@@ -549,28 +549,33 @@ static void encode_dot_ints(Arm64Encoder *e, const VectorOp *op, int at) {
         dot_by_products(e, to, a, b, t, u);
 }
 
-static void encode_accumulate_by_type(Arm64Encoder *e, const VectorOp *op) {
-    bool bf16 = op->from == DT_BF16;
-    uint64_t wanted = bf16 ? FEATURE(BF16) : FEATURE(I8MM);
-    if (!(e->target->features & wanted) || (op->code == VECTOR_DOT2 && !bf16)) {
+/* Sums of f32 are of bf16, sums of s32 of bytes. */
+static void encode_pairs(Arm64Encoder *e, const VectorOp *op) {
+    bool bf16 = op->type == DT_F32;
+    if (!(e->target->features & (bf16 ? FEATURE(BF16) : FEATURE(I8MM)))) {
         arm64_refuse(e, vector_info[op->code].name);
         return;
     }
     arm64_neon_move(e, result(e, op), reg(e, op->arg[2]));
-    Arm64Form form = op->code == VECTOR_DOT2 ? ARM64_BFDOT_4S : bf16 ? ARM64_BFMMLA_4S : ARM64_SMMLA_4S;
+    Arm64Form form = op->code == VECTOR_DOT2      ? ARM64_BFDOT_4S
+                     : bf16                       ? ARM64_BFMMLA_4S
+                     : op->code == VECTOR_MMLA_US ? ARM64_USMMLA_4S
+                                                  : ARM64_SMMLA_4S;
     emit3(e, form, result(e, op), reg(e, op->arg[0]), reg(e, op->arg[1]));
 }
 
 void arm64_neon_op(Arm64Encoder *e, const VectorOp *op, int at) {
     switch (op->code) {
     case VECTOR_CONST: encode_const(e, op); break;
-    case VECTOR_LOAD: encode_load(e, op); break;
+    case VECTOR_LOAD:
+    case VECTOR_LOAD_BLOCK: encode_load(e, op); break;
     case VECTOR_SPLAT: encode_splat(e, op); break;
     case VECTOR_STORE:
     case VECTOR_STORE_FIRST: encode_store(e, op, at); break;
     case VECTOR_FMA:
     case VECTOR_FNMA:
-    case VECTOR_FMA_LANE: encode_accumulate(e, op); break;
+    case VECTOR_FMA_LANE:
+    case VECTOR_DOT4_SS_LANE: encode_accumulate(e, op); break;
     case VECTOR_MIN_OR:
     case VECTOR_MAX_OR: pick(e, op->code, op->type, result(e, op), reg(e, op->arg[0]), reg(e, op->arg[1])); break;
     case VECTOR_SHL:
@@ -599,7 +604,8 @@ void arm64_neon_op(Arm64Encoder *e, const VectorOp *op, int at) {
     case VECTOR_BLOCK_ODD: arm64_neon_move(e, result(e, op), reg(e, op->arg[1])); break;
     case VECTOR_PERMUTE: encode_permute(e, op, at); break;
     case VECTOR_DOT2:
-    case VECTOR_MMLA: encode_accumulate_by_type(e, op); break;
+    case VECTOR_MMLA:
+    case VECTOR_MMLA_US: encode_pairs(e, op); break;
     default:
         if (row_of(op->code, op->type))
             encode_row(e, op);

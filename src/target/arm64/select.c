@@ -13,7 +13,7 @@ static bool to_integer(const VectorOp *op) {
 static bool accumulates(VectorCode code) {
     return code == VECTOR_FMA || code == VECTOR_FNMA || code == VECTOR_FMA_LANE || code == VECTOR_SELECT ||
            code == VECTOR_DOT4_US || code == VECTOR_DOT4_SS || code == VECTOR_DOT2 || code == VECTOR_DOT2_SS ||
-           code == VECTOR_MMLA;
+           code == VECTOR_DOT4_SS_LANE || code == VECTOR_MMLA || code == VECTOR_MMLA_US;
 }
 
 static unsigned char neon_scratch(const VectorOp *op) {
@@ -110,17 +110,19 @@ bool arm64_select(const VectorFunction *f, const Target *target, Arm64Selection 
 }
 
 void arm64_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
-    static const VectorCode missing[] = {VECTOR_MMLA,      VECTOR_TILE_ZERO,  VECTOR_OUTER,    VECTOR_TILE_DOT,
-                                         VECTOR_TILE_LOAD, VECTOR_TILE_STORE, VECTOR_TILE_ROW, VECTOR_DOT2};
-    bool scalable = arm64_scalable(target);
+    static const VectorCode missing[] = {VECTOR_TILE_ZERO, VECTOR_OUTER,      VECTOR_TILE_DOT,
+                                         VECTOR_TILE_LOAD, VECTOR_TILE_STORE, VECTOR_TILE_ROW};
+    bool scalable = arm64_scalable(target), i8mm = target->features & FEATURE(I8MM), bf16 = target->features & FEATURE(BF16);
     for (int i = 0; i < VECTOR_OP_COUNT; i++)
         native[i] = true;
     for (size_t i = 0; i < COUNT(missing); i++)
         native[missing[i]] = false;
     native[VECTOR_SCALE] = scalable;
     native[VECTOR_FMA_LANE] = !scalable;
-    native[VECTOR_STORE] = (target->features & FEATURE(BF16)) != 0; /* to bf16 */
+    native[VECTOR_STORE] = bf16; /* to bf16 */
     native[VECTOR_DOT4_US] = scalable || (target->features & (FEATURE(I8MM) | FEATURE(DOTPROD))) != 0;
-    native[VECTOR_DOT2] = (target->features & FEATURE(BF16)) != 0;
-    native[VECTOR_MMLA] = (target->features & (FEATURE(I8MM) | FEATURE(BF16))) != 0;
+    native[VECTOR_DOT4_SS_LANE] = !scalable && target->features & FEATURE(DOTPROD);
+    native[VECTOR_DOT2] = bf16;
+    native[VECTOR_MMLA] = i8mm || bf16; /* by type: the encoder refuses the other */
+    native[VECTOR_MMLA_US] = i8mm;
 }

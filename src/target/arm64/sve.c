@@ -332,6 +332,12 @@ static void encode_load(Arm64Encoder *e, const VectorOp *op) {
     widen(e, op);
 }
 
+static void encode_load_block(Arm64Encoder *e, const VectorOp *op) {
+    int64_t offset;
+    int base = arm64_address(e, &op->address, -128, 112, 16, &offset);
+    emit4(e, ARM64_SVE_LD1RQW, result(e, op), ALL, base, offset);
+}
+
 /* Where no form splats and widens: as a word, which is widened in 64-bit lanes. */
 static void splat_narrow(Arm64Encoder *e, const VectorOp *op, int base, int64_t offset) {
     int to = result(e, op);
@@ -556,13 +562,14 @@ static void dot_halves(Arm64Encoder *e, int to, int a, int b, int t, int u) {
 static void encode_dot(Arm64Encoder *e, const VectorOp *op, int at) {
     int to = result(e, op), a = reg(e, op->arg[0]), b = reg(e, op->arg[1]);
     bool i8mm = e->target->features & FEATURE(I8MM), bf16 = e->target->features & FEATURE(BF16);
-    bool from_bf16 = op->from == DT_BF16;
-    Arm64Form form = op->code == VECTOR_DOT4_SS                      ? ARM64_SVE_SDOT_S
-                     : op->code == VECTOR_DOT4_US && i8mm            ? ARM64_SVE_USDOT_S
-                     : op->code == VECTOR_DOT2 && bf16               ? ARM64_SVE_BFDOT_S
-                     : op->code == VECTOR_MMLA && from_bf16 && bf16  ? ARM64_SVE_BFMMLA_S
-                     : op->code == VECTOR_MMLA && !from_bf16 && i8mm ? ARM64_SVE_SMMLA_S
-                                                                     : 0;
+    bool floats = op->type == DT_F32; /* sums of f32 are of bf16 */
+    Arm64Form form = op->code == VECTOR_DOT4_SS                   ? ARM64_SVE_SDOT_S
+                     : op->code == VECTOR_DOT4_US && i8mm         ? ARM64_SVE_USDOT_S
+                     : op->code == VECTOR_DOT2 && bf16            ? ARM64_SVE_BFDOT_S
+                     : op->code == VECTOR_MMLA && floats && bf16  ? ARM64_SVE_BFMMLA_S
+                     : op->code == VECTOR_MMLA && !floats && i8mm ? ARM64_SVE_SMMLA_S
+                     : op->code == VECTOR_MMLA_US && i8mm         ? ARM64_SVE_USMMLA_S
+                                                                  : 0;
     arm64_sve_move(e, to, reg(e, op->arg[2]));
     if (form) {
         emit3(e, form, to, a, b);
@@ -590,6 +597,7 @@ void arm64_sve_op(Arm64Encoder *e, const VectorOp *op, int at) {
     switch (op->code) {
     case VECTOR_CONST: encode_const(e, op); break;
     case VECTOR_LOAD: encode_load(e, op); break;
+    case VECTOR_LOAD_BLOCK: encode_load_block(e, op); break;
     case VECTOR_SPLAT: encode_splat(e, op); break;
     case VECTOR_STORE:
     case VECTOR_STORE_FIRST: encode_store(e, op, at); break;
@@ -620,7 +628,8 @@ void arm64_sve_op(Arm64Encoder *e, const VectorOp *op, int at) {
     case VECTOR_DOT4_SS:
     case VECTOR_DOT2_SS:
     case VECTOR_DOT2:
-    case VECTOR_MMLA: encode_dot(e, op, at); break;
+    case VECTOR_MMLA:
+    case VECTOR_MMLA_US: encode_dot(e, op, at); break;
     default:
         if (row)
             encode_row(e, op, row);

@@ -177,9 +177,15 @@ bool x86_select(const VectorFunction *f, const Target *target, X86Selection *out
 }
 
 void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
-    static const VectorCode missing[] = {VECTOR_MIN,     VECTOR_MAX,      VECTOR_FMA_LANE,  VECTOR_MMLA,       VECTOR_TILE_ZERO,
-                                         VECTOR_OUTER,   VECTOR_TILE_DOT, VECTOR_TILE_LOAD, VECTOR_TILE_STORE, VECTOR_TILE_ROW,
-                                         VECTOR_DOT4_SS, VECTOR_DOT4_US,  VECTOR_DOT2,      VECTOR_STORE /* to bf16 */};
+    static const VectorCode missing[] = {VECTOR_MIN,          VECTOR_MAX,
+                                         VECTOR_FMA_LANE,     VECTOR_MMLA,
+                                         VECTOR_TILE_ZERO,    VECTOR_OUTER,
+                                         VECTOR_TILE_DOT,     VECTOR_TILE_LOAD,
+                                         VECTOR_TILE_STORE,   VECTOR_TILE_ROW,
+                                         VECTOR_DOT4_SS,      VECTOR_DOT4_US,
+                                         VECTOR_DOT2,         VECTOR_STORE /* to bf16 */,
+                                         VECTOR_DOT4_SS_LANE, VECTOR_MMLA_US,
+                                         VECTOR_LOAD_BLOCK};
     const uint64_t vnni = target->bytes == 64 ? FEATURE(AVX512_VNNI) : FEATURE(AVX_VNNI);
     for (int i = 0; i < VECTOR_OP_COUNT; i++)
         native[i] = true;
