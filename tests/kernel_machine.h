@@ -8,6 +8,8 @@
 
 enum { MACHINE_BEST, MACHINE_AVX2, MACHINE_INTERPRETED, MACHINE_COUNT };
 
+static const char *const machine_name[] = {"machine code", "machine code for AVX2", "the interpreter"};
+
 static bool machine_target(int which, Target *out) {
     if (which == MACHINE_INTERPRETED)
         return target_x86(~UINT64_C(0), out); /* runs_here stays false: the driver interprets */

@@ -1,23 +1,38 @@
-/* The meaning of a bound kernel by direct recursion, one element at a time: what the evaluator is tested against. It shares no
- * code with the evaluator beyond the conversions of half floats. */
+/* The meaning of a bound kernel by direct recursion, one element at a time: what the evaluator and machine code are tested
+ * against. It shares no code with the evaluator beyond the conversions of half floats.
+ *
+ * Beside each value goes what docs/notation.md and docs/internals leave open about it: how far another right implementation may
+ * be from it, by the sizes of the kernel's own sums, and whether a zero (or the infinity that it divided to) may have the other
+ * sign. Operations pass that on by being done at the ends of their operands' ranges. So exact kernels must be exact, and a bound
+ * is as wide as the additions behind it make it. */
 #ifndef KERNEL_NAIVE_H
 #define KERNEL_NAIVE_H
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "kernel/kernel.h"
 
+/* What is left open about a value. */
+typedef struct Doubt {
+    double slack; /* right answers are within it */
+    bool sign;    /* or have the other sign (of zeros and infinities) */
+    bool open;    /* or are anything: a sum that may overflow, a floor of what is about whole */
+} Doubt;
+
 typedef struct Number {
     DType type;
     double f;  /* floats */
     int64_t i; /* integers: sign- or zero-extended; u64 as its bits */
+    Doubt doubt;
 } Number;
 
 typedef struct Naive {
     const Kernel *kernel;
     const Definition *definition;
     void *const *data;
+    Doubt *const *doubt; /* of the elements of tensors that the kernel makes; NULL: not wanted */
     int64_t at[KERNEL_MAX_AXES];
     bool failed; /* an index outside */
 } Naive;
@@ -50,11 +65,11 @@ static double naive_round(DType type, double value) {
 }
 
 static Number naive_float(DType type, double value) {
-    return (Number){type, naive_round(type, value), 0};
+    return (Number){.type = type, .f = naive_round(type, value)};
 }
 
 static Number naive_int(DType type, int64_t value) {
-    return (Number){type, 0, naive_wrap(type, value)};
+    return (Number){.type = type, .i = naive_wrap(type, value)};
 }
 
 static Number naive_get(DType type, const void *data, int64_t index) {
@@ -223,28 +238,6 @@ static Number naive_compare(ExprOp op, Number a, Number b) {
     return naive_int(DT_BOOL, result);
 }
 
-static Number naive_operation(Naive *n, const Expr *e) {
-    Number a = naive_expr(n, e->arg[0]), b = a;
-    if (e->arg[1])
-        b = naive_expr(n, e->arg[1]);
-    if (e->op == EXPR_SELECT) {
-        Number c = naive_expr(n, e->arg[2]);
-        return a.i ? b : c;
-    }
-    if (e->op == EXPR_MIN || e->op == EXPR_MAX) {
-        if (naive_nan(a) || naive_nan(b))
-            return naive_float(e->type, (double)NAN);
-        return (e->op == EXPR_MIN ? naive_less(a, b) : naive_less(b, a)) ? a : b;
-    }
-    if (expr_info[e->op].result == 'B')
-        return naive_compare(e->op, a, b);
-    if (!naive_is_float(e->type))
-        return naive_int(e->type, naive_int_op(e->op, e->type, a.i, b.i));
-    if (e->op == EXPR_FLOORDIV) /* the quotient is rounded before it is cut */
-        return naive_float(e->type, floor(e->type == DT_F64 ? a.f / b.f : (double)(float)(a.f / b.f)));
-    return naive_float(e->type, naive_float_op(e->op, a.f, b.f));
-}
-
 static int64_t naive_saturate(DType type, double value) {
     if (isnan(value))
         return 0;
@@ -272,8 +265,155 @@ static Number naive_cast(DType type, Number a) {
     return naive_float(type, a.type == DT_U64 ? (double)(uint64_t)a.i : (double)a.i);
 }
 
+static Number naive_extreme_of(const Expr *e, Number a, Number b) {
+    if (naive_nan(a) || naive_nan(b))
+        return naive_float(e->type, (double)NAN);
+    Number picked = (e->op == EXPR_MIN ? naive_less(a, b) : naive_less(b, a)) ? a : b;
+    picked.doubt.sign = naive_is_float(a.type) && a.f == 0 && b.f == 0 && signbit(a.f) != signbit(b.f);
+    return picked;
+}
+
+/* On numbers without doubts; `*raw` is what a float was before it was rounded. */
+static Number naive_apply(const Expr *e, const Number *arg, double *raw) {
+    Number a = arg[0], b = arg[1];
+    if (e->op == EXPR_MIN || e->op == EXPR_MAX) {
+        Number picked = naive_extreme_of(e, a, b);
+        *raw = picked.f;
+        return picked;
+    }
+    if (e->op == EXPR_CAST) {
+        *raw = a.f;
+        return naive_cast(e->type, a);
+    }
+    if (expr_info[e->op].result == 'B')
+        return naive_compare(e->op, a, b);
+    if (!naive_is_float(e->type))
+        return naive_int(e->type, naive_int_op(e->op, e->type, a.i, b.i));
+    if (e->op == EXPR_FLOORDIV) /* the quotient is rounded before it is cut */
+        *raw = floor(e->type == DT_F64 ? a.f / b.f : (double)(float)(a.f / b.f));
+    else
+        *raw = naive_float_op(e->op, a.f, b.f);
+    return naive_float(e->type, *raw);
+}
+
+/* ---- Doubts ---- */
+
+/* The relative error that docs/internals/map.md and rows.md allow an operation, beyond its rounding. */
+static double naive_own_error(ExprOp op, DType type) {
+    double unit = type == DT_F64 ? DBL_EPSILON : (double)FLT_EPSILON;
+    switch (op) {
+    case EXPR_DIV: return 1.5 * unit; /* by the reciprocal, where rows share the divisor */
+    case EXPR_EXP:
+    case EXPR_LOG:
+    case EXPR_LOG1P:
+    case EXPR_EXPM1:
+    case EXPR_POW:
+    case EXPR_ATAN2:
+    case EXPR_SIN:
+    case EXPR_COS:
+    case EXPR_TAN:
+    case EXPR_ASIN:
+    case EXPR_ACOS:
+    case EXPR_ATAN:
+    case EXPR_SINH:
+    case EXPR_COSH:
+    case EXPR_TANH:
+    case EXPR_ASINH:
+    case EXPR_ACOSH:
+    case EXPR_ATANH:
+    case EXPR_ERF: return 2 * unit;
+    default: return 0;
+    }
+}
+
+/* `y` may as well be what `raw` is rounded to, or anything between. */
+static void naive_widen(Number *y, double raw) {
+    double other = naive_round(y->type, raw);
+    if (isnan(y->f) && isnan(other))
+        return;
+    if (other == y->f)
+        y->doubt.sign |= signbit(other) != signbit(y->f);
+    else if (other == -y->f && isinf(other))
+        y->doubt.sign = true;
+    else if (!isfinite(other) || !isfinite(y->f))
+        y->doubt.open = true;
+    else
+        y->doubt.slack = fmax(y->doubt.slack, fabs(other - y->f));
+}
+
+/* A range of divisors or of bases of powers that has zero in it. */
+static bool naive_around_pole(ExprOp op, const Number *arg) {
+    const Number *a = &arg[op == EXPR_POW ? 0 : 1];
+    bool pole = op == EXPR_DIV || op == EXPR_FLOORDIV || op == EXPR_MOD || op == EXPR_FMOD || op == EXPR_POW;
+    return pole && naive_is_float(a->type) && a->doubt.slack > 0 && fabs(a->f) <= a->doubt.slack;
+}
+
+/* Both ends of the range of an operand, or both signs. */
+static Number naive_end(Number a, bool upper) {
+    if (a.doubt.slack > 0)
+        a.f += upper ? a.doubt.slack : -a.doubt.slack;
+    else if (a.doubt.sign && upper)
+        a.f = -a.f;
+    a.doubt = (Doubt){0};
+    return a;
+}
+
+static bool naive_doubtful(Doubt d) {
+    return d.slack > 0 || d.sign || d.open;
+}
+
+/* The operation at every corner of the ranges of its operands. */
+static void naive_corners(const Expr *e, const Number *arg, int count, double error, Number *y) {
+    for (int corner = 0; corner < 1 << count; corner++) {
+        Number at[2] = {naive_end(arg[0], corner & 1), naive_end(arg[1], corner & 2)};
+        double raw = 0;
+        Number other = naive_apply(e, at, &raw);
+        if (!naive_is_float(e->type)) {
+            y->doubt.open |= other.i != y->i;
+            continue;
+        }
+        y->doubt.sign |= other.doubt.sign;
+        double wide = error * fabs(raw) + (error > 0 ? 0x1p-148 : 0);
+        naive_widen(y, isfinite(raw) ? raw - wide : raw);
+        naive_widen(y, isfinite(raw) ? raw + wide : raw);
+    }
+}
+
+static Number naive_doubted(const Expr *e, const Number *arg, int count) {
+    double raw = 0, error = naive_own_error(e->op, e->type);
+    Number y = naive_apply(e, arg, &raw);
+    bool plain = true, is_float = naive_is_float(e->type);
+    y.doubt.slack = 0;
+    y.doubt.open = naive_around_pole(e->op, arg);
+    for (int i = 0; i < count; i++) {
+        plain &= !naive_doubtful(arg[i].doubt);
+        y.doubt.open |= arg[i].doubt.open;
+    }
+    if (!plain || (error > 0 && is_float && raw != 0))
+        naive_corners(e, arg, count, error, &y);
+    if (e->op == EXPR_MUL && is_float && isfinite(raw)) { /* it may be part of a multiply-add */
+        double lost = e->type == DT_F64 ? fabs(fma(arg[0].f, arg[1].f, -raw)) : e->type == DT_F32 ? fabs(raw - y.f) : 0;
+        y.doubt.slack = fmax(y.doubt.slack, lost);
+    }
+    return y;
+}
+
+static Number naive_operation(Naive *n, const Expr *e) {
+    Number arg[3];
+    int count = 0;
+    memset(arg, 0, sizeof arg);
+    for (; count < 3 && e->arg[count]; count++)
+        arg[count] = naive_expr(n, e->arg[count]);
+    if (e->op == EXPR_SELECT) {
+        Number picked = arg[arg[0].i ? 1 : 2];
+        picked.doubt.open |= arg[0].doubt.open;
+        return picked;
+    }
+    return naive_doubted(e, arg, count);
+}
+
 /* False: outside. */
-static bool naive_index(Naive *n, const Index *index, int64_t extent, int64_t *out) {
+static bool naive_index(Naive *n, const Index *index, int64_t extent, int64_t *out, Doubt *doubt) {
     if (index->affine) {
         *out = index->offset;
         for (int a = 0; a < n->definition->axis_count; a++)
@@ -281,6 +421,7 @@ static bool naive_index(Naive *n, const Index *index, int64_t extent, int64_t *o
     } else {
         Number value = naive_expr(n, index->expr);
         *out = value.i;
+        doubt->open |= value.doubt.open;
     }
     return *out >= 0 && *out < extent;
 }
@@ -288,22 +429,36 @@ static bool naive_index(Naive *n, const Index *index, int64_t extent, int64_t *o
 static Number naive_read(Naive *n, const Expr *e) {
     const KernelTensor *tensor = &n->kernel->tensors[e->tensor];
     int64_t flat = 0;
+    Doubt doubt = {0};
     for (int k = 0; k < e->index_count; k++) {
         int64_t index;
-        if (!naive_index(n, &e->index[k], tensor->dims[k], &index)) {
+        if (!naive_index(n, &e->index[k], tensor->dims[k], &index, &doubt)) {
             n->failed |= !e->guarded;
-            return e->arg[0] ? naive_expr(n, e->arg[0]) : (Number){e->type, 0, 0};
+            return e->arg[0] ? naive_expr(n, e->arg[0]) : (Number){.type = e->type};
         }
         flat = flat * tensor->dims[k] + index;
     }
-    return naive_get(e->type, n->data[e->tensor], flat);
+    Number value = naive_get(e->type, n->data[e->tensor], flat);
+    if (n->doubt && n->doubt[e->tensor])
+        value.doubt = n->doubt[e->tensor][flat];
+    value.doubt.open |= doubt.open;
+    return value;
 }
+
+/* ---- Reductions ---- */
 
 typedef struct NaiveSum {
     Number best;
     double sum;
-    int64_t index;
+    int64_t index, count;
     bool any;
+    Doubt doubt;         /* of terms */
+    double magnitude;    /* of sums: of the finite terms; of products: of the factors above 1 */
+    double smallest;     /* of products: of the factors below 1 */
+    int low;             /* the place of the last bit: the least of the terms, or the sum over the factors */
+    double lower, upper; /* extremes of the ends of ranges */
+    double second;       /* argmax, argmin: the next best */
+    bool zero[2];        /* extremes: has there been one of this sign? */
 } NaiveSum;
 
 static bool naive_better(ReduceOp op, Number value, Number best) {
@@ -313,20 +468,74 @@ static bool naive_better(ReduceOp op, Number value, Number best) {
     return less ? naive_less(value, best) : naive_less(best, value);
 }
 
+/* The place of the last bit of a finite number that is not zero. */
+static int naive_last_bit(double f) {
+    int exponent;
+    double part = frexp(f, &exponent);
+    for (exponent -= 53, part = ldexp(part, 53); fmod(part, 2) == 0; part /= 2)
+        exponent++;
+    return exponent;
+}
+
+static void naive_note_term(NaiveSum *s, Number value) {
+    if (!isfinite(value.f) || value.f == 0) {
+        s->doubt.open |= value.doubt.sign && value.f != 0;
+        return;
+    }
+    int low = naive_last_bit(value.f);
+    s->low = s->magnitude == 0 || low < s->low ? low : s->low;
+    s->magnitude += fabs(value.f);
+}
+
+static void naive_note_factor(NaiveSum *s, Number value) {
+    if (value.f == 0 || !isfinite(value.f)) {
+        s->doubt.open |= value.doubt.slack > 0;
+        s->doubt.sign |= value.doubt.sign;
+        return;
+    }
+    s->low += naive_last_bit(value.f);
+    s->doubt.slack += value.doubt.slack / fabs(value.f) - value.doubt.slack; /* relative; the caller adds the other */
+    s->magnitude *= fmax(1, fabs(value.f));
+    s->smallest *= fmin(1, fabs(value.f));
+}
+
+static void naive_note_extreme(const Expr *e, NaiveSum *s, Number value) {
+    bool least = e->reduce == REDUCE_MIN || e->reduce == REDUCE_ARGMIN;
+    double lower = value.f - value.doubt.slack, upper = value.f + value.doubt.slack;
+    if (value.f == 0)
+        s->zero[signbit(value.f) != 0] = true;
+    if (value.f == 0 && value.doubt.sign)
+        s->zero[0] = s->zero[1] = true;
+    s->doubt.open |= isinf(value.f) && value.doubt.sign;
+    s->lower = !s->any ? lower : least ? fmin(s->lower, lower) : fmax(s->lower, lower);
+    s->upper = !s->any ? upper : least ? fmin(s->upper, upper) : fmax(s->upper, upper);
+    if (!s->any || naive_better(e->reduce, value, s->best))
+        s->second = s->any ? s->best.f : least ? (double)INFINITY : -(double)INFINITY;
+    else if (least ? value.f < s->second : value.f > s->second)
+        s->second = value.f;
+}
+
 static void naive_accumulate(const Expr *e, NaiveSum *s, Number value, int64_t at) {
     bool is_float = naive_is_float(value.type);
+    s->doubt.open |= value.doubt.open;
+    s->doubt.slack += value.doubt.slack;
+    s->count++;
     switch (e->reduce) {
     case REDUCE_SUM:
+        naive_note_term(s, value);
         s->sum += value.f;
         s->best.i = (int64_t)((uint64_t)s->best.i + (uint64_t)value.i);
         break;
     case REDUCE_PROD:
+        naive_note_factor(s, value);
         s->sum = is_float ? s->sum * value.f : 0;
         s->best.i = (int64_t)((uint64_t)s->best.i * (uint64_t)value.i);
         break;
     case REDUCE_ANY: s->best.i |= value.i; break;
     case REDUCE_ALL: s->best.i &= value.i; break;
     default:
+        if (is_float)
+            naive_note_extreme(e, s, value);
         if (!s->any || naive_better(e->reduce, value, s->best)) {
             s->best = value;
             s->index = at;
@@ -334,6 +543,27 @@ static void naive_accumulate(const Expr *e, NaiveSum *s, Number value, int64_t a
         break;
     }
     s->any = true;
+}
+
+/* Sums and products of floats run in f32 at least, in any order, and are rounded once: (n + 8) roundings
+ * (docs/internals/rows.md), of which there are none where every sum or product of some of the terms has room. */
+static Number naive_rounded(DType type, const NaiveSum *s, bool sum) {
+    Number y = naive_float(type, s->sum);
+    double unit = type == DT_F64 ? DBL_EPSILON : (double)FLT_EPSILON / 2, most = type == DT_F64 ? DBL_MAX : (double)FLT_MAX;
+    double bits = ldexp(sum ? s->magnitude : fabs(s->sum), -s->low), own = 0;
+    y.doubt.open = s->doubt.open || s->magnitude > most;
+    y.doubt.sign = s->doubt.sign;
+    if (!isfinite(s->sum))
+        return y;
+    if (bits * unit > 1)
+        own = (double)(s->count + 8) * unit * (sum ? s->magnitude : fabs(s->sum));
+    own += sum ? s->doubt.slack : s->doubt.slack * fabs(s->sum) * 1.01; /* the products of relative errors */
+    y.doubt.open |= !sum && (s->smallest < 0x1p-120 || s->doubt.slack > 0.01);
+    if (own > 0) {
+        naive_widen(&y, s->sum - own);
+        naive_widen(&y, s->sum + own);
+    }
+    return y;
 }
 
 static void naive_loop(Naive *n, const Expr *e, int k, NaiveSum *s) {
@@ -358,13 +588,24 @@ static Number naive_extreme(DType type, bool largest) {
 static Number naive_reduce(Naive *n, const Expr *e) {
     DType type = e->arg[0]->type;
     bool one = e->reduce == REDUCE_PROD || e->reduce == REDUCE_ALL;
-    NaiveSum s = {.best = {type, 0, one}, .sum = one};
+    NaiveSum s = {.best = {.type = type, .i = one}, .sum = one, .magnitude = one, .smallest = 1};
     naive_loop(n, e, 0, &s);
-    if (e->reduce == REDUCE_ARGMAX || e->reduce == REDUCE_ARGMIN)
-        return naive_int(DT_S64, s.index);
-    if (e->reduce == REDUCE_MAX || e->reduce == REDUCE_MIN)
-        return s.any ? s.best : naive_extreme(type, e->reduce == REDUCE_MIN);
-    return naive_is_float(type) ? naive_float(type, s.sum) : naive_int(type, s.best.i);
+    Number y;
+    if (e->reduce == REDUCE_ARGMAX || e->reduce == REDUCE_ARGMIN) {
+        y = naive_int(DT_S64, s.index);
+        s.doubt.open |= s.doubt.slack > 0 && !(fabs(s.best.f - s.second) > 2 * s.doubt.slack);
+    } else if (e->reduce == REDUCE_MAX || e->reduce == REDUCE_MIN) {
+        y = s.any ? s.best : naive_extreme(type, e->reduce == REDUCE_MIN);
+        y.doubt = (Doubt){.sign = y.f == 0 && s.zero[0] && s.zero[1]};
+        if (s.doubt.slack > 0 && isfinite(y.f))
+            y.doubt.slack = fmax(s.upper - y.f, y.f - s.lower);
+    } else if (naive_is_float(type)) {
+        return naive_rounded(type, &s, e->reduce == REDUCE_SUM);
+    } else {
+        y = naive_int(type, s.best.i);
+    }
+    y.doubt.open |= s.doubt.open;
+    return y;
 }
 
 static Number naive_expr(Naive *n, const Expr *e) {
@@ -372,7 +613,6 @@ static Number naive_expr(Naive *n, const Expr *e) {
     case EXPR_NUMBER: return naive_is_float(e->type) ? naive_float(e->type, e->number) : naive_int(e->type, e->integer);
     case EXPR_AXIS: return naive_int(DT_S64, n->at[e->axis]);
     case EXPR_READ: return naive_read(n, e);
-    case EXPR_CAST: return naive_cast(e->type, naive_expr(n, e->arg[0]));
     case EXPR_REDUCE: return naive_reduce(n, e);
     default: return naive_operation(n, e);
     }
@@ -389,28 +629,51 @@ static void naive_store(Naive *n, int axis) {
     }
     const KernelTensor *tensor = &n->kernel->tensors[d->tensor];
     int64_t flat = 0, index;
+    Doubt none = {0};
     for (int k = 0; k < d->left_count; k++) {
-        n->failed |= !naive_index(n, &d->left[k], tensor->dims[k], &index);
+        n->failed |= !naive_index(n, &d->left[k], tensor->dims[k], &index, &none);
         flat = flat * tensor->dims[k] + index;
     }
-    if (!n->failed)
-        naive_set(tensor->type, n->data[d->tensor], flat, naive_expr(n, d->value));
+    if (n->failed)
+        return;
+    Number value = naive_expr(n, d->value);
+    naive_set(tensor->type, n->data[d->tensor], flat, value);
+    if (n->doubt && n->doubt[d->tensor])
+        n->doubt[d->tensor][flat] = value.doubt;
 }
 
-/* data[] for every tensor, temporaries too. False: an index was outside. */
-static bool naive_eval(const Kernel *kernel, void *const *data) {
+/* data[] for every tensor, temporaries too; doubt[] (NULL: not wanted) zeroed, or NULL for a tensor. False: an index was outside.
+ */
+static bool naive_eval(const Kernel *kernel, void *const *data, Doubt *const *doubt) {
     for (int t = kernel->input_count; t < kernel->tensor_count; t++) {
         size_t bytes = 0;
         if (dtype_bytes(kernel->tensors[t].type, kernel->tensors[t].count, &bytes) && bytes)
             memset(data[t], 0, bytes);
     }
     for (int d = 0; d < kernel->definition_count; d++) {
-        Naive n = {.kernel = kernel, .definition = &kernel->definitions[d], .data = data};
+        Naive n = {.kernel = kernel, .definition = &kernel->definitions[d], .data = data, .doubt = doubt};
         naive_store(&n, 0);
         if (n.failed)
             return false;
     }
     return true;
+}
+
+static bool naive_same(double a, double b, const Doubt *doubt) {
+    bool sure_zero = a == 0 && b == 0 && doubt->slack == 0 && !doubt->sign;
+    return sure_zero ? signbit(a) == signbit(b) : a == b || (isnan(a) && isnan(b));
+}
+
+/* The first element that is not what direct recursion gives, within its doubt, or -1. */
+static inline int64_t naive_compare_data(const KernelTensor *tensor, const void *got, const void *want, const Doubt *doubt) {
+    for (int64_t i = 0; i < tensor->count; i++) {
+        Number a = naive_get(tensor->type, got, i), b = naive_get(tensor->type, want, i);
+        const Doubt *d = &doubt[i];
+        bool same = naive_is_float(tensor->type) ? naive_same(a.f, b.f, d) : a.i == b.i;
+        if (!(same || d->open || (d->sign && a.f == -b.f) || (isfinite(b.f) && fabs(a.f - b.f) <= d->slack)))
+            return i;
+    }
+    return -1;
 }
 
 #endif

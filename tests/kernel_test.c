@@ -327,7 +327,7 @@ static void run_engine(Case *c, const Engine *engine, const Kernel *kernel, void
         else if (!c->error_count)
             complain(c, "%s: %s", engine->name, err.message);
     } else {
-        if (!naive_eval(kernel, naive))
+        if (!naive_eval(kernel, naive, NULL))
             complain(c, "direct recursion finds an index outside");
         for (int t = kernel->input_count; t < kernel->tensor_count; t++) {
             if (kernel->tensors[t].role == ROLE_OUTPUT)

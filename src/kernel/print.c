@@ -133,11 +133,12 @@ static void print_axis(const Printer *p, const Axis *axis, bool with_extent) {
         print_axis_extent(p, axis);
 }
 
-/* Would the printed operand begin with a sign? */
+/* Would the printed operand begin with a sign? A NaN is printed without its own. */
 static bool begins_with_sign(const Expr *expr) {
     while (expr->op < EXPR_OP_COUNT && expr_info[expr->op].arity == 2 && expr_info[expr->op].precedence >= PRODUCT_PRECEDENCE)
         expr = expr->arg[0];
-    return expr->op == EXPR_NEG || expr->op == EXPR_NOT || (expr->op == EXPR_NUMBER && signbit(expr->number));
+    return expr->op == EXPR_NEG || expr->op == EXPR_NOT ||
+           (expr->op == EXPR_NUMBER && signbit(expr->number) && !isnan(expr->number));
 }
 
 static void print_reduce(const Printer *p, const Expr *expr) {
