@@ -165,6 +165,14 @@ static void emit_taps(Tile *t, int level, Step step, int *sums) {
     }
 }
 
+/* Weights come from far away, once a run: so early that they are in L2 when a few rows want them, and with no regard to the end
+ * of the panel, behind which the next one lies. */
+static void emit_ahead(const Tile *t, VectorAddress b, int64_t bytes) {
+    enum { LINE = 64 };
+    for (int64_t done = 0; done < bytes; done += LINE)
+        vector_prefetch_l2(t->f, vector_offset(b, t->k->ahead + done));
+}
+
 /* `unroll` values a round, what is left over behind the loop; only the sums of the rows in question are carried. */
 static void emit_loop(Tile *t, int level, int64_t extent, int unroll, Step step, int *sums) {
     int inside[CONTRACT_MAX_SUMS], from = step.from * t->nv, count = (step.end - step.from) * t->nv;
@@ -172,7 +180,10 @@ static void emit_loop(Tile *t, int level, int64_t extent, int unroll, Step step,
     if (whole) {
         int limit = t->taps[level];
         int counter = vector_loop(t->f, limit, whole, unroll, sums + from, inside + from, count);
-        emit_values(t, level, 0, unroll, step_along(t, step, level, counter), inside);
+        Step round = step_along(t, step, level, counter);
+        if (t->k->ahead && level == t->level_count - 1)
+            emit_ahead(t, round.b, unroll * t->level[level].steps * 4 * t->k->nr);
+        emit_values(t, level, 0, unroll, round, inside);
         vector_end(t->f, inside + from, sums + from);
     }
     emit_values(t, level, whole, extent, step, sums);

@@ -204,6 +204,10 @@ void vector_prefetch(VectorFunction *f, VectorAddress address) {
     memory_op(f, VECTOR_PREFETCH, DT_NONE, DT_NONE, &address, -1, -1);
 }
 
+void vector_prefetch_l2(VectorFunction *f, VectorAddress address) {
+    memory_op(f, VECTOR_PREFETCH_L2, DT_NONE, DT_NONE, &address, -1, -1);
+}
+
 int vector_unary(VectorFunction *f, VectorCode code, int a) {
     return plain_op(f, code, type_of(f, a), DT_NONE, a, -1, -1, 0);
 }

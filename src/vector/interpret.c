@@ -407,7 +407,8 @@ static bool run_op(Machine *m, const VectorOp *op) {
         break;
     case VECTOR_STORE:
     case VECTOR_STORE_FIRST: run_memory(m, op, NULL); break;
-    case VECTOR_PREFETCH: break;
+    case VECTOR_PREFETCH:
+    case VECTOR_PREFETCH_L2: break;
     case VECTOR_CONST: run_const(m, op, &out); break;
     case VECTOR_CVT:
     case VECTOR_CVT_ROUND:

@@ -204,7 +204,7 @@ static void parse_plain(Parser *p, Str name, bool has_result, Str result) {
     VectorOp op = blank((VectorCode)code);
     if (vector_info[code].types[0] != '-')
         op.type = type_name(p);
-    bool memory = vector_has(op.code, 'A') && op.code != VECTOR_PREFETCH;
+    bool memory = vector_has(op.code, 'A') && op.code != VECTOR_PREFETCH && op.code != VECTOR_PREFETCH_L2;
     op.from = memory ? op.type : DT_NONE;
     if (take(p, "from"))
         op.from = type_name(p);

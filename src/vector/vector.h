@@ -52,6 +52,7 @@ typedef enum RegisterClass {
     X(STORE,         "store",         '-', "VA?",    "B", -1, 0) /* narrowed to `from` in memory: floats round to even, integers saturate */\
     X(STORE_FIRST,   "store_first",   '-', "VA",     "B", -1, 0) /* lane 0 alone */                                              \
     X(PREFETCH,      "prefetch",      '-', "A",      "-", -1, 0)                                                                 \
+    X(PREFETCH_L2,   "prefetch_l2",   '-', "A",      "-", -1, 0) /* as far as the second cache */                               \
     X(ADD,           "add",           'V', "VV",     "N",  0, 1)                                                                 \
     X(SUB,           "sub",           'V', "VV",     "N",  0, 1)                                                                 \
     X(MUL,           "mul",           'V', "VV",     "N",  0, 1)                                                                 \
@@ -225,6 +226,7 @@ int vector_gather(VectorFunction *f, DType type, DType memory, VectorAddress add
 int vector_iota(VectorFunction *f, DType type, int64_t step); /* 0, step, 2 * step ... */
 void vector_store(VectorFunction *f, DType memory, int value, VectorAddress address, int mask);
 void vector_prefetch(VectorFunction *f, VectorAddress address);
+void vector_prefetch_l2(VectorFunction *f, VectorAddress address);
 void vector_store_first(VectorFunction *f, DType memory, int value, VectorAddress address);
 int vector_unary(VectorFunction *f, VectorCode code, int a);
 int vector_binary(VectorFunction *f, VectorCode code, int a, int b);                   /* comparisons too */

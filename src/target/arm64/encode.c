@@ -173,7 +173,10 @@ static void encode_pointer_index(Arm64Encoder *e, const VectorOp *op) {
 static void encode_prefetch(Arm64Encoder *e, const VectorOp *op) {
     int64_t offset;
     int base = arm64_address(e, &op->address, 0, 32760, 8, &offset);
-    arm64_emit(e->code, PRFM, base, offset);
+    if (op->code == VECTOR_PREFETCH_L2)
+        arm64_emit(e->code, PRFM_L2, base, offset);
+    else
+        arm64_emit(e->code, PRFM, base, offset);
 }
 
 /* ---- loops ---- */
@@ -328,7 +331,8 @@ static void encode_end(Arm64Encoder *e, const VectorOp *op) {
 
 static void encode_op(Arm64Encoder *e, const VectorOp *op, int at) {
     switch (op->code) {
-    case VECTOR_PREFETCH: encode_prefetch(e, op); break;
+    case VECTOR_PREFETCH:
+    case VECTOR_PREFETCH_L2: encode_prefetch(e, op); break;
     case VECTOR_POINTER_ADD: encode_pointer_add(e, op); break;
     case VECTOR_POINTER_INDEX: encode_pointer_index(e, op); break;
     case VECTOR_LOOP: encode_loop(e, op, at); break;

@@ -55,12 +55,16 @@ static void use_op(Printer *p, const VectorOp *op) {
         use(p, op->address.term[t].index);
 }
 
+static bool is_prefetch(const VectorOp *op) {
+    return op->code == VECTOR_PREFETCH || op->code == VECTOR_PREFETCH_L2;
+}
+
 /* Backwards: what stores and loops need, and what that needs. */
 static void find_uses(Printer *p) {
     for (int i = p->f->op_count - 1; i >= 0; i--) {
         const VectorOp *op = &p->f->ops[i];
         bool stays = op->result < 0 || op->code == VECTOR_LOOP || p->used[op->result];
-        if (!stays || op->code == VECTOR_PREFETCH)
+        if (!stays || is_prefetch(op))
             continue;
         use_op(p, op);
         if (op->code == VECTOR_STORE || op->code == VECTOR_STORE_FIRST)
@@ -145,7 +149,7 @@ static void put_arguments(Printer *p, const VectorOp *op) {
 }
 
 static void put_op(Printer *p, const VectorOp *op) {
-    if (op->code == VECTOR_PREFETCH || (op->result >= 0 && !p->used[op->result]))
+    if (is_prefetch(op) || (op->result >= 0 && !p->used[op->result]))
         return;
     if (!known(op)) {
         p->refused = vector_info[op->code].name;

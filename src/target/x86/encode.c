@@ -449,7 +449,9 @@ static void encode_pointer_index(Encoder *e, const VectorOp *op) {
 }
 
 static void encode_prefetch(Encoder *e, const VectorOp *op) {
-    encode_plain(e, ZYDIS_MNEMONIC_PREFETCHT0, encode_address(e, &op->address, 1), nothing, nothing);
+    bool far = op->code == VECTOR_PREFETCH_L2;
+    encode_plain(e, far ? ZYDIS_MNEMONIC_PREFETCHT1 : ZYDIS_MNEMONIC_PREFETCHT0, encode_address(e, &op->address, 1), nothing,
+                 nothing);
 }
 
 /* Loops. */
@@ -598,7 +600,8 @@ static void encode_op(Encoder *e, const VectorOp *op, int at) {
     case VECTOR_STORE_FIRST: encode_store_first(e, op, at); break;
     case VECTOR_GATHER: encode_gather(e, op, at); break;
     case VECTOR_IOTA: encode_iota(e, op); break;
-    case VECTOR_PREFETCH: encode_prefetch(e, op); break;
+    case VECTOR_PREFETCH:
+    case VECTOR_PREFETCH_L2: encode_prefetch(e, op); break;
     case VECTOR_FMA:
     case VECTOR_FNMA: encode_fma(e, op); break;
     case VECTOR_SQRT:
