@@ -32,6 +32,7 @@ static const struct {
     ScheduleTemplate *template;
 } templates[] = {
     {"window", schedule_window}, /* before contractions, which would take a depthwise one as many small products */
+    {"relayout", schedule_relayout}, /* channels first, as the next two would have it */
     {"winograd", schedule_winograd},
     {"contract", schedule_contract},
     {"map", schedule_map},
@@ -53,7 +54,7 @@ static int count_products(const Kernel *kernel) {
 
 /* The template whose refusal says most: by the kind of kernel. */
 static size_t most_fitting(const Kernel *kernel) {
-    enum { WINDOW, WINOGRAD, CONTRACT, MAP, ROWS, ATTEND, CHAIN };
+    enum { WINDOW, RELAYOUT, WINOGRAD, CONTRACT, MAP, ROWS, ATTEND, CHAIN };
     const Definition *d = &kernel->definitions[0];
     bool reduces = false;
     for (int i = 0; i < kernel->definition_count; i++)
@@ -142,6 +143,7 @@ static void clear(Compiled *c) {
 /* Code that needs too many registers is tried again with smaller tiles, which leave more and more of the file free. */
 static whet_status make_fitting(Compiled *c, ScheduleOptions options, const char **why, whet_error *err) {
     whet_status status = WHET_OK;
+    const Kernel *kernel = c->kernel;
     int file = c->target.registers[CLASS_VECTOR], given = options.spare_registers;
     const int spares[] = {given, given + file / 4 + 2, given + file * 3 / 8 + 2, given + file / 2 + 2};
     for (size_t i = 0; i < COUNT(spares); i++) {
@@ -151,6 +153,7 @@ static whet_status make_fitting(Compiled *c, ScheduleOptions options, const char
         if (status != WHET_ERROR_UNSUPPORTED || !c->template)
             return status;
         clear(c);
+        c->kernel = kernel; /* templates may have rewritten it */
     }
     char *copy = arena_string(c->kernel->arena, err->message, strlen(err->message));
     *why = copy ? copy : "code cannot be made";

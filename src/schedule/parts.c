@@ -16,6 +16,7 @@ typedef struct Parts {
     Compiled *part;
     size_t *offset, *piece; /* of a part's packing: bytes before it, pieces before it */
     int count;
+    bool single;                      /* each definition is a part */
     bool clear[KERNEL_MAX_TENSORS];   /* what parts write, with elements that none does */
     bool between[KERNEL_MAX_TENSORS]; /* temporaries that one part writes and another reads */
     size_t place[KERNEL_MAX_TENSORS]; /* where they are, */
@@ -131,6 +132,8 @@ static void start(Compiled *part, const Compiled *whole, const Kernel *kernel) {
 }
 
 static void discard(Compiled *part) {
+    if (part->release)
+        part->release(part);
     arena_free(&part->arena);
 }
 
@@ -209,6 +212,7 @@ static whet_status run_parts(const Compiled *c, void **own, void *const *data, c
     for (int i = 0; !status && i < parts->count; i++) {
         Compiled part = parts->part[i];
         part.code = c->code;
+        part.first_function += c->first_function; /* it may be a part itself */
         if (part.packing.bytes) {
             char *packed = c->packed ? c->packed : data[part.packing.tensor];
             own[part.packing.tensor] = packed + parts->offset[i];
@@ -261,7 +265,7 @@ static bool make_parts(Compiled *c, Parts *parts, const ScheduleOptions *options
     Text key;
     text_init(&key);
     text_put(&key, "parts");
-    bool fine = true, staged = reads_own(c->kernel);
+    bool fine = true, staged = !parts->single && reads_own(c->kernel);
     for (int first = 0, end; fine && first < c->kernel->definition_count; first = end) {
         end = staged ? c->kernel->definition_count - (first == 0) : first + 1; /* not all of them: that was refused */
         while (!(fine = make_part(c, parts, first, end, options, why, err)) && end > first + 1 && err->status == WHET_OK)
@@ -294,11 +298,12 @@ static bool place_temporaries(const Compiled *c, Parts *parts) {
     return true;
 }
 
-bool schedule_parts(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+static bool schedule(Compiled *c, bool single, const ScheduleOptions *options, const char **why, whet_error *err) {
     size_t count = (size_t)c->kernel->definition_count;
     Parts *parts = c->state = parts_new(c, count);
     if (!parts)
         return error_memory(err), false;
+    parts->single = single;
     c->release = release;
     const char *reason = NULL;
     if (!make_parts(c, parts, options, &reason, err)) {
@@ -316,4 +321,12 @@ bool schedule_parts(Compiled *c, const ScheduleOptions *options, const char **wh
     c->run = run;
     c->print = print;
     return true;
+}
+
+bool schedule_parts(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+    return schedule(c, false, options, why, err);
+}
+
+bool schedule_stages(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+    return schedule(c, true, options, why, err);
 }

@@ -25,6 +25,7 @@ typedef struct ScheduleOptions {
     int mr, nv, kc, mc,
         unroll;          /* knobs of contractions: rows and vectors of a tile, depth and rows of a block; 0: the cost model's */
     bool exact;          /* sums of products as they are written: no Winograd */
+    bool whole;          /* one template alone, nothing in stages (C text) */
     int winograd;        /* outputs of a Winograd tile in each direction; -1: none of them; 0: the cost model's choice */
     int spare_registers; /* vector registers a tile leaves free for its epilogue; raised by the door itself when code does not fit
                           */
@@ -200,7 +201,7 @@ int math_exp_below(VectorFunction *f, int x); /* exp of what is at most 0, or Na
 /* ---- templates -------------------------------------------------------------------------------------------------------- */
 
 struct Compiled {
-    const Kernel *kernel;
+    const Kernel *kernel; /* the caller's, or what a template made of it, in `arena`: tensors of its own behind the caller's */
     Target target;
     const whet_allocator *allocator;
     const char *template;
@@ -224,10 +225,10 @@ struct Compiled {
 /* Each fills `c` (arena, target and allocator are set): functions, state, run, print. False: *why or `err` says why not; an
  * `err` whose status is set is an error, not a refusal. */
 typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
-ScheduleTemplate schedule_window, schedule_winograd, schedule_contract, schedule_map, schedule_rows, schedule_attend,
-    schedule_map_chain, schedule_parts;
+ScheduleTemplate schedule_window, schedule_relayout, schedule_winograd, schedule_contract, schedule_map, schedule_rows,
+    schedule_attend, schedule_map_chain, schedule_parts, schedule_stages;
 
-bool schedule_has_parts(const Kernel *kernel); /* parts.c: several definitions */
+bool schedule_has_parts(const Kernel *kernel); /* parts.c: several definitions. schedule_stages: each a part of its own */
 /* compile.c: all templates but schedule_parts in turn; `c` is empty again where none takes its kernel. */
 bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
 

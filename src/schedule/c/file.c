@@ -83,7 +83,9 @@ static whet_status put_scheduled(const Compiled *compiled, const CDriver *driver
 static whet_status put_body(const Target *target, const ScheduleOptions *options, const CDriver *driver, const CNames *names,
                             const char **how, whet_error *err) {
     Compiled *compiled = NULL;
-    whet_status status = schedule_compile(driver->kernel, target, options, &compiled, NULL, err);
+    ScheduleOptions mine = options ? *options : (ScheduleOptions){0};
+    mine.exact = mine.whole = true; /* what has a driver as text */
+    whet_status status = schedule_compile(driver->kernel, target, &mine, &compiled, NULL, err);
     if (!status)
         status = put_scheduled(compiled, driver, how, err);
     compiled_free(compiled);

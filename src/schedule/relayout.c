@@ -1,0 +1,346 @@
+/* Convolutions of images channels first: the image is transposed, the convolution runs channels last, and its result is
+ * transposed back. Each element is moved twice at the speed of a cache, where the sum reads it taps times outputs often; with
+ * pixels over the lanes the image is packed once a tap instead, and lanes are lost where pixels are no whole vectors.
+ *
+ *     t[n, h, w, c] = x[n, c, h, w]              map
+ *     u[n, h, w, o] = sum(...) t[...]? * f[...]  whatever template is best, Winograd's too; a definition a phase, if transposed
+ *     y[n, o, h, w] = u[n, h, w, o]              map
+ *
+ * What its epilogue reads of the result's shape (a residual) is transposed too. All of it is a rewritten kernel that runs in
+ * stages (parts.c). The cost model decides: products without taps (1x1) lose more by it than they gain, unless images are small. */
+#include "kernel/rewrite.h"
+#include "schedule/cost.h"
+#include "schedule/schedule.h"
+
+#include <string.h>
+
+typedef struct Relayout {
+    const Kernel *kernel;
+    int image, weights, result;    /* tensors */
+    bool placed[KERNEL_MAX_TENSORS];
+    int last[KERNEL_MAX_TENSORS];  /* of tensors that are placed: the dimension that shall be the last one; -1: as it is */
+    int other[KERNEL_MAX_TENSORS]; /* the transposed tensor; itself where there is none */
+    double direct, relaid;         /* slots */
+} Relayout;
+
+static bool refuse(const char **why, const char *reason) {
+    *why = reason;
+    return false;
+}
+
+/* ---- recognition ---- */
+
+static bool moves(const Index *index, int count, int axis) {
+    for (int i = 0; i < count; i++)
+        if (index[i].coef[axis])
+            return true;
+    return false;
+}
+
+typedef struct Product {
+    const Definition *d;
+    const Expr *image, *weights;
+    int lane; /* the axis along which the result is contiguous */
+} Product;
+
+static const Expr *find_sum(const Definition *d, const char **why) {
+    const Expr *sum = NULL;
+    *why = "not one sum of products of two tensors";
+    for (int i = 0; i < d->expr_count; i++) {
+        const Expr *e = d->exprs[i];
+        if (e->op == EXPR_READ)
+            for (int k = 0; k < e->index_count; k++)
+                if (!e->index[k].affine)
+                    return NULL;
+        if (e->op == EXPR_REDUCE && (sum || e->reduce != REDUCE_SUM))
+            return NULL;
+        if (e->op == EXPR_REDUCE)
+            sum = e;
+    }
+    if (!sum || sum->arg[0]->op != EXPR_MUL)
+        return NULL;
+    const Expr *const *factor = (const Expr *const *)sum->arg[0]->arg;
+    return factor[0]->op == EXPR_READ && factor[1]->op == EXPR_READ ? sum : NULL;
+}
+
+/* The image is the factor that moves along the lanes. */
+static bool find_product(const Definition *d, Product *out, const char **why) {
+    const Expr *sum = find_sum(d, why);
+    if (!sum)
+        return false;
+    *out = (Product){.d = d, .image = sum->arg[0]->arg[0], .weights = sum->arg[0]->arg[1], .lane = -1};
+    for (int a = 0; a < d->parallel_count; a++)
+        if (d->axes[a].extent > 1 && d->left[d->left_count - 1].coef[a])
+            out->lane = a;
+    if (out->lane < 0)
+        return refuse(why, "one column");
+    if (moves(out->weights->index, out->weights->index_count, out->lane)) {
+        const Expr *swap = out->image;
+        out->image = out->weights;
+        out->weights = swap;
+    }
+    if (moves(out->weights->index, out->weights->index_count, out->lane) ||
+        !moves(out->image->index, out->image->index_count, out->lane))
+        return refuse(why, "no pixels along the lanes");
+    return true;
+}
+
+/* An axis along which one of the two moves. */
+static bool is_output(const Product *p, int axis) {
+    return axis < p->d->parallel_count && p->d->axes[axis].extent > 1 && !moves(p->image->index, p->image->index_count, axis) &&
+           moves(p->weights->index, p->weights->index_count, axis);
+}
+
+static bool is_pixel(const Product *p, int axis) {
+    return axis < p->d->parallel_count && p->d->axes[axis].extent > 1 && moves(p->image->index, p->image->index_count, axis) &&
+           !moves(p->weights->index, p->weights->index_count, axis);
+}
+
+/* The last dimension that output channels move along; -1: none. */
+static int output_dim(const Product *p, const Index *index, int count) {
+    for (int i = count - 1; i >= 0; i--)
+        for (int a = 0; a < p->d->parallel_count; a++)
+            if (index[i].coef[a] && is_output(p, a))
+                return i;
+    return -1;
+}
+
+/* The dimension of an image that is summed over and has no pixels in it. */
+static int channel_dim(const Product *p) {
+    int best = -1;
+    int64_t most = 1;
+    for (int i = 0; i < p->image->index_count; i++) {
+        int64_t extent = 1;
+        bool pixels = false;
+        for (int a = 0; a < p->d->axis_count; a++) {
+            if (!p->image->index[i].coef[a])
+                continue;
+            pixels = pixels || is_pixel(p, a);
+            extent *= a >= p->d->parallel_count ? p->d->axes[a].extent : 1;
+        }
+        if (!pixels && extent > most) {
+            best = i;
+            most = extent;
+        }
+    }
+    return best;
+}
+
+static bool place(Relayout *r, int tensor, int dim, const char **why) {
+    const KernelTensor *t = &r->kernel->tensors[tensor];
+    int64_t behind = 1;
+    for (int i = dim + 1; dim >= 0 && i < t->rank; i++)
+        behind *= t->dims[i];
+    dim = behind == 1 ? -1 : dim;
+    if (r->placed[tensor] && r->last[tensor] != dim)
+        return refuse(why, "a tensor that is read in two ways");
+    r->placed[tensor] = true;
+    r->last[tensor] = dim;
+    return true;
+}
+
+static bool place_operands(Relayout *r, const Product *p, const char **why) {
+    for (int i = 0; i < p->d->expr_count; i++) {
+        const Expr *e = p->d->exprs[i];
+        if (e->op == EXPR_READ && e != p->image && e != p->weights &&
+            !place(r, e->tensor, output_dim(p, e->index, e->index_count), why))
+            return false;
+    }
+    return place(r, r->weights, -1, why);
+}
+
+/* ---- the choice ---- */
+
+/* The result is contiguous along no axis. */
+static bool is_strided(const Product *p) {
+    return p->d->left[p->d->left_count - 1].coef[p->lane] != 1;
+}
+
+/* The packed image would hold elements once a tap. */
+static bool has_taps(const Relayout *r, const Product *p) {
+    double elements = 1;
+    for (int a = 0; a < p->d->axis_count; a++)
+        if (moves(p->image->index, p->image->index_count, a))
+            elements *= (double)p->d->axes[a].extent;
+    return elements > (double)r->kernel->tensors[r->image].count;
+}
+
+static void count_slots(Relayout *r, const Product *p, const Target *target, bool constant) {
+    const Definition *d = p->d;
+    int64_t columns = 1, images = 1, outputs = 1, groups = 1, depth = 1, y_dim = output_dim(p, d->left, d->left_count);
+    for (int a = 0; a < d->axis_count; a++) {
+        int64_t extent = d->axes[a].extent;
+        bool ahead = y_dim > 0 && moves(d->left, (int)y_dim, a); /* of the channels: no column */
+        *(a >= d->parallel_count ? &depth : is_output(p, a) ? &outputs : !is_pixel(p, a) ? &groups : ahead ? &images : &columns) *=
+            extent;
+    }
+    int64_t step = p->image->index[p->image->index_count - 1].coef[p->lane];
+    bool strided = is_strided(p);
+    ContractKnobs knobs = {0}, mine = {0};
+    ContractShape first = {.rows = outputs, .columns = strided ? 1 : columns, .depth = depth};
+    ContractShape last = {.rows = columns * images, .columns = outputs, .depth = depth, .packed_once = constant};
+    r->direct += (double)(groups * images) * (double)(strided ? columns : 1) * cost_contract(target, first, 4, 0, 0, &knobs) +
+                 (double)(groups * images) * cost_pack(target, depth, columns, step);
+    r->relaid += (double)groups * cost_contract(target, last, 4, 0, 0, &mine) +
+                 (constant ? 0 : (double)groups * cost_pack(target, depth, outputs, depth));
+}
+
+static bool find_all(Relayout *r, const Target *target, const ScheduleOptions *options, const char **why) {
+    int64_t writes = 0;
+    r->result = r->kernel->definitions[0].tensor;
+    for (int i = 0; i < r->kernel->definition_count; i++) {
+        const Definition *d = &r->kernel->definitions[i];
+        int64_t each = 1;
+        Product p;
+        if (!d->left_count || !find_product(d, &p, why))
+            return false;
+        if (i == 0) {
+            r->image = p.image->tensor;
+            r->weights = p.weights->tensor;
+        }
+        if (options->constant && options->constant[r->image])
+            return refuse(why, "columns that are packed once");
+        for (int a = 0; a < d->parallel_count; a++)
+            each *= d->axes[a].extent; /* no more than the tensor has */
+        writes += each;
+        if (d->tensor != r->result || p.image->tensor != r->image || p.weights->tensor != r->weights)
+            return refuse(why, "definitions of several tensors");
+        int from = channel_dim(&p), to = output_dim(&p, d->left, d->left_count);
+        if (from < 0 || to < 0)
+            return refuse(why, "no channels");
+        if (!place(r, r->image, from, why) || !place(r, r->result, to, why) || !place_operands(r, &p, why))
+            return false;
+        bool constant = options->constant && options->constant[r->weights];
+        if (!constant && !has_taps(r, &p) && !is_strided(&p))
+            return refuse(why, "a product of two matrices");
+        count_slots(r, &p, target, constant);
+    }
+    if (r->kernel->partial || writes != r->kernel->tensors[r->result].count)
+        return refuse(why, "a part of a tensor");
+    return true;
+}
+
+static bool is_cheaper(Relayout *r, const Target *target) {
+    for (int t = 0; t < r->kernel->tensor_count; t++)
+        if (r->placed[t] && r->last[t] >= 0)
+            r->relaid += cost_transpose(target, r->kernel->tensors[t].count);
+    return r->relaid < r->direct;
+}
+
+/* ---- the kernel ---- */
+
+/* Dimension `last` behind all others. */
+static void rotate(Index *index, int count, int last) {
+    Index moved = index[last];
+    memmove(&index[last], &index[last + 1], (size_t)(count - last - 1) * sizeof *index);
+    index[count - 1] = moved;
+}
+
+static bool add_tensor(Relayout *r, Kernel *to, int of) {
+    int last = r->last[of], at = to->tensor_count++;
+    KernelTensor *t = &to->tensors[at];
+    *t = to->tensors[of];
+    t->name = arena_printf(to->arena, "%s_last", t->name);
+    t->role = ROLE_TEMPORARY;
+    t->dims = arena_copy(to->arena, t->dims, (size_t)t->rank * sizeof *t->dims);
+    r->other[of] = at;
+    if (!t->dims || !t->name)
+        return false;
+    int64_t extent = t->dims[last];
+    memmove(&t->dims[last], &t->dims[last + 1], (size_t)(t->rank - last - 1) * sizeof *t->dims);
+    t->dims[t->rank - 1] = extent;
+    return true;
+}
+
+static void put_read(Text *text, const char *name, int rank, int last) {
+    text_printf(text, "%s[", name);
+    for (int i = 0; i < rank; i++)
+        if (i != last)
+            text_printf(text, "i%d%s", i, last < 0 && i + 1 == rank ? "" : ", ");
+    text_printf(text, last < 0 ? "]" : "i%d]", last);
+}
+
+/* to[i0, i2, i3, i1] = from[i0, i1, i2, i3], or the way back. */
+static bool add_copy(const Relayout *r, Kernel *kernel, int tensor, bool back, whet_error *err) {
+    const KernelTensor *t = &kernel->tensors[tensor], *other = &kernel->tensors[r->other[tensor]];
+    KernelArg args[] = {{"t", t->type, t->rank, t->dims}, {"u", t->type, other->rank, other->dims}};
+    int numbers[2] = {back ? r->other[tensor] : tensor, back ? tensor : r->other[tensor]};
+    Text text;
+    text_init(&text);
+    put_read(&text, back ? "t" : "u", t->rank, back ? -1 : r->last[tensor]);
+    text_put(&text, " = ");
+    put_read(&text, back ? "u" : "t", t->rank, back ? r->last[tensor] : -1);
+    Kernel *copy = text.failed ? NULL : kernel_parse(kernel->arena, text.data, text.length, err);
+    bool fine = copy && kernel_bind(copy, args, (int)COUNT(args), NULL, 0, err) == WHET_OK;
+    text_free(&text);
+    Definition *d = fine ? rewrite_rename(kernel->arena, &copy->definitions[0], numbers) : NULL;
+    if (d)
+        kernel->definitions[kernel->definition_count++] = *d;
+    return d != NULL;
+}
+
+static bool add_product(const Relayout *r, Kernel *kernel, const Definition *definition) {
+    Definition *d = rewrite_rename(kernel->arena, definition, r->other);
+    if (!d)
+        return false;
+    rotate(d->left, d->left_count, r->last[definition->tensor]);
+    for (int i = 0; i < d->expr_count; i++) {
+        Expr *e = d->exprs[i];
+        for (int t = 0; e->op == EXPR_READ && t < r->kernel->tensor_count; t++)
+            if (r->other[t] == e->tensor && r->other[t] != t)
+                rotate(e->index, e->index_count, r->last[t]);
+    }
+    kernel->definitions[kernel->definition_count++] = *d;
+    return true;
+}
+
+static Kernel *build(Relayout *r, Arena *arena, whet_error *err) {
+    const Kernel *from = r->kernel;
+    Kernel *to = arena_copy(arena, from, sizeof *from);
+    if (!to)
+        return NULL;
+    to->arena = arena;
+    to->tensors = ARENA_ARRAY(arena, KernelTensor, KERNEL_MAX_TENSORS);
+    to->definitions = ARENA_ARRAY(arena, Definition, (size_t)(from->definition_count + from->tensor_count));
+    to->definition_count = 0;
+    if (!to->tensors || !to->definitions)
+        return NULL;
+    memcpy(to->tensors, from->tensors, (size_t)from->tensor_count * sizeof *from->tensors);
+    for (int t = 0; t < from->tensor_count; t++) {
+        r->other[t] = t;
+        if (r->placed[t] && r->last[t] >= 0 && !add_tensor(r, to, t))
+            return NULL;
+        if (r->other[t] != t && t != r->result && !add_copy(r, to, t, false, err))
+            return NULL;
+    }
+    for (int i = 0; i < from->definition_count; i++)
+        if (!add_product(r, to, &from->definitions[i]))
+            return NULL;
+    return add_copy(r, to, r->result, true, err) ? to : NULL;
+}
+
+bool schedule_relayout(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+    const Kernel *whole = c->kernel;
+    Relayout *r = ARENA_NEW(&c->arena, Relayout);
+    if (!r)
+        return error_memory(err), false;
+    r->kernel = whole;
+    if (options->whole)
+        return refuse(why, "no stages are wanted");
+    if (whole->definition_count + whole->tensor_count > KERNEL_MAX_TENSORS / 2)
+        return refuse(why, "more tensors than are transposed");
+    if (!find_all(r, &c->target, options, why))
+        return false;
+    if (r->last[r->result] < 0)
+        return refuse(why, "channels that are last already");
+    if (!is_cheaper(r, &c->target))
+        return refuse(why, "transposing would cost more than it saves");
+    Kernel *kernel = build(r, &c->arena, err);
+    if (!kernel)
+        return err->status ? false : (error_memory(err), false);
+    c->kernel = kernel;
+    if (schedule_stages(c, options, why, err))
+        return true;
+    c->kernel = whole;
+    return false;
+}

@@ -1,0 +1,193 @@
+/* Convolutions of images channels first, in stages: transposed, computed channels last, transposed back. Against the evaluator,
+ * with sentinels around every tensor; what must not be taken so; constants, threads and exactness drawn from a printed seed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "here.h"
+#include "schedule/schedule.h"
+
+enum { GUARD_FLOATS = 64 };
+
+static uint64_t state_of_random;
+
+static uint32_t next(void) {
+    state_of_random = state_of_random * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(state_of_random >> 33);
+}
+
+typedef struct Sample {
+    const char *template; /* that must take it with constant weights */
+    bool always;          /* and without */
+    const char *text;     /* its weights are f */
+} Sample;
+
+static const Sample samples[] = {
+    {"stages", true,
+     "in x: f32[2, 20, 15, 17]\nin f: f32[33, 20, 3, 3]\nin b: f32[33]\n"
+     "y[n:2, o, h:15, w:17] = max((sum(c, i, j) x[n, c, h + i - 1, w + j - 1]? * f[o, c, i, j]) + b[o], 0)"},
+    {"stages", true, /* a residual; strides and dilations */
+     "in x: f32[1, 16, 28, 31]\nin f: f32[24, 16, 3, 5]\nin b: f32[24]\nin r: f32[1, 24, 14, 13]\n"
+     "y[n:1, o, h:14, w:13] = max((sum(c, i, j) x[n, c, 2*h + i - 1, 2*w + 2*j - 3]? * f[o, c, i, j]) + b[o] + r[n, o, h, w], 0)"},
+    {"stages", true, /* biases that are images of one pixel */
+     "in x: f32[3, 17, 14, 14]\nin f: f32[40, 17, 3, 3]\nin b: f32[1, 40, 1, 1]\n"
+     "y[n:3, o, h:14, w:14] = (sum(c, i, j) x[n, c, h + i - 1, w + j - 1]? * f[o, c, i, j]) * b[0, o, 0, 0]"},
+    {"stages", true, /* groups */
+     "in x: f32[1, 32, 14, 15]\nin f: f32[64, 16, 3, 3]\n"
+     "y[n:1, 32*g:2 + m:32, h:14, w:15] = sum(c, i, j) x[n, 16*g + c, h + i - 1, w + j - 1]? * f[32*g + m, c, i, j]"},
+    {"stages", true, /* three dimensions */
+     "in x: f32[1, 18, 5, 9, 11]\nin f: f32[20, 18, 3, 3, 3]\nin b: f32[20]\n"
+     "y[n:1, o, d:5, h:9, w:11] = (sum(c, k, i, j) x[n, c, d + k - 1, h + i - 1, w + j - 1]? * f[o, c, k, i, j]) + b[o]"},
+    {"stages", false, /* one */
+     "in x: f32[1, 48, 101]\nin f: f32[48, 48, 5]\n"
+     "y[n:1, o, w:101] = sum(c, j) x[n, c, w + j - 2]? * f[o, c, j]"},
+    {"stages", false, /* no taps, and lanes that pixels do not fill */
+     "in x: f32[1, 128, 7, 7]\nin f: f32[96, 128]\n"
+     "y[n, o, h, w] = sum(c) x[n, c, h, w] * f[o, c]"},
+    {"stages", true, /* transposed: a definition a phase */
+     "in x: f32[1, 12, 9, 10]\nin f: f32[12, 20, 2, 2]\nin b: f32[20]\n"
+     "y[n, o, 2*h:9, 2*w:10] = (sum(c) x[n, c, h, w] * f[c, o, 0, 0]) + b[o]\n"
+     "y[n, o, 2*h:9, 2*w:10 + 1] = (sum(c) x[n, c, h, w] * f[c, o, 0, 1]) + b[o]\n"
+     "y[n, o, 2*h:9 + 1, 2*w:10] = (sum(c) x[n, c, h, w] * f[c, o, 1, 0]) + b[o]\n"
+     "y[n, o, 2*h:9 + 1, 2*w:10 + 1] = (sum(c) x[n, c, h, w] * f[c, o, 1, 1]) + b[o]\n"},
+    {"contract", true, /* a matrix product like any other */
+     "in a: f32[60, 70]\nin f: f32[70, 80]\nc[m, n] = sum(k) a[m, k] * f[k, n]"},
+    {"contract", true, "in a: f32[70, 60]\nin f: f32[80, 70]\nc[m, n] = sum(k) a[k, m] * f[n, k]"},
+    {"contract", true, /* channels last already */
+     "in x: f32[1, 15, 17, 20]\nin f: f32[13, 20, 3, 3]\n"
+     "y[n:1, h:15, w:17, o] = sum(c, i, j) x[n, h + i - 1, w + j - 1, c]? * f[o, c, i, j]"},
+};
+
+typedef struct Buffers {
+    float *whole[KERNEL_MAX_TENSORS];
+    void *data[KERNEL_MAX_TENSORS];
+} Buffers;
+
+static void buffers_new(const Kernel *kernel, Buffers *b) {
+    memset(b, 0, sizeof *b);
+    for (int t = 0; t < kernel->tensor_count; t++) {
+        size_t count = (size_t)kernel->tensors[t].count;
+        b->whole[t] = malloc((count + 2 * GUARD_FLOATS) * sizeof(float));
+        assert_non_null(b->whole[t]);
+        for (size_t i = 0; i < count + 2 * GUARD_FLOATS; i++)
+            b->whole[t][i] = -12345.5f;
+        b->data[t] = b->whole[t] + GUARD_FLOATS;
+        for (size_t i = 0; i < count && kernel->tensors[t].role == ROLE_INPUT; i++)
+            ((float *)b->data[t])[i] = (float)((int)(next() % 2001) - 1000) / 1000;
+    }
+}
+
+static void buffers_free(const Kernel *kernel, Buffers *b) {
+    for (int t = 0; t < kernel->tensor_count; t++)
+        free(b->whole[t]);
+}
+
+static void run_threads(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
+    (void)self;
+    for (size_t i = count; i-- > 0;)
+        task(context, i);
+}
+
+/* Winograd's bound for sums of `depth` products of at most 1, and that of sums as they are written. */
+static bool compare(const Kernel *kernel, const Buffers *got, const Buffers *wanted, double depth, bool exact) {
+    double bound = exact ? 1.2e-7 * (depth + 8) : 1e-6 * depth;
+    for (int t = 0; t < kernel->tensor_count; t++) {
+        const float *x = got->whole[t], *y = wanted->whole[t];
+        for (int64_t i = 0; i < kernel->tensors[t].count + 2 * GUARD_FLOATS; i++)
+            if (!(fabs((double)x[i] - (double)y[i]) <= bound)) {
+                print_error("%s, float %lld behind its sentinels: %.9g, wanted %.9g\n", kernel->tensors[t].name,
+                            (long long)(i - GUARD_FLOATS), (double)x[i], (double)y[i]);
+                return false;
+            }
+    }
+    return true;
+}
+
+static void check_sample(const Sample *s, const Target *target, const char *label) {
+    uint64_t seed = state_of_random;
+    Arena arena;
+    whet_error err = {0};
+    Compiled *compiled = NULL;
+    const char *why = NULL;
+    const void *constant[KERNEL_MAX_TENSORS] = {0};
+    Buffers got, wanted;
+    arena_init(&arena, NULL);
+    Kernel *kernel = kernel_parse(&arena, s->text, strlen(s->text), &err);
+    if (!kernel || kernel_bind(kernel, NULL, 0, NULL, 0, &err) != WHET_OK)
+        fail_msg("%s\n%s", s->text, err.message);
+    buffers_new(kernel, &wanted);
+    state_of_random = seed;
+    buffers_new(kernel, &got);
+    int weights = kernel_find_tensor(kernel, "f");
+    bool known = !s->always || next() % 2;
+    constant[weights] = known ? got.data[weights] : NULL;
+    ScheduleOptions options = {.constant = constant, .exact = next() % 2, .seed = next() % 3 ? 0 : next()};
+    Parallel parallel = {.threads = 1 + (int)(next() % 4), .run = run_threads};
+    EvalOptions how = {.parallel = next() % 2 ? &parallel : NULL};
+    if (schedule_compile(kernel, target, &options, &compiled, &why, &err) != WHET_OK)
+        fail_msg("%s\n%s on %s", s->text, err.message, label);
+    assert_int_equal(kernel_eval(kernel, wanted.data, NULL, &err), WHET_OK);
+    assert_int_equal(compiled_run(compiled, got.data, &how, &err), WHET_OK);
+    const Definition *d = &kernel->definitions[0];
+    double depth = 1;
+    for (int a = d->parallel_count; a < d->axis_count; a++)
+        depth *= (double)d->axes[a].extent;
+    bool fine = (strcmp(compiled->template, s->template) == 0 || strcmp(s->template, "stages") != 0) &&
+                (strcmp(compiled->template, "stages") != 0 || strcmp(s->template, "stages") == 0) &&
+                compare(kernel, &got, &wanted, depth, options.exact);
+    if (!fine)
+        fail_msg("seed %llu on %s, template %s, wanted %s:\n%s", (unsigned long long)seed, label, compiled->template, s->template,
+                 s->text);
+    compiled_free(compiled);
+    buffers_free(kernel, &got);
+    buffers_free(kernel, &wanted);
+    arena_free(&arena);
+}
+
+static void check_all(const Target *target, const char *label, int rounds) {
+    for (size_t i = 0; i < COUNT(samples); i++)
+        for (int round = 0; round < rounds; round++) {
+            state_of_random = (uint64_t)i * 1000 + (uint64_t)round + 1;
+            next();
+            check_sample(&samples[i], target, label);
+        }
+}
+
+static void on_avx2(void **state) {
+    (void)state;
+    here_on_avx2(check_all, 12);
+}
+
+static void on_avx512(void **state) {
+    (void)state;
+    here_on_avx512(check_all, 12);
+}
+
+static void elsewhere(void **state) {
+    (void)state;
+    here_elsewhere(check_all, 2);
+}
+
+static void interpreted(void **state) {
+    (void)state;
+    here_interpreted("the interpreter", 0, check_all, 1);
+    here_made_for_others(check_all, 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(on_avx2),
+        cmocka_unit_test(on_avx512),
+        cmocka_unit_test(elsewhere),
+        cmocka_unit_test(interpreted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
