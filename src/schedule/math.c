@@ -83,10 +83,12 @@ static int emit_log(VectorFunction *f, int x) {
 }
 
 /* log(u) + (x - (u - 1)) / u with u = 1 + x rounded: the second term is what rounding lost. Where it is not a number (at -1 and
- * infinity) the first is the answer. */
-static int emit_log1p(VectorFunction *f, int x) {
+ * infinity) the first is the answer. `more` (-1: nothing) is added to what was lost. */
+int math_log1p_more(VectorFunction *f, int x, int more) {
     int u = math_add(f, x, math_number(f, 1));
     int lost = vector_binary(f, VECTOR_DIV, math_sub(f, x, math_sub(f, u, math_number(f, 1))), u), y = emit_log(f, u);
+    if (more >= 0)
+        lost = math_add(f, lost, more);
     y = vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_UNORDERED, lost, lost), y, math_add(f, y, lost));
     return vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_EQ, x, math_number(f, 0)), x, y); /* keeps the sign of zero */
 }
@@ -95,11 +97,11 @@ static int emit_log1p(VectorFunction *f, int x) {
 static int emit_tanh(VectorFunction *f, int x) {
     static const double p[] = {-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1};
     int t = math_absolute(f, x), z = math_mul(f, x, x);
-    int near = math_fma(f, math_mul(f, math_polynomial(f, z, p, COUNT(p)), z), x, x);
+    int near = math_fma(f, math_mul(f, math_polynomial(f, z, p, COUNT(p)), z), t, t);
     int e = emit_exp(f, math_add(f, t, t));
     int far = math_sub(f, math_number(f, 1), vector_binary(f, VECTOR_DIV, math_number(f, 2), math_add(f, e, math_number(f, 1))));
-    return vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_LT, t, math_number(f, 0.625)), near,
-                          math_with_sign(f, far, x));
+    int y = vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_LT, t, math_number(f, 0.625)), near, far);
+    return math_with_sign(f, y, x); /* of zeros too */
 }
 
 /* Two ranges: a polynomial in x^2 below 0.9277, and 1 - exp(polynomial in |x|) above. */
@@ -129,7 +131,7 @@ int math_emit(VectorFunction *f, ExprOp op, int x) {
     case EXPR_EXP: return emit_exp(f, x);
     case EXPR_EXPM1: return emit_expm1(f, x);
     case EXPR_LOG: return emit_log(f, x);
-    case EXPR_LOG1P: return emit_log1p(f, x);
+    case EXPR_LOG1P: return math_log1p_more(f, x, -1);
     case EXPR_TANH: return emit_tanh(f, x);
     case EXPR_ERF: return emit_erf(f, x);
     case EXPR_SIGN: return emit_sign(f, x);

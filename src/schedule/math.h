@@ -49,6 +49,9 @@ static inline int math_polynomial(VectorFunction *f, int x, const double *coeffi
 int math_exp_scaled(VectorFunction *f, int x, int powers);
 int math_exp_less_one(VectorFunction *f, int x, int *powers);
 
+/* log(1 + x) + more, for |more| far below the result. */
+int math_log1p_more(VectorFunction *f, int x, int more);
+
 /* math_more.c: -1: there is none. */
 int math_emit_more(VectorFunction *f, ExprOp op, int x);
 

@@ -48,8 +48,8 @@ static int sign_bit(VectorFunction *f, int x) {
 enum { CHUNKS = 5, RANGES = 5 };
 
 typedef struct Angle {
-    int turns; /* n, modulo 8, an s32 */
-    int f;
+    int turns;  /* n, modulo 8, an s32 */
+    int f, low; /* low: what f is too small by */
 } Angle;
 
 static void add_product(VectorFunction *f, int term, int *whole, int *rest) {
@@ -93,18 +93,27 @@ static Angle reduce_angle(VectorFunction *f, int x) {
     int high = vector_convert(f, VECTOR_CVT, DT_F32, fraction);
     int low = math_sub(f, fraction, vector_convert(f, VECTOR_CVT, DT_S32, high));
     rest = math_fma(f, vector_convert(f, VECTOR_CVT, DT_F32, low), math_number(f, 0x1p-29), rest);
-    return (Angle){turns, math_fma(f, high, math_number(f, 0x1p-29), rest)};
+    int sum = math_fma(f, high, math_number(f, 0x1p-29), rest);
+    return (Angle){turns, sum,
+                   math_add(f, math_fma(f, high, math_number(f, 0x1p-29), change_sign(f, sum, math_number(f, -0.0))), rest)};
 }
 
-static int sine_of(VectorFunction *f, int x, int z) {
+/* `*lost` (NULL: not wanted) is what the result is too small by. */
+static int sine_of(VectorFunction *f, int x, int z, int *lost) {
     static const double p[] = {0.000154604524, -0.00467954064, 0.0796923339, -0.645964086};
     int low = math_fma(f, z, math_polynomial(f, z, p, COUNT(p)), math_number(f, -4.371138828673793e-08));
-    return math_fma(f, x, math_number(f, 1.5707963705062866), math_mul(f, x, low));
+    int slope = math_number(f, 1.5707963705062866), rest = math_mul(f, x, low), y = math_fma(f, x, slope, rest);
+    if (lost)
+        *lost = math_add(f, math_fma(f, x, slope, change_sign(f, y, math_number(f, -0.0))), rest);
+    return y;
 }
 
-static int cosine_of(VectorFunction *f, int z) {
+static int cosine_of(VectorFunction *f, int z, int *lost) {
     static const double p[] = {0.000894488068, -0.0208555963, 0.253668547, -1.23370051};
-    return math_fma(f, z, math_polynomial(f, z, p, COUNT(p)), math_number(f, 1));
+    int series = math_polynomial(f, z, p, COUNT(p)), one = math_number(f, 1), y = math_fma(f, z, series, one);
+    if (lost)
+        *lost = math_fma(f, z, series, math_sub(f, one, y));
+    return y;
 }
 
 static int is_odd(VectorFunction *f, int n) {
@@ -120,7 +129,7 @@ static int half_turn(VectorFunction *f, int n) {
 static int emit_sin(VectorFunction *f, int x) {
     Angle a = reduce_angle(f, x);
     int z = math_mul(f, a.f, a.f);
-    int y = select(f, is_odd(f, a.turns), cosine_of(f, z), sine_of(f, a.f, z));
+    int y = select(f, is_odd(f, a.turns), cosine_of(f, z, NULL), sine_of(f, a.f, z, NULL));
     y = change_sign(f, y, half_turn(f, a.turns));
     return select(f, less(f, math_absolute(f, x), math_number(f, 0x1p-12)), x, y);
 }
@@ -128,16 +137,21 @@ static int emit_sin(VectorFunction *f, int x) {
 static int emit_cos(VectorFunction *f, int x) {
     Angle a = reduce_angle(f, x);
     int z = math_mul(f, a.f, a.f), n = math_add(f, a.turns, math_integer(f, 1));
-    int y = select(f, is_odd(f, n), cosine_of(f, z), sine_of(f, a.f, z));
+    int y = select(f, is_odd(f, n), cosine_of(f, z, NULL), sine_of(f, a.f, z, NULL));
     return change_sign(f, y, half_turn(f, n));
 }
 
+/* The quotient, and what its parts and the angle lost by rounding: (over' - y under') / under, and the slope pi / 2 (1 + y^2). */
 static int emit_tan(VectorFunction *f, int x) {
     Angle a = reduce_angle(f, x);
-    int z = math_mul(f, a.f, a.f), s = sine_of(f, a.f, z), c = cosine_of(f, z), odd = is_odd(f, a.turns);
-    int over = select(f, odd, change_sign(f, c, math_number(f, -0.0)), s), under = select(f, odd, s, c);
-    int y = divide(f, over, under);
-    return select(f, less(f, math_absolute(f, x), math_number(f, 0x1p-12)), x, y);
+    int z = math_mul(f, a.f, a.f), s_lost, c_lost, s = sine_of(f, a.f, z, &s_lost), c = cosine_of(f, z, &c_lost);
+    int odd = is_odd(f, a.turns), minus = math_number(f, -0.0);
+    int over = select(f, odd, change_sign(f, c, minus), s), under = select(f, odd, s, c), y = divide(f, over, under);
+    int left = math_add(f, vector_ternary(f, VECTOR_FNMA, y, under, over), select(f, odd, change_sign(f, c_lost, minus), s_lost));
+    left = vector_ternary(f, VECTOR_FNMA, y, select(f, odd, s_lost, c_lost), left);
+    int turned = math_mul(f, a.low, math_number(f, 1.5707963705062866));
+    int more = math_fma(f, turned, math_fma(f, y, y, math_number(f, 1)), divide(f, left, under));
+    return select(f, less(f, math_absolute(f, x), math_number(f, 0x1p-12)), x, math_add(f, y, more));
 }
 
 /* ---- their inverses ---- */
@@ -251,9 +265,12 @@ static int emit_acosh(VectorFunction *f, int x) {
     return select(f, less(f, x, math_number(f, 1)), math_number(f, NAN), y);
 }
 
+/* log1p(2t / (1 - t)) / 2. What the quotient is too small by, left / (1 - t), moves the logarithm by left / (1 + t). */
 static int emit_atanh(VectorFunction *f, int x) {
-    int t = math_absolute(f, x), twice = math_add(f, t, t);
-    int y = math_emit(f, EXPR_LOG1P, divide(f, twice, math_sub(f, math_number(f, 1), t)));
+    int t = math_absolute(f, x), twice = math_add(f, t, t), one = math_number(f, 1), under = math_sub(f, one, t);
+    int quotient = divide(f, twice, under), lost = math_sub(f, math_sub(f, one, under), t);
+    int left = vector_ternary(f, VECTOR_FNMA, quotient, lost, vector_ternary(f, VECTOR_FNMA, quotient, under, twice));
+    int y = math_log1p_more(f, quotient, divide(f, left, math_add(f, one, t)));
     return math_with_sign(f, math_mul(f, y, math_number(f, 0.5)), x);
 }
 
@@ -261,7 +278,7 @@ static int emit_atanh(VectorFunction *f, int x) {
 
 /* log2 of a positive normal number as two floats: e + 2 / ln 2 * atanh((m - 1) / (m + 1)). */
 static void log2_of(VectorFunction *f, int x, int *high, int *low) {
-    static const double p[] = {0.32059890, 0.41219859, 0.57707802}; /* of the series, behind t^3 */
+    static const double p[] = {0.26230815, 0.32059890, 0.41219859, 0.57707802}; /* of the series, behind t^3 */
     int tiny = less(f, x, math_number(f, 0x1p-126));
     int scaled = select(f, tiny, math_mul(f, x, math_number(f, 0x1p23)), x);
     int from = math_sub(f, s32_bits(f, scaled), math_integer(f, 0x3f3504f3));
