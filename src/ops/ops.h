@@ -114,6 +114,15 @@ bool op_wanted(const OpRun *run, int index); /* false: the output is omitted in 
 void *op_scratch(OpRun *run, size_t bytes);
 whet_status op_interrupted(OpRun *run); /* call in long loops: WHET_ERROR_LIMIT when the time is up */
 
+/* A kernel that an operator in C runs, perhaps many times. `text` stands alone: heads give all types and shapes, inputs first. A
+ * tensor that has an operand's name in the signature, and its type and shape, is that operand: where the graph has it as a
+ * constant it is packed once. The kernel is made when it is first asked for and kept under the number `which` for the types and
+ * shapes of this call, so its text must follow from them and the attributes. NULL: error set. */
+enum { OP_KERNELS = 4 };
+typedef struct OpKernel OpKernel;
+OpKernel *op_kernel(OpRun *run, int which, const Text *text);
+whet_status op_kernel_run(OpRun *run, const OpKernel *kernel, void *const *data); /* data: one a head, in their order */
+
 /* Running a subgraph (If, Loop, Scan). Values are reference-counted handles of the executor. */
 typedef struct OpValue OpValue;
 OpValue *op_value_of_input(OpRun *run, int index); /* a new reference; NULL: omitted or error */

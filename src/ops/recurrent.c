@@ -1,8 +1,8 @@
 /* LSTM, GRU and RNN.
  *
- * For each direction the inputs of all steps are multiplied by W at once; then each step multiplies the state by R and goes
- * through the gates. Weights are used where they lie: W and R hold a row an output, so every product is a dot product along
- * memory. Everything is computed in f32; other float types are converted on the way in and out.
+ * For each direction a kernel multiplies the inputs of all steps by W at once; then another is run for each step: the state's
+ * product with R, and the gates. This file writes the two in the notation and walks the steps. Everything is computed in f32;
+ * other float types are converted on the way in and out.
  *
  *   LSTM  i, o, f = f(gates); c = g(gate); C = f C + i c; H = o h(C)      gates in the order i o f c
  *   GRU   z, r = f(gates); h = g(...); H = (1 - z) h + z H                gates in the order z r h
@@ -10,68 +10,35 @@
  */
 #include "ops/native.h"
 
-#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- Activations --------------------------------------------------------------------------------------------------------- */
 
-typedef struct Activation {
-    float (*apply)(float x, float alpha, float beta);
-    float alpha, beta;
-} Activation;
-
-static float act_relu(float x, float a, float b) {
-    return (void)a, (void)b, x > 0 ? x : 0;
-}
-static float act_tanh(float x, float a, float b) {
-    return (void)a, (void)b, tanhf(x);
-}
-static float act_sigmoid(float x, float a, float b) {
-    return (void)a, (void)b, 1 / (1 + expf(-x));
-}
-static float act_affine(float x, float a, float b) {
-    return a * x + b;
-}
-static float act_leaky(float x, float a, float b) {
-    return (void)b, x >= 0 ? x : a * x;
-}
-static float act_thresholded(float x, float a, float b) {
-    return (void)b, x > a ? x : 0;
-}
-static float act_scaled_tanh(float x, float a, float b) {
-    return a * tanhf(b * x);
-}
-static float act_hard_sigmoid(float x, float a, float b) {
-    return fminf(fmaxf(a * x + b, 0), 1);
-}
-static float act_elu(float x, float a, float b) {
-    return (void)b, x >= 0 ? x : a * expm1f(x);
-}
-static float act_softsign(float x, float a, float b) {
-    return (void)a, (void)b, x / (1 + fabsf(x));
-}
-static float act_softplus(float x, float a, float b) {
-    return (void)a, (void)b, fmaxf(x, 0) + log1pf(expf(-fabsf(x)));
-}
-
+/* @ is the operand; A and B are alpha and beta. */
 static const struct ActivationRow {
-    const char *name;
-    float (*apply)(float, float, float);
+    const char *name, *text;
     int parameters; /* 1: alpha; 2: alpha and beta */
     float alpha, beta;
 } activation_rows[] = {
-    {"relu", act_relu, 0, 0, 0},
-    {"tanh", act_tanh, 0, 0, 0},
-    {"sigmoid", act_sigmoid, 0, 0, 0},
-    {"affine", act_affine, 2, 1, 0},
-    {"leakyrelu", act_leaky, 1, 0.01f, 0},
-    {"thresholdedrelu", act_thresholded, 1, 1, 0},
-    {"scaledtanh", act_scaled_tanh, 2, 1, 1},
-    {"hardsigmoid", act_hard_sigmoid, 2, 0.2f, 0.5f},
-    {"elu", act_elu, 1, 1, 0},
-    {"softsign", act_softsign, 0, 0, 0},
-    {"softplus", act_softplus, 0, 0, 0},
+    {"relu", "relu(@)", 0, 0, 0},
+    {"tanh", "tanh(@)", 0, 0, 0},
+    {"sigmoid", "sigmoid(@)", 0, 0, 0},
+    {"affine", "(A * (@) + B)", 2, 1, 0},
+    {"leakyrelu", "leaky_relu(@, A)", 1, 0.01f, 0},
+    {"thresholdedrelu", "thresholded_relu(@, A)", 1, 1, 0},
+    {"scaledtanh", "(A * tanh(B * (@)))", 2, 1, 1},
+    {"hardsigmoid", "hard_sigmoid(@, A, B)", 2, 0.2f, 0.5f},
+    {"elu", "elu(@, A)", 1, 1, 0},
+    {"softsign", "softsign(@)", 0, 0, 0},
+    {"softplus", "softplus(@)", 0, 0, 0},
 };
+
+typedef struct Activation {
+    const char *text;
+    float alpha, beta;
+} Activation;
 
 static bool same_name(Str a, const char *b) {
     for (size_t i = 0; i < a.length; i++) {
@@ -117,7 +84,7 @@ static whet_status get_activations(OpCall *call, int directions, Activation *out
         if (!row)
             return op_error(call, WHET_ERROR_UNSUPPORTED, "activation '%.*s' is not known",
                             (int)(name.length < 40 ? name.length : 40), name.data);
-        out[i] = (Activation){row->apply, row->alpha, row->beta};
+        out[i] = (Activation){row->text, row->alpha, row->beta};
         if (row->parameters >= 1 && alphas && alpha < alphas->count)
             out[i].alpha = alphas->floats[alpha++];
         if (row->parameters >= 2 && betas && beta < betas->count)
@@ -194,51 +161,7 @@ static whet_status recurrent_shape(OpCall *call) {
     return status;
 }
 
-/* ---- Products ------------------------------------------------------------------------------------------------------------ */
-
-#define LANES 16
-
-/* Four dot products of x with rows of w; independent sums a lane, so that compilers vectorise. */
-static void dot_4(const float *restrict x, const float *restrict w, int64_t stride, int64_t n, float out[4]) {
-    float sum[4][LANES] = {{0}};
-    int64_t k = 0;
-    for (; k + LANES <= n; k += LANES)
-        for (int r = 0; r < 4; r++)
-            for (int l = 0; l < LANES; l++)
-                sum[r][l] += x[k + l] * w[r * stride + k + l];
-    for (int r = 0; r < 4; r++) {
-        for (int width = LANES / 2; width; width /= 2)
-            for (int l = 0; l < width; l++)
-                sum[r][l] += sum[r][l + width];
-        for (int64_t i = k; i < n; i++)
-            sum[r][0] += x[i] * w[r * stride + i];
-        out[r] = sum[r][0];
-    }
-}
-
-static float dot_1(const float *x, const float *w, int64_t n) {
-    float sum = 0;
-    for (int64_t k = 0; k < n; k++)
-        sum += x[k] * w[k];
-    return sum;
-}
-
-/* y[b, j] += x[b, :] . w[j, :] for `rows` rows of x and `count` rows of w, both of length n. */
-static void multiply_add(const float *x, int64_t rows, const float *w, int64_t count, int64_t n, float *y) {
-    int64_t j = 0;
-    for (; j + 4 <= count; j += 4)
-        for (int64_t b = 0; b < rows; b++) {
-            float sums[4];
-            dot_4(x + b * n, w + j * n, n, n, sums);
-            for (int r = 0; r < 4; r++)
-                y[b * count + j + r] += sums[r];
-        }
-    for (; j < count; j++)
-        for (int64_t b = 0; b < rows; b++)
-            y[b * count + j] += dot_1(x + b * n, w + j * n, n);
-}
-
-/* ---- Steps --------------------------------------------------------------------------------------------------------------- */
+/* ---- The kernels --------------------------------------------------------------------------------------------------------- */
 
 typedef struct Recurrent {
     const Family *family;
@@ -249,33 +172,139 @@ typedef struct Recurrent {
     const int64_t *lens;
     Activation activations[6];
     float *y, *y_h, *y_c;
-    float *products;      /* [steps * batch, gates * hidden]: x W^T and biases */
-    float *gates;         /* [batch, gates * hidden]: of one step */
-    float *h, *c, *reset; /* [batch, hidden] */
+    float *products;    /* [steps, batch, gates * hidden]: x W^T and biases */
+    float *taken;       /* [batch, gates * hidden]: those of one step, where sequences differ in length */
+    float *h[2], *c[2]; /* [batch, hidden]: before and after a step, in turn */
 } Recurrent;
 
-static float activate(const Activation *a, float clip, float x) {
-    return a->apply(clip > 0 ? fminf(fmaxf(x, -clip), clip) : x, a->alpha, a->beta);
-}
-
-static void lstm_row(const Recurrent *s, int64_t d, float *gate, float *h, float *c) {
-    const Activation *act = s->activations + 3 * d;
-    int64_t n = s->hidden;
-    const float *p = s->peephole ? s->peephole + d * 3 * n : NULL;
-    for (int64_t j = 0; j < n; j++) {
-        float before = c[j];
-        float i = activate(&act[0], s->clip, gate[j] + (p ? p[j] * before : 0));
-        float f = s->input_forget ? 1 - i : activate(&act[0], s->clip, gate[2 * n + j] + (p ? p[2 * n + j] * before : 0));
-        float cell = f * before + i * activate(&act[1], s->clip, gate[3 * n + j]);
-        float o = activate(&act[0], s->clip, gate[n + j] + (p ? p[n + j] * cell : 0));
-        c[j] = cell;
-        h[j] = o * activate(&act[2], s->clip, cell);
+/* Activation `which` of direction d, of the operand that the format writes. */
+PRINTF_LIKE(5, 6)
+static void put_active(const Recurrent *s, int64_t d, int which, Text *t, const char *format, ...) {
+    const Activation *a = &s->activations[s->family->functions * d + which];
+    char operand[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(operand, sizeof operand, format, args); /* six numbers at the most */
+    va_end(args);
+    for (const char *at = a->text; *at; at++) {
+        if (*at == '@' && s->clip > 0)
+            text_printf(t, "clip(%s, %.9g, %.9g)", operand, (double)-s->clip, (double)s->clip);
+        else if (*at == '@')
+            text_put(t, operand);
+        else if (*at == 'A' || *at == 'B')
+            text_printf(t, "(%.9g)", (double)(*at == 'A' ? a->alpha : a->beta));
+        else
+            text_put_n(t, at, 1);
     }
 }
 
-static void rnn_row(const Recurrent *s, int64_t d, float *gate, float *h) {
-    for (int64_t j = 0; j < s->hidden; j++)
-        h[j] = activate(&s->activations[d], s->clip, gate[j]);
+/* The inputs of all steps, with the biases that can be added beforehand: a GRU's reset stands between the candidate's product
+ * with the state and its bias where it is "linear before reset", so the biases of states wait then. */
+static void put_products(const Recurrent *s, int64_t direction, Text *t) {
+    long long d = direction, q = s->family->gates * s->hidden, steps = s->steps, batch = s->batch;
+    text_printf(t, "in X: f32[%lld, %lld, %lld]\n", s->batch_first ? batch : steps, s->batch_first ? steps : batch,
+                (long long)s->width);
+    text_printf(t, "in W: f32[%lld, %lld, %lld]\n", (long long)s->directions, q, (long long)s->width);
+    if (s->bias)
+        text_printf(t, "in B: f32[%lld, %lld]\n", (long long)s->directions, 2 * q);
+    text_printf(t, "out p: f32[%lld, %lld, %lld]\n", steps, batch, q);
+    text_printf(t, "p[t, b, q] = sum(k) X[%s, k] * W[%lld, q, k]", s->batch_first ? "b, t" : "t, b", d);
+    if (s->bias)
+        text_printf(t, " + B[%lld, q + 0]", d);
+    if (s->bias && !s->linear_before_reset)
+        text_printf(t, " + B[%lld, q + %lld]", d, q);
+}
+
+static void put_lstm(const Recurrent *s, int64_t direction, Text *t) {
+    static const struct {
+        const char *name;
+        int gate;
+        bool after;
+    } gates[] = {{"i", 0, false}, {"f", 2, false}, {"o", 1, true}};
+    long long d = direction, n = s->hidden;
+    text_printf(t, "g[b, q] = p[b, q] + sum(k) h[b, k] * R[%lld, q, k]\n", d);
+    for (int i = 0; i < 3; i++) {
+        long long from = n * gates[i].gate;
+        if (gates[i].after) { /* its peephole looks at the new cell */
+            text_put(t, "c2[b, j] = f[b, j] * c[b, j] + i[b, j] * ");
+            put_active(s, d, 1, t, "g[b, j + %lld]", 3 * n);
+            text_put(t, "\n");
+        }
+        text_printf(t, "%s[b, j:%lld] = ", gates[i].name, n);
+        if (gates[i].gate == 2 && s->input_forget)
+            text_put(t, "1 - i[b, j]");
+        else if (s->peephole)
+            put_active(s, d, 0, t, "g[b, j + %lld] + P[%lld, j + %lld] * %s[b, j]", from, d, from, gates[i].after ? "c2" : "c");
+        else
+            put_active(s, d, 0, t, "g[b, j + %lld]", from);
+        text_put(t, "\n");
+    }
+    text_put(t, "h2[b, j] = o[b, j] * ");
+    put_active(s, d, 2, t, "c2[b, j]");
+}
+
+static void put_gru(const Recurrent *s, int64_t direction, Text *t) {
+    long long d = direction, n = s->hidden;
+    if (s->linear_before_reset) {
+        text_printf(t, "g[b, q] = sum(k) h[b, k] * R[%lld, q, k]", d);
+        if (s->bias)
+            text_printf(t, " + B[%lld, q + %lld]", d, 3 * n);
+        text_printf(t, "\nzr[b, q:%lld] = ", 2 * n);
+        put_active(s, d, 0, t, "p[b, q + 0] + g[b, q + 0]");
+        text_printf(t, "\nn[b, j:%lld] = ", n);
+        put_active(s, d, 1, t, "p[b, j + %lld] + zr[b, j + %lld] * g[b, j + %lld]", 2 * n, n, 2 * n);
+    } else {
+        text_printf(t, "zr[b, q:%lld] = ", 2 * n);
+        put_active(s, d, 0, t, "p[b, q + 0] + sum(k) h[b, k] * R[%lld, q + 0, k]", d);
+        text_printf(t, "\nrh[b, k] = zr[b, k + %lld] * h[b, k]\nn[b, j:%lld] = ", n, n);
+        put_active(s, d, 1, t, "p[b, j + %lld] + sum(k) rh[b, k] * R[%lld, j + %lld, k]", 2 * n, d, 2 * n);
+    }
+    text_put(t, "\nh2[b, j] = (1 - zr[b, j + 0]) * n[b, j] + zr[b, j + 0] * h[b, j]");
+}
+
+static void put_rnn(const Recurrent *s, int64_t d, Text *t) {
+    text_put(t, "h2[b, j] = ");
+    put_active(s, d, 0, t, "p[b, j] + sum(k) h[b, k] * R[%lld, j, k]", (long long)d);
+}
+
+/* One step. Heads in the order of run_step's data. */
+static void put_step(const Recurrent *s, int64_t d, Text *t) {
+    long long n = s->hidden, batch = s->batch, gates = s->family->gates, directions = s->directions;
+    text_printf(t, "in p: f32[%lld, %lld]\nin h: f32[%lld, %lld]\n", batch, gates * n, batch, n);
+    text_printf(t, "in R: f32[%lld, %lld, %lld]\n", directions, gates * n, n);
+    if (s->linear_before_reset && s->bias)
+        text_printf(t, "in B: f32[%lld, %lld]\n", directions, 2 * gates * n);
+    if (gates == 4)
+        text_printf(t, "in c: f32[%lld, %lld]\n", batch, n);
+    if (s->peephole)
+        text_printf(t, "in P: f32[%lld, %lld]\n", directions, 3 * n);
+    if (gates == 4)
+        text_printf(t, "out c2: f32[%lld, %lld]\n", batch, n);
+    text_printf(t, "out h2: f32[%lld, %lld]\n", batch, n);
+    (gates == 4 ? put_lstm : gates == 3 ? put_gru : put_rnn)(s, d, t);
+}
+
+/* ---- Steps --------------------------------------------------------------------------------------------------------------- */
+
+typedef void PutKernel(const Recurrent *s, int64_t d, Text *t);
+
+static const OpKernel *get_kernel(OpRun *run, const Recurrent *s, int64_t d, int which, PutKernel *put) {
+    Text text;
+    text_init(&text);
+    put(s, d, &text);
+    const OpKernel *kernel = op_kernel(run, (int)(2 * d) + which, &text);
+    text_free(&text);
+    return kernel;
+}
+
+static whet_status make_products(OpRun *run, const Recurrent *s, int64_t d) {
+    const OpKernel *kernel = get_kernel(run, s, d, 0, put_products);
+    void *data[4] = {(void *)s->x, (void *)s->w};
+    int count = 2;
+    if (s->bias)
+        data[count++] = (void *)s->bias;
+    data[count] = s->products;
+    return kernel ? op_kernel_run(run, kernel, data) : native_failed(run);
 }
 
 /* Where row b of the batch is at step `t`; -1: past its end. */
@@ -284,71 +313,44 @@ static int64_t place_of(const Recurrent *s, int64_t b, int64_t t, bool reverse) 
     return t >= length ? -1 : reverse ? length - 1 - t : t;
 }
 
-/* gates = products of this step; the rows of sequences that are over stay as they are. */
-static void take_products(const Recurrent *s, int64_t t, bool reverse) {
+/* The products of step `t`; where sequences differ in length, gathered, and zero for those that are over. */
+static const float *take_products(const Recurrent *s, int64_t t, bool reverse) {
     int64_t n = s->family->gates * s->hidden;
+    if (!s->lens)
+        return s->products + (reverse ? s->steps - 1 - t : t) * s->batch * n;
     for (int64_t b = 0; b < s->batch; b++) {
         int64_t at = place_of(s, b, t, reverse);
-        if (at < 0)
-            continue;
-        int64_t row = s->batch_first ? b * s->steps + at : at * s->batch + b;
-        memcpy(s->gates + b * n, s->products + row * n, (size_t)n * sizeof(float));
-    }
-}
-
-/* z and r from their gates, then the candidate, whose product waits for r unless it is linear before the reset. */
-static void gru_step(const Recurrent *s, int64_t d, int64_t t, bool reverse) {
-    int64_t n = s->hidden;
-    const float *r = s->r + d * 3 * n * n, *bias = s->bias ? s->bias + d * 6 * n + 5 * n : NULL;
-    const Activation *act = s->activations + 2 * d;
-    float *zr = s->reset, *part = s->reset + s->batch * 2 * n; /* [batch, 2 n] and [batch, n] */
-    memset(s->reset, 0, (size_t)(s->batch * 3 * n) * sizeof(float));
-    multiply_add(s->h, s->batch, r, 2 * n, n, zr);
-    if (s->linear_before_reset)
-        multiply_add(s->h, s->batch, r + 2 * n * n, n, n, part);
-    for (int64_t b = 0; b < s->batch; b++)
-        for (int64_t j = 0; j < 2 * n; j++)
-            zr[b * 2 * n + j] = activate(&act[0], s->clip, s->gates[b * 3 * n + j] + zr[b * 2 * n + j]);
-    if (!s->linear_before_reset) {
-        float *scaled = s->c; /* unused by a GRU otherwise */
-        for (int64_t b = 0; b < s->batch; b++)
-            for (int64_t j = 0; j < n; j++)
-                scaled[b * n + j] = zr[b * 2 * n + n + j] * s->h[b * n + j];
-        multiply_add(scaled, s->batch, r + 2 * n * n, n, n, part);
-    }
-    for (int64_t b = 0; b < s->batch; b++)
-        for (int64_t j = 0; place_of(s, b, t, reverse) >= 0 && j < n; j++) {
-            float z = zr[b * 2 * n + j], reset = zr[b * 2 * n + n + j], hidden = part[b * n + j];
-            if (s->linear_before_reset)
-                hidden = reset * (hidden + (bias ? bias[j] : 0));
-            float candidate = activate(&act[1], s->clip, s->gates[b * 3 * n + 2 * n + j] + hidden);
-            s->h[b * n + j] = (1 - z) * candidate + z * s->h[b * n + j];
-        }
-}
-
-static void plain_step(const Recurrent *s, int64_t d, int64_t t, bool reverse) {
-    int64_t n = s->family->gates * s->hidden;
-    multiply_add(s->h, s->batch, s->r + d * n * s->hidden, n, s->hidden, s->gates);
-    for (int64_t b = 0; b < s->batch; b++) {
-        if (place_of(s, b, t, reverse) < 0)
-            continue;
-        if (s->family->gates == 4)
-            lstm_row(s, d, s->gates + b * n, s->h + b * s->hidden, s->c + b * s->hidden);
+        if (at >= 0)
+            memcpy(s->taken + b * n, s->products + (at * s->batch + b) * n, (size_t)n * sizeof(float));
         else
-            rnn_row(s, d, s->gates + b * n, s->h + b * s->hidden);
+            memset(s->taken + b * n, 0, (size_t)n * sizeof(float));
     }
+    return s->taken;
 }
 
-/* x W^T for all steps, and the biases that can be added beforehand. */
-static void make_products(const Recurrent *s, int64_t d) {
-    int64_t n = s->family->gates * s->hidden;
-    const float *bias = s->bias ? s->bias + d * 2 * n : NULL;
-    /* The recurrent bias of a GRU's candidate comes after the reset if it is linear before it. */
-    int64_t held = s->family->gates == 3 && s->linear_before_reset ? 2 * s->hidden : n;
-    for (int64_t row = 0; row < s->steps * s->batch; row++)
-        for (int64_t j = 0; j < n; j++)
-            s->products[row * n + j] = bias ? bias[j] + (j < held ? bias[n + j] : 0) : 0;
-    multiply_add(s->x, s->steps * s->batch, s->w + d * n * s->width, n, s->width, s->products);
+/* From h[now] and c[now] to the others; the states of sequences that are over stay as they are. */
+static whet_status run_step(OpRun *run, const Recurrent *s, const OpKernel *kernel, int64_t t, bool reverse, int now) {
+    void *data[8] = {(void *)take_products(s, t, reverse), s->h[now], (void *)s->r};
+    int count = 3;
+    bool cells = s->family->gates == 4;
+    if (s->linear_before_reset && s->bias)
+        data[count++] = (void *)s->bias;
+    if (cells)
+        data[count++] = s->c[now];
+    if (s->peephole)
+        data[count++] = (void *)s->peephole;
+    if (cells)
+        data[count++] = s->c[!now];
+    data[count] = s->h[!now];
+    whet_status status = op_kernel_run(run, kernel, data);
+    for (int64_t b = 0; !status && s->lens && b < s->batch; b++) {
+        if (place_of(s, b, t, reverse) >= 0)
+            continue;
+        memcpy(s->h[!now] + b * s->hidden, s->h[now] + b * s->hidden, (size_t)s->hidden * sizeof(float));
+        if (cells)
+            memcpy(s->c[!now] + b * s->hidden, s->c[now] + b * s->hidden, (size_t)s->hidden * sizeof(float));
+    }
+    return status;
 }
 
 static int64_t y_place(const Recurrent *s, int64_t d, int64_t t, int64_t b) {
@@ -369,34 +371,36 @@ static void load_state(const Recurrent *s, int64_t d, const float *from, float *
     }
 }
 
-static whet_status run_direction(OpRun *run, const Recurrent *s, int64_t d, bool reverse) {
-    make_products(s, d);
-    load_state(s, d, s->h0, s->h);
-    load_state(s, d, s->c0, s->c);
-    memset(s->gates, 0, (size_t)(s->batch * s->family->gates * s->hidden) * sizeof(float));
-    for (int64_t t = 0; t < s->steps; t++) {
-        take_products(s, t, reverse);
-        if (s->family->gates == 3)
-            gru_step(s, d, t, reverse);
-        else
-            plain_step(s, d, t, reverse);
-        for (int64_t b = 0; b < s->batch; b++) {
-            int64_t at = place_of(s, b, t, reverse);
-            float *to = s->y + y_place(s, d, at < 0 ? t : at, b);
-            if (at >= 0)
-                memcpy(to, s->h + b * s->hidden, (size_t)s->hidden * sizeof(float));
-            else
-                memset(to, 0, (size_t)s->hidden * sizeof(float));
-        }
-        if ((t & 15) == 15 && op_interrupted(run) != WHET_OK)
-            return native_failed(run);
-    }
+static void put_y(const Recurrent *s, int64_t d, int64_t t, bool reverse, const float *h) {
     for (int64_t b = 0; b < s->batch; b++) {
-        memcpy(s->y_h + state_place(s, d, b), s->h + b * s->hidden, (size_t)s->hidden * sizeof(float));
-        if (s->y_c)
-            memcpy(s->y_c + state_place(s, d, b), s->c + b * s->hidden, (size_t)s->hidden * sizeof(float));
+        int64_t at = place_of(s, b, t, reverse);
+        float *to = s->y + y_place(s, d, at < 0 ? t : at, b);
+        if (at >= 0)
+            memcpy(to, h + b * s->hidden, (size_t)s->hidden * sizeof(float));
+        else
+            memset(to, 0, (size_t)s->hidden * sizeof(float));
     }
-    return WHET_OK;
+}
+
+static whet_status run_direction(OpRun *run, const Recurrent *s, int64_t d, bool reverse) {
+    const OpKernel *kernel = get_kernel(run, s, d, 1, put_step);
+    whet_status status = kernel ? make_products(run, s, d) : native_failed(run);
+    int now = 0;
+    load_state(s, d, s->h0, s->h[now]);
+    load_state(s, d, s->c0, s->c[now]);
+    for (int64_t t = 0; !status && t < s->steps; t++, now = !now) {
+        status = run_step(run, s, kernel, t, reverse, now);
+        if (!status)
+            put_y(s, d, t, reverse, s->h[!now]);
+        if (!status && (t & 15) == 15)
+            status = op_interrupted(run);
+    }
+    for (int64_t b = 0; !status && b < s->batch; b++) {
+        memcpy(s->y_h + state_place(s, d, b), s->h[now] + b * s->hidden, (size_t)s->hidden * sizeof(float));
+        if (s->y_c)
+            memcpy(s->y_c + state_place(s, d, b), s->c[now] + b * s->hidden, (size_t)s->hidden * sizeof(float));
+    }
+    return status;
 }
 
 /* ---- The operators ------------------------------------------------------------------------------------------------------- */
@@ -466,16 +470,17 @@ static whet_status work_memory(OpRun *run, Recurrent *s) {
     int64_t gates = s->family->gates * s->hidden, rows, products, part;
     size_t bytes;
     if (!checked_mul(s->steps, s->batch, &rows) || !checked_mul(rows, gates, &products) ||
-        !checked_mul(s->batch, gates + 5 * s->hidden, &part) || !checked_add(products, part, &products) ||
+        !checked_mul(s->batch, gates + 4 * s->hidden, &part) || !checked_add(products, part, &products) ||
         !dtype_bytes(DT_F32, products, &bytes))
         return native_error(run, WHET_ERROR_MEMORY, "out of memory");
     s->products = op_scratch(run, bytes + 1);
     if (!s->products)
         return native_failed(run);
-    s->gates = s->products + rows * gates;
-    s->h = s->gates + s->batch * gates;
-    s->c = s->h + s->batch * s->hidden;
-    s->reset = s->c + s->batch * s->hidden; /* three of [batch, hidden] */
+    s->taken = s->products + rows * gates;
+    for (int i = 0; i < 2; i++) {
+        s->h[i] = s->taken + s->batch * (gates + i * s->hidden);
+        s->c[i] = s->h[i] + 2 * s->batch * s->hidden;
+    }
     return WHET_OK;
 }
 

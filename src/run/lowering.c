@@ -135,6 +135,9 @@ void lowering_free(Runner *runner, Lowering *l) {
         return;
     share_remove(runner, l);
     executable_free(&l->executable);
+    for (int k = 0; k < OP_KERNELS; k++)
+        if (l->kernels[k])
+            executable_free(&l->kernels[k]->executable);
     arena_free(&l->arena);
     memory_free(runner->pool.allocator, l, sizeof *l);
 }

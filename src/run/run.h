@@ -101,6 +101,12 @@ whet_status executable_share(Executable *executable, Shared *shared, const Kerne
 void executable_free(Executable *executable);
 whet_status executable_run(const Executable *executable, void *const *data, const EvalOptions *options, whet_error *err);
 
+/* step.c: what ops.h promises. */
+struct OpKernel {
+    Kernel *kernel;
+    Executable executable;
+};
+
 /* lowering.c: a step, lowered for one set of input types, shapes and contents that decide shapes. */
 typedef enum StepKind { STEP_KERNEL, STEP_VIEW, STEP_C } StepKind;
 typedef struct Lowering {
@@ -114,7 +120,8 @@ typedef struct Lowering {
     OpCall call; /* its input types are this lowering's own; `constant` is set anew for each run of a STEP_C */
     Type *in;
     Lowered lowered;
-    Executable executable; /* of a STEP_KERNEL */
+    Executable executable;         /* of a STEP_KERNEL */
+    OpKernel *kernels[OP_KERNELS]; /* of a STEP_C; NULL: not asked for */
 } Lowering;
 enum { LOWERINGS_KEPT = 4 }; /* a step keeps these many */
 typedef struct StepCache {

@@ -132,6 +132,69 @@ whet_status op_interrupted(OpRun *run) {
     return runner_interrupted(call_of(run)->runner, run->call->err);
 }
 
+/* The constant of the graph that stands for tensor `t`, by its name; NULL: there is none. */
+static const Tensor *constant_for(const OpCall *call, const Signature *signature, const KernelTensor *t) {
+    for (int i = 0; i < call->in_count && i < signature->in_count; i++) {
+        const Operand *operand = &signature->in[i];
+        const Tensor *tensor = call->node->inputs[i] ? call->node->inputs[i]->type.constant : NULL;
+        if (tensor && strlen(t->name) == operand->name.length && !memcmp(t->name, operand->name.data, operand->name.length) &&
+            (DType)tensor->type == t->type && tensor->rank == t->rank &&
+            !memcmp(tensor->dims, t->dims, (size_t)t->rank * sizeof *t->dims))
+            return tensor;
+    }
+    return NULL;
+}
+
+static whet_status make_kernel(Call *call, const Text *text, OpKernel *k) {
+    Lowering *l = call->lowering;
+    whet_error *err = l->call.err;
+    const Tensor *constant[KERNEL_MAX_TENSORS] = {0};
+    Signature signature;
+    if (!signature_parse(l->call.row->signature, &signature))
+        return error_set(err, WHET_ERROR_INTERNAL, "signature '%s'", l->call.row->signature);
+    k->kernel = text->failed ? NULL : kernel_parse(&l->arena, text->data, text->length, err);
+    if (!k->kernel)
+        return text->failed ? error_memory(err) : error_prefix(err, "a kernel of the operator");
+    whet_status status = kernel_bind(k->kernel, NULL, 0, NULL, 0, err);
+    if (status)
+        return error_prefix(err, "a kernel of the operator");
+    for (int t = 0; t < k->kernel->input_count; t++)
+        constant[t] = constant_for(&l->call, &signature, &k->kernel->tensors[t]);
+    Runner *runner = call->runner;
+    return executable_share(&k->executable, runner->shared_model, k->kernel, runner->has_target ? &runner->target : NULL,
+                            constant, threads_parallel(runner->threads), err);
+}
+
+OpKernel *op_kernel(OpRun *run, int which, const Text *text) {
+    Call *call = call_of(run);
+    OpKernel **kept = &call->lowering->kernels[which];
+    if (*kept)
+        return *kept;
+    OpKernel *k = ARENA_NEW(&call->lowering->arena, OpKernel);
+    if (!k) {
+        error_memory(run->call->err);
+        return NULL;
+    }
+    if (make_kernel(call, text, k)) {
+        executable_free(&k->executable);
+        return NULL;
+    }
+    return *kept = k;
+}
+
+whet_status op_kernel_run(OpRun *run, const OpKernel *kernel, void *const *data) {
+    Runner *runner = call_of(run)->runner;
+    EvalOptions options = {
+        .parallel = threads_parallel(runner->threads), .deadline = runner->deadline, .allocator = runner->pool.allocator};
+    void *all[KERNEL_MAX_TENSORS] = {0};
+    int count = 0;
+    for (int t = 0; t < kernel->kernel->tensor_count; t++)
+        if (kernel->kernel->tensors[t].role != ROLE_TEMPORARY)
+            all[t] = data[count++];
+    runner->flops += kernel->kernel->flops;
+    return executable_run(&kernel->executable, all, &options, run->call->err);
+}
+
 OpValue *op_value_of_input(OpRun *run, int index) {
     return index < run->call->in_count ? value_keep(call_of(run)->inputs[index]) : NULL;
 }

@@ -154,9 +154,10 @@ static void weigh(const Work *w, const Block *b) {
         int64_t arguments[NEST_MAX_ACCESSES + ROWS_MAX_DEFINITIONS + 3], rows = (b->rows - row) / r->function[f].copies;
         int n = 0;
         rows *= r->function[f].copies;
-        for (; n < r->nest.access_count; n++)
-            arguments[n] =
-                (int64_t)(intptr_t)(rows_base(w, b, &r->nest.access[n]) + row * rows_row_stride(r, n) * rows_element_bytes(r, n));
+        for (int i = 0; i < r->nest.access_count; i++)
+            if (r->leader[i] == i)
+                arguments[n++] = (int64_t)(intptr_t)(rows_base(w, b, &r->nest.access[i]) +
+                                                     row * rows_row_stride(r, i) * rows_element_bytes(r, i));
         for (int s = 0; s < r->scratch_count; s++)
             arguments[n++] = (int64_t)(intptr_t)(b->rows_scratch + (size_t)s * r->scratch_floats);
         arguments[n++] = rows;

@@ -8,6 +8,8 @@
 #include "schedule/rows.h"
 #include "schedule/c/c_kernel.h"
 
+#include <string.h>
+
 /* ---- recognition ---- */
 
 static const Definition *main_of(const Rows *r) {
@@ -471,6 +473,16 @@ bool rows_recognize(Rows *r, const Kernel *kernel, const char **why) {
     return map_axes(r, is_column, why) && add_accesses(r, why);
 }
 
+/* Accesses of a tensor that differ in a constant alone (the gates of an LSTM, halves of a row) take one register between them. */
+static void find_leaders(Rows *r) {
+    for (int i = 0; i < r->nest.access_count; i++) {
+        const Access *x = &r->nest.access[i], *y = r->nest.access;
+        while (y->tensor != x->tensor || memcmp(y->stride, x->stride, sizeof x->stride) != 0)
+            y++;
+        r->leader[i] = (int)(y - r->nest.access);
+    }
+}
+
 bool rows_make(Rows *r, Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     if (!fill_table(r, c, why)) {
         if (!*why)
@@ -479,6 +491,7 @@ bool rows_make(Rows *r, Compiled *c, const ScheduleOptions *options, const char 
     }
     if (!rows_plan(r, c, options, why))
         return false;
+    find_leaders(r);
     for (int f = 0; f < r->function_count; f++)
         if (!(c->functions[c->function_count++] = rows_emit(r, f, c, why, err)))
             return false;

@@ -44,6 +44,7 @@ typedef struct Rows {
     bool exact;       /* something is rounded or compared, so quotients must be what they are: no products with reciprocals */
     int guard[NEST_MAX_ACCESSES][NEST_MAX_GUARDS]; /* the accesses of the table that guarded indices are read with */
     int argument_access[ROWS_MAX_DEFINITIONS];     /* the same of the places of argmax and argmin */
+    int leader[NEST_MAX_ACCESSES];                 /* the first access that walks the same tensor alike: they share a pointer */
     int32_t *table;                                /* table_low, table_low + 1 ...: axes and indices as numbers; NULL: none */
     int64_t table_low, table_high;
     int fold_scratch; /* a row of scratch for folding products over lanes; -1: none */

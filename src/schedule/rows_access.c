@@ -26,7 +26,9 @@ static VectorAddress place(const Emitting *p, int access) {
     const Rows *r = p->r;
     int64_t bytes = rows_element_bytes(r, access), stride[NEST_MAX_AXES];
     int64_t row = rows_row_stride(r, access), lane = r->across ? rows_lane_stride(r, access) : 0;
-    VectorAddress a = vector_at(p->pointer[access], bytes * p->copy * (r->across ? r->lanes * lane : row));
+    int leader = r->leader[access];
+    int64_t apart = r->nest.access[access].offset - r->nest.access[leader].offset;
+    VectorAddress a = vector_at(p->pointer[leader], bytes * (apart + p->copy * (r->across ? r->lanes * lane : row)));
     a = vector_plus(a, p->row, bytes * row);
     if (p->block >= 0)
         a = vector_plus(a, p->block, bytes * lane);

@@ -331,7 +331,9 @@ static bool emit_row(Emitting *p, Arena *arena) {
 static void add_parameters(Emitting *p, Arena *arena, int *rows, int *lanes) {
     const Rows *r = p->r;
     for (int i = 0; i < r->nest.access_count; i++)
-        p->pointer[i] = vector_parameter(p->f, CLASS_POINTER, arena_printf(arena, "%s%d", r->nest.access[i].read ? "x" : "y", i));
+        if (r->leader[i] == i)
+            p->pointer[i] =
+                vector_parameter(p->f, CLASS_POINTER, arena_printf(arena, "%s%d", r->nest.access[i].read ? "x" : "y", i));
     for (int i = 0; i < r->scratch_count; i++)
         p->scratch[i] = vector_parameter(p->f, CLASS_POINTER, arena_printf(arena, "scratch%d", i));
     *rows = vector_parameter(p->f, CLASS_INDEX, "rows");

@@ -32,6 +32,8 @@ static void call(const Work *w, int function, Part part, float *scratch) {
     }
     for (int i = 0; i < r->nest.access_count; i++) {
         const Access *access = &r->nest.access[i];
+        if (r->leader[i] != i)
+            continue;
         int64_t at = access->offset + part.row * rows_row_stride(r, i);
         if (r->across)
             at += part.lane * rows_lane_stride(r, i);

@@ -9,6 +9,8 @@ static void put_call(const Compiled *c, const CDriver *d, int function, int64_t 
     c_indent(d->body, depth);
     c_put_name(d, c, function);
     for (int i = 0; i < r->nest.access_count; i++) {
+        if (r->leader[i] != i)
+            continue;
         text_printf(d->body, "%sp%d", i ? ", " : "(", i);
         c_put_offset(d->body,
                      rows_element_bytes(r, i) * (row * rows_row_stride(r, i) + (r->across ? lane * rows_lane_stride(r, i) : 0)));
@@ -47,6 +49,8 @@ void rows_print_c(const Compiled *c, const CDriver *d) {
     if (r->rows && r->outer_total && (!r->across || r->lane_extent)) {
         int depth = c_open_axes(d, &r->nest, r->outer, r->outer_count, 1);
         for (int i = 0; i < r->nest.access_count; i++) {
+            if (r->leader[i] != i)
+                continue;
             c_open_place(d, &r->nest, i, r->outer, r->outer_count, depth);
             c_close_place(d);
         }
