@@ -99,9 +99,12 @@ static void unbind(Bound *b) {
     arena_free(&b->arena);
 }
 
-static whet_status make_and_run(const Bound *b, const Target *target, Countdown *countdown, whet_error *err) {
+static whet_status make_and_run(const Bound *b, const Target *target, bool share, Countdown *countdown, whet_error *err) {
     whet_allocator allocator = {countdown, countdown_allocate, countdown_release};
-    ScheduleOptions options = {.allocator = &allocator, .constant = b->constant};
+    TargetCodes *codes = share ? codes_new(&allocator) : NULL;
+    if (share && !codes)
+        return error_memory(err);
+    ScheduleOptions options = {.allocator = &allocator, .constant = b->constant, .codes = codes};
     EvalOptions run = {.allocator = &allocator};
     Compiled *compiled = NULL;
     const char *why = NULL;
@@ -109,11 +112,11 @@ static whet_status make_and_run(const Bound *b, const Target *target, Countdown 
     if (!status)
         status = compiled_run(compiled, b->data, &run, err);
     compiled_free(compiled);
+    codes_free(codes);
     return status;
 }
 
-static void every_allocation(void **state) {
-    (void)state;
+static void each_allocation(bool share) {
     Target target;
     long attempts = 0;
     if (!target_host(~UINT64_C(0), &target)) {
@@ -125,13 +128,13 @@ static void every_allocation(void **state) {
         whet_error err = {0};
         Countdown all = {.left = -1};
         bind(&cases[i], &bound);
-        if (make_and_run(&bound, &target, &all, &err) != WHET_OK)
+        if (make_and_run(&bound, &target, share, &all, &err) != WHET_OK)
             fail_msg("%s: %s", cases[i].text, err.message);
         assert_int_equal(all.out, 0);
         assert_true(all.taken >= 3);
         for (long left = 0; left < all.taken; left++, attempts++) {
             Countdown countdown = {.left = left};
-            whet_status status = make_and_run(&bound, &target, &countdown, &err);
+            whet_status status = make_and_run(&bound, &target, share, &countdown, &err);
             if (status != WHET_ERROR_MEMORY && status != WHET_OK)
                 fail_msg("%s, allocation %ld: status %d, %s", cases[i].text, left, (int)status, err.message);
             assert_int_equal(countdown.out, 0);
@@ -139,6 +142,16 @@ static void every_allocation(void **state) {
         unbind(&bound);
     }
     print_message("%ld failures\n", attempts);
+}
+
+static void every_allocation(void **state) {
+    (void)state;
+    each_allocation(false);
+}
+
+static void every_allocation_with_shared_code(void **state) {
+    (void)state;
+    each_allocation(true);
 }
 
 /* In a process of its own, whose system is made to refuse. 0: as wanted; 77: it cannot be made to. */
@@ -151,7 +164,7 @@ static int refused(bool address_space, whet_status wanted, const char *words) {
     if (!target_host(~UINT64_C(0), &target))
         return 77;
     bind(&cases[0], &bound);
-    if (make_and_run(&bound, &target, &countdown, &err) != WHET_OK) /* what the first use of anything takes is taken */
+    if (make_and_run(&bound, &target, false, &countdown, &err) != WHET_OK) /* what the first use of anything takes is taken */
         return 1;
     if (address_space) {
         void *held[64]; /* memory for all else, which stays with the C library */
@@ -170,7 +183,7 @@ static int refused(bool address_space, whet_status wanted, const char *words) {
             return 77;
     }
     countdown = (Countdown){.left = -1};
-    whet_status status = make_and_run(&bound, &target, &countdown, &err);
+    whet_status status = make_and_run(&bound, &target, false, &countdown, &err);
     if (status != wanted || !strstr(err.message, words) || countdown.out) {
         print_error("status %d, wanted %d: %s; %ld not given back\n", (int)status, (int)wanted, err.message, countdown.out);
         return 2;
@@ -215,6 +228,7 @@ static void code_may_not_run(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_allocation),
+        cmocka_unit_test(every_allocation_with_shared_code),
         cmocka_unit_test(no_memory_for_code),
         cmocka_unit_test(code_may_not_run),
     };

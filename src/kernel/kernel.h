@@ -236,6 +236,9 @@ int kernel_find_tensor(const Kernel *kernel, const char *name); /* -1: absent */
 void kernel_print(const Kernel *kernel, Text *out);
 void expr_print(const Kernel *kernel, const Definition *definition, const Expr *expr, Text *out);
 
+/* identity.c: all of a bound kernel but its names, appended as bytes: equal kernels give the same. */
+void kernel_identity(const Kernel *kernel, Text *out);
+
 /* check.c: the rules every kernel keeps between passes (ids in range, types agree, extents known when bound). Our own bugs:
  * WHET_ERROR_INTERNAL, naming `pass`. */
 whet_status kernel_check(const Kernel *kernel, const char *pass, whet_error *err);

@@ -74,15 +74,17 @@ static bool set_types(Lowering *l, const Node *node, const Tensor *const *inputs
     return true;
 }
 
-/* Weights are known now and are packed now. A single node being folded runs once: the evaluator is fastest for that. */
+/* Weights are known now and are packed now. What runs once, a node being folded, does so by the evaluator: making code would take
+ * longer. */
 static whet_status make_executable(Runner *runner, Lowering *l) {
     const Tensor *constant[KERNEL_MAX_TENSORS] = {0};
     const Node *node = l->call.node;
     for (int i = 0; i < node->input_count; i++)
         if (node->inputs[i] && l->lowered.in_tensor[i] >= 0)
             constant[l->lowered.in_tensor[i]] = node->inputs[i]->type.constant;
-    return executable_share(&l->executable, runner->shared_model, l->lowered.kernel, runner->has_target ? &runner->target : NULL,
-                            constant, threads_parallel(runner->threads), l->call.err);
+    return executable_share(&l->executable, runner->shared_model, l->lowered.kernel,
+                            runner->has_target && !l->once ? &runner->target : NULL, constant, threads_parallel(runner->threads),
+                            l->call.err);
 }
 
 static whet_status lower(Runner *runner, Lowering *l) {
@@ -102,7 +104,7 @@ static whet_status lower(Runner *runner, Lowering *l) {
     return WHET_OK;
 }
 
-/* The first key_length bytes of the key in runner->key, whole_length long, are the step's own. */
+/* The first key_length bytes of the key in runner->key, whole_length long, are the step's own; without more no step keeps it. */
 static Lowering *lowering_new(Runner *runner, const Node *node, const Tensor *const *inputs, size_t key_length,
                               size_t whole_length, whet_error *err) {
     Lowering *l = memory_alloc(runner->pool.allocator, sizeof *l);
@@ -110,7 +112,7 @@ static Lowering *lowering_new(Runner *runner, const Node *node, const Tensor *co
         error_memory(err);
         return NULL;
     }
-    *l = (Lowering){.key_length = key_length, .whole_length = whole_length, .references = 1};
+    *l = (Lowering){.key_length = key_length, .whole_length = whole_length, .references = 1, .once = whole_length == key_length};
     arena_init(&l->arena, runner->pool.allocator);
     l->key = arena_copy(&l->arena, runner->key, whole_length);
     l->call = (OpCall){.node = node,
@@ -175,9 +177,11 @@ Lowering *lowering_get(Runner *runner, StepCache *cache, const Node *node, const
             return cache->kept[0] = l;
         }
     }
+    if (!cache)
+        return lowering_new(runner, node, inputs, key_length, key_length, err);
     Lowering *l = lowering_find_or_new(runner, node, inputs, key_length, err);
-    if (!l || !cache)
-        return l;
+    if (!l)
+        return NULL;
     if (at == LOWERINGS_KEPT)
         lowering_free(runner, cache->kept[--at]);
     memmove(&cache->kept[1], &cache->kept[0], (size_t)at * sizeof *cache->kept);

@@ -116,6 +116,7 @@ typedef struct Lowering {
     int references;                  /* steps that keep it */
     struct Lowering *next_shared;    /* in its bucket of Runner.shared; NULL if it is the last, or not shared */
     bool shared;
+    bool once; /* no step keeps it: it runs once */
     StepKind kind;
     OpCall call; /* its input types are this lowering's own; `constant` is set anew for each run of a STEP_C */
     Type *in;

@@ -1,6 +1,6 @@
 /* What the sessions of a model share: machine code, weights as code reads them, and aligned copies of misaligned constants.
  *
- * Code is found by what it was made from: the kernel's canonical text with types and extents, which tensors are constant, and
+ * Code is found by what it was made from: the kernel with types and extents (kernel_identity), which tensors are constant, and
  * the content of constants of one element, which it may hold as numbers. So equal layers of a network share code, and each packs
  * its own weights. Packed weights are found by the constant and the packing's key: one copy serves all shapes, threads and
  * sessions. Both go with their last user. One lock guards it all, while code is made and weights are packed too, so that nothing
@@ -50,6 +50,7 @@ struct Shared {
     bool exact, perf_map;
     pthread_mutex_t lock;
     Arena scratch; /* of schedule_compile */
+    TargetCodes *codes;
     Entry *code[BUCKETS], *weight[BUCKETS], *aligned[BUCKETS];
     size_t weight_bytes;
     whet_event noted[PHASE_COUNT];
@@ -122,7 +123,7 @@ void shared_noted(Shared *s, Phase phase, whet_event *out) {
 static void put_code_key(const Kernel *kernel, const Target *target, const ScheduleOptions *options, Text *key) {
     const int knobs[] = {options->mr,     options->nv,       options->kc,    options->mc,
                          options->unroll, options->winograd, options->exact, target->bytes};
-    kernel_print(kernel, key);
+    kernel_identity(kernel, key);
     text_put_n(key, target->name, strlen(target->name) + 1);
     text_put_n(key, (const char *)knobs, sizeof knobs);
     for (int t = 0; t < kernel->input_count; t++) {
@@ -135,7 +136,7 @@ static void put_code_key(const Kernel *kernel, const Target *target, const Sched
     }
 }
 
-/* The code's own copy of the kernel: from the text, which is its identity. */
+/* The code's own copy of the kernel: from the text, which finds what fusion left of numbers among numbers. */
 static Kernel *copy_kernel(Arena *arena, const Kernel *kernel, whet_error *err) {
     Text text;
     text_init(&text);
@@ -168,6 +169,7 @@ static whet_status make_code(Shared *s, const Kernel *kernel, const Target *targ
     ScheduleOptions later = *options;
     later.pack_later = true;
     later.scratch = &s->scratch;
+    later.codes = s->codes;
     later.perf_map = s->perf_map;
     double start = clock_now();
     code->kernel = copy_kernel(&code->arena, kernel, err);
@@ -374,8 +376,10 @@ Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact, bo
         return NULL;
     *s = (Shared){.allocator = allocator, .model = model, .exact = exact, .perf_map = perf_map};
     arena_init(&s->scratch, allocator);
-    if (pthread_mutex_init(&s->lock, NULL) == 0)
+    s->codes = codes_new(allocator);
+    if (s->codes && pthread_mutex_init(&s->lock, NULL) == 0)
         return s;
+    codes_free(s->codes);
     memory_free(allocator, s, sizeof *s);
     return NULL;
 }
@@ -390,6 +394,7 @@ void shared_free(Shared *s) {
             aligned_free(s, (Aligned *)e);
         }
     pthread_mutex_destroy(&s->lock);
+    codes_free(s->codes);
     arena_free(&s->scratch);
     memory_free(s->allocator, s, sizeof *s);
 }

@@ -105,6 +105,24 @@ bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why,
     return fits;
 }
 
+static whet_status make_code(Compiled *c, const ScheduleOptions *options, whet_error *err) {
+    if (!options->codes)
+        return c->target.compile(&c->target, c->functions, c->function_count, options->seed, &c->code, err);
+    c->codes = options->codes;
+    whet_status status = codes_take(c->codes, &c->target, c->functions, c->function_count, options->seed, &c->made, err);
+    c->code = c->made ? code_of(c->made) : NULL;
+    return status;
+}
+
+static void drop_code(Compiled *c) {
+    if (c->made)
+        codes_give(c->codes, c->made);
+    else if (c->code)
+        c->target.free(c->code);
+    c->made = NULL;
+    c->code = NULL;
+}
+
 /* One attempt, in an empty `c`. */
 static whet_status make(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     bool fits = schedule_try(c, options, why, err);
@@ -114,13 +132,12 @@ static whet_status make(Compiled *c, const ScheduleOptions *options, const char 
         return err->status;
     if (!fits)
         return error_set(err, WHET_ERROR_UNSUPPORTED, "no schedule for this kernel: %s", *why ? *why : "no template");
-    whet_status status = c->target.compile(&c->target, c->functions, c->function_count, options->seed, &c->code, err);
+    whet_status status = make_code(c, options, err);
     return status || options->pack_later ? status : pack_now(c, options, err);
 }
 
 static void clear(Compiled *c) {
-    if (c->code)
-        c->target.free(c->code);
+    drop_code(c);
     memory_free(c->allocator, c->packed, c->packing.bytes);
     if (c->release)
         c->release(c);
@@ -130,7 +147,6 @@ static void clear(Compiled *c) {
     else
         arena_reset(c->vectors);
     c->release = NULL;
-    c->code = NULL;
     c->packed = NULL;
     c->function_count = 0;
     c->template = NULL;

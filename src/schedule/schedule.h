@@ -18,10 +18,11 @@ typedef struct ScheduleOptions {
     /* constant[t]: the data of tensor t where it is known now and will never change (weights): packed here, once, and not read
      * again. The array or an entry may be NULL. */
     const void *const *constant;
-    Arena *scratch;  /* where vector functions are made, which are not kept then for compiled_print_vector: one for many
-                        kernels spares them fresh pages. NULL: they are kept */
-    bool perf_map;   /* names of code for `perf`: perf.c */
-    bool pack_later; /* the caller packs, see compiled_packing; here constants are only known to be constant */
+    Arena *scratch;     /* where vector functions are made, which are not kept then for compiled_print_vector: one for many
+                           kernels spares them fresh pages. NULL: they are kept */
+    TargetCodes *codes; /* where code is looked for before it is made; must outlive the result. NULL: it is made */
+    bool perf_map;      /* names of code for `perf`: perf.c */
+    bool pack_later;    /* the caller packs, see compiled_packing; here constants are only known to be constant */
     int mr, nv, kc, mc,
         unroll;          /* knobs of contractions: rows and vectors of a tile, depth and rows of a block; 0: the cost model's */
     bool exact;          /* sums of products as they are written: no Winograd */
@@ -207,6 +208,8 @@ struct Compiled {
     const char *template;
     ScheduleKnobs knobs; /* that it was made with */
     TargetCode *code;
+    TargetCodes *codes;          /* that `code` is from, */
+    MadeCode *made;              /* as this; NULL: it is our own */
     Arena arena;                 /* the template's data */
     Arena *vectors, own_vectors; /* vector functions and what is needed to make them: own, or the caller's scratch */
     const VectorFunction **functions;

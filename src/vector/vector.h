@@ -251,6 +251,9 @@ bool vector_finish(VectorFunction *f, whet_error *err);
 void vector_print(const VectorFunction *f, Text *out);
 VectorFunction *vector_parse(Arena *arena, const char *text, size_t length, whet_error *err);
 
+/* identity.c: all of a function that its code depends on, appended as bytes. */
+void vector_identity(const VectorFunction *f, Text *out);
+
 /* check.c: the rules functions keep between passes. Our own bugs: WHET_ERROR_INTERNAL, naming `pass`. */
 whet_status vector_check(const VectorFunction *f, const char *pass, whet_error *err);
 

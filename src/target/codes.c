@@ -1,0 +1,180 @@
+/* Machine code, found by the vector functions that it is made from: kernels that differ in their shapes alone, and kernels that
+ * are tried and made again, share what is the same of them. What cannot be made is remembered as well.
+ *
+ * Code that nobody uses any more stays until there is too much of it: the next shape most likely wants it. */
+#include <string.h>
+
+#include "target/target.h"
+
+enum { BUCKETS = 256, MOST_IDLE = 8 << 20 /* bytes */ };
+
+struct MadeCode {
+    MadeCode *next;            /* in its bucket */
+    MadeCode *older, *younger; /* of those without a user */
+    unsigned char *key;
+    size_t key_bytes, bytes; /* bytes: of all of it, roughly */
+    int users;
+    TargetCode *code; /* NULL: refused, */
+    whet_error why;   /* for this reason */
+    void (*release)(TargetCode *code);
+};
+
+struct TargetCodes {
+    const whet_allocator *allocator;
+    MadeCode *buckets[BUCKETS];
+    MadeCode *oldest, *youngest; /* without a user */
+    size_t idle_bytes, made;
+    Text key; /* of what is being looked for */
+};
+
+TargetCodes *codes_new(const whet_allocator *allocator) {
+    TargetCodes *codes = memory_alloc(allocator, sizeof *codes);
+    if (!codes)
+        return NULL;
+    *codes = (TargetCodes){.allocator = allocator};
+    text_init(&codes->key);
+    return codes;
+}
+
+static MadeCode **bucket(TargetCodes *codes, const void *key, size_t bytes) {
+    return &codes->buckets[hash_bytes(key, bytes, 0) % BUCKETS];
+}
+
+static void free_made(TargetCodes *codes, MadeCode *made) {
+    if (made->code)
+        made->release(made->code);
+    memory_free(codes->allocator, made->key, made->key_bytes);
+    memory_free(codes->allocator, made, sizeof *made);
+}
+
+/* ---- Code without a user ---- */
+
+static void leave_idle(TargetCodes *codes, MadeCode *made) {
+    *(made->older ? &made->older->younger : &codes->oldest) = made->younger;
+    *(made->younger ? &made->younger->older : &codes->youngest) = made->older;
+    made->older = made->younger = NULL;
+    codes->idle_bytes -= made->bytes;
+}
+
+static void join_idle(TargetCodes *codes, MadeCode *made) {
+    made->older = codes->youngest;
+    *(made->older ? &made->older->younger : &codes->oldest) = made;
+    codes->youngest = made;
+    codes->idle_bytes += made->bytes;
+}
+
+static void drop_oldest(TargetCodes *codes) {
+    MadeCode *made = codes->oldest;
+    MadeCode **at = bucket(codes, made->key, made->key_bytes);
+    leave_idle(codes, made);
+    while (*at != made)
+        at = &(*at)->next;
+    *at = made->next;
+    free_made(codes, made);
+}
+
+void codes_free(TargetCodes *codes) {
+    if (!codes)
+        return;
+    for (int i = 0; i < BUCKETS; i++)
+        for (MadeCode *made = codes->buckets[i], *next; made; made = next) {
+            next = made->next;
+            free_made(codes, made);
+        }
+    text_free(&codes->key);
+    memory_free(codes->allocator, codes, sizeof *codes);
+}
+
+/* ---- Finding and making ---- */
+
+static void put_key(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed, Text *key) {
+    text_clear(key);
+    text_put_n(key, (const char *)&target->compile, sizeof target->compile);
+    text_put_n(key, (const char *)&(uint64_t[]){target->features, (uint64_t)target->bytes, seed, (uint64_t)count},
+               4 * sizeof(uint64_t));
+    for (int i = 0; i < count; i++)
+        vector_identity(functions[i], key);
+}
+
+static MadeCode *find(TargetCodes *codes) {
+    const Text *key = &codes->key;
+    MadeCode *made = *bucket(codes, key->data, key->length);
+    while (made && (made->key_bytes != key->length || memcmp(made->key, key->data, key->length) != 0))
+        made = made->next;
+    return made;
+}
+
+/* An entry for the key without its code. NULL: out of memory. */
+static MadeCode *new_made(TargetCodes *codes, const Target *target) {
+    MadeCode *made = memory_alloc(codes->allocator, sizeof *made);
+    unsigned char *key = memory_alloc(codes->allocator, codes->key.length);
+    if (!made || !key) {
+        memory_free(codes->allocator, made, sizeof *made);
+        memory_free(codes->allocator, key, codes->key.length);
+        return NULL;
+    }
+    memcpy(key, codes->key.data, codes->key.length);
+    *made = (MadeCode){.key = key, .key_bytes = codes->key.length, .release = target->free};
+    return made;
+}
+
+static whet_status make(TargetCodes *codes, const Target *target, const VectorFunction *const *functions, int count,
+                        uint64_t seed, MadeCode **out, whet_error *err) {
+    enum { PAGE = 4096 };
+    MadeCode *made = new_made(codes, target);
+    if (!made)
+        return error_memory(err);
+    whet_status status = target->compile(target, functions, count, seed, &made->code, &made->why);
+    codes->made++;
+    if (status && status != WHET_ERROR_UNSUPPORTED) {
+        if (err)
+            *err = made->why;
+        free_made(codes, made);
+        return status;
+    }
+    made->bytes = sizeof *made + made->key_bytes + (made->code ? 2 * target->size(made->code) + PAGE : 0);
+    MadeCode **head = bucket(codes, made->key, made->key_bytes);
+    made->next = *head;
+    *head = *out = made;
+    return WHET_OK;
+}
+
+whet_status codes_take(TargetCodes *codes, const Target *target, const VectorFunction *const *functions, int count, uint64_t seed,
+                       MadeCode **out, whet_error *err) {
+    *out = NULL;
+    put_key(target, functions, count, seed, &codes->key);
+    if (codes->key.failed)
+        return error_memory(err);
+    MadeCode *made = find(codes);
+    if (made && !made->users)
+        leave_idle(codes, made);
+    whet_status status = made ? WHET_OK : make(codes, target, functions, count, seed, &made, err);
+    if (status)
+        return status;
+    made->users++;
+    if (made->code) {
+        *out = made;
+        return WHET_OK;
+    }
+    if (err)
+        *err = made->why;
+    status = made->why.status;
+    codes_give(codes, made);
+    return status;
+}
+
+void codes_give(TargetCodes *codes, MadeCode *made) {
+    if (!made || --made->users > 0)
+        return;
+    join_idle(codes, made);
+    while (codes->idle_bytes > MOST_IDLE)
+        drop_oldest(codes);
+}
+
+TargetCode *code_of(const MadeCode *made) {
+    return made->code;
+}
+
+size_t codes_made(const TargetCodes *codes) {
+    return codes->made;
+}

@@ -1,0 +1,169 @@
+/* Machine code that is shared: kernels that differ in the number of their rows alone take the same code, what was dropped is
+ * found again, what was refused is refused again, and what nobody uses stays bounded. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "schedule/schedule.h"
+
+typedef struct Made {
+    Arena arena;
+    Kernel *kernel;
+    Compiled *compiled;
+    const char *why;
+    whet_status status;
+} Made;
+
+static Made compile(TargetCodes *codes, const Target *target, const char *text) {
+    Made made = {.why = NULL};
+    whet_error err;
+    arena_init(&made.arena, NULL);
+    made.kernel = kernel_parse(&made.arena, text, strlen(text), &err);
+    if (!made.kernel || kernel_bind(made.kernel, NULL, 0, NULL, 0, &err) != WHET_OK)
+        fail_msg("%s", err.message);
+    ScheduleOptions options = {.codes = codes};
+    made.status = schedule_compile(made.kernel, target, &options, &made.compiled, &made.why, &err);
+    return made;
+}
+
+static void drop(Made *made) {
+    if (made->compiled)
+        compiled_free(made->compiled);
+    arena_free(&made->arena);
+}
+
+static Made product(TargetCodes *codes, const Target *target, int rows) {
+    char text[128];
+    snprintf(text, sizeof text, "c[m:%d, n:256] = max(sum(k:64) a[m, k] * b[k, n], 0)", rows);
+    return compile(codes, target, text);
+}
+
+static bool have_target(Target *target) {
+    if (target_host(UINT64_MAX, target))
+        return true;
+    print_message("no target runs here\n");
+    skip();
+    return false;
+}
+
+static void rows_are_not_in_the_code(void **state) {
+    (void)state;
+    enum { ROWS = 25200 }; /* whole tiles, however high they are */
+    Target target;
+    if (!have_target(&target))
+        return;
+    TargetCodes *codes = codes_new(NULL);
+    Made first = product(codes, &target, ROWS);
+    size_t made = codes_made(codes);
+    assert_true(made > 0);
+    Made second = product(codes, &target, 2 * ROWS);
+    assert_int_equal(codes_made(codes), made);
+    drop(&first);
+    drop(&second);
+    Made third = product(codes, &target, 3 * ROWS); /* nobody has used it in between */
+    assert_int_equal(codes_made(codes), made);
+    drop(&third);
+    codes_free(codes);
+}
+
+static void answers_are_those_of_own_code(void **state) {
+    (void)state;
+    enum { ROWS = 37, COLUMNS = 256, DEPTH = 64 };
+    Target target;
+    if (!have_target(&target))
+        return;
+    TargetCodes *codes = codes_new(NULL);
+    float *a = calloc(ROWS * DEPTH, sizeof *a), *b = calloc(DEPTH * COLUMNS, sizeof *b);
+    float *c[2] = {calloc(ROWS * COLUMNS, sizeof *a), calloc(ROWS * COLUMNS, sizeof *a)};
+    for (int i = 0; i < ROWS * DEPTH; i++)
+        a[i] = (float)(i % 23) - 11;
+    for (int i = 0; i < DEPTH * COLUMNS; i++)
+        b[i] = (float)(i % 17) - 8;
+    for (int own = 0; own < 2; own++)
+        for (int again = 0; again < 2; again++) {
+            Made made = product(own ? NULL : codes, &target, ROWS);
+            assert_int_equal(made.status, WHET_OK);
+            assert_int_equal(compiled_run(made.compiled, (void *[]){a, b, c[own]}, NULL, NULL), WHET_OK);
+            drop(&made);
+        }
+    assert_memory_equal(c[0], c[1], ROWS * COLUMNS * sizeof *a);
+    codes_free(codes);
+    free(a);
+    free(b);
+    free(c[0]);
+    free(c[1]);
+}
+
+/* Too many registers wanted: the first attempts are refused, which the second time takes no making. */
+static void refusals_are_remembered(void **state) {
+    (void)state;
+    static const char text[] = "c[m:200, n:256] = erf(sum(k:64) a[m, k] * b[k, n]) * tanh(sum(k) a[m, k] * b[k, n])";
+    Target target;
+    if (!have_target(&target))
+        return;
+    TargetCodes *codes = codes_new(NULL);
+    Made first = compile(codes, &target, text);
+    size_t made = codes_made(codes);
+    drop(&first);
+    Made second = compile(codes, &target, text);
+    assert_int_equal(second.status, first.status);
+    assert_int_equal(codes_made(codes), made);
+    drop(&second);
+    codes_free(codes);
+}
+
+static size_t held;
+
+static void *counted_allocate(void *context, size_t bytes, size_t alignment) {
+    (void)context;
+    held += bytes;
+    return aligned_alloc(alignment, bytes);
+}
+
+static void counted_release(void *context, void *pointer, size_t bytes) {
+    (void)context;
+    held -= bytes;
+    free(pointer);
+}
+
+/* Kernels one after another, each of other code. */
+static void what_nobody_uses_is_bounded(void **state) {
+    (void)state;
+    enum { KERNELS = 1500, BOUND = 10 << 20 };
+    const whet_allocator allocator = {.allocate = counted_allocate, .release = counted_release};
+    Target target;
+    if (!have_target(&target))
+        return;
+    TargetCodes *codes = codes_new(&allocator);
+    size_t made = 0;
+    for (int i = 0; i < KERNELS; i++) {
+        char text[160];
+        snprintf(text, sizeof text, "c[m:600, n:64] = erf(max(sum(k:%d) a[m, k] * b[k, n], %d))", 100 + i, i);
+        Made one = compile(codes, &target, text);
+        assert_int_equal(one.status, WHET_OK);
+        drop(&one);
+        assert_true(codes_made(codes) > made);
+        made = codes_made(codes);
+        assert_true(held < BOUND);
+    }
+    assert_true(held > BOUND / 100);
+    codes_free(codes);
+    assert_int_equal(held, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_are_not_in_the_code),
+        cmocka_unit_test(answers_are_those_of_own_code),
+        cmocka_unit_test(refusals_are_remembered),
+        cmocka_unit_test(what_nobody_uses_is_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
