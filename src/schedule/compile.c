@@ -110,7 +110,7 @@ static whet_status make_code(Compiled *c, const ScheduleOptions *options, whet_e
         return c->target.compile(&c->target, c->functions, c->function_count, options->seed, &c->code, err);
     c->codes = options->codes;
     whet_status status = codes_take(c->codes, &c->target, c->functions, c->function_count, options->seed, &c->made, err);
-    c->code = c->made ? code_of(c->made) : NULL;
+    c->code = c->made ? made_code(c->made) : NULL;
     return status;
 }
 

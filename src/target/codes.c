@@ -171,7 +171,7 @@ void codes_give(TargetCodes *codes, MadeCode *made) {
         drop_oldest(codes);
 }
 
-TargetCode *code_of(const MadeCode *made) {
+TargetCode *made_code(const MadeCode *made) {
     return made->code;
 }
 

@@ -91,7 +91,7 @@ void codes_free(TargetCodes *codes);                     /* with all code: after
 whet_status codes_take(TargetCodes *codes, const Target *target, const VectorFunction *const *functions, int count, uint64_t seed,
                        MadeCode **out, whet_error *err);
 void codes_give(TargetCodes *codes, MadeCode *made); /* NULL is fine */
-TargetCode *code_of(const MadeCode *made);
+TargetCode *made_code(const MadeCode *made);
 size_t codes_made(const TargetCodes *codes); /* how often code was made so far */
 
 void target_print_names(Text *out);                       /* separated by commas */
