@@ -419,6 +419,166 @@ static whet_status filter_run(OpRun *run, const ResizeAxis *plan, Transform tran
     return WHET_OK;
 }
 
+/* ---- In the notation ----------------------------------------------------------------------------------------------------- */
+
+/* How the places of an axis are written. */
+typedef enum Walk {
+    WALK_SAME,  /* i */
+    WALK_UP,    /* every place of the input `step` times, as y[step * i + a:step] = x[i] */
+    WALK_DOWN,  /* x[step * i + first] */
+    WALK_PLACES /* x[l[i]], with places that the kernel computes */
+} Walk;
+
+typedef struct WalkAxis {
+    Walk walk;
+    int64_t step, first;
+} WalkAxis;
+
+/* Nearest: what the places come to. */
+static WalkAxis nearest_walk(OpCall *call, const ResizeAxis *axis, Transform transform) {
+    int64_t places[2] = {0, 0};
+    WalkAxis up = {WALK_UP, axis->in ? axis->out / axis->in : 0, 0}, down = {.walk = WALK_DOWN};
+    if (!axis->resized)
+        return (WalkAxis){.walk = WALK_SAME};
+    for (int64_t i = 0; i < 2 && i < axis->out; i++)
+        places[i] = nearest_place(call, source_of(transform, axis, i), axis);
+    down.first = places[0];
+    down.step = axis->out > 1 ? places[1] - places[0] : 1;
+    bool is_up = axis->out == up.step * axis->in, is_down = down.step > 0;
+    for (int64_t i = 0; (is_up || is_down) && i < axis->out; i++) {
+        int64_t place = nearest_place(call, source_of(transform, axis, i), axis);
+        is_up = is_up && place == i / up.step;
+        is_down = is_down && place == down.step * i + down.first;
+    }
+    return is_up ? up : is_down ? down : (WalkAxis){.walk = WALK_PLACES};
+}
+
+/* source_of, in the same f32. */
+static void put_source(Text *out, Transform transform, const ResizeAxis *axis, int d) {
+    double scale = (double)axis->scale, in = (double)axis->in, whole = (double)(axis->scale * (float)axis->in);
+    text_printf(out, "s%d[i%d:%lld] = ", d, d, (long long)axis->out);
+    if (transform == ASYMMETRIC)
+        text_printf(out, "f32(i%d) / %.9g\n", d, scale);
+    else if (transform == TF_HALF)
+        text_printf(out, "(f32(i%d) + 0.5) / %.9g\n", d, scale);
+    else if ((transform == PYTORCH && axis->out <= 1) || (transform == ALIGN && (whole == 1 || axis->out == 1)))
+        text_printf(out, "f32(i%d) * 0.0\n", d);
+    else if (transform == ALIGN)
+        text_printf(out, "f32(i%d) * %.9g / %.9g\n", d, in - 1, (double)((float)whole - 1));
+    else if (transform == SYMMETRIC)
+        text_printf(out, "%.9g + (f32(i%d) + 0.5) / %.9g - 0.5\n",
+                    (double)((float)in / 2 * (1 - (float)axis->out / (float)whole)), d, scale);
+    else
+        text_printf(out, "(f32(i%d) + 0.5) / %.9g - 0.5\n", d, scale);
+}
+
+/* Definitions of the nearest place l, or of the two places l and h around the source and the weight w of the second. */
+static void put_places(OpCall *call, Text *out, const ResizeAxis *axis, int d, bool linear) {
+    long long last = axis->in - 1;
+    bool old = call->row->since < 11;
+    const char *before = "ceil(", *after = " - 0.5)";
+    if (linear)
+        after = ") - 1";
+    else if (old)
+        before = axis->scale < 1 ? "ceil(" : "floor(", after = ")";
+    else if (op_string_is(call, "nearest_mode", "round_prefer_ceil"))
+        before = "floor(", after = " + 0.5)";
+    else if (op_string_is(call, "nearest_mode", "floor") || op_string_is(call, "nearest_mode", "ceil"))
+        before = op_string_is(call, "nearest_mode", "ceil") ? "ceil(" : "floor(", after = ")";
+    text_printf(out, "l%d[i%d] = min(max(s32(%ss%d[i%d]%s), 0), %lld)\n", d, d, before, d, d, after, last);
+    if (!linear)
+        return;
+    text_printf(out, "h%d[i%d] = min(max(s32(ceil(s%d[i%d])), 0), %lld)\n", d, d, d, d, last);
+    text_printf(out, "w%d[i%d] = s%d[i%d] - (ceil(s%d[i%d]) - 1)\n", d, d, d, d, d, d);
+}
+
+static void put_read(const OpCall *call, Text *out, const WalkAxis *walk, const char *places) {
+    const Type *x = call->in[0];
+    op_put_cast(out, x->type, op_wide(x->type));
+    for (int d = 0; d < x->rank; d++) {
+        text_put(out, d ? ", " : "X[");
+        if (walk[d].walk == WALK_PLACES)
+            text_printf(out, "%c%d[i%d]", places[d], d, d);
+        else if (walk[d].walk == WALK_DOWN)
+            text_printf(out, "%lld * i%d + %lld", (long long)walk[d].step, d, (long long)walk[d].first);
+        else
+            text_printf(out, "i%d", d);
+    }
+    text_put(out, "])");
+}
+
+/* The value at `places`, l or h by axis, mixed along the axes from `d` on. */
+static void put_mix(const OpCall *call, Text *out, const WalkAxis *walk, char *places, int d) {
+    const Type *x = call->in[0];
+    while (d < x->rank && walk[d].walk != WALK_PLACES)
+        d++;
+    if (d == x->rank) {
+        put_read(call, out, walk, places);
+        return;
+    }
+    text_printf(out, "((1 - w%d[i%d]) * ", d, d);
+    places[d] = 'l';
+    put_mix(call, out, walk, places, d + 1);
+    text_printf(out, " + w%d[i%d] * ", d, d);
+    places[d] = 'h';
+    put_mix(call, out, walk, places, d + 1);
+    text_put(out, ")");
+}
+
+static void put_resize(const OpCall *call, Text *out, const WalkAxis *walk, bool linear) {
+    const Type *x = call->in[0];
+    char places[WHET_MAX_RANK];
+    memset(places, 'l', sizeof places);
+    for (int d = 0; d < x->rank; d++) {
+        text_put(out, d ? ", " : "Y[");
+        if (walk[d].walk == WALK_UP)
+            text_printf(out, "%lld * i%d + a%d:%lld", (long long)walk[d].step, d, d, (long long)walk[d].step);
+        else
+            text_printf(out, "i%d:%lld", d, (long long)call->out[0].dims[d]);
+    }
+    text_put(out, "] = ");
+    op_put_cast(out, op_wide(x->type), x->type);
+    if (linear)
+        put_mix(call, out, walk, places, 0);
+    else
+        put_read(call, out, walk, places);
+    text_put(out, ")");
+}
+
+/* Nothing is written for what resize_run does: cubic, filters, crops, what has no float type (linear), far too long axes. */
+static whet_status resize_build(OpCall *call, Text *out) {
+    const Type *x = call->in[0];
+    ResizeAxis plan[WHET_MAX_RANK];
+    WalkAxis walk[WHET_MAX_RANK];
+    whet_status status = resize_plan(call, plan);
+    Transform transform = status == WHET_OK ? transform_of(call) : TRANSFORM_BAD;
+    ResizeMode mode = resize_mode(call);
+    if (transform == TRANSFORM_BAD || mode == MODE_BAD)
+        return status ? status : WHET_ERROR_FORMAT;
+    bool linear = mode == MODE_LINEAR, narrow = x->type == DT_F32 || x->type == DT_F16 || x->type == DT_BF16;
+    bool filtered = linear && call->row->since >= 11 &&
+                    (op_int(call, "exclude_outside") || (call->row->since >= 18 && op_int(call, "antialias")));
+    if (mode == MODE_CUBIC || filtered || transform == CROP || (linear && !narrow))
+        return WHET_OK;
+    int mixed = 0;
+    for (int d = 0; d < x->rank; d++) {
+        walk[d] =
+            linear ? (WalkAxis){.walk = plan[d].resized ? WALK_PLACES : WALK_SAME} : nearest_walk(call, &plan[d], transform);
+        mixed += walk[d].walk == WALK_PLACES;
+        if (plan[d].in > INT32_MAX || plan[d].out > 1 << 24 || plan[d].in == 0 || mixed > 3)
+            return WHET_OK;
+    }
+    for (int d = 0; d < x->rank; d++)
+        if (walk[d].walk == WALK_PLACES) {
+            put_source(out, transform, &plan[d], d);
+            put_places(call, out, &plan[d], d, linear);
+        }
+    put_resize(call, out, walk, linear);
+    return WHET_OK;
+}
+
+/* ---- The operators ------------------------------------------------------------------------------------------------------- */
+
 static whet_status resize_run(OpRun *run) {
     OpCall *call = run->call;
     ResizeAxis plan[WHET_MAX_RANK];
@@ -442,7 +602,7 @@ static whet_status resize_run(OpRun *run) {
     "coordinate_transformation_mode:s=half_pixel cubic_coeff_a:f=-0.75 exclude_outside:i=0 extrapolation_value:f=0 "             \
     "mode:s=nearest nearest_mode:s=round_prefer_floor"
 #define RESIZE(name, since, signature, types, attrs)                                                                             \
-    { "", name, since, signature, types, attrs, resize_shape, .run = resize_run }
+    { "", name, since, signature, types, attrs, resize_shape, .build = resize_build, .run = resize_run }
 
 // clang-format off
 const OpRow ops_resize[] = {
