@@ -513,6 +513,10 @@ static bool has_dot_lanes(const Target *target) {
     return target->by_lane && target->dot4_ss;
 }
 
+static bool has_uu(const Target *target) {
+    return target->dot4_uu;
+}
+
 static bool has_mmla_bytes(const Target *target) {
     return target->mmla_bytes;
 }
@@ -533,7 +537,10 @@ static const struct {
     {has_dot_lanes,
      HEAD "  %%a = load s32 [%%x]\n  %%b = load s32 [%%y]\n  %%c = load s32 [%%z]\n"
           "  %%d = dot4_ss_lane s32 from s32 %%a, %%b, %%c, 2\n  %%e = dot4_ss_lane s32 from s32 %%b, %%a, %%d, 1\n"
-          "  store s32 [%%out] %%d\n  store s32 [%%out + 64] %%e\n"},
+          "  store s32 [%%out] %%d\n  store s32 [%%out + 64] %%e\n"
+          "  %%f = dot4_uu_lane s32 from s32 %%a, %%b, %%c, 3\n  store s32 [%%out + 128] %%f\n"},
+    {has_uu, HEAD "  %%a = load s32 [%%x]\n  %%b = load s32 [%%y]\n  %%c = load s32 [%%z]\n"
+                  "  %%d = dot4_uu s32 from s32 %%a, %%b, %%c\n  store s32 [%%out] %%d\n"},
     {has_mmla_bytes, HEAD "  %%a = load_block s32 [%%x + 48]\n  %%b = load s32 [%%y]\n  %%c = load s32 [%%z]\n"
                           "  %%d = mmla s32 from s32 %%a, %%b, %%c\n  %%e = mmla_us s32 from s32 %%b, %%a, %%d\n"
                           "  %%f = load_block s32 [%%x + 1004]\n  %%g = mmla_us s32 from s32 %%f, %%b, %%c\n"

@@ -29,7 +29,7 @@ inner_loop() { # from the listing on standard input: the loop without a loop in 
         for (l = 1; l <= loops; l++) {
             inside = 0; count = 0
             for (m = 1; m <= loops; m++) inside += m != l && from[m] >= from[l] && to[m] <= to[l]
-            for (i = from[l]; i <= to[l]; i++) count += text[i] ~ /^(fmla|sdot|usdot|smmla|usmmla|bfdot|bfmmla|fmopa)/
+            for (i = from[l]; i <= to[l]; i++) count += text[i] ~ /^(fmla|sdot|udot|usdot|smmla|usmmla|bfdot|bfmmla|fmopa)/
             if (!inside && count > most) { most = count; best = l }
         }
         for (i = from[best]; best && i <= to[best]; i++) print text[i]
@@ -44,10 +44,10 @@ row() { # TARGET CPU KERNEL ARGUMENTS... : a line of the table
     local target=$1 cpu=$2 label=$3 loop example count all best rounds
     shift 3
     loop=$("$build/whet" show "$@" --target "$target" --stage asm | inner_loop)
-    count=$(grep -cE '^(fmla|sdot|usdot|smmla|usmmla|bfdot|bfmmla)' <<<"$loop")
+    count=$(grep -cE '^(fmla|sdot|udot|usdot|smmla|usmmla|bfdot|bfmmla)' <<<"$loop")
     [ "$count" -gt 0 ] || return
-    example=$(grep -m1 -E '^(fmla|sdot|usdot|smmla|usmmla|bfdot|bfmmla)' <<<"$loop")
-    example=$(sed -E 's/^([a-z]+) ([vz])[0-9]+/\1 \2%/; s/, v[0-9]+/, v0/; s/, v[0-9]+/, v0/; s/, z[0-9]+/, z0/g; ' <<<"$example")
+    example=$(grep -m1 -E '^(fmla|sdot|udot|usdot|smmla|usmmla|bfdot|bfmmla)' <<<"$loop")
+    example=$(sed -E 's/^([a-z]+) ([vz])[0-9]+/\1 \2%/; s/, ([vz])[0-9]+/, \10/g' <<<"$example")
     all=$(wc -l <<<"$loop")
     rounds=$(cycles "$cpu" <<<"$loop")
     best=$(peak "$example" | cycles "$cpu")

@@ -108,7 +108,9 @@ static void swap_blocks(const Tile *t, int *sums) {
  * vector of B is loaded while the one before it is multiplied, for two registers are all there is for them. */
 static void emit_lanes(const Tile *t, Step step, int *sums) {
     const Contract *k = t->k;
-    VectorCode code = k->dot == VECTOR_FMA ? VECTOR_FMA_LANE : VECTOR_DOT4_SS_LANE;
+    VectorCode code = k->dot == VECTOR_FMA       ? VECTOR_FMA_LANE
+                      : k->dot == VECTOR_DOT4_UU ? VECTOR_DOT4_UU_LANE
+                                                 : VECTOR_DOT4_SS_LANE;
     int a[CONTRACT_MAX_SUMS], total = CONTRACT_LANES * t->nv;
     int64_t m = contract_size(k, k->a) * contract_m_stride(k, k->a);
     int next = vector_load(t->f, k->sum, k->sum, step.b, -1);

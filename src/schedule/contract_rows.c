@@ -344,7 +344,9 @@ static bool take(Contract *k, const Target *target, const ContractKnobs *given, 
     count_steps(k);
     k->knobs = *given;
     const ContractLevel *inner = &k->level[k->level_count - 1];
-    bool multiplies = k->dot == VECTOR_DOT4_SS ? target->dot4_ss : k->dot == VECTOR_FMA && k->fa.type == DT_F32;
+    bool multiplies = k->dot == VECTOR_DOT4_SS   ? target->dot4_ss
+                      : k->dot == VECTOR_DOT4_UU ? target->dot4_uu
+                                                 : k->dot == VECTOR_FMA && k->fa.type == DT_F32;
     k->by_lane = target->by_lane && multiplies && inner->a_stride == k->group && inner->extent >= CONTRACT_LANES;
     cost_contract(target, shape_of(k, k->m_axis, k->line, k->by_lane), k->unit, panel_limit, spare, &k->knobs);
     if (k->paired && k->line > k->knobs.mr)

@@ -253,10 +253,11 @@ static void choose_bytes(Contract *k, const Target *target) {
         k->group = k->unit = 8;
         k->dot = a_unsigned ? VECTOR_MMLA_US : VECTOR_MMLA;
         k->fb.flip = b_unsigned;
-    } else if (target->dot4_ss && !target->dot4_us) {
-        k->dot = VECTOR_DOT4_SS;
-        k->fa.flip = a_unsigned;
-        k->fb.flip = b_unsigned;
+    } else if (target->dot4_ss && !target->dot4_us) { /* all of A's sign: B is flipped when it is packed */
+        bool both_unsigned = a_unsigned && target->dot4_uu;
+        k->dot = both_unsigned ? VECTOR_DOT4_UU : VECTOR_DOT4_SS;
+        k->fa.flip = a_unsigned && !both_unsigned;
+        k->fb.flip = b_unsigned != both_unsigned;
     } else if (!a_unsigned && !b_unsigned && (target->dot4_ss || !target->dot4_us))
         k->dot = VECTOR_DOT4_SS;
     else if (!a_unsigned && (b_unsigned || b_has_zero)) { /* sums of rows are made anyway */

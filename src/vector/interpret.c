@@ -320,9 +320,13 @@ static bool run_dot(Machine *m, const VectorOp *op, Lanes *out) {
             out->s32[i] = wrap(sum);
         } else {
             int64_t sum = c->s32[i];
-            int lane = op->code == VECTOR_DOT4_SS_LANE ? i / 4 * 4 + (int)op->number : i;
+            bool by_lane = op->code == VECTOR_DOT4_SS_LANE || op->code == VECTOR_DOT4_UU_LANE;
+            bool b_unsigned = op->code == VECTOR_DOT4_UU || op->code == VECTOR_DOT4_UU_LANE;
+            bool a_unsigned = op->code == VECTOR_DOT4_US || b_unsigned;
+            int lane = by_lane ? i / 4 * 4 + (int)op->number : i;
             for (int j = 0; j < 4; j++)
-                sum += (op->code == VECTOR_DOT4_US ? a->u8[4 * i + j] : a->s8[4 * i + j]) * b->s8[4 * lane + j];
+                sum +=
+                    (a_unsigned ? a->u8[4 * i + j] : a->s8[4 * i + j]) * (b_unsigned ? b->u8[4 * lane + j] : b->s8[4 * lane + j]);
             out->s32[i] = wrap(sum);
         }
     }
@@ -435,7 +439,9 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_REDUCE_MAX: run_reduce(m, op, &out); break;
     case VECTOR_DOT4_US:
     case VECTOR_DOT4_SS:
+    case VECTOR_DOT4_UU:
     case VECTOR_DOT4_SS_LANE:
+    case VECTOR_DOT4_UU_LANE:
     case VECTOR_DOT2_SS:
     case VECTOR_DOT2: ok = run_dot(m, op, &out); break;
     case VECTOR_MMLA:

@@ -107,9 +107,11 @@ typedef enum RegisterClass {
     X(REDUCE_MAX,    "reduce_max",    'V', "V",      "N", -1, 1)                                                                 \
     X(DOT4_US,       "dot4_us",       'V', "WWV",    "X",  2, 8) /* s32 += four products u8 * s8, exact: VNNI, i8mm's usdot */   \
     X(DOT4_SS,       "dot4_ss",       'V', "WWV",    "X",  2, 8) /* s32 += four products s8 * s8: sdot, AVX-VNNI-INT8 */         \
+    X(DOT4_UU,       "dot4_uu",       'V', "WWV",    "X",  2, 8) /* s32 += four products u8 * u8: udot */                        \
     X(DOT2,          "dot2",          'V', "WWV",    "X",  2, 4) /* f32 += two products bf16 * bf16, each rounded: vdpbf16ps, bfdot */\
     X(DOT2_SS,       "dot2_ss",       'V', "WWV",    "X",  2, 4) /* s32 += two products s16 * s16, exact: vpmaddwd, vpdpwssd */  \
     X(DOT4_SS_LANE,  "dot4_ss_lane",  'V', "WWV#",   "X",  2, 8) /* DOT4_SS with the four bytes of lane # of b, of each 128 bits: sdot by element */\
+    X(DOT4_UU_LANE,  "dot4_uu_lane",  'V', "WWV#",   "X",  2, 8)                                                               \
     X(MMLA,          "mmla",          'V', "WWV",    "X",  2, 16) /* 2x2 += 2x8 * 8x2 of each 128 bits, s8: smmla; 2x4 * 4x2 of bf16: bfmmla */\
     X(MMLA_US,       "mmla_us",       'V', "WWV",    "X",  2, 16) /* the same, u8 * s8: usmmla */                                \
     X(TILE_ZERO,     "tile_zero",     'T', "",       "B", -1, 0)                                                                 \

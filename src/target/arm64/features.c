@@ -86,6 +86,7 @@ bool target_arm64(uint64_t features, int bytes, Target *out) {
         .by_lane = !scalable,
         .dot4_us = (features & FEATURE(I8MM)) != 0,
         .dot4_ss = scalable || (features & FEATURE(DOTPROD)) != 0,
+        .dot4_uu = scalable || (features & FEATURE(DOTPROD)) != 0,
         .dot2 = (features & FEATURE(BF16)) != 0,
         .mmla_bytes = (features & FEATURE(I8MM)) != 0,
         .mmla_bf16 = (features & FEATURE(BF16)) != 0,

@@ -131,8 +131,11 @@ static void pick(Arm64Encoder *e, VectorCode code, DType type, int to, int a, in
 static void encode_accumulate(Arm64Encoder *e, const VectorOp *op) {
     int to = result(e, op), a = reg(e, op->arg[0]), b = reg(e, op->arg[1]);
     arm64_neon_move(e, to, reg(e, op->arg[2]));
-    if (op->code == VECTOR_FMA_LANE || op->code == VECTOR_DOT4_SS_LANE) {
-        Arm64Form form = op->type == DT_F64 ? ARM64_FMLA_2D_LANE : op->type == DT_F32 ? ARM64_FMLA_4S_LANE : ARM64_SDOT_4S_LANE;
+    if (vector_has(op->code, '#')) { /* by lane */
+        Arm64Form form = op->type == DT_F64                ? ARM64_FMLA_2D_LANE
+                         : op->type == DT_F32              ? ARM64_FMLA_4S_LANE
+                         : op->code == VECTOR_DOT4_UU_LANE ? ARM64_UDOT_4S_LANE
+                                                           : ARM64_SDOT_4S_LANE;
         arm64_put(e->code, form, (const int64_t[ARM64_MAX_OPERANDS]){to, a, b, (int64_t)op->number});
     } else
         emit3(e, form_of(e, op->code, op->type), to, a, b);
@@ -534,7 +537,9 @@ static void encode_dot_ints(Arm64Encoder *e, const VectorOp *op, int at) {
         emit3(e, ARM64_SMULL2_4S, u, a, b);
         emit3(e, ARM64_ADDP_4S, t, t, u);
         emit3(e, ARM64_ADD_4S, to, to, t);
-    } else if (op->code == VECTOR_DOT4_US && i8mm)
+    } else if (op->code == VECTOR_DOT4_UU)
+        emit3(e, ARM64_UDOT_4S, to, a, b);
+    else if (op->code == VECTOR_DOT4_US && i8mm)
         emit3(e, ARM64_USDOT_4S, to, a, b);
     else if (op->code == VECTOR_DOT4_US) { /* a = (a - 128) + 64 + 64 */
         arm64_emit(e->code, MOVI_16B, t, 0x80);
@@ -575,7 +580,8 @@ void arm64_neon_op(Arm64Encoder *e, const VectorOp *op, int at) {
     case VECTOR_FMA:
     case VECTOR_FNMA:
     case VECTOR_FMA_LANE:
-    case VECTOR_DOT4_SS_LANE: encode_accumulate(e, op); break;
+    case VECTOR_DOT4_SS_LANE:
+    case VECTOR_DOT4_UU_LANE: encode_accumulate(e, op); break;
     case VECTOR_MIN_OR:
     case VECTOR_MAX_OR: pick(e, op->code, op->type, result(e, op), reg(e, op->arg[0]), reg(e, op->arg[1])); break;
     case VECTOR_SHL:
@@ -593,6 +599,7 @@ void arm64_neon_op(Arm64Encoder *e, const VectorOp *op, int at) {
     case VECTOR_REDUCE_MAX: encode_reduce(e, op, at); break;
     case VECTOR_DOT4_US:
     case VECTOR_DOT4_SS:
+    case VECTOR_DOT4_UU:
     case VECTOR_DOT2_SS: encode_dot_ints(e, op, at); break;
     case VECTOR_GATHER: encode_gather(e, op); break;
     case VECTOR_IOTA: encode_iota(e, op); break;

@@ -13,7 +13,8 @@ static bool to_integer(const VectorOp *op) {
 static bool accumulates(VectorCode code) {
     return code == VECTOR_FMA || code == VECTOR_FNMA || code == VECTOR_FMA_LANE || code == VECTOR_SELECT ||
            code == VECTOR_DOT4_US || code == VECTOR_DOT4_SS || code == VECTOR_DOT2 || code == VECTOR_DOT2_SS ||
-           code == VECTOR_DOT4_SS_LANE || code == VECTOR_MMLA || code == VECTOR_MMLA_US;
+           code == VECTOR_DOT4_UU || code == VECTOR_DOT4_SS_LANE || code == VECTOR_DOT4_UU_LANE || code == VECTOR_MMLA ||
+           code == VECTOR_MMLA_US;
 }
 
 static unsigned char neon_scratch(const VectorOp *op) {
@@ -121,7 +122,8 @@ void arm64_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
     native[VECTOR_FMA_LANE] = !scalable;
     native[VECTOR_STORE] = bf16; /* to bf16 */
     native[VECTOR_DOT4_US] = scalable || (target->features & (FEATURE(I8MM) | FEATURE(DOTPROD))) != 0;
-    native[VECTOR_DOT4_SS_LANE] = !scalable && target->features & FEATURE(DOTPROD);
+    native[VECTOR_DOT4_UU] = target->dot4_uu;
+    native[VECTOR_DOT4_SS_LANE] = native[VECTOR_DOT4_UU_LANE] = !scalable && target->dot4_ss;
     native[VECTOR_DOT2] = bf16;
     native[VECTOR_MMLA] = i8mm || bf16; /* by type: the encoder refuses the other */
     native[VECTOR_MMLA_US] = i8mm;

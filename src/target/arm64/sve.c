@@ -564,6 +564,7 @@ static void encode_dot(Arm64Encoder *e, const VectorOp *op, int at) {
     bool i8mm = e->target->features & FEATURE(I8MM), bf16 = e->target->features & FEATURE(BF16);
     bool floats = op->type == DT_F32; /* sums of f32 are of bf16 */
     Arm64Form form = op->code == VECTOR_DOT4_SS                   ? ARM64_SVE_SDOT_S
+                     : op->code == VECTOR_DOT4_UU                 ? ARM64_SVE_UDOT_S
                      : op->code == VECTOR_DOT4_US && i8mm         ? ARM64_SVE_USDOT_S
                      : op->code == VECTOR_DOT2 && bf16            ? ARM64_SVE_BFDOT_S
                      : op->code == VECTOR_MMLA && floats && bf16  ? ARM64_SVE_BFMMLA_S
@@ -626,6 +627,7 @@ void arm64_sve_op(Arm64Encoder *e, const VectorOp *op, int at) {
     case VECTOR_REDUCE_MAX: encode_reduce(e, op, at); break;
     case VECTOR_DOT4_US:
     case VECTOR_DOT4_SS:
+    case VECTOR_DOT4_UU:
     case VECTOR_DOT2_SS:
     case VECTOR_DOT2:
     case VECTOR_MMLA:

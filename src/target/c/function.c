@@ -109,7 +109,9 @@ static bool known(const VectorOp *op) {
     case VECTOR_DOT4_US:
     case VECTOR_DOT4_SS: return op->from == DT_S32; /* bytes are taken out of 32 bits */
     case VECTOR_DOT2:
+    case VECTOR_DOT4_UU:
     case VECTOR_DOT4_SS_LANE:
+    case VECTOR_DOT4_UU_LANE:
     case VECTOR_LOAD_BLOCK:
     case VECTOR_MMLA:
     case VECTOR_MMLA_US:

@@ -184,7 +184,8 @@ void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
                                          VECTOR_TILE_STORE,   VECTOR_TILE_ROW,
                                          VECTOR_DOT4_SS,      VECTOR_DOT4_US,
                                          VECTOR_DOT2,         VECTOR_STORE /* to bf16 */,
-                                         VECTOR_DOT4_SS_LANE, VECTOR_MMLA_US,
+                                         VECTOR_DOT4_UU,      VECTOR_DOT4_SS_LANE,
+                                         VECTOR_DOT4_UU_LANE, VECTOR_MMLA_US,
                                          VECTOR_LOAD_BLOCK};
     const uint64_t vnni = target->bytes == 64 ? FEATURE(AVX512_VNNI) : FEATURE(AVX_VNNI);
     for (int i = 0; i < VECTOR_OP_COUNT; i++)
