@@ -63,6 +63,12 @@ static const Sample samples[] = {
      "y[n, o, h, w] = u8(round(f32(sum(c, i:3, j:3) d[n, c, h + i - 1, w + j - 1]? * v[o, c, i, j] + b[o]) * (s[] * t[o] / 399)) "
      "+ f32(zy[]))",
      "x T n c h w, zx T, f U o c 3 3, zf U o, b s32 o, s f32, t f32 o, zy u8", "contract"},
+    {"c[m, n] = u8(round(f32(s32(s8(round(f32(sum(k) (s32(a[m, k]) - s32(za[])) * s32(b[k, n])) * (t[n] / 977)) + f32(zq[]))) - "
+     "s32(zq[])) * s[n] + t[n]) + f32(zc[]))",
+     "a T m k, za T, b U k n, s f32 n, t f32 n, zq s8, zc u8", "contract"},
+    {"c[m, n] = u8(round(f32(s32(u8(round(f32(sum(k) s32(a[m, k]) * s32(b[k, n])) * (t[n] / 977)) + f32(zq[]))) - s32(zq[])) * 0.75 "
+     "+ f32(s32(r[m, n]) - s32(zr[])) * 1.25) + f32(zc[]))",
+     "a T m k, b U k n, r T m n, zr T, t f32 n, zq u8, zc u8", "contract"},
     {"c[m, n] = gelu(f32(sum(k) s32(a[m, k]) * s32(b[n, k])) * 0.001)", "a T m k, b U n k", "contract"},
     {"c[m, n] = bf16(sum(k) f32(a[m, k]) * f32(b[k, n]))", "a bf16 m k, b bf16 k n", "contract"},
     {"c[m, n] = f16(sum(k) f32(a[m, k]) * f32(b[n, k]) + f32(bias[n]))", "a f16 m k, b f16 n k, bias f16 n", "contract"},

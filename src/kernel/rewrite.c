@@ -135,12 +135,24 @@ static bool rewrite_index(Rewriter *r, const Index *index, Index *out) {
     return out->expr != NULL;
 }
 
+static bool is_one(const Expr *e) {
+    return e->op == EXPR_NUMBER && dtype_kind(e->type) == KIND_FLOAT && e->number == 1;
+}
+
+/* A float times 1, or by 1, is itself: scales that passes have moved elsewhere leave such behind. */
+static Expr *without_one(const Expr *e) {
+    if ((e->op == EXPR_MUL || e->op == EXPR_DIV) && is_one(e->arg[1]))
+        return e->arg[0];
+    return e->op == EXPR_MUL && is_one(e->arg[0]) ? e->arg[1] : NULL;
+}
+
 static Expr *rewrite_args(Rewriter *r, const Expr *e) {
     Expr *out = arena_copy(r->arena, e, sizeof *e);
     for (int i = 0; out && i < 3; i++)
         if (e->arg[i] && !(out->arg[i] = rewrite(r, e->arg[i])))
             return NULL;
-    return measured(r, out);
+    Expr *same = out ? without_one(out) : NULL;
+    return same ? same : measured(r, out);
 }
 
 static Expr *rewrite_reduce(Rewriter *r, const Expr *e) {

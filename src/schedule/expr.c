@@ -199,8 +199,10 @@ static double element(DType type, const void *at) {
     }
 }
 
-/* A number, or a tensor of one element that is known now. */
-static bool known_number(const ExprEmitter *e, const Expr *expr, double *out) {
+bool expr_known_number(const ExprEmitter *e, const Expr *expr, double *out) {
+    const Expr *from = expr->op == EXPR_CAST ? expr->arg[0] : NULL;
+    if (from && (expr->type == DT_F32 || expr->type == DT_S32)) /* they hold these numbers as they are */
+        return dtype_kind(from->type) != KIND_FLOAT && dtype_bits(from->type) <= 16 && expr_known_number(e, from, out);
     bool is_float = dtype_kind(expr->type) == KIND_FLOAT;
     if (expr->op == EXPR_NUMBER) {
         *out = is_float ? expr->number : (double)expr->integer;
@@ -318,7 +320,7 @@ static int emit_quotient(ExprEmitter *e, const Expr *expr, int a, int b) {
 static int emit_shift(ExprEmitter *e, const Expr *expr, int a) {
     bool left = expr->op == EXPR_SHL, is_signed = dtype_kind(expr->type) == KIND_SIGNED;
     double count;
-    if (!known_number(e, expr->arg[1], &count)) {
+    if (!expr_known_number(e, expr->arg[1], &count)) {
         int b = expr_emit(e, expr->arg[1]);
         return e->refused ? -1 : vector_binary(e->f, left ? VECTOR_SHL_BY : is_signed ? VECTOR_SAR_BY : VECTOR_SHR_BY, a, b);
     }
@@ -393,7 +395,7 @@ static int emit_float_unary(ExprEmitter *e, const Expr *expr, int x) {
 /* Powers that are written for what they are; others of floats by logarithms. */
 static int emit_power(ExprEmitter *e, const Expr *expr) {
     double power;
-    bool is_float = dtype_kind(expr->type) == KIND_FLOAT, known = known_number(e, expr->arg[1], &power);
+    bool is_float = dtype_kind(expr->type) == KIND_FLOAT, known = expr_known_number(e, expr->arg[1], &power);
     bool plain = known && (power == 1 || power == 2 || power == 3 || (is_float && power == -1));
     if (!plain && !is_float)
         return expr_refuse(e, "a power of integers");
@@ -454,6 +456,10 @@ static int emit_operation(ExprEmitter *e, const Expr *expr) {
             return expr->op == EXPR_NOT ? negate(e, a) : expr_refuse(e, "an operation on booleans");
         return dtype_kind(type) == KIND_FLOAT ? emit_float_unary(e, expr, a) : emit_integer_unary(e, expr, a);
     }
+    double known;
+    bool term = (expr->op == EXPR_ADD || expr->op == EXPR_SUB) && dtype_kind(type) != KIND_FLOAT;
+    if (term && expr_known_number(e, expr->arg[1], &known) && known == 0)
+        return a;
     int b = expr_emit(e, expr->arg[1]);
     if (e->refused)
         return -1;
@@ -500,15 +506,20 @@ static bool leaves_type(const Expr *expr) {
 static int emit(ExprEmitter *e, const Expr *expr) {
     double value;
     switch (expr->op) {
-    case EXPR_NUMBER: return known_number(e, expr, &value) ? emit_number(e, expr->type, value) : -1;
-    case EXPR_READ: return known_number(e, expr, &value) ? emit_number(e, expr->type, value) : e->read(e, expr);
+    case EXPR_NUMBER: return expr_known_number(e, expr, &value) ? emit_number(e, expr->type, value) : -1;
+    case EXPR_READ: return expr_known_number(e, expr, &value) ? emit_number(e, expr->type, value) : e->read(e, expr);
     case EXPR_SELECT: return emit_select(e, expr);
     case EXPR_POW: return emit_power(e, expr);
     case EXPR_REDUCE: return expr_refuse(e, "more than one reduction");
     case EXPR_AXIS: return e->axis ? e->axis(e, expr) : expr_refuse(e, "an axis used as a number");
     case EXPR_EXTENT: return expr_refuse(e, "an axis used as a number");
     case EXPR_CAST: {
-        int x = expr_emit(e, expr->arg[0]);
+        if (expr_known_number(e, expr, &value))
+            return emit_number(e, expr->type, value);
+        int x = quantize_emit(e, expr);
+        if (x >= 0 || e->refused)
+            return e->refused ? -1 : x;
+        x = expr_emit(e, expr->arg[0]);
         return e->refused ? -1 : convert_emit(e, expr, x);
     }
     default: return emit_operation(e, expr);
@@ -532,6 +543,6 @@ int expr_emit(ExprEmitter *e, const Expr *expr) {
 }
 
 int expr_emit_to_store(ExprEmitter *e, const Expr *expr) {
-    e->unrounded = dtype_kind(expr->type) == KIND_FLOAT ? expr : NULL;
+    e->unrounded = dtype_kind(expr->type) == KIND_FLOAT || expr->op == EXPR_CAST ? expr : NULL;
     return expr_emit(e, expr);
 }

@@ -172,7 +172,7 @@ typedef struct ExprEmitter {
     int (*special)(struct ExprEmitter *emitter, const Expr *expr); /* asked first: -1: emit it as usual; may be NULL */
     int (*axis)(struct ExprEmitter *emitter, const Expr *axis);    /* an axis as s32; NULL: refused */
     ExprRange *range;                                              /* by Expr.id, of integers */
-    const Expr *unrounded;                                         /* its last rounding is left to what stores it */
+    const Expr *unrounded; /* its last rounding, or saturation, is left to what stores it */
 } ExprEmitter;
 bool expr_start(ExprEmitter *emitter, Arena *arena); /* false: out of memory. Call before the first expr_emit */
 void expr_forget(ExprEmitter *emitter);              /* the place has changed: nothing is known any more */
@@ -180,9 +180,12 @@ void expr_forget(ExprEmitter *emitter);              /* the place has changed: n
 void expr_know(ExprEmitter *emitter, const Expr *expr, int value);
 /* A vector of expr_register(expr->type), or a mask for bool; -1 once refused. Every lane has 32 bits; see expr.c. */
 int expr_emit(ExprEmitter *emitter, const Expr *expr);
-int expr_emit_to_store(ExprEmitter *emitter, const Expr *expr); /* the same, for expr_store alone, which rounds halves itself */
-int expr_refuse(ExprEmitter *emitter, const char *why);         /* -1 */
-DType expr_register(DType type);                                /* of the lanes: DT_F32 or DT_S32; DT_NONE: a mask */
+/* The same, for expr_store alone, which rounds halves and saturates integers itself. */
+int expr_emit_to_store(ExprEmitter *emitter, const Expr *expr);
+/* A number, a tensor of one element that is known now, or a small integer of these converted. */
+bool expr_known_number(const ExprEmitter *emitter, const Expr *expr, double *value);
+int expr_refuse(ExprEmitter *emitter, const char *why); /* -1 */
+DType expr_register(DType type);                        /* of the lanes: DT_F32 or DT_S32; DT_NONE: a mask */
 /* Memory of any type of up to 32 bits, in registers as expr_emit has it. */
 int expr_load(VectorFunction *f, DType type, VectorAddress address, int mask);
 int expr_splat(VectorFunction *f, DType type, VectorAddress address);
@@ -192,6 +195,9 @@ void expr_store_first(VectorFunction *f, DType type, int value, VectorAddress ad
 /* convert.c: a CAST of what is in `value`; and a value that an operation gave, made to fit its type again. */
 int convert_emit(ExprEmitter *emitter, const Expr *cast, int value);
 int convert_fit(ExprEmitter *emitter, DType type, int value);
+
+/* quantize.c: a CAST that quantizes, or takes apart what was quantized; -1: it is neither. */
+int quantize_emit(ExprEmitter *emitter, const Expr *cast);
 
 /* math.c: functions as vector code, f32. Errors below 2 ULP; see docs/internals/vector.md. -1: there is none. */
 int math_emit(VectorFunction *f, ExprOp op, int x);

@@ -24,9 +24,25 @@ bool pass_is(const Node *node, const char *op);
 const Tensor *pass_known(const Value *value, DType type);
 float pass_f32(const Tensor *tensor, int64_t index);
 
+/* Constant factors and terms along one axis: base * s + t, in double precision. */
+typedef struct PassChain {
+    Arena *arena;
+    double *s, *t;
+    int64_t channels; /* 1 while axis is -1 */
+    int rank, axis;   /* axis -1: the same for all; the first constant that varies sets it */
+} PassChain;
+/* s = 1, t = 0 for a value of that rank. When out of memory, `arena` remembers. */
+void pass_chain_start(PassChain *chain, Arena *arena, int rank, int axis, int64_t channels);
+/* From `base` up through Mul and Add by constants, as long as nothing else reads what is absorbed: the new base. Requires
+ * pass_count_uses. */
+Value *pass_chain_absorb(PassChain *chain, const Graph *graph, Value *base);
+/* The last of the new nodes that compute base * s + t; NULL: out of memory. */
+Node *pass_chain_end(const PassChain *chain, Value *base, const Node *after);
+
 /* The passes behind graph_simplify, one a file. Each sets *changed where it changed anything. */
 bool pass_integer(Model *model, bool *changed); /* integer.c */
 bool pass_affine(Model *model, bool *changed);  /* affine.c */
+bool pass_rescale(Model *model, bool *changed); /* rescale.c */
 bool pass_repeat(Model *model, bool *changed);  /* repeat.c */
 
 #endif

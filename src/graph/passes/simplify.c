@@ -13,6 +13,14 @@ whet_status graph_simplify(Model *model, whet_error *err) {
             return status;
     }
     fine = fine && pass_affine(model, &changed);
+    if (fine && changed) { /* types of what it has made */
+        whet_status status = graph_sort(model->graph, err);
+        if (!status)
+            status = graph_infer_loosely(model, err);
+        if (status)
+            return status;
+    }
+    fine = fine && pass_rescale(model, &changed);
     whet_status status = fine && changed ? graph_sort(model->graph, err) : WHET_OK; /* repetitions are found in order */
     if (status)
         return status;
