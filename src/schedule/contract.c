@@ -274,8 +274,8 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
     int count = find_rows(k, taken, rows);
     if (!contract_choose_types(k, &c->target, why))
         return false;
-    if (k->group > 1 && !count && !k->n_count && k->outer_count && k->steps < SHORT_SUM) {
-        *why = "many short sums"; /* each would be a tile of one element: the evaluator takes many at once */
+    if (!count && !k->n_count && (k->group == 1 || (k->outer_count && k->steps < SHORT_SUM))) {
+        *why = "sums of products with neither rows nor columns"; /* each would be a tile of one element; a row kernel is as fast */
         return false;
     }
     k->depth = (k->steps + k->group - 1) / k->group;
