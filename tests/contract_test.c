@@ -66,7 +66,8 @@ static const Sample samples[] = {
     {"c[m, n] = u8(round(f32(s32(s8(round(f32(sum(k) (s32(a[m, k]) - s32(za[])) * s32(b[k, n])) * (t[n] / 977)) + f32(zq[]))) - "
      "s32(zq[])) * s[n] + t[n]) + f32(zc[]))",
      "a T m k, za T, b U k n, s f32 n, t f32 n, zq s8, zc u8", "contract"},
-    {"c[m, n] = u8(round(f32(s32(u8(round(f32(sum(k) s32(a[m, k]) * s32(b[k, n])) * (t[n] / 977)) + f32(zq[]))) - s32(zq[])) * 0.75 "
+    {"c[m, n] = u8(round(f32(s32(u8(round(f32(sum(k) s32(a[m, k]) * s32(b[k, n])) * (t[n] / 977)) + f32(zq[]))) - s32(zq[])) * "
+     "0.75 "
      "+ f32(s32(r[m, n]) - s32(zr[])) * 1.25) + f32(zc[]))",
      "a T m k, b U k n, r T m n, zr T, t f32 n, zq u8, zc u8", "contract"},
     {"c[m, n] = gelu(f32(sum(k) s32(a[m, k]) * s32(b[n, k])) * 0.001)", "a T m k, b U n k", "contract"},

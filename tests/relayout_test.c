@@ -36,7 +36,8 @@ static const Sample samples[] = {
      "y[n:2, o, h:15, w:17] = max((sum(c, i, j) x[n, c, h + i - 1, w + j - 1]? * f[o, c, i, j]) + b[o], 0)"},
     {"stages", true, /* a residual; strides and dilations */
      "in x: f32[1, 16, 28, 31]\nin f: f32[24, 16, 3, 5]\nin b: f32[24]\nin r: f32[1, 24, 14, 13]\n"
-     "y[n:1, o, h:14, w:13] = max((sum(c, i, j) x[n, c, 2*h + i - 1, 2*w + 2*j - 3]? * f[o, c, i, j]) + b[o] + r[n, o, h, w], 0)"},
+     "y[n:1, o, h:14, w:13] = max((sum(c, i, j) x[n, c, 2*h + i - 1, 2*w + 2*j - 3]? * f[o, c, i, j]) + b[o] + r[n, o, h, w], "
+     "0)"},
     {"stages", true, /* biases that are images of one pixel */
      "in x: f32[3, 17, 14, 14]\nin f: f32[40, 17, 3, 3]\nin b: f32[1, 40, 1, 1]\n"
      "y[n:3, o, h:14, w:14] = (sum(c, i, j) x[n, c, h + i - 1, w + j - 1]? * f[o, c, i, j]) * b[0, o, 0, 0]"},

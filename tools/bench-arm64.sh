@@ -56,16 +56,25 @@ row() { # TARGET CPU KERNEL ARGUMENTS... : a line of the table
         printf "| %s | %s | %s | %s | %d | %d | %.3f | %.3f | %.0f %% |\n", l, t, p, tile, c, a, r / c, b / 24, 100 * (b / 24) / (r / c) }'
 }
 
-gemm=('c[m, n] = sum(k) a[m, k] * b[k, n]' -d m=192 -d n=384 -d k=256)
+dims=(-d m=192 -d n=384 -d k=256)
+gemm=('c[m, n] = sum(k) a[m, k] * b[k, n]' "${dims[@]}")
 conv=('y[n, h, w, o] = max(sum(i, j, c) x[n, h + i - 1, w + j - 1, c]? * f[i, j, c, o], 0)' -a 'x=f32[1, 56, 56, 64]' -a 'f=f32[3, 3, 64, 64]' -d n=1 -d h=56 -d w=56)
-echo "# Arm: inner loops by cycle models"
-echo
-echo "Made by \`make bench-arm64\` with $("$mca" --version | grep -o 'LLVM version.*'). No Arm machine was measured: these are llvm-mca's models of each"
-echo "core, with loads that hit the first cache. \"peak\" is what the same model says of independent multiply-adds of the same form."
-echo
+half=('c[m, n] = sum(k) f32(a[m, k]) * f32(b[k, n])' -a a=bf16 -a b=bf16 "${dims[@]}")
+bytes() { # TYPE TYPE: of A and B
+    integer=('c[m, n] = f32(sum(k) (s32(a[m, k]) - s32(z[])) * s32(b[k, n])) * (s[] * t[n]) + bias[n]' -a "a=$1" -a "z=$1" -a "b=$2" "${dims[@]}")
+}
+cat <<HEAD
+# Arm: inner loops by cycle models
+
+Made by \`make bench-arm64\` with $("$mca" --version | grep -o 'LLVM version.*'). No Arm machine was measured: these are llvm-mca's models of each
+core, with loads that hit the first cache. "peak" is what the same model says of independent multiply-adds of the same form. One
+\`sdot\` or \`udot\` is 16 products of bytes, one \`smmla\` or \`usmmla\` 32; one \`fmla\` 4 products of f32, one \`bfmmla\` 16 of bf16, per 16
+bytes of a register.
+
+HEAD
 echo "| kernel | target | core | tile | multiply-adds a round | instructions | cycles each | at peak | share |"
 echo "|---|---|---|---|---|---|---|---|---|"
-for cpu in neoverse-v1 neoverse-n1 apple-m1 cortex-a72 cortex-a53; do
+for cpu in neoverse-v1 neoverse-n1 apple-m1 cortex-a72 cortex-a55 cortex-a53; do
     row arm64 $cpu "f32 product" "${gemm[@]}"
 done
 for cpu in neoverse-v1 apple-m1; do
@@ -75,3 +84,28 @@ row arm64+sve256 neoverse-v1 "f32 product" "${gemm[@]}"
 row arm64+sve256 neoverse-v1 "f32 convolution, 3 x 3, 64 channels" "${conv[@]}"
 row arm64+sve128 neoverse-v2 "f32 product" "${gemm[@]}"
 row arm64+sve512 a64fx "f32 product" "${gemm[@]}"
+for types in "u8 s8" "s8 s8"; do
+    # shellcheck disable=SC2086  # two words
+    bytes $types
+    for cpu in neoverse-n1 apple-m1; do
+        row arm64+dotprod $cpu "${types% *} x ${types#* } product" "${integer[@]}"
+    done
+    for cpu in neoverse-v1 neoverse-n2; do
+        row arm64+i8mm $cpu "${types% *} x ${types#* } product" "${integer[@]}"
+    done
+    row arm64+sve256+i8mm neoverse-v1 "${types% *} x ${types#* } product" "${integer[@]}"
+    row arm64+sve128+i8mm neoverse-v2 "${types% *} x ${types#* } product" "${integer[@]}"
+done
+row arm64+sve512 a64fx "u8 x s8 product" "${integer[@]}"
+for cpu in neoverse-v1 neoverse-n2; do
+    row arm64+bf16 $cpu "bf16 product" "${half[@]}"
+done
+row arm64+sve256+bf16 neoverse-v1 "bf16 product" "${half[@]}"
+row arm64+sve128+bf16 neoverse-v2 "bf16 product" "${half[@]}"
+cat <<'TAIL'
+
+Of the cores that issue in order the models say little: in that of the A53 no load may end before a multiply-add that was issued
+before it, so that every load between multiply-adds waits for six cycles. XNNPACK's kernel written by hand for that core, which
+pairs each load with a multiply-add (`f32-gemm/6x8-aarch64-neonfma-cortex-a53.S`), counts 5.1 cycles a multiply-add there, and 1.75
+in the model of the A55.
+TAIL

@@ -321,7 +321,7 @@ static int64_t taps_shared(const Contract *k, const int *axis, int count) {
     return shared;
 }
 
-static ContractShape shape_of(const Contract *k, int m, int64_t rows, bool by_lane) {
+static ContractShape shape_of(const Contract *k, const Target *target, int m, int64_t rows, bool by_lane) {
     int64_t row = m < 0 || k->gathered ? 0 : k->nest.access[k->a].stride[m] * contract_size(k, k->a);
     return (ContractShape){.rows = rows,
                            .columns = k->columns,
@@ -329,6 +329,7 @@ static ContractShape shape_of(const Contract *k, int m, int64_t rows, bool by_la
                            .row_bytes = row,
                            .packed_once = k->constant,
                            .by_lane = by_lane,
+                           .apart = target->splats_apart && !by_lane && !k->paired,
                            .paired = k->paired};
 }
 
@@ -348,7 +349,7 @@ static bool take(Contract *k, const Target *target, const ContractKnobs *given, 
                       : k->dot == VECTOR_DOT4_UU ? target->dot4_uu
                                                  : k->dot == VECTOR_FMA && k->fa.type == DT_F32;
     k->by_lane = target->by_lane && multiplies && inner->a_stride == k->group && inner->extent >= CONTRACT_LANES;
-    cost_contract(target, shape_of(k, k->m_axis, k->line, k->by_lane), k->unit, panel_limit, spare, &k->knobs);
+    cost_contract(target, shape_of(k, target, k->m_axis, k->line, k->by_lane), k->unit, panel_limit, spare, &k->knobs);
     if (k->paired && k->line > k->knobs.mr)
         k->knobs.mr += k->knobs.mr % 2; /* tiles begin with whole pairs */
     if ((k->knobs.mr + k->paired) * k->knobs.nv > CONTRACT_MAX_SUMS || k->knobs.nv * k->lanes > CONTRACT_MAX_WIDTH) {
@@ -388,7 +389,7 @@ bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *
             line[i] = line_along(k, count ? axis[i] : -1, axis, count, gathered);
             ContractKnobs knobs = *given;
             double slots =
-                cost_contract(target, shape_of(k, line[i].m, line[i].extent, false), k->unit, panel_limit, spare, &knobs);
+                cost_contract(target, shape_of(k, target, line[i].m, line[i].extent, false), k->unit, panel_limit, spare, &knobs);
             line[i].slots = slots / (double)line[i].extent;
         }
         while ((best = best_line(k, line, lines))) {

@@ -24,23 +24,32 @@ enum {
 static const double CROWDED = 1.25;   /* measured: 14 rows of 4096 bytes */
 static const double LOAD_SLOTS = 0.3; /* of 64 bytes of B: tiles of 4 rows reach 89 % where those of 6 and 8 reach 97 */
 
+static const double SPLAT_SLOTS = 0.1; /* of an element of A, where that is an instruction: by cycle models of Arm's cores */
+
 static double largest(double a, double b) {
     return a > b ? a : b;
 }
 
-/* `load`: of a vector of B, besides the room it takes. */
-static double tile_slots(int64_t rows, int64_t vectors, int64_t depth, double load) {
+/* What a step of depth loads, in slots besides the room it takes. */
+typedef struct Loads {
+    double a, b; /* an element of A, a vector of B */
+    bool apart;  /* those of A are instructions too: a slot each beside the multiply-adds */
+} Loads;
+
+static double tile_slots(int64_t rows, int64_t vectors, int64_t depth, Loads loads) {
     if (!rows || !vectors)
         return 0;
     double step = largest((double)(rows * vectors), largest(HIDE_LATENCY, (double)(L2_SLOTS * vectors)));
-    return (double)depth * (step + 0.02 * (double)rows + load * (double)vectors + 0.04) + TILE_SLOTS +
+    if (loads.apart)
+        step = largest(step, (double)(rows + vectors));
+    return (double)depth * (step + loads.a * (double)rows + loads.b * (double)vectors + 0.04) + TILE_SLOTS +
            0.5 * (double)(rows * vectors);
 }
 
 static double product_slots(ContractShape s, int mr, int nv, int lanes) {
     int64_t vectors = (s.columns + lanes - 1) / lanes, panels = vectors / nv, edge = vectors % nv;
     int64_t tiles = s.rows / mr, rest = s.rows % mr;
-    double load = LOAD_SLOTS * lanes / 16;
+    Loads load = {.a = s.apart ? SPLAT_SLOTS : 0.02, .b = LOAD_SLOTS * lanes / 16, .apart = s.apart};
     rest += s.paired ? rest % 2 : 0; /* half of the last pair is for nothing */
     double column = (double)tiles * tile_slots(mr, nv, s.depth, load) + tile_slots(rest, nv, s.depth, load);
     double last = (double)tiles * tile_slots(mr, edge, s.depth, load) + tile_slots(rest, edge, s.depth, load);

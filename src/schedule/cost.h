@@ -10,6 +10,7 @@ typedef struct ContractShape {
     bool packed_once;  /* B serves any number of rows */
     bool by_lane;      /* a vector of each row of A is kept over several steps, and two of B */
     bool paired;       /* two rows by two columns at once: a vector of each pair of rows of A is kept, and two of B */
+    bool apart;        /* an element of A is spread over a vector by an instruction of its own */
 } ContractShape;
 
 typedef struct ContractKnobs {

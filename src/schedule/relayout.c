@@ -7,7 +7,8 @@
  *     y[n, o, h, w] = u[n, h, w, o]              map
  *
  * What its epilogue reads of the result's shape (a residual) is transposed too. All of it is a rewritten kernel that runs in
- * stages (parts.c). The cost model decides: products without taps (1x1) lose more by it than they gain, unless images are small. */
+ * stages (parts.c). The cost model decides: products without taps (1x1) lose more by it than they gain, unless images are small.
+ */
 #include "kernel/rewrite.h"
 #include "schedule/cost.h"
 #include "schedule/schedule.h"
@@ -16,7 +17,7 @@
 
 typedef struct Relayout {
     const Kernel *kernel;
-    int image, weights, result;    /* tensors */
+    int image, weights, result; /* tensors */
     bool placed[KERNEL_MAX_TENSORS];
     int last[KERNEL_MAX_TENSORS];  /* of tensors that are placed: the dimension that shall be the last one; -1: as it is */
     int other[KERNEL_MAX_TENSORS]; /* the transposed tensor; itself where there is none */
@@ -171,8 +172,11 @@ static void count_slots(Relayout *r, const Product *p, const Target *target, boo
     for (int a = 0; a < d->axis_count; a++) {
         int64_t extent = d->axes[a].extent;
         bool ahead = y_dim > 0 && moves(d->left, (int)y_dim, a); /* of the channels: no column */
-        *(a >= d->parallel_count ? &depth : is_output(p, a) ? &outputs : !is_pixel(p, a) ? &groups : ahead ? &images : &columns) *=
-            extent;
+        *(a >= d->parallel_count ? &depth
+          : is_output(p, a)      ? &outputs
+          : !is_pixel(p, a)      ? &groups
+          : ahead                ? &images
+                                 : &columns) *= extent;
     }
     int64_t step = p->image->index[p->image->index_count - 1].coef[p->lane];
     bool strided = is_strided(p);

@@ -53,6 +53,7 @@ struct Target {
     int registers[CLASS_COUNT]; /* vectors, masks and general registers that code may use */
     bool by_lane; /* FMA_LANE is there and costs what FMA does: a vector of factors is loaded once, its lanes used in turn; so
                      are DOT4_SS_LANE and DOT4_UU_LANE where dot4_ss and dot4_uu are */
+    bool splats_apart;              /* SPLAT is never a part of what multiplies */
     bool dot4_us, dot4_ss, dot4_uu; /* products of bytes by fours are native; the first two else are made of those of 16 bits */
     bool dot2;                      /* products of bf16 by twos are native */
     bool mmla_bytes, mmla_bf16; /* MMLA of bytes, of bf16: two rows by two columns at once, at twice the rate of dot products */

@@ -84,6 +84,7 @@ bool target_arm64(uint64_t features, int bytes, Target *out) {
         .features = features,
         .bytes = scalable ? bytes : 16,
         .by_lane = !scalable,
+        .splats_apart = true,
         .dot4_us = (features & FEATURE(I8MM)) != 0,
         .dot4_ss = scalable || (features & FEATURE(DOTPROD)) != 0,
         .dot4_uu = scalable || (features & FEATURE(DOTPROD)) != 0,
