@@ -525,7 +525,11 @@ static bool has_mmla_bf16(const Target *target) {
     return target->mmla_bf16;
 }
 
-/* Products that some targets have. bf16 are small whole numbers: CPUs round sums of pairs differently. */
+static bool has_tables(const Target *target) {
+    return strncmp(target->name, "x86", 3) == 0;
+}
+
+/* Products and tables that some targets have. bf16 are small whole numbers: CPUs round sums of pairs differently. */
 static const struct {
     bool (*has)(const Target *target);
     const char *text;
@@ -534,6 +538,8 @@ static const struct {
                      "  %%d = fma_lane f32 %%a, %%b, %%c, 0\n  %%e = fma_lane f32 %%b, %%a, %%d, 3\n"
                      "  %%f = fma_lane f32 %%a, %%b, %%c, 1\n  store f32 [%%out] %%d\n  store f32 [%%out + 64] %%e\n"
                      "  store f32 [%%out + 128] %%f\n"},
+    {has_tables, HEAD "  %%a = load s32 [%%x]\n  %%b = lookup f32 from s32 %%a, 0\n  %%c = lookup f32 from s32 %%a, 7\n"
+                      "  %%d = add f32 %%b, %%c\n  store f32 [%%out] %%d\n  store f32 [%%out + 64] %%c\n"},
     {has_dot_lanes,
      HEAD "  %%a = load s32 [%%x]\n  %%b = load s32 [%%y]\n  %%c = load s32 [%%z]\n"
           "  %%d = dot4_ss_lane s32 from s32 %%a, %%b, %%c, 2\n  %%e = dot4_ss_lane s32 from s32 %%b, %%a, %%d, 1\n"

@@ -94,7 +94,7 @@ static int quotient(ExprEmitter *e, const Expr *expr);
 
 static bool begin(Emitting *p, const Attend *t, Compiled *c, const char *name) {
     *p = (Emitting){.t = t, .arena = c->vectors, .lane_axis = t->width_axis, .mask = -1};
-    p->f = vector_new(p->arena, name, c->target.bytes);
+    p->f = schedule_function(p->arena, name, &c->target);
     if (!p->f)
         return false;
     for (int x = 0; x < NEST_MAX_AXES; x++)

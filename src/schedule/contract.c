@@ -98,6 +98,21 @@ static int find_rows(Contract *k, const bool taken[NEST_MAX_AXES], int *rows) {
     return count;
 }
 
+/* Functions of many operations: written out for every vector of a tile they would be most of the code. */
+static bool is_heavy(const Definition *definition) {
+    for (int i = 0; i < definition->expr_count; i++)
+        switch (definition->exprs[i]->op) {
+        case EXPR_EXP:
+        case EXPR_EXPM1:
+        case EXPR_LOG:
+        case EXPR_LOG1P:
+        case EXPR_TANH:
+        case EXPR_ERF: return true;
+        default: break;
+        }
+    return false;
+}
+
 /* Operands that stand still along rows and columns are scalars of a tile. */
 static bool find_epilogue(Contract *k, const int *rows, int count, const char **why) {
     for (int i = 0; i < k->nest.access_count; i++)
@@ -126,6 +141,7 @@ static bool find_epilogue(Contract *k, const int *rows, int count, const char **
         if (!moves && contract_size(k, i) <= CONTRACT_SCALAR_BYTES)
             k->scalar[i] = k->scalar_count++;
     }
+    k->apart = is_heavy(k->nest.definition);
     return true;
 }
 

@@ -84,6 +84,7 @@ typedef struct Contract {
 
     int64_t columns, steps, depth;               /* of the sum; the same in groups, rounded up: the unit of kc and levels */
     int scalar[NEST_MAX_ACCESSES], scalar_count; /* accesses that stand still in a tile come through one pointer: place; -1 */
+    bool apart; /* the epilogue is a loop of its own over a tile's sums, which lie in memory for it */
     int lanes, nr;
     ContractKnobs knobs;
     int64_t tiles; /* of a line */

@@ -11,7 +11,7 @@ typedef struct Tile {
     ContractLevel level[CONTRACT_MAX_DEPTH];
     int level_count, patterned;   /* patterned: the level that tells rows apart, written out; -1: none */
     int taps[CONTRACT_MAX_DEPTH]; /* parameters: counts of levels with guards; -1: the level's extent */
-    int pointer[NEST_MAX_ACCESSES], scalars, row_sums;
+    int pointer[NEST_MAX_ACCESSES], scalars, row_sums, sums;
     int rows, row_counter; /* the loop over tiles; -1: there is one */
     int row, vector;       /* where the epilogue is, */
     int row_inner;         /* and the counter of rows that it loops over; -1: none, rows are written out */
@@ -231,48 +231,48 @@ static int read_operand(ExprEmitter *e, const Expr *read) {
     return expr_splat(t->f, type, at);
 }
 
-/* Functions of many operations: written out for every vector of a tile they would be most of the code. */
-static bool is_heavy(const Definition *definition) {
-    for (int i = 0; i < definition->expr_count; i++)
-        switch (definition->exprs[i]->op) {
-        case EXPR_EXP:
-        case EXPR_EXPM1:
-        case EXPR_LOG:
-        case EXPR_LOG1P:
-        case EXPR_TANH:
-        case EXPR_ERF: return true;
-        default: break;
-        }
-    return false;
-}
-
-/* The epilogue of one row, or (no `e`) its sums as they are. */
-static void store_row(Tile *t, ExprEmitter *e, const int *sums) {
+/* The epilogue of a sum at the tile's row and vector, or (no `e`) the sum as it is. */
+static void store_sum(Tile *t, ExprEmitter *e, int value) {
     const Contract *k = t->k;
-    for (t->vector = 0; t->vector < t->nv; t->vector++) {
-        int value = sums[t->vector];
-        if (e) {
-            expr_forget(e);
-            expr_know(e, k->reduction, value);
-            value = expr_emit_to_store(e, k->nest.definition->value);
-            if (e->refused)
-                return;
-        }
-        expr_store(t->f, e ? k->nest.access[0].type : k->sum, value, place(t, 0, t->row, t->vector), mask_of(t));
+    if (e) {
+        expr_forget(e);
+        expr_know(e, k->reduction, value);
+        value = expr_emit_to_store(e, k->nest.definition->value);
+        if (e->refused)
+            return;
     }
+    expr_store(t->f, e ? k->nest.access[0].type : k->sum, value, place(t, 0, t->row, t->vector), mask_of(t));
 }
 
-/* A heavy epilogue is a loop over rows, whose sums lie in L1 by then; every register is free for it. Two rows a round where they
- * come out even: functions are long chains of operations. */
+/* Rows of a heavy epilogue that go side by side, for functions are long chains of operations: at least CHAINS vectors, where
+ * the tile's rows come out even. */
+static int rows_beside(const Tile *t) {
+    enum { CHAINS = 4 };
+    int rows = 1;
+    while (rows < t->mr && (rows * t->nv < CHAINS || t->mr % rows))
+        rows++;
+    return rows;
+}
+
+/* Where the sum at the tile's row and vector lies meanwhile. */
+static VectorAddress place_of_sum(const Tile *t) {
+    int64_t row = (int64_t)t->nv * t->f->bytes;
+    VectorAddress at = vector_at(t->sums, t->row * row + (int64_t)t->vector * t->f->bytes);
+    return t->row_inner < 0 ? at : vector_plus(at, t->row_inner, row);
+}
+
+/* A heavy epilogue is a loop over rows, for which every register is free. Its sums lie one behind the other: rows of the result
+ * may be any power of two apart, and push each other out of L1. */
 static void emit_row_loop(Tile *t, ExprEmitter *e) {
-    int sums[CONTRACT_MAX_SUMS], each = t->mr % 2 ? 1 : 2;
+    int start[CONTRACT_MAX_SUMS], count = 0, each = rows_beside(t);
     t->row_inner = vector_loop(t->f, -1, t->mr, each, NULL, NULL, 0);
     make_mask(t);
-    for (t->row = 0; t->row < each; t->row++) {
-        for (t->vector = 0; t->vector < t->nv; t->vector++)
-            sums[t->vector] = vector_load(t->f, t->k->sum, t->k->sum, place(t, 0, t->row, t->vector), mask_of(t));
-        store_row(t, e, sums);
-    }
+    for (t->row = 0; t->row < each; t->row++)
+        for (t->vector = 0; t->vector < t->nv; t->vector++) {
+            start[count++] = t->f->op_count;
+            store_sum(t, e, vector_load(t->f, t->k->sum, t->k->sum, place_of_sum(t), -1));
+        }
+    vector_interleave(t->f, start, count);
     vector_end(t->f, NULL, NULL);
     t->row_inner = -1;
 }
@@ -287,9 +287,13 @@ static void emit_stores(Tile *t, const int *sums, bool last, const char **why) {
                      .context = t};
     if (!expr_start(&e, t->f->arena))
         return; /* the arena's failure is sticky */
-    bool apart = last && t->mr > 1 && nest->access[0].type == t->k->sum && is_heavy(nest->definition);
+    bool apart = last && t->mr > 1 && t->k->apart;
     for (t->row = 0; t->row < t->mr && !e.refused; t->row++)
-        store_row(t, last && !apart ? &e : NULL, sums + t->row * t->nv);
+        for (t->vector = 0; t->vector < t->nv; t->vector++)
+            if (apart)
+                vector_store(t->f, t->k->sum, sums[t->row * t->nv + t->vector], place_of_sum(t), -1);
+            else
+                store_sum(t, last ? &e : NULL, sums[t->row * t->nv + t->vector]);
     if (apart)
         emit_row_loop(t, &e);
     if (e.refused)
@@ -375,6 +379,7 @@ static void add_parameters(Tile *t, Arena *arena) {
     }
     t->scalars = k->scalar_count ? vector_parameter(t->f, CLASS_POINTER, "scalars") : -1;
     t->row_sums = k->row_sums ? vector_parameter(t->f, CLASS_POINTER, "r") : -1;
+    t->sums = k->apart ? vector_parameter(t->f, CLASS_POINTER, "sums") : -1;
     t->rows = t->k->single ? -1 : vector_parameter(t->f, CLASS_INDEX, "rows");
     int parameter[CONTRACT_MAX_DEPTH], own = 0;
     for (int l = 0; l < k->level_count; l++)
@@ -387,10 +392,10 @@ static void add_parameters(Tile *t, Arena *arena) {
 
 static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Variant *v, const char **why, whet_error *err) {
     Tile t = {.k = k, .pattern = v->pattern, .mr = v->pattern->rows, .nv = v->nv, .edge_lanes = v->edge_lanes, .row_inner = -1};
-    t.f = vector_new(c->vectors,
-                     arena_printf(c->vectors, "contract_%dx%d%s%s%s", t.mr, v->nv * k->lanes, v->pattern->inside ? "" : "_border",
-                                  v->first ? "" : "_add", v->last ? "" : "_part"),
-                     c->target.bytes);
+    t.f = schedule_function(c->vectors,
+                            arena_printf(c->vectors, "contract_%dx%d%s%s%s", t.mr, v->nv * k->lanes,
+                                         v->pattern->inside ? "" : "_border", v->first ? "" : "_add", v->last ? "" : "_part"),
+                            &c->target);
     if (!t.f) {
         error_memory(err);
         return NULL;
@@ -443,7 +448,7 @@ static void emit_column_sums(VectorFunction *f, const Contract *k, const int *va
 
 /* rows: [groups][group][nr] elements as they lie; to: a panel; sums: of its columns so far. */
 static const VectorFunction *emit_pack(const Contract *k, Compiled *c, whet_error *err) {
-    VectorFunction *f = vector_new(c->vectors, "contract_pack", c->target.bytes);
+    VectorFunction *f = schedule_function(c->vectors, "contract_pack", &c->target);
     if (!f)
         return error_memory(err), NULL;
     int rows = vector_parameter(f, CLASS_POINTER, "rows"), to = vector_parameter(f, CLASS_POINTER, "to");

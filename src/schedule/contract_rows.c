@@ -276,7 +276,7 @@ static bool registers_fit(Contract *k, const Target *target, const char **why) {
     for (int l = 0; l < k->level_count; l++)
         runs += k->level[l].guard >= 0 && l != k->patterned;
     /* The write and the epilogue's, sums of rows, scalars; A and B are counted by loops. */
-    int needed = 3 * most + runs + k->nest.access_count - 1 - k->scalar_count + (k->scalar_count > 0) + k->row_sums;
+    int needed = 3 * most + runs + k->nest.access_count - 1 - k->scalar_count + (k->scalar_count > 0) + k->row_sums + k->apart;
     k->single = needed + 4 > target->registers[CLASS_INDEX];
     *why = "more loops than there are general registers for";
     return needed <= target->registers[CLASS_INDEX];

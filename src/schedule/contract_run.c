@@ -95,12 +95,13 @@ static int find_taps(const Contract *k, const Corner *line, int64_t block, int64
 
 /* What tiles of a line are called with, in the order of parameters (contract_emit.c): those that move with the rows first. */
 typedef struct Call {
-    int64_t base[NEST_MAX_ACCESSES + 2];
-    int64_t row[NEST_MAX_ACCESSES + 2], panel[NEST_MAX_ACCESSES + 2]; /* bytes from a row or a panel to the next */
+    int64_t base[NEST_MAX_ACCESSES + 3];
+    int64_t row[NEST_MAX_ACCESSES + 3], panel[NEST_MAX_ACCESSES + 3]; /* bytes from a row or a panel to the next */
     int count;
     int64_t taps[CONTRACT_MAX_DEPTH];
     int tap_count;
     char scalars[NEST_MAX_ACCESSES][CONTRACT_SCALAR_BYTES];
+    _Alignas(VECTOR_MAX_BYTES) char sums[CONTRACT_MAX_SUMS * VECTOR_MAX_BYTES]; /* see Contract.apart */
 } Call;
 
 static void add_pointer(Call *call, const void *base, int64_t row, int64_t panel) {
@@ -131,10 +132,12 @@ static void set_call(const Work *w, const Part *part, const Corner *line, int64_
         add_pointer(call, call->scalars, 0, 0);
     if (k->row_sums)
         add_pointer(call, part->row_sums + (first - part->first_sum), sizeof *part->row_sums, 0);
+    if (k->apart)
+        add_pointer(call, call->sums, 0, 0);
 }
 
 static void call_tile(const Work *w, const Call *call, int function, int64_t row, int64_t rows) {
-    int64_t arguments[NEST_MAX_ACCESSES + 3 + CONTRACT_MAX_DEPTH];
+    int64_t arguments[NEST_MAX_ACCESSES + 4 + CONTRACT_MAX_DEPTH];
     int n = call->count;
     for (int i = 0; i < n; i++)
         arguments[i] = call->base[i] + call->row[i] * row;

@@ -9,7 +9,8 @@
 
 enum {
     MOST_EVEN = 8, /* values that a row keeps in registers */
-    SQUARES = 8    /* of a block */
+    SQUARES = 8,   /* of a block */
+    MOST_UNROLL = 16
 };
 
 typedef struct Emitting {
@@ -253,8 +254,12 @@ static void emit_segment(Emitting *p, const MapSegment *segment) {
     }
     if (whole) {
         p->column = vector_loop(p->f, -1, whole, group, NULL, NULL, 0);
-        for (int u = 0; u < p->unroll; u++)
+        int start[MOST_UNROLL];
+        for (int u = 0; u < p->unroll; u++) {
+            start[u] = p->f->op_count;
             emit_vector(p, segment->begin + (int64_t)u * p->lanes);
+        }
+        vector_interleave(p->f, start, p->unroll);
         vector_end(p->f, NULL, NULL);
         p->column = -1;
     }
@@ -364,7 +369,7 @@ static void prepare_indices(Emitting *p) {
 
 static bool start(Emitting *p, const ScheduleOptions *options, Compiled *c) {
     const Nest *nest = &p->m->nest;
-    p->f = vector_new(c->vectors, p->box->tiled ? "map_squares" : "map", c->target.bytes);
+    p->f = schedule_function(c->vectors, p->box->tiled ? "map_squares" : "map", &c->target);
     p->varies = ARENA_ARRAY(c->vectors, bool, (size_t)nest->definition->expr_count + 1);
     p->e = (ExprEmitter){.f = p->f,
                          .definition = nest->definition,
@@ -382,7 +387,14 @@ static bool start(Emitting *p, const ScheduleOptions *options, Compiled *c) {
 const VectorFunction *map_emit(const MapPass *m, const MapBox *box, const ScheduleOptions *options, Compiled *c, int unroll,
                                const char **why, whet_error *err) {
     static const char *const letters[] = {[ACCESS_TENSOR] = "x", [ACCESS_NUMBERS] = "n", [ACCESS_OFFSETS] = "at"};
-    Emitting p = {.m = m, .box = box, .bits = m->bits, .unroll = unroll, .column = -1, .row = -1, .block = -1, .mask = -1};
+    Emitting p = {.m = m,
+                  .box = box,
+                  .bits = m->bits,
+                  .unroll = unroll < MOST_UNROLL ? unroll : MOST_UNROLL,
+                  .column = -1,
+                  .row = -1,
+                  .block = -1,
+                  .mask = -1};
     if (!start(&p, options, c)) {
         error_memory(err);
         return NULL;

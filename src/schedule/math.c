@@ -104,9 +104,25 @@ static int emit_tanh(VectorFunction *f, int x) {
     return math_with_sign(f, y, x); /* of zeros too */
 }
 
+/* Where tables are fast: pieces of |x| around multiples of 1/4, which adding a number rounds to; its last bits are the piece. The
+ * first piece's table has erf(r) - r, and r is the larger of r and the other pieces' constants there alone. */
+static int emit_erf_pieces(VectorFunction *f, int x) {
+    enum { DEGREE = 5 };
+    int magic = math_number(f, 0x1.8p21);
+    int t = vector_binary(f, VECTOR_MIN_OR, math_number(f, 0x1.effffep1), math_absolute(f, x)), m = math_add(f, t, magic);
+    int piece = vector_convert(f, VECTOR_BITS, DT_S32, m), r = math_sub(f, t, math_sub(f, m, magic));
+    int y = vector_lookup(f, VECTOR_TABLE_ERF + DEGREE, piece);
+    for (int k = DEGREE - 1; k >= 1; k--)
+        y = math_fma(f, y, r, vector_lookup(f, VECTOR_TABLE_ERF + k, piece));
+    y = math_fma(f, y, r, vector_binary(f, VECTOR_MAX_OR, r, vector_lookup(f, VECTOR_TABLE_ERF, piece)));
+    return math_with_sign(f, y, x);
+}
+
 /* Two ranges: a polynomial in x^2 below 0.9277, and 1 - exp(polynomial in |x|) above. */
 static int emit_erf(VectorFunction *f, int x) {
     static const double low[] = {-5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1};
+    if (f->lookup)
+        return emit_erf_pieces(f, x);
     int t = math_absolute(f, x), s = math_mul(f, x, x);
     int r = math_fma(f, math_number(f, -1.72853470e-5), t, math_number(f, 3.83197126e-4));
     int u = math_fma(f, math_number(f, -3.88396438e-3), t, math_number(f, 2.42546219e-2));

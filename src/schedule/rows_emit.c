@@ -345,7 +345,7 @@ const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const 
     Emitting *p = ARENA_NEW(arena, Emitting);
     if (p) {
         *p = (Emitting){.r = r, .shape = &r->function[function], .block = -1, .mask = -1};
-        p->f = vector_new(arena, arena_printf(arena, "rows%d_%lld", function, (long long)r->columns), c->target.bytes);
+        p->f = schedule_function(arena, arena_printf(arena, "rows%d_%lld", function, (long long)r->columns), &c->target);
     }
     if (!p || !p->f || !start_slots(p, arena, r->known)) {
         error_memory(err);

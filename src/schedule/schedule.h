@@ -246,6 +246,14 @@ whet_status schedule_perf_map(const Compiled *c, whet_error *err);
 
 /* Helpers of drivers. */
 /* Runs one of the functions: its code, or the interpreter where the target is not this machine (tests). */
+/* A function for a target's registers, that may use what the target has beyond what every one has. */
+static inline VectorFunction *schedule_function(Arena *arena, const char *name, const Target *target) {
+    VectorFunction *f = vector_new(arena, name, target->bytes);
+    if (f)
+        f->lookup = target->lookup;
+    return f;
+}
+
 void schedule_call(const Compiled *c, int function, const int64_t *arguments);
 bool schedule_late(const EvalOptions *options); /* the deadline has passed */
 /* Runs tasks on all threads, or here when `work` (rough nanoseconds of one thread, all tasks together) would not repay waking

@@ -314,9 +314,8 @@ static int leading_read(const Window *w) {
 
 const VectorFunction *window_emit(const Window *w, Compiled *c, int64_t band, const char **why, whet_error *err) {
     Tile *t = ARENA_NEW(c->vectors, Tile);
-    VectorFunction *f =
-        vector_new(c->vectors, arena_printf(c->vectors, "window_%dx%d_%lld", w->rows, w->vectors * w->lanes, (long long)band),
-                   c->target.bytes);
+    VectorFunction *f = schedule_function(
+        c->vectors, arena_printf(c->vectors, "window_%dx%d_%lld", w->rows, w->vectors * w->lanes, (long long)band), &c->target);
     if (!t || !f)
         return error_memory(err), NULL;
     *t = (Tile){.w = w, .f = f, .band = band, .mask = -1};
@@ -378,7 +377,7 @@ static void copy_halves(const Copy *c, VectorAddress from, VectorAddress to, int
 }
 
 const VectorFunction *window_emit_copy(const Window *w, Compiled *compiled, whet_error *err) {
-    VectorFunction *f = vector_new(compiled->vectors, "window_copy", compiled->target.bytes);
+    VectorFunction *f = schedule_function(compiled->vectors, "window_copy", &compiled->target);
     if (!f)
         return error_memory(err), NULL;
     Copy c = {.w = w, .f = f, .count = w->line_to - w->line_from};

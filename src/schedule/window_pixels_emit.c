@@ -385,8 +385,8 @@ static void emit_border(Code *t, ExprEmitter *e) {
 const VectorFunction *pixels_emit(const Pixels *p, Compiled *c, const PixelTile *kind, bool border, const char **why,
                                   whet_error *err) {
     Code *t = ARENA_NEW(c->vectors, Code);
-    VectorFunction *f =
-        vector_new(c->vectors, arena_printf(c->vectors, "window_%d%s", kind->columns, border ? "_border" : ""), c->target.bytes);
+    VectorFunction *f = schedule_function(
+        c->vectors, arena_printf(c->vectors, "window_%d%s", kind->columns, border ? "_border" : ""), &c->target);
     if (!t || !f)
         return error_memory(err), NULL;
     *t = (Code){.p = p, .nest = &p->nest, .f = f, .kind = kind, .row_counter = -1, .lane_counter = -1, .mask = -1};

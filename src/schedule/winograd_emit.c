@@ -47,7 +47,7 @@ static void emit_columns(const Tile *t, int x, int v, int64_t row, int64_t pixel
 }
 
 const VectorFunction *winograd_emit_input(const Winograd *w, Compiled *c, bool patch, whet_error *err) {
-    VectorFunction *f = vector_new(c->vectors, patch ? "winograd_patch" : "winograd_input", c->target.bytes);
+    VectorFunction *f = schedule_function(c->vectors, patch ? "winograd_patch" : "winograd_input", &c->target);
     if (!f)
         return error_memory(err), NULL;
     int x = vector_parameter(f, CLASS_POINTER, "x"), v = vector_parameter(f, CLASS_POINTER, "v"), n = w->matrices.n;
@@ -111,7 +111,8 @@ static void emit_rows(Tile *t, ExprEmitter *e, int columns, int from, int to) {
 
 const VectorFunction *winograd_emit_output(const Winograd *w, Compiled *c, int rows, int columns, const char **why,
                                            whet_error *err) {
-    VectorFunction *f = vector_new(c->vectors, arena_printf(c->vectors, "winograd_output_%dx%d", rows, columns), c->target.bytes);
+    VectorFunction *f =
+        schedule_function(c->vectors, arena_printf(c->vectors, "winograd_output_%dx%d", rows, columns), &c->target);
     if (!f)
         return error_memory(err), NULL;
     Tile t = {.w = w, .f = f};

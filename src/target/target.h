@@ -57,6 +57,7 @@ struct Target {
     bool dot4_us, dot4_ss, dot4_uu; /* products of bytes by fours are native; the first two else are made of those of 16 bits */
     bool dot2;                      /* products of bf16 by twos are native */
     bool mmla_bytes, mmla_bf16; /* MMLA of bytes, of bf16: two rows by two columns at once, at twice the rate of dot products */
+    bool lookup;                /* LOOKUP is one instruction */
     bool runs_here;
     size_t cache_bytes[3]; /* of one core; 0: unknown */
     /* Functions in, code out; everything temporary lives in the functions' arenas. A function that does not fit the register

@@ -57,11 +57,13 @@ static bool check_plain(const Checker *c, const VectorOp *op) {
     for (int k = 0; k < vector_arg_count(op->code); k++) {
         RegisterClass class = vector_class(info->args[k]);
         DType type = info->args[k] == 'V' ? op->type : DT_NONE; /* W operands may differ among each other (u8 * s8) */
-        if (op->code == VECTOR_GATHER || (op->code == VECTOR_PERMUTE && k == 1))
+        if (op->code == VECTOR_GATHER || (op->code == VECTOR_PERMUTE && k == 1) || op->code == VECTOR_LOOKUP)
             type = DT_S32;
         if (!check_use(c, op->arg[k], class, type))
             return false;
     }
+    if (op->code == VECTOR_LOOKUP && (op->type != DT_F32 || !(op->number >= 0 && op->number < VECTOR_TABLE_COUNT)))
+        return wrong(c, "a table that does not exist");
     if (vector_has(op->code, 'A') && !check_address(c, &op->address))
         return false;
     if (op->mask >= 0 && (!vector_has(op->code, '?') || !check_use(c, op->mask, CLASS_MASK, DT_NONE) ||

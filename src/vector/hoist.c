@@ -4,6 +4,7 @@
  * Requires: any function. Recreates: at most `most` constants before the first loop that were not there. Breaks: nothing. */
 #include "vector/copy.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { MOST_DIFFERENT = 64 };
@@ -27,7 +28,7 @@ static int collect(const VectorFunction *f, int *found, int *uses, int most) {
         const VectorOp *op = &f->ops[i];
         if (op->code == VECTOR_LOOP && innermost(f, i))
             end = op->other;
-        if (op->code != VECTOR_CONST || i > end || op->number == 0)
+        if (op->code != VECTOR_CONST || i > end || (op->number == 0 && !signbit(op->number)))
             continue;
         int k = 0;
         while (k < count && !same_constant(&f->ops[found[k]], op))

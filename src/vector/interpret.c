@@ -434,6 +434,10 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_ZIP_LOW:
     case VECTOR_ZIP_HIGH: run_zip(m, op, &out); break;
     case VECTOR_PERMUTE: run_permute(m, op, &out); break;
+    case VECTOR_LOOKUP:
+        for (int i = 0; i < m->bytes / 4; i++)
+            out.f32[i] = vector_table[(int)op->number][m->value[op->arg[0]].u32[i] % VECTOR_TABLE_LENGTH];
+        break;
     case VECTOR_REDUCE_ADD:
     case VECTOR_REDUCE_MIN:
     case VECTOR_REDUCE_MAX: run_reduce(m, op, &out); break;

@@ -102,6 +102,7 @@ typedef enum RegisterClass {
     X(BLOCK_EVEN,    "block_even",    'V', "VV",     "B", -1, 0) /* blocks of 128 bits 0, 2 ... of one operand behind the other */\
     X(BLOCK_ODD,     "block_odd",     'V', "VV",     "B", -1, 0) /* blocks 1, 3 ... */                                           \
     X(PERMUTE,       "permute",       'V', "VW",     "B", -1, 0) /* lane i is lane b[i] of a, b of s32, modulo the lanes */      \
+    X(LOOKUP,        "lookup",        'V', "W#",     "X", -1, 0) /* f32: lane i is element a[i] modulo 16, a of s32, of table # (tables.c) */\
     X(REDUCE_ADD,    "reduce_add",    'V', "V",      "N", -1, 1) /* over the lanes, in every lane; halves are folded onto each other */\
     X(REDUCE_MIN,    "reduce_min",    'V', "V",      "N", -1, 1) /* as MIN_OR over the lanes */                                  \
     X(REDUCE_MAX,    "reduce_max",    'V', "V",      "N", -1, 1)                                                                 \
@@ -186,6 +187,15 @@ typedef struct VectorOp {
     int other;                /* LOOP: the position of its END, and the other way round */
 } VectorOp;
 
+/* tables.c: what LOOKUP reads. */
+enum { VECTOR_TABLE_LENGTH = 16 };
+typedef enum VectorTable {
+    VECTOR_TABLE_ERF,
+    VECTOR_TABLE_EXP2 = VECTOR_TABLE_ERF + 6,
+    VECTOR_TABLE_COUNT = VECTOR_TABLE_EXP2 + 2
+} VectorTable;
+extern const float vector_table[VECTOR_TABLE_COUNT][VECTOR_TABLE_LENGTH];
+
 typedef struct VectorValue {
     RegisterClass class : 8;
     DType type : 8;   /* element type of vectors, masks and tiles */
@@ -206,6 +216,7 @@ typedef struct VectorFunction {
     int id_count;
     size_t value_capacity, op_capacity, id_capacity;
     /* while it is being built */
+    bool lookup; /* the target has LOOKUP, and it is fast */
     int open[16], depth;
     const char *failed; /* the first thing that went wrong; NULL: nothing */
 } VectorFunction;
@@ -237,6 +248,7 @@ int vector_by_lane(VectorFunction *f, VectorCode code, int a, int b, int c, int 
 int vector_load_block(VectorFunction *f, DType type, VectorAddress address);
 int vector_immediate(VectorFunction *f, VectorCode code, int a, double number); /* shifts, POINTER_ADD */
 int vector_convert(VectorFunction *f, VectorCode code, DType type, int a);
+int vector_lookup(VectorFunction *f, int table, int index);
 int vector_round_to(VectorFunction *f, DType type, int a); /* f32 to the nearest of a narrower type, which stays in f32 */
 int vector_mask_first(VectorFunction *f, DType type, int lanes);
 int vector_mask_below(VectorFunction *f, DType type, int index);
@@ -248,6 +260,9 @@ void vector_end(VectorFunction *f, const int *next, int *after);
 /* Any operation by its row, for parsers and passes. `op` is copied but for result and `other`, which are set. */
 int vector_append(VectorFunction *f, const VectorOp *op);
 bool vector_finish(VectorFunction *f, whet_error *err);
+
+/* interleave.c: operations from start[0] on, in ranges that do not wait for each other, one of each in turn. */
+void vector_interleave(VectorFunction *f, const int *start, int count);
 
 /* print.c, parse.c: the text form; parsing a print gives the same function. */
 void vector_print(const VectorFunction *f, Text *out);

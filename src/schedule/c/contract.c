@@ -157,6 +157,7 @@ static void put_call(const Compiled *c, const CDriver *d, int function, int64_t 
     text_put(d->body, k->scalar_count ? ", scalars" : "");
     if (k->row_sums)
         text_printf(d->body, ", (const char *)(row_sums + %lld)", (long long)row);
+    text_put(d->body, k->apart ? ", sums" : "");
     text_printf(d->body, ", %lld", (long long)count);
     for (int l = 0; l < k->level_count; l++)
         if (bounded(k, l))
@@ -265,6 +266,10 @@ static void put_places(const Compiled *c, const CDriver *d, int depth) {
     if (k->scalar_count) {
         c_indent(d->body, depth);
         text_printf(d->body, "char scalars[%d];\n", k->scalar_count * CONTRACT_SCALAR_BYTES);
+    }
+    if (k->apart) {
+        c_indent(d->body, depth);
+        text_printf(d->body, "char sums[%d];\n", CONTRACT_MAX_SUMS * VECTOR_MAX_BYTES);
     }
     for (int a = 0; a < k->nest.access_count; a++) {
         if (a == k->b)

@@ -55,6 +55,7 @@ bool target_c(int bytes, Target *out) {
     *out = (Target){.name = bytes == 32 ? "c" : "c64", /* caches stay unknown: the text is the same on every machine */
                     .bytes = bytes,
                     .dot4_us = true,
+                    .lookup = bytes == 64,
                     .dot4_ss = true,
                     .compile = c_compile,
                     .entry = c_entry,

@@ -125,6 +125,15 @@ static bool known(const VectorOp *op) {
     }
 }
 
+static void put_table(Printer *p, const float *table) {
+    text_put(p->out, "(const float[]){");
+    for (int i = 0; i < VECTOR_TABLE_LENGTH; i++) {
+        text_put(p->out, i ? ", " : "");
+        c_number(p->out, DT_F32, (double)table[i], 0);
+    }
+    text_char(p->out, '}');
+}
+
 static void put_arguments(Printer *p, const VectorOp *op) {
     const char *separator = "";
     if (vector_has(op->code, 'A')) {
@@ -140,6 +149,8 @@ static void put_arguments(Printer *p, const VectorOp *op) {
         text_put(p->out, separator);
         if (op->code == VECTOR_CONST)
             c_number(p->out, op->type, op->number, (int64_t)op->number);
+        else if (op->code == VECTOR_LOOKUP)
+            put_table(p, vector_table[(int)op->number]);
         else
             text_printf(p->out, "%lld", (long long)op->number);
         separator = ", ";

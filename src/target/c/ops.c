@@ -95,6 +95,8 @@ const CRow c_vector_rows[] = {
      "{ $V r = {0}; for (int i = 0; i < $L; i++) { const int at = i / (128 / $W) * (256 / $W) + 128 / $W + i % (128 / $W); AT(r, i) = at < $L ? AT(x, at) : AT(y, at - $L); } return r; }"},
     {"$V_permute_s32", "fi", "$V", "$V x, s32v y",   NULL,
      "{ $V r = {0}; for (int i = 0; i < $L; i++) AT(r, i) = AT(x, (uint32_t)AT(y, i) % $L); return r; }"},
+    {"$V_lookup_s32", "f",  "$V", "s32v x, const $T *t", NULL,
+     "{ $V r = {0}; for (int i = 0; i < $L; i++) AT(r, i) = t[(uint32_t)AT(x, i) % 16]; return r; }"},
     {"$V_iota",      "i",   "$V", "$T n",            NULL,                                        "($T)(($U)i * ($U)n)"},
     {"$V_gather",    "fi",  "$V", "const char *p, s32v x, int64_t n", NULL,
      "{ $V r = {0}; for (int i = 0; i < $L; i++) { $T a; memcpy(&a, p + n * AT(x, i), sizeof a); AT(r, i) = a; } return r; }"},

@@ -634,6 +634,7 @@ static void encode_op(Encoder *e, const VectorOp *op, int at) {
     case VECTOR_BLOCK_EVEN:
     case VECTOR_BLOCK_ODD: encode_blocks(e, op); break;
     case VECTOR_PERMUTE: encode_permute(e, op); break;
+    case VECTOR_LOOKUP: encode_lookup(e, op, at); break;
     case VECTOR_REDUCE_ADD:
     case VECTOR_REDUCE_MIN:
     case VECTOR_REDUCE_MAX: encode_reduce(e, op, at); break;

@@ -49,6 +49,21 @@ void encode_permute(Encoder *e, const VectorOp *op) {
                   nothing);
 }
 
+/* Sixteen elements are one register of AVX-512, and two of AVX2: the index's bit 3 says which. */
+void encode_lookup(Encoder *e, const VectorOp *op, int at) {
+    const float *table = vector_table[(int)op->number];
+    X86Operand to = result(e, op), index = encode_operand(e, op->arg[0]);
+    if (e->wide) {
+        encode_vector(e, ZYDIS_MNEMONIC_VPERMPS, to, index, encode_pool(e, table, 64), nothing);
+        return;
+    }
+    X86Operand low = scratch(e, at), high = vector_operand(e, scratch_register(e, at, 1));
+    encode_vector(e, ZYDIS_MNEMONIC_VPERMPS, low, index, encode_pool(e, table, 32), nothing);
+    encode_vector(e, ZYDIS_MNEMONIC_VPERMPS, high, index, encode_pool(e, table + 8, 32), nothing);
+    encode_vector(e, ZYDIS_MNEMONIC_VPSLLD, to, index, number_operand(28), nothing);
+    encode_vector(e, ZYDIS_MNEMONIC_VBLENDVPS, to, low, high, to);
+}
+
 void encode_iota(Encoder *e, const VectorOp *op) {
     int32_t lanes[16];
     for (int i = 0; i < 16; i++)

@@ -147,6 +147,7 @@ static unsigned char scratch_of(const Target *target, const VectorOp *op) {
     case VECTOR_STORE:
     case VECTOR_STORE_FIRST: return op->from != op->type;
     case VECTOR_GATHER: return 2;
+    case VECTOR_LOOKUP: return target->bytes < 64 ? 2 : 0;
     case VECTOR_DOT2_SS: return !(target->features & (target->bytes < 64 ? FEATURE(AVX_VNNI) : FEATURE(AVX512_VNNI)));
     default: return target->bytes < 64 && integer_compare(op) && op->code != VECTOR_LT;
     }
