@@ -227,6 +227,45 @@ static void put_matmul(Maker *m) {
     text_printf(&m->text, "MatMul(%%v%d, %%c%d)\n", v, constant);
 }
 
+/* Products of one value, which may become one: each with a bias or none of them; turned, and the first times the second. */
+static void put_siblings(Maker *m) {
+    int v = any_value(m), count = 2 + pick(m, 2), product[3] = {0};
+    Shaped s = m->values[v];
+    int64_t depth = s.dims[s.rank - 1], width = 1 + pick(m, 40);
+    bool bias = pick(m, 2), equal = pick(m, 2);
+    if (s.rank < 2 || s.rank == MOST_DIMS || depth > 200 || s.dims[s.rank - 2] > 64 || m->count + 9 > MOST_VALUES)
+        return;
+    for (int i = 0; i < count; i++) {
+        int64_t dims[2] = {depth, equal || i < 2 ? width : 1 + pick(m, 40)};
+        int w = constant_floats(m, dims, 2, 1 / sqrt((double)depth));
+        s.dims[s.rank - 1] = dims[1];
+        begin(m, &s);
+        text_printf(&m->text, "MatMul(%%v%d, %%c%d)\n", v, w);
+        if (bias) {
+            int b = constant_floats(m, &dims[1], 1, 1);
+            m->values[m->count - 1].read = true;
+            begin(m, &s);
+            text_printf(&m->text, "Add(%%v%d, %%c%d)\n", m->count - 2, b);
+        }
+        product[i] = m->count - 1;
+        m->values[product[i]].read = i < 2;
+    }
+    Shaped t = m->values[product[1]];
+    int64_t order[MOST_DIMS];
+    for (int i = 0; i < t.rank; i++) {
+        order[i] = i < t.rank - 2 ? i : 2 * t.rank - 3 - i;
+        t.dims[i] = m->values[product[1]].dims[order[i]];
+    }
+    begin(m, &t)->read = true;
+    text_printf(&m->text, "Transpose(%%v%d) {perm = [", product[1]);
+    put_ints(&m->text, order, t.rank);
+    text_put(&m->text, "]}\n");
+    s = m->values[product[0]];
+    s.dims[s.rank - 1] = t.dims[t.rank - 1];
+    begin(m, &s);
+    text_printf(&m->text, "MatMul(%%v%d, %%v%d)\n", product[0], m->count - 2);
+}
+
 /* x times its own transpose, over the last two dimensions. */
 static void put_scores(Maker *m) {
     int v = any_value(m);
@@ -265,7 +304,7 @@ static void put_conv(Maker *m) {
 static void put_operator(Maker *m) {
     static void (*const put[])(Maker *) = {put_unary,   put_unary,  put_binary, put_binary, put_binary, put_transpose,
                                            put_reshape, put_slice,  put_pad,    put_concat, put_reduce, put_reduce,
-                                           put_softmax, put_matmul, put_scores, put_conv,   put_conv};
+                                           put_softmax, put_matmul, put_scores, put_conv,   put_conv,   put_siblings};
     put[pick(m, COUNT(put))](m);
 }
 

@@ -130,6 +130,24 @@ static const Case cases[] = {
      HEAD "  in %x: f32[32, 64]\n  constant %w: f32[64, 128] = hash 1\n  %e: f32[32, 64] = Exp(%x)\n"
           "  %y: f32[32, 128] = MatMul(%e, %w)\n  out %y\n}\n",
      "map contract"},
+    {"queries, keys and values are one product",
+     HEAD "  in %x: f32[1, 32, 64]\n  constant %wq: f32[64, 64] = hash 1\n  constant %wk: f32[64, 64] = hash 2\n"
+          "  constant %wv: f32[64, 64] = hash 3\n  constant %bq: f32[64] = hash 4\n  constant %bk: f32[64] = hash 5\n"
+          "  constant %bv: f32[64] = hash 6\n  constant %four: s64[4] = {1, 32, 4, 16}\n"
+          "  %mq: f32[1, 32, 64] = MatMul(%x, %wq)\n  %aq: f32[1, 32, 64] = Add(%bq, %mq)\n"
+          "  %rq: f32[1, 32, 4, 16] = Reshape(%aq, %four)\n  %q: f32[1, 4, 32, 16] = Transpose(%rq) {perm = [0, 2, 1, 3]}\n"
+          "  %mk: f32[1, 32, 64] = MatMul(%x, %wk)\n  %ak: f32[1, 32, 64] = Add(%mk, %bk)\n"
+          "  %rk: f32[1, 32, 4, 16] = Reshape(%ak, %four)\n  %k: f32[1, 4, 16, 32] = Transpose(%rk) {perm = [0, 2, 3, 1]}\n"
+          "  %mv: f32[1, 32, 64] = MatMul(%x, %wv)\n  %av: f32[1, 32, 64] = Add(%bv, %mv)\n"
+          "  %rv: f32[1, 32, 4, 16] = Reshape(%av, %four)\n  %v: f32[1, 4, 32, 16] = Transpose(%rv) {perm = [0, 2, 1, 3]}\n"
+          "  %s: f32[1, 4, 32, 32] = MatMul(%q, %k)\n  %p: f32[1, 4, 32, 32] = Softmax(%s) {axis = -1}\n"
+          "  %y: f32[1, 4, 32, 16] = MatMul(%p, %v)\n  out %y\n}\n",
+     "contract attend"},
+    {"a gate and what it opens are finished by their own products",
+     HEAD "  in %x: f32[1, 32, 64]\n  constant %w: f32[64, 128] = hash 1\n  constant %u: f32[64, 128] = hash 2\n"
+          "  %g: f32[1, 32, 128] = MatMul(%x, %w)\n  %s: f32[1, 32, 128] = Sigmoid(%g)\n  %h: f32[1, 32, 128] = Mul(%g, %s)\n"
+          "  %m: f32[1, 32, 128] = MatMul(%x, %u)\n  %y: f32[1, 32, 128] = Mul(%h, %m)\n  out %y\n}\n",
+     "contract contract"},
 };
 
 static void test_templates(void **state) {

@@ -1,6 +1,7 @@
 /* Fusion: which definitions become a kernel together. Every rule substitutes, asks a schedule for its word on the result, and
  * takes it back where the schedule refuses what it would have taken apart.
  *
+ *   merging    products of one input with constants as one: merge.c
  *   maps       what does not reduce goes where it is read: moved data always, what is computed when it is not computed more often
  *   epilogues  a reduction goes to the one elementwise definition that reads it: biases, activations, residuals, placement
  *   rows       reductions over the same rows, with all that lies between them, become one kernel of several definitions
@@ -394,6 +395,29 @@ static bool fuse_epilogues(Plan *plan) {
     return true;
 }
 
+/* Constants behind the product, at its own place. */
+static bool is_bias(const Plan *plan, const Definition *product, const Group *reader) {
+    const Definition *d = reader->definitions[0];
+    for (int i = 0; i < d->expr_count; i++) {
+        const Expr *e = d->exprs[i];
+        if (e->op == EXPR_READ && e->tensor != product->tensor && !plan->tensors[root_of(plan, e->tensor)].known)
+            return false;
+        for (int k = 0; e->op == EXPR_READ && e->tensor == product->tensor && k < d->left_count; k++)
+            if (e->guarded || !e->index[k].affine || e->index[k].offset != d->left[k].offset ||
+                memcmp(e->index[k].coef, d->left[k].coef, (size_t)d->axis_count * sizeof(int64_t)) != 0)
+                return false;
+    }
+    return work_of(d) <= CHEAP_WORK;
+}
+
+bool plan_take_bias(Plan *plan, int p) {
+    int r = is_reduction(plan, p) ? only_reader(plan, plan->groups[p]) : -1;
+    if (r < 0 || !is_map(plan->groups[r]) || has_empty(plan, plan->groups[r]) ||
+        !is_bias(plan, last_of(plan->groups[p]), plan->groups[r]) || !may_be_epilogue(plan, p, r))
+        return true;
+    return inline_into_readers(plan, p) >= 0;
+}
+
 /* ---- Rows ---- */
 
 static bool may_be_row(const Plan *plan, const Group *g) {
@@ -470,40 +494,6 @@ static bool in_order(const Plan *plan, const RowSet *s) {
     return true;
 }
 
-/* A copy of what the definition makes, to be inlined: turns reads of its views into reads of itself. */
-static Definition *itself(Plan *plan, const Definition *d) {
-    const PlanTensor *t = &plan->tensors[d->tensor];
-    Definition *out = ARENA_NEW(plan->arena, Definition);
-    Expr *read = ARENA_NEW(plan->arena, Expr);
-    if (!out || !read)
-        return NULL;
-    *out =
-        (Definition){.tensor = d->tensor, .left_count = t->rank, .axis_count = t->rank, .parallel_count = t->rank, .value = read};
-    out->axes = ARENA_ARRAY(plan->arena, Axis, (size_t)t->rank);
-    out->left = ARENA_ARRAY(plan->arena, Index, (size_t)t->rank);
-    out->exprs = ARENA_ARRAY(plan->arena, Expr *, 1);
-    for (int i = 0; i < t->rank; i++) {
-        if (!out->axes || !out->left || !(out->left[i].coef = ARENA_ARRAY(plan->arena, int64_t, KERNEL_MAX_AXES)))
-            return NULL;
-        out->axes[i] = (Axis){.name = "i", .extent = t->dims[i]};
-        out->left[i].affine = true;
-        out->left[i].coef[i] = 1;
-    }
-    *read = (Expr){.op = EXPR_READ,
-                   .type = t->type,
-                   .tensor = d->tensor,
-                   .index = out->left,
-                   .index_count = t->rank,
-                   .axis = -1,
-                   .depth = 1,
-                   .weight = 1};
-    if (!out->exprs)
-        return NULL;
-    out->exprs[0] = read;
-    out->expr_count = 1;
-    return out;
-}
-
 /* All definitions of the set; reads of members' views are brought to the members' own dims. NULL: *why. */
 static Definition **row_definitions(Plan *plan, const RowSet *s, const char **why) {
     Definition **out = ARENA_ARRAY(plan->arena, Definition *, (size_t)s->definitions);
@@ -524,7 +514,7 @@ static Definition **row_definitions(Plan *plan, const RowSet *s, const char **wh
                     *why = "a read with a value outside of what is computed";
                     return NULL;
                 }
-                Definition *own = view ? itself(plan, out[j]) : NULL;
+                Definition *own = view ? plan_copy_of(plan, out[j]->tensor) : NULL;
                 if (view && (!own || !(d = rewrite_inline(plan->arena, &plan->rewrite, d, own, why))))
                     return NULL;
             }
@@ -649,6 +639,6 @@ static bool fuse_attention(Plan *plan) {
 bool plan_fuse(Plan *plan) {
     for (int g = plan->group_count - 1; g >= 0; g--)
         drop_dead(plan, g);
-    return fuse_maps(plan, true) && fuse_epilogues(plan) && fuse_maps(plan, false) && fuse_epilogues(plan) && fuse_rows(plan) &&
-           fuse_attention(plan);
+    return plan_merge_products(plan) && fuse_maps(plan, true) && fuse_epilogues(plan) && fuse_maps(plan, false) &&
+           fuse_epilogues(plan) && fuse_rows(plan) && fuse_attention(plan);
 }

@@ -77,6 +77,38 @@ static void add_writer(Plan *plan, int tensor, int group) {
 
 /* ---- Groups ---- */
 
+Definition *plan_copy_of(Plan *plan, int tensor) {
+    const PlanTensor *t = &plan->tensors[tensor];
+    Definition *out = ARENA_NEW(plan->arena, Definition);
+    Expr *read = ARENA_NEW(plan->arena, Expr);
+    if (!out || !read)
+        return NULL;
+    *out = (Definition){.tensor = tensor, .left_count = t->rank, .axis_count = t->rank, .parallel_count = t->rank, .value = read};
+    out->axes = ARENA_ARRAY(plan->arena, Axis, (size_t)t->rank);
+    out->left = ARENA_ARRAY(plan->arena, Index, (size_t)t->rank);
+    out->exprs = ARENA_ARRAY(plan->arena, Expr *, 1);
+    for (int i = 0; i < t->rank; i++) {
+        if (!out->axes || !out->left || !(out->left[i].coef = ARENA_ARRAY(plan->arena, int64_t, KERNEL_MAX_AXES)))
+            return NULL;
+        out->axes[i] = (Axis){.name = "i", .extent = t->dims[i]};
+        out->left[i].affine = true;
+        out->left[i].coef[i] = 1;
+    }
+    *read = (Expr){.op = EXPR_READ,
+                   .type = t->type,
+                   .tensor = tensor,
+                   .index = out->left,
+                   .index_count = t->rank,
+                   .axis = -1,
+                   .depth = 1,
+                   .weight = 1};
+    if (!out->exprs)
+        return NULL;
+    out->exprs[0] = read;
+    out->expr_count = 1;
+    return out;
+}
+
 Group *plan_group(Plan *plan) {
     Group *group = ARENA_NEW(plan->arena, Group);
     if (!group ||
@@ -84,6 +116,22 @@ Group *plan_group(Plan *plan) {
         return NULL;
     group->step = -1;
     plan->groups[plan->group_count++] = group;
+    return group;
+}
+
+/* Groups from `at` on move up, and with them what names them. */
+Group *plan_insert_group(Plan *plan, int at) {
+    Group *group = plan_group(plan);
+    if (!group)
+        return NULL;
+    memmove(&plan->groups[at + 1], &plan->groups[at], (size_t)(plan->group_count - 1 - at) * sizeof(Group *));
+    plan->groups[at] = group;
+    for (int t = 0; t < plan->tensor_count; t++) {
+        PlanTensor *tensor = &plan->tensors[t];
+        tensor->writer += tensor->writer >= at;
+        for (int i = 0; i < tensor->reader_count; i++)
+            tensor->readers[i] += tensor->readers[i] >= at;
+    }
     return group;
 }
 

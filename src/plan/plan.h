@@ -53,6 +53,9 @@ typedef struct Group {
 typedef struct Schedules {
     void *self;
     bool (*ask)(void *self, const Kernel *kernel, const void *const *constant, Verdict *out, whet_error *err);
+    /* Known tensors side by side along dimension `dim`, living as long as what the plan becomes. *constant: it is as a constant
+     * of the model, whose content is only there where it is packed. NULL: products are not merged. */
+    const Tensor *(*join)(void *self, const Tensor *const *part, int count, int dim, bool *constant, whet_error *err);
 } Schedules;
 
 typedef struct Plan {
@@ -80,6 +83,9 @@ bool plan_add_step(Plan *plan, int step, const Node *node, const int *reads, int
 bool plan_add_reader(Plan *plan, int tensor, int group);
 void plan_drop_reader(Plan *plan, int tensor, int group);
 Group *plan_group(Plan *plan);
+Group *plan_insert_group(Plan *plan, int at); /* in front of those from `at` on */
+/* The tensor as a definition that reads itself: inlined, it turns reads of views into reads of the tensor. */
+Definition *plan_copy_of(Plan *plan, int tensor);
 
 /* group.c */
 /* A group as a kernel in `arena`, and the plan tensors of the kernel's. NULL: an error, or *why it is none. */
@@ -91,8 +97,12 @@ void group_label(const Group *group, char *buffer, size_t size); /* its nodes, f
 /* layout.c: images channels last. Before plan_fuse. */
 bool plan_layout(Plan *plan);
 
-/* fuse.c: the rules. */
+/* fuse.c: the rules. The second: what adds constants to a product goes behind it, at once. */
 bool plan_fuse(Plan *plan);
+bool plan_take_bias(Plan *plan, int product);
+
+/* merge.c */
+bool plan_merge_products(Plan *plan);
 
 /* show.c */
 void plan_print(Plan *plan, Text *out);

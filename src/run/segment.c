@@ -65,6 +65,27 @@ static bool ask(void *self, const Kernel *kernel, const void *const *constant, V
     return true;
 }
 
+/* Large constants are joined where they are packed; what is small, here and now. */
+static const Tensor *join(void *self, const Tensor *const *part, int count, int dim, bool *constant, whet_error *err) {
+    enum { SMALL_BYTES = 1 << 10 };
+    Segment *s = self;
+    Tensor *whole = arena_copy(&s->out->arena, part[0], sizeof *part[0]);
+    if (!whole)
+        return error_memory(err), NULL;
+    for (int i = 1; i < count; i++) {
+        whole->dims[dim] += part[i]->dims[dim];
+        whole->bytes += part[i]->bytes;
+    }
+    *constant = whole->bytes > SMALL_BYTES;
+    if (*constant)
+        return shared_join(s->runner->shared_model, whole, part, count, dim, err);
+    whole->data = arena_alloc(&s->out->arena, whole->bytes, 1);
+    if (!whole->data)
+        return error_memory(err), NULL;
+    tensor_join(whole, part, count, dim, NULL);
+    return whole;
+}
+
 static void drop_codes(Segment *s) {
     for (size_t i = 0; i < s->code_count; i++)
         shared_drop_code(s->runner->shared_model, s->codes[i]);
@@ -569,6 +590,11 @@ static bool want_value(Segment *s, const Value *value, Made **list, int *count, 
     return add_made(s, list, count, capacity, made);
 }
 
+/* Code reads at any alignment, but not what has no content of its own. */
+static bool needs_copy(const Segment *s, const Item *item, const Tensor *constant) {
+    return !item->executable.compiled || shared_is_joined(s->runner->shared_model, constant);
+}
+
 static bool set_kernel(Segment *s, const Homes *h, const Built *built, Item *item) {
     Runner *runner = s->runner;
     const Tensor *constant[KERNEL_MAX_TENSORS] = {0};
@@ -594,8 +620,10 @@ static bool set_kernel(Segment *s, const Homes *h, const Built *built, Item *ite
     if (executable_share(&item->executable, runner->shared_model, kernel, runner->has_target ? &runner->target : NULL, constant,
                          threads_parallel(runner->threads), s->err))
         return fail(s);
+    const Packing *packing = item->executable.weight ? compiled_packing(item->executable.compiled) : NULL;
+    int packed = packing ? packing->tensor : -1;
     for (int t = 0; t < kernel->input_count; t++) {
-        if (constant[t] && !item->executable.compiled && /* code reads at any alignment */
+        if (constant[t] && t != packed && needs_copy(s, item, constant[t]) &&
             !(item->place[t].fixed = shared_aligned(runner->shared_model, constant[t], s->err)))
             return fail(s);
     }
@@ -736,11 +764,12 @@ Planned *planned_new(Runner *runner, const GraphProgram *program, size_t at, Act
     Segment s = {.runner = runner, .program = program, .at = at, .activation = activation, .out = planned, .err = err};
     arena_init(&s.arena, runner->pool.allocator);
     map_init(&s.lowered, &s.arena);
-    plan_init(&s.plan, &s.arena, (Schedules){&s, runner->has_target ? ask : NULL}, err);
+    plan_init(&s.plan, &s.arena, (Schedules){&s, runner->has_target ? ask : NULL, runner->has_target ? join : NULL}, err);
     bool fine = build(&s, out);
     if (fine && planned->arena.failed)
         fine = fail(&s);
     drop_codes(&s);
+    shared_settle(runner->shared_model);
     plan_free(&s.plan);
     arena_free(&s.arena);
     if (fine)

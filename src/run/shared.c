@@ -42,6 +42,14 @@ typedef struct Aligned { /* stays as long as the model */
     size_t bytes;
 } Aligned;
 
+/* Constants side by side. `tensor.data` is this struct itself: an address of its own, which nobody reads. */
+typedef struct Joined {
+    Tensor tensor;
+    struct Joined *next;
+    const Tensor **part;
+    int count, dim;
+} Joined;
+
 enum { BUCKETS = 1024 };
 
 struct Shared {
@@ -52,6 +60,9 @@ struct Shared {
     Arena scratch; /* of schedule_compile */
     TargetCodes *codes;
     Entry *code[BUCKETS], *weight[BUCKETS], *aligned[BUCKETS];
+    Joined *joined;
+    void *content; /* where constants side by side are put together to be packed */
+    size_t content_bytes;
     size_t weight_bytes;
     whet_event noted[PHASE_COUNT];
 };
@@ -226,6 +237,110 @@ void shared_drop_code(Shared *s, Code *code) {
     pthread_mutex_unlock(&s->lock);
 }
 
+/* ---- constants side by side --------------------------------------------------------------------------------------------- */
+
+typedef struct JoinWork {
+    const Tensor *whole, *const *part;
+    int count;
+    size_t rows, each; /* of all parts; of a task */
+} JoinWork;
+
+static void join_rows(void *context, size_t task) {
+    const JoinWork *w = context;
+    size_t first = task * w->each, end = first + w->each < w->rows ? first + w->each : w->rows;
+    char *to = (char *)w->whole->data + first * (w->whole->bytes / w->rows);
+    for (size_t row = first; row < end; row++)
+        for (int i = 0; i < w->count; i++) {
+            size_t bytes = w->part[i]->bytes / w->rows;
+            memcpy(to, (const char *)w->part[i]->data + row * bytes, bytes);
+            to += bytes;
+        }
+}
+
+void tensor_join(const Tensor *whole, const Tensor *const *part, int count, int dim, const Parallel *parallel) {
+    enum { TASKS = 16 };
+    JoinWork w = {.whole = whole, .part = part, .count = count, .rows = 1};
+    for (int d = 0; d < dim; d++)
+        w.rows *= (size_t)whole->dims[d];
+    w.each = parallel ? (w.rows + TASKS - 1) / TASKS : w.rows;
+    if (!w.rows)
+        return;
+    if (parallel)
+        parallel->run(parallel->self, (w.rows + w.each - 1) / w.each, join_rows, &w);
+    else
+        join_rows(&w, 0);
+}
+
+static Joined *find_joined(const Shared *s, const Tensor *constant) {
+    Joined *j = s->joined;
+    while (j && &j->tensor != constant)
+        j = j->next;
+    return j;
+}
+
+static bool same_parts(const Joined *j, const Tensor *const *part, int count, int dim) {
+    if (j->count != count || j->dim != dim)
+        return false;
+    for (int i = 0; i < count; i++)
+        if (j->part[i]->data != part[i]->data)
+            return false;
+    return true;
+}
+
+static Joined *joined_new(Shared *s, const Tensor *whole, const Tensor *const *part, int count, int dim) {
+    Joined *j = memory_alloc(s->allocator, sizeof *j);
+    const Tensor **parts = memory_alloc(s->allocator, (size_t)count * sizeof *parts);
+    if (!j || !parts) {
+        memory_free(s->allocator, j, sizeof *j);
+        memory_free(s->allocator, parts, (size_t)count * sizeof *parts);
+        return NULL;
+    }
+    memcpy(parts, part, (size_t)count * sizeof *parts);
+    *j = (Joined){.tensor = *whole, .next = s->joined, .part = parts, .count = count, .dim = dim};
+    j->tensor.data = j;
+    return s->joined = j;
+}
+
+static void joined_free(Shared *s, Joined *j) {
+    memory_free(s->allocator, j->part, (size_t)j->count * sizeof *j->part);
+    memory_free(s->allocator, j, sizeof *j);
+}
+
+const Tensor *shared_join(Shared *s, const Tensor *whole, const Tensor *const *part, int count, int dim, whet_error *err) {
+    pthread_mutex_lock(&s->lock);
+    Joined *j = s->joined;
+    while (j && !same_parts(j, part, count, dim))
+        j = j->next;
+    if (!j)
+        j = joined_new(s, whole, part, count, dim);
+    pthread_mutex_unlock(&s->lock);
+    if (!j)
+        error_memory(err);
+    return j ? &j->tensor : NULL;
+}
+
+bool shared_is_joined(Shared *s, const Tensor *constant) {
+    pthread_mutex_lock(&s->lock);
+    bool is = find_joined(s, constant) != NULL;
+    pthread_mutex_unlock(&s->lock);
+    return is;
+}
+
+/* The content of a constant in memory of its own, and the pages it came from given back. */
+static void copy_content(Shared *s, const Tensor *constant, void *to, const Parallel *parallel) {
+    const Joined *j = find_joined(s, constant);
+    if (!j) {
+        memcpy(to, constant->data, constant->bytes);
+        onnx_forget(s->model, constant);
+        return;
+    }
+    Tensor whole = *constant;
+    whole.data = to;
+    tensor_join(&whole, j->part, j->count, j->dim, parallel);
+    for (int i = 0; i < j->count; i++)
+        onnx_forget(s->model, j->part[i]);
+}
+
 /* ---- weights ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct PackWork {
@@ -239,7 +354,7 @@ static void pack_piece(void *context, size_t piece) {
     compiled_pack(w->compiled, w->constant, piece, w->to);
 }
 
-static Weight *make_weight(Shared *s, const Packing *packing, const PackWork *work, const Parallel *parallel) {
+static Weight *pack_weight(Shared *s, const Packing *packing, const PackWork *work, const Parallel *parallel) {
     Weight *w = memory_alloc(s->allocator, sizeof *w);
     if (!w)
         return NULL;
@@ -256,6 +371,39 @@ static Weight *make_weight(Shared *s, const Packing *packing, const PackWork *wo
         for (size_t i = 0; i < packing->pieces; i++)
             pack_piece(&own, i);
     return w;
+}
+
+/* Of one constant side by side at a time. */
+static bool content_room(Shared *s, size_t bytes) {
+    if (s->content_bytes >= bytes)
+        return true;
+    memory_free(s->allocator, s->content, s->content_bytes);
+    s->content = memory_alloc_large(s->allocator, bytes);
+    s->content_bytes = s->content ? bytes : 0;
+    return s->content != NULL;
+}
+
+void shared_settle(Shared *s) {
+    pthread_mutex_lock(&s->lock);
+    memory_free(s->allocator, s->content, s->content_bytes);
+    s->content = NULL;
+    s->content_bytes = 0;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static Weight *make_weight(Shared *s, const Packing *packing, PackWork work, const Tensor *constant, const Parallel *parallel) {
+    if (!find_joined(s, constant)) {
+        work.constant = constant->data;
+        Weight *w = pack_weight(s, packing, &work, parallel);
+        if (w)
+            onnx_forget(s->model, constant);
+        return w;
+    }
+    if (!content_room(s, constant->bytes))
+        return NULL;
+    copy_content(s, constant, s->content, parallel);
+    work.constant = s->content;
+    return pack_weight(s, packing, &work, parallel);
 }
 
 static void weight_free(Shared *s, Weight *w) {
@@ -283,12 +431,11 @@ whet_status shared_weight(Shared *s, const Compiled *compiled, const Tensor *con
     pthread_mutex_lock(&s->lock);
     *out = find(s->weight, &key);
     if (!*out) {
-        const PackWork work = {.compiled = compiled, .constant = constant->data};
+        const PackWork work = {.compiled = compiled};
         double start = clock_now();
-        *out = make_weight(s, packing, &work, parallel);
+        *out = make_weight(s, packing, work, constant, parallel);
         if (*out) {
             s->weight_bytes += packing->bytes;
-            onnx_forget(s->model, constant);
             note(s, PHASE_PACK, clock_now() - start, (double)packing->bytes);
         }
         if (*out && !add(s, s->weight, &(*out)->entry, &key)) {
@@ -332,8 +479,7 @@ static Aligned *make_aligned(Shared *s, const Tensor *constant) {
         memory_free(s->allocator, copy, sizeof *copy);
         return NULL;
     }
-    memcpy(copy->data, constant->data, constant->bytes);
-    onnx_forget(s->model, constant);
+    copy_content(s, constant, copy->data, NULL);
     return copy;
 }
 
@@ -343,7 +489,7 @@ static void aligned_free(Shared *s, Aligned *copy) {
 }
 
 const void *shared_aligned(Shared *s, const Tensor *constant, whet_error *err) {
-    if (onnx_is_aligned(constant))
+    if (onnx_is_aligned(constant) && !shared_is_joined(s, constant))
         return constant->data;
     Text key;
     text_init(&key);
@@ -393,6 +539,11 @@ void shared_free(Shared *s) {
             memory_free(s->allocator, e->key, e->key_bytes);
             aligned_free(s, (Aligned *)e);
         }
+    memory_free(s->allocator, s->content, s->content_bytes);
+    for (Joined *j = s->joined, *next; j; j = next) {
+        next = j->next;
+        joined_free(s, j);
+    }
     pthread_mutex_destroy(&s->lock);
     codes_free(s->codes);
     arena_free(&s->scratch);

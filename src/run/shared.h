@@ -33,6 +33,15 @@ typedef enum Phase { PHASE_READ, PHASE_ANALYSE, PHASE_LOWER, PHASE_COMPILE, PHAS
 void shared_note(Shared *shared, Phase phase, double seconds, double bytes);
 void shared_noted(Shared *shared, Phase phase, whet_event *out); /* all but `name`; flops: how often it was noted */
 
+/* Constants side by side along dimension `dim`, as a constant that lives as long as the model: the same for the same parts. It
+ * has no content of its own; shared_weight makes it and lets it go, shared_aligned keeps a copy. `whole` is its type. NULL: out
+ * of memory. */
+const Tensor *shared_join(Shared *shared, const Tensor *whole, const Tensor *const *part, int count, int dim, whet_error *err);
+bool shared_is_joined(Shared *shared, const Tensor *constant);
+/* The content, to whole->data. */
+void tensor_join(const Tensor *whole, const Tensor *const *part, int count, int dim, const Parallel *parallel);
+void shared_settle(Shared *shared); /* nothing is packed for now: what that needed is let go */
+
 /* A constant's elements where they are aligned for their type: where they lie, or a copy that lives as long as the model. NULL:
  * out of memory. */
 const void *shared_aligned(Shared *shared, const Tensor *constant, whet_error *err);
