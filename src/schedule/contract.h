@@ -69,6 +69,7 @@ typedef struct Contract {
     int line_axis[NEST_MAX_AXES], line_count; /* outermost first */
     int row_axis[NEST_MAX_AXES], row_count;   /* the same, then those of a line */
     int64_t line, lines, rows;
+    bool streams;    /* A is one piece, row behind row, and large: those of the next tile are fetched early */
     bool gathered;   /* rows of A are copied, a block at a time, to [row][pitch] */
     int64_t a_pitch; /* elements */
     ContractLevel level[CONTRACT_MAX_DEPTH];

@@ -13,6 +13,7 @@ typedef struct Tile {
     int taps[CONTRACT_MAX_DEPTH]; /* parameters: counts of levels with guards; -1: the level's extent */
     int pointer[NEST_MAX_ACCESSES], scalars, row_sums, sums;
     int rows, row_counter; /* the loop over tiles; -1: there is one */
+    int64_t fetched;       /* steps of depth before the stretch at hand */
     int row, vector;       /* where the epilogue is, */
     int row_inner;         /* and the counter of rows that it loops over; -1: none, rows are written out */
 } Tile;
@@ -175,6 +176,18 @@ static void emit_ahead(const Tile *t, VectorAddress b, int64_t bytes) {
         vector_prefetch_l2(t->f, vector_offset(b, t->k->ahead + done));
 }
 
+/* The rows of A that the next tile reads, where they lie behind this one's: lines of eight bytes a step, as many as it takes. */
+static void emit_next_rows(const Tile *t, int counter) {
+    enum { EACH = 8 };
+    const Contract *k = t->k;
+    int64_t depth = k->depth, row = contract_size(k, k->a) * contract_m_stride(k, k->a), bytes = t->mr * row;
+    if (!k->streams || t->rows < 0)
+        return;
+    VectorAddress next = vector_plus(vector_offset(row_at(t, k->a, t->mr), EACH * t->fetched), counter, EACH);
+    for (int64_t from = 0; from < bytes; from += EACH * depth)
+        vector_prefetch_l2(t->f, vector_offset(next, from));
+}
+
 /* `unroll` values a round, what is left over behind the loop; only the sums of the rows in question are carried. */
 static void emit_loop(Tile *t, int level, int64_t extent, int unroll, Step step, int *sums) {
     int inside[CONTRACT_MAX_SUMS], from = step.from * t->nv, count = (step.end - step.from) * t->nv;
@@ -184,7 +197,8 @@ static void emit_loop(Tile *t, int level, int64_t extent, int unroll, Step step,
         int counter = vector_loop(t->f, limit, whole, unroll, sums + from, inside + from, count);
         Step round = step_along(t, step, level, counter);
         if (t->k->ahead && level == t->level_count - 1)
-            emit_ahead(t, round.b, unroll * t->level[level].steps * 4 * t->k->nr);
+            emit_ahead(t, round.b, unroll * t->level[level].steps * t->k->unit * t->k->nr);
+        emit_next_rows(t, counter);
         emit_values(t, level, 0, unroll, round, inside);
         vector_end(t->f, inside + from, sums + from);
     }
@@ -354,20 +368,39 @@ static void emit_start(Tile *t, const Variant *v, int *sums) {
         sums[t->mr * t->nv + t->vector] = vector_const(t->f, k->sum, 0); /* of half a pair */
 }
 
-/* What the tile's end writes and reads is on its way while the sums are made. */
-static void emit_prefetches(Tile *t, const Variant *v) {
-    enum { WORTH_IT = 64 }; /* steps of depth */
+/* What rows [from, end) write and read in the end is on its way while sums are made. Into L2: rows of a power of two apart would
+ * push each other out of L1. */
+static void emit_prefetches(Tile *t, const Variant *v, int from, int end) {
     const Contract *k = t->k;
-    if (!v->last || v->depth < WORTH_IT)
-        return;
     for (int i = 0; i < k->nest.access_count; i++) {
         if (i == k->a || i == k->b || contract_n_stride(k, i) != 1 || !contract_m_stride(k, i) || (i == 0 && !v->first))
             continue;
         int64_t bytes = contract_size(k, i) * k->lanes, step = bytes < 64 ? 64 / bytes : 1;
-        for (int row = 0; row < t->mr; row++)
+        for (int row = from; row < end; row++)
             for (int vector = 0; vector < t->nv; vector += (int)step)
-                vector_prefetch(t->f, place(t, i, row, vector));
+                vector_prefetch_l2(t->f, place(t, i, row, vector));
     }
+}
+
+/* The whole depth. A deep plain one in stretches, each of which begins with fetching for a part of the rows: all at once would
+ * keep other loads waiting. */
+static void emit_depth(Tile *t, const Variant *v, Step step, int *sums) {
+    enum { WORTH_IT = 64, STRETCHES = 4, MULTIPLE = 16 };
+    int64_t extent = t->level[0].extent, each = extent / STRETCHES / MULTIPLE * MULTIPLE;
+    bool plain = t->level_count == 1 && t->taps[0] < 0 && t->patterned < 0;
+    if (!v->last || v->depth < WORTH_IT || !plain) {
+        if (v->last && v->depth >= WORTH_IT)
+            emit_prefetches(t, v, 0, t->mr);
+        emit_level(t, 0, step, sums);
+        return;
+    }
+    for (int i = 0; i < STRETCHES; i++) {
+        t->fetched = i * each;
+        emit_prefetches(t, v, t->mr * i / STRETCHES, t->mr * (i + 1) / STRETCHES);
+        t->level[0].extent = i + 1 < STRETCHES ? each : extent - t->fetched;
+        emit_level(t, 0, step_to(t, step, 0, t->fetched), sums);
+    }
+    t->level[0].extent = extent;
 }
 
 /* The write, A and B, and what the epilogue reads, scalars, sums of rows; rows; counts of taps. */
@@ -408,11 +441,10 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
         make_mask(&t);
     for (t.vector = 0; t.vector < t.nv; t.vector++)
         emit_start(&t, v, sums);
-    emit_prefetches(&t, v);
     Step step = {.a = row_at(&t, k->a, 0), .b = vector_at(t.pointer[k->b], 0), .end = t.mr + (k->paired ? t.mr % 2 : 0)};
     if (k->paired && !(v->first && !k->column_sums && !k->row_sums))
         swap_blocks(&t, sums);
-    emit_level(&t, 0, step, sums);
+    emit_depth(&t, v, step, sums);
     if (k->paired)
         swap_blocks(&t, sums);
     make_mask(&t);

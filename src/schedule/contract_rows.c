@@ -321,12 +321,28 @@ static int64_t taps_shared(const Contract *k, const int *axis, int count) {
     return shared;
 }
 
+/* Rows of A lie one behind the other, and are so many that they come from far away. Then the loop over the depth is worth a
+ * longer round: what is fetched in it is fetched by the line. */
+static void find_stream(Contract *k, const ContractKnobs *given) {
+    enum { LEAST = 128 << 10, UNROLL = 4 };
+    int64_t size = contract_size(k, k->a);
+    k->streams = !k->gathered && k->blocks == 1 && k->level_count == 1 && k->level[0].guard < 0 && k->patterned < 0 &&
+                 contract_m_stride(k, k->a) == k->steps && k->rows > k->knobs.mr && k->rows * k->steps * size >= LEAST;
+    if (k->streams && !given->unroll)
+        k->knobs.unroll = UNROLL;
+}
+
 static ContractShape shape_of(const Contract *k, const Target *target, int m, int64_t rows, bool by_lane) {
     int64_t row = m < 0 || k->gathered ? 0 : k->nest.access[k->a].stride[m] * contract_size(k, k->a);
+    int results = 0;
+    for (int i = 0; i < k->nest.access_count; i++)
+        results += m >= 0 && i != k->a && i != k->b && k->nest.access[i].stride[m] && contract_n_stride(k, i) == 1;
     return (ContractShape){.rows = rows,
                            .columns = k->columns,
                            .depth = k->depth,
                            .row_bytes = row,
+                           .result_bytes = m < 0 ? 0 : k->nest.access[0].stride[m] * contract_size(k, 0),
+                           .results = results,
                            .packed_once = k->constant,
                            .by_lane = by_lane,
                            .apart = target->splats_apart && !by_lane && !k->paired,
@@ -358,6 +374,7 @@ static bool take(Contract *k, const Target *target, const ContractKnobs *given, 
     }
     k->tiles = (k->line + k->knobs.mr - 1) / k->knobs.mr;
     cut_depth(k);
+    find_stream(k, given);
     if (!k->gathered)
         k->knobs.mc = least(k->knobs.mc * taps_shared(k, axis, count), k->rows);
     k->knobs.mc = (k->knobs.mc + k->knobs.mr - 1) / k->knobs.mr * k->knobs.mr;

@@ -21,7 +21,8 @@ enum {
     WAYS_FOR_ROWS = 8,
     FALLBACK_L2 = 512 << 10
 };
-static const double CROWDED = 1.25;   /* measured: 14 rows of 4096 bytes */
+static const double CROWDED = 1.25; /* measured: 14 rows of 4096 bytes */
+static const double CROWDED_RESULT = .03;
 static const double LOAD_SLOTS = 0.3; /* of 64 bytes of B: tiles of 4 rows reach 89 % where those of 6 and 8 reach 97 */
 
 static const double SPLAT_SLOTS = 0.1; /* of an element of A, where that is an instruction: by cycle models of Arm's cores */
@@ -59,13 +60,21 @@ static double product_slots(ContractShape s, int mr, int nv, int lanes) {
     return ragged * ((double)panels * column + last) + CALL_SLOTS * calls;
 }
 
-/* Rows whose elements fall into the same sets of L1, as rows of 4096 bytes do, push each other out. */
-static double crowding(int64_t row_bytes, int rows) {
+/* How many of so many rows fall into one set of L1, as rows of 4096 bytes do: they push each other out. */
+static int64_t share_of_set(int64_t row_bytes, int rows) {
     int64_t places = SET_PERIOD, step = row_bytes < 0 ? -row_bytes : row_bytes;
+    if (!step || !rows)
+        return 1;
     while (step % places)
         places /= 2;
-    places = step ? SET_PERIOD / places : rows; /* that rows are spread over */
-    return (rows + places - 1) / places > WAYS_FOR_ROWS ? CROWDED : 1;
+    places = SET_PERIOD / places; /* that rows are spread over */
+    return (rows + places - 1) / places;
+}
+
+static double crowding(ContractShape s, int rows) {
+    double results = (double)share_of_set(s.result_bytes, rows * s.results) / WAYS_FOR_ROWS - 1;
+    double factor = 1 + CROWDED_RESULT * (results < 0 ? 0 : results > 2 ? 2 : results);
+    return share_of_set(s.row_bytes, rows) > WAYS_FOR_ROWS ? CROWDED * factor : factor;
 }
 
 static double choose_tile(const Target *target, ContractShape shape, int lanes, int spare, int most_rows, ContractKnobs *knobs) {
@@ -80,7 +89,7 @@ static double choose_tile(const Target *target, ContractShape shape, int lanes, 
             if ((shape.paired ? mr + mr % 2 : mr) * nv + (factors > spare ? factors : spare) > registers &&
                 !(knobs->mr && knobs->nv))
                 continue;
-            double slots = product_slots(shape, mr, nv, lanes) * crowding(shape.row_bytes, mr);
+            double slots = product_slots(shape, mr, nv, lanes) * crowding(shape, mr);
             if (best < 0 || slots < best) {
                 best = slots;
                 best_mr = mr;
@@ -92,12 +101,15 @@ static double choose_tile(const Target *target, ContractShape shape, int lanes, 
     return best;
 }
 
-/* B that is packed once is packed for any number of rows: how wide its panels are follows from the columns alone. */
+/* B that is packed once is packed for any number of rows: how wide its panels are follows from the columns alone. A residual may
+ * be read beside the result. */
 static double choose_for_panels(const Target *target, ContractShape shape, int lanes, int spare, ContractKnobs *knobs) {
     if (shape.packed_once && !knobs->nv) {
         ContractKnobs many = {.mr = knobs->mr};
         ContractShape large = shape;
         large.rows = MANY_ROWS;
+        large.result_bytes = 4 * shape.columns;
+        large.results = 2;
         choose_tile(target, large, lanes, spare, PANEL_ROWS, &many);
         knobs->nv = many.nv;
     }

@@ -6,11 +6,13 @@
 
 typedef struct ContractShape {
     int64_t rows, columns, depth;
-    int64_t row_bytes; /* from a row of A to the next; 0: nearby */
-    bool packed_once;  /* B serves any number of rows */
-    bool by_lane;      /* a vector of each row of A is kept over several steps, and two of B */
-    bool paired;       /* two rows by two columns at once: a vector of each pair of rows of A is kept, and two of B */
-    bool apart;        /* an element of A is spread over a vector by an instruction of its own */
+    int64_t row_bytes;    /* from a row of A to the next; 0: nearby */
+    int64_t result_bytes; /* the same of the result */
+    int results;          /* and of so many operands: itself and what is read beside it */
+    bool packed_once;     /* B serves any number of rows */
+    bool by_lane;         /* a vector of each row of A is kept over several steps, and two of B */
+    bool paired;          /* two rows by two columns at once: a vector of each pair of rows of A is kept, and two of B */
+    bool apart;           /* an element of A is spread over a vector by an instruction of its own */
 } ContractShape;
 
 typedef struct ContractKnobs {

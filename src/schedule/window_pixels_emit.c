@@ -34,6 +34,7 @@ typedef struct Code {
     ExprEmitter *view;  /* by tensor; NULL: none */
     const Expr *viewed; /* the read whose view is being emitted */
     bool in_f32;        /* sums of integers small enough to be exact in f32 */
+    bool far;           /* images are larger than L2 */
     Loaded loaded[MAX_LOADED];
     int loaded_count;
     Step steps[MAX_STEPS];
@@ -349,6 +350,29 @@ static void emit_tile(Code *t, ExprEmitter *e, const int *limits) {
 
 /* ---- loops ---- */
 
+static double image_bytes(const Code *t, int access) {
+    return (double)t->nest->kernel->tensors[t->nest->access[access].tensor].count * (double)bytes_of(t, access);
+}
+
+/* What a tile of the row after next reads first and writes. Rows are too far apart for the machine to guess that. */
+static void emit_ahead(Code *t) {
+    enum { AHEAD = 2 };
+    const Pixels *p = t->p;
+    const Slide *s = &p->slide[p->pixel], *rows = p->row < 0 ? NULL : &p->slide[p->row];
+    const Access *x = &t->nest->access[p->x], *y = &t->nest->access[0];
+    int64_t size = bytes_of(t, p->x), pixel = x->stride[s->tap] / s->dilation;
+    int64_t pixels = (t->kind->columns - 1) * s->step + (s->taps - 1) * s->dilation + 1;
+    int64_t fresh = !rows ? 1 : rows->step < rows->taps ? rows->step : rows->taps;
+    for (int64_t r = 0; r < fresh; r++) {
+        int64_t tap = rows ? (rows->taps - 1 - r) * x->stride[rows->tap] : 0;
+        for (int64_t i = 0; i < pixels; i++)
+            vector_prefetch_l2(t->f, vector_offset(place(t, p->x), size * (AHEAD * x->stride[p->h] + tap + i * pixel)));
+    }
+    for (t->column = 0; t->column < t->kind->columns; t->column++)
+        vector_prefetch_l2(t->f, vector_offset(place(t, 0), bytes_of(t, 0) * AHEAD * y->stride[p->h]));
+    t->column = 0;
+}
+
 static void emit_lanes(Code *t, ExprEmitter *e, int count, bool loop, const int *limits) {
     if (!t->p->vectors)
         t->mask = vector_mask_first(t->f, DT_F32, (int)t->p->edge);
@@ -357,6 +381,8 @@ static void emit_lanes(Code *t, ExprEmitter *e, int count, bool loop, const int 
         return;
     }
     t->lane_counter = vector_loop(t->f, count, 0, t->p->lanes, NULL, NULL, 0);
+    if (t->row_counter >= 0 && t->far)
+        emit_ahead(t);
     emit_tile(t, e, limits);
     vector_end(t->f, NULL, NULL);
     t->lane_counter = -1;
@@ -400,6 +426,7 @@ const VectorFunction *pixels_emit(const Pixels *p, Compiled *c, const PixelTile 
     if (!expr_start(&e, c->vectors) || !start_views(t, c->vectors, &e))
         return error_memory(err), NULL;
     t->in_f32 = fits_f32(t, &e);
+    t->far = p->h >= 0 && image_bytes(t, p->x) + image_bytes(t, 0) > (double)c->target.cache_bytes[1];
     for (int a = 0; a < t->nest->axis_count; a++)
         t->tap_counter[a] = -1;
     for (int i = 0; i < t->nest->access_count; i++)
