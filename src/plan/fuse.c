@@ -183,14 +183,16 @@ static void change(Group *g, Definition **definitions, int count) {
     g->verdict = NULL;
 }
 
-/* A reduction that was one template's and would now be another's: slower, most likely. */
-static bool changes_template(const Verdict *now, const Verdict *was) {
-    return now->template && was->template && strcmp(now->template, was->template) != 0;
-}
-
 /* One template has all of it: nothing goes by way of memory. */
 static bool as_one(const Verdict *verdict) {
     return verdict->template && strcmp(verdict->template, "stages") != 0;
+}
+
+/* A reduction that was one template's and would now be another's: slower, most likely. Definitions that went by way of memory have
+ * nothing to lose; a single one in stages was put so by its template. */
+static bool changes_template(const Verdict *now, const Verdict *was, int definitions) {
+    bool lost = was->template && (as_one(was) || definitions == 1);
+    return now->template && lost && strcmp(now->template, was->template) != 0;
 }
 
 /* Is `now` at least as good as its parts were? -1: error. */
@@ -203,7 +205,7 @@ static int is_taken(Plan *plan, Group *now, Group *before, Group *part, const ch
     const Verdict *was = reduction ? group_verdict(plan, reduction) : verdict;
     if (!was)
         return -1;
-    if (changes_template(verdict, was)) {
+    if (changes_template(verdict, was, reduction ? reduction->count : 0)) {
         *why = "another, slower template would take it";
         return 0;
     }
@@ -374,6 +376,8 @@ static bool may_be_epilogue(Plan *plan, int p, int r) {
         why = "computed more often there";
     else if (is_heavy(plan, d) && !keeps_direction(plan, reader, root))
         why = "a result that is turned around";
+    else if (is_heavy(plan, d) && unit_axis(plan, d) >= 0 && unit_axis(plan, reader) < 0)
+        why = "a result whose elements would lie apart";
     if (why)
         note_refused(plan, p, r, why);
     return why == NULL;
