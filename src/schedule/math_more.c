@@ -158,20 +158,44 @@ static int emit_tan(VectorFunction *f, int x) {
 
 static const double atan_terms[] = {0.0804975405, -0.138765469, 0.199776143, -0.333329469};
 
+/* What a + b or a - b lost by rounding, |a| >= |b|. */
+static int lost_of_sum(VectorFunction *f, int a, int b, int sum) {
+    return math_sub(f, b, math_sub(f, sum, a));
+}
+
+static int lost_of_difference(VectorFunction *f, int a, int b, int difference) {
+    return math_sub(f, math_sub(f, a, difference), b);
+}
+
+/* What (over - under) / (over + under) is too small by; where it is not `around` 1 top / bottom, whose parts are exact. */
+static int lost_of_quotient(VectorFunction *f, int over, int under, int around, int top, int bottom, int t) {
+    int larger = vector_binary(f, VECTOR_MAX_OR, over, under), smaller = vector_binary(f, VECTOR_MIN_OR, over, under);
+    int zero = math_number(f, 0), top_lost = lost_of_difference(f, larger, smaller, math_sub(f, larger, smaller));
+    top_lost = select(f, less(f, over, under), change_sign(f, top_lost, math_number(f, -0.0)), top_lost);
+    top_lost = select(f, around, top_lost, zero);
+    int bottom_lost = select(f, around, lost_of_sum(f, larger, smaller, bottom), zero);
+    int left = math_add(f, vector_ternary(f, VECTOR_FNMA, t, bottom, top), top_lost);
+    int lost = divide(f, vector_ternary(f, VECTOR_FNMA, t, bottom_lost, left), bottom);
+    return select(f, vector_binary(f, VECTOR_UNORDERED, lost, lost), zero, lost); /* beside an infinity nothing is */
+}
+
 /* The arc tangent of over / under, both not negative: in [0, tan(pi/8)], around pi/4, around pi/2. */
 static int arc_of(VectorFunction *f, int over, int under) {
     int low = less(f, math_mul(f, under, math_number(f, 0.41421356)), over);
     int high = less(f, math_mul(f, under, math_number(f, 2.4142135)), over);
+    int around = vector_binary(f, VECTOR_MASK_XOR, low, high);
     int top = select(f, low, math_sub(f, over, under), over), bottom = select(f, low, math_add(f, over, under), under);
     top = select(f, high, change_sign(f, under, math_number(f, -0.0)), top);
     bottom = select(f, high, over, bottom);
-    int t = divide(f, top, bottom), z = math_mul(f, t, t);
-    int y = math_fma(f, math_mul(f, z, math_polynomial(f, z, atan_terms, COUNT(atan_terms))), t, t);
+    int t = divide(f, top, bottom), z = math_mul(f, t, t), more = lost_of_quotient(f, over, under, around, top, bottom, t);
+    more = vector_ternary(f, VECTOR_FNMA, more, z, more); /* the slope is about 1 - z */
+    int series = math_fma(f, math_mul(f, z, math_polynomial(f, z, atan_terms, COUNT(atan_terms))), t, more);
     int base = select(f, high, math_number(f, 1.5707963705062866),
                       select(f, low, math_number(f, 0.7853981852531433), math_number(f, 0)));
     int rest = select(f, high, math_number(f, -4.371138828673793e-08),
                       select(f, low, math_number(f, -2.1855694143368964e-08), math_number(f, 0)));
-    return math_add(f, base, math_add(f, y, rest));
+    int sum = math_add(f, base, t);
+    return math_add(f, sum, math_add(f, series, math_add(f, rest, lost_of_sum(f, base, t, sum))));
 }
 
 static int emit_atan(VectorFunction *f, int x) {
@@ -212,7 +236,8 @@ static int emit_asin(VectorFunction *f, int x) {
     int z = select(f, far, half, math_mul(f, t, t)), s = select(f, far, root(f, half), t);
     int rest = asin_rest(f, s, z);
     int twice = math_add(f, math_add(f, rest, rest), math_number(f, 4.371138828673793e-08));
-    int above = math_sub(f, math_fma(f, s, math_number(f, -2), math_number(f, 1.5707963705062866)), twice);
+    int right = math_number(f, 1.5707963705062866), both = math_add(f, s, s), sum = math_sub(f, right, both);
+    int above = math_add(f, sum, math_sub(f, lost_of_difference(f, right, both, sum), twice));
     return math_with_sign(f, select(f, far, above, math_add(f, s, rest)), x);
 }
 
