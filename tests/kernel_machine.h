@@ -16,17 +16,34 @@ static bool machine_target(int which, Target *out) {
     return which == MACHINE_BEST ? target_here(out) : target_host(~FEATURE(AVX512F), out) && out->bytes == 32;
 }
 
-/* WHET_ERROR_UNSUPPORTED: no schedule takes it, or there is no such target here. */
+/* Packs what is to be packed: the code reads nothing else of that tensor then. */
+static whet_status machine_run_packed(Compiled *compiled, void *const *data, whet_error *err) {
+    const Packing *packing = compiled_packing(compiled);
+    void *own[KERNEL_MAX_TENSORS], *packed = packing ? aligned_alloc(64, (packing->bytes + 63) / 64 * 64) : NULL;
+    memcpy(own, data, sizeof own);
+    for (size_t piece = 0; packing && piece < packing->pieces; piece++)
+        compiled_pack(compiled, data[packing->tensor], piece, packed);
+    if (packing)
+        own[packing->tensor] = packed;
+    whet_status status = compiled_run(compiled, own, NULL, err);
+    free(packed);
+    return status;
+}
+
+/* Some inputs are constants, by `seed`. WHET_ERROR_UNSUPPORTED: no schedule takes it, or there is no such target here. */
 static whet_status machine_run(int which, const Kernel *kernel, void *const *data, uint64_t seed, whet_error *err) {
     Target target;
     Compiled *compiled;
     const char *why;
+    const void *constant[KERNEL_MAX_TENSORS] = {NULL};
     if (!machine_target(which, &target))
         return error_set(err, WHET_ERROR_UNSUPPORTED, "no such target here");
-    ScheduleOptions options = {.seed = seed, .unroll = (int)(seed % 4)};
+    for (int t = 0; t < kernel->input_count; t++)
+        constant[t] = seed >> (8 + t % 32) & 1 ? data[t] : NULL;
+    ScheduleOptions options = {.seed = seed, .unroll = (int)(seed % 4), .constant = constant, .pack_later = seed & 4};
     whet_status status = schedule_compile(kernel, &target, &options, &compiled, &why, err);
     if (!status) {
-        status = compiled_run(compiled, data, NULL, err);
+        status = machine_run_packed(compiled, data, err);
         compiled_free(compiled);
     }
     return status;

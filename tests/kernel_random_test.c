@@ -282,7 +282,7 @@ static void check_machine(Maker *m, const Kernel *kernel, void *const *data, int
     for (int which = 0; which < MACHINE_COUNT; which++) {
         whet_error err = {0};
         copy[output] = data_new(y);
-        whet_status status = machine_run(which, kernel, copy, chance(m, 30) ? data_random(&m->state) >> 8 : 0, &err);
+        whet_status status = machine_run(which, kernel, copy, chance(m, 50) ? data_random(&m->state) >> 8 : 0, &err);
         *(status == WHET_ERROR_UNSUPPORTED ? &refused : &taken) += 1;
         if (status != WHET_ERROR_UNSUPPORTED) {
             if (status != wanted)
@@ -327,8 +327,10 @@ static bool check_kernel(Maker *m) {
     const KernelTensor *y = &kernel->tensors[output];
     want[output] = data_new(y);
     Doubt *doubt[KERNEL_MAX_TENSORS] = {NULL};
-    doubt[output] = calloc((size_t)y->count + 1, sizeof(Doubt));
-    assert_non_null(doubt[output]);
+    for (int t = kernel->input_count; t < kernel->tensor_count; t++) {
+        doubt[t] = calloc((size_t)kernel->tensors[t].count + 1, sizeof(Doubt));
+        assert_non_null(doubt[t]);
+    }
     bool fine = naive_eval(kernel, want, doubt);
     whet_status status = kernel_eval(kernel, data, NULL, &err);
     assert_int_equal(status, fine ? WHET_OK : WHET_ERROR_DATA);
@@ -340,7 +342,8 @@ static bool check_kernel(Maker *m) {
             open_elements += doubt[output][i].open;
     }
     check_machine(m, kernel, want, output, doubt[output], status);
-    free(doubt[output]);
+    for (int t = kernel->input_count; t < kernel->tensor_count; t++)
+        free(doubt[t]);
     data_free(want[output]);
     for (int t = 0; t < kernel->tensor_count; t++)
         data_free(data[t]);

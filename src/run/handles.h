@@ -11,6 +11,8 @@ struct whet_model {
     whet_options options;
 };
 
+/* Takes `model` (NULL: the reader failed and `err` says why), which was read from `start` on: what every load ends with. */
+whet_status model_finish(Model *model, double start, const whet_options *options, whet_model **out, whet_error *err);
 bool model_input_given(const Value *value); /* the caller must give it: no constant stands for it */
 
 #endif

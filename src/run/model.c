@@ -27,8 +27,7 @@ static whet_status prepare(whet_model *out, double reading, whet_error *err) {
     return WHET_OK;
 }
 
-/* Takes `model` (NULL: the reader failed and `err` says why), which was read from `start` on. */
-static whet_status finish_load(Model *model, double start, const whet_options *options, whet_model **out, whet_error *err) {
+whet_status model_finish(Model *model, double start, const whet_options *options, whet_model **out, whet_error *err) {
     double reading = clock_now() - start;
     if (!model)
         return err->status;
@@ -54,7 +53,7 @@ whet_status whet_model_load(const char *path, const whet_options *options, whet_
     error_clear(err);
     *out = NULL;
     double start = clock_now();
-    return finish_load(onnx_read(path, options ? options->allocator : NULL, err), start, options, out, err);
+    return model_finish(onnx_read(path, options ? options->allocator : NULL, err), start, options, out, err);
 }
 
 whet_status whet_model_load_memory(const void *data, size_t size, const char *folder, const whet_options *options,
@@ -64,7 +63,7 @@ whet_status whet_model_load_memory(const void *data, size_t size, const char *fo
     error_clear(err);
     *out = NULL;
     double start = clock_now();
-    return finish_load(onnx_read_memory(data, size, folder, options ? options->allocator : NULL, err), start, options, out, err);
+    return model_finish(onnx_read_memory(data, size, folder, options ? options->allocator : NULL, err), start, options, out, err);
 }
 
 void whet_model_free(whet_model *model) {

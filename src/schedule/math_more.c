@@ -278,7 +278,8 @@ static int emit_cosh(VectorFunction *f, int x) {
 static int emit_asinh(VectorFunction *f, int x) {
     int t = math_absolute(f, x), far = less(f, math_number(f, 0x1p30), t), z = math_mul(f, t, t);
     int sum = math_add(f, math_number(f, 1), root(f, math_add(f, z, math_number(f, 1))));
-    int near = math_emit(f, EXPR_LOG1P, math_add(f, t, divide(f, z, sum)));
+    int more = divide(f, z, sum), in = math_add(f, t, more);
+    int lost = divide(f, lost_of_sum(f, t, more, in), math_add(f, in, math_number(f, 1))), near = math_log1p_more(f, in, lost);
     int y = select(f, far, math_add(f, math_emit(f, EXPR_LOG, t), math_number(f, 0.6931471805599453)), near);
     return math_with_sign(f, y, x);
 }

@@ -298,6 +298,33 @@ static bool place_temporaries(const Compiled *c, Parts *parts) {
     return true;
 }
 
+/* Does a part read as it lies what another reads packed? Whoever packs may hand over the packing alone. */
+static bool read_both_ways(const Compiled *c, const Parts *parts) {
+    for (int i = 0; c->packing.bytes && i < parts->count; i++) {
+        const Kernel *kernel = parts->part[i].kernel;
+        for (int d = 0; !parts->part[i].packing.bytes && d < kernel->definition_count; d++)
+            if (reads(&kernel->definitions[d], c->packing.tensor))
+                return true;
+    }
+    return false;
+}
+
+static bool schedule(Compiled *c, bool single, const ScheduleOptions *options, const char **why, whet_error *err);
+
+/* Once more, with a constant that none packs. */
+static bool schedule_unpacked(Compiled *c, bool single, const ScheduleOptions *options, const char **why, whet_error *err) {
+    const void **constant = ARENA_ARRAY(&c->arena, const void *, KERNEL_MAX_TENSORS);
+    if (!constant)
+        return error_memory(err), false;
+    memcpy(constant, options->constant, (size_t)c->kernel->tensor_count * sizeof *constant);
+    constant[c->packing.tensor] = NULL;
+    c->packing = (Packing){0};
+    c->function_count = 0;
+    ScheduleOptions other = *options;
+    other.constant = constant;
+    return schedule(c, single, &other, why, err);
+}
+
 static bool schedule(Compiled *c, bool single, const ScheduleOptions *options, const char **why, whet_error *err) {
     size_t count = (size_t)c->kernel->definition_count;
     Parts *parts = c->state = parts_new(c, count);
@@ -313,6 +340,11 @@ static bool schedule(Compiled *c, bool single, const ScheduleOptions *options, c
         c->release = NULL;
         c->packing = (Packing){0};
         return false;
+    }
+    if (read_both_ways(c, parts)) {
+        release(c);
+        c->release = NULL;
+        return schedule_unpacked(c, single, options, why, err);
     }
     if (!place_temporaries(c, parts))
         return error_set(err, WHET_ERROR_LIMIT, "temporaries beyond the address space"), false;
