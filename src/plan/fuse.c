@@ -188,8 +188,8 @@ static bool as_one(const Verdict *verdict) {
     return verdict->template && strcmp(verdict->template, "stages") != 0;
 }
 
-/* A reduction that was one template's and would now be another's: slower, most likely. Definitions that went by way of memory have
- * nothing to lose; a single one in stages was put so by its template. */
+/* A reduction that was one template's and would now be another's: slower, most likely. Definitions that went by way of memory
+ * have nothing to lose; a single one in stages was put so by its template. */
 static bool changes_template(const Verdict *now, const Verdict *was, int definitions) {
     bool lost = was->template && (as_one(was) || definitions == 1);
     return now->template && lost && strcmp(now->template, was->template) != 0;
@@ -206,7 +206,8 @@ static int is_taken(Plan *plan, Group *now, Group *before, Group *part, const ch
     if (!was)
         return -1;
     if (changes_template(verdict, was, reduction ? reduction->count : 0)) {
-        *why = "another, slower template would take it";
+        *why =
+            arena_printf(plan->arena, "'%s' would run both, '%s' runs it alone and is faster", verdict->template, was->template);
         return 0;
     }
     if (as_one(verdict) || verdict->impossible)
@@ -228,7 +229,7 @@ static Definition **inlined(Plan *plan, const Group *r, const Group *producer, c
         if (reads_root(plan, d, root))
             d = rewrite_inline(plan->arena, &plan->rewrite, d, p, why);
         if (d && d->expr_count > LARGE_EXPRESSION)
-            *why = "an expression that grows too large";
+            *why = "the expression would grow too large";
         if (!d || *why)
             return NULL;
         out[before + i] = d;
@@ -251,7 +252,7 @@ static int inline_into_readers(Plan *plan, int p) {
     int count = t->reader_count, done = 0, taken = 1;
     for (int i = 0; i < count; i++)
         if (plan->groups[t->readers[i]]->node_count + producer->node_count > MANY_NODES) {
-            note_refused(plan, p, t->readers[i], "as many nodes as a kernel takes");
+            note_refused(plan, p, t->readers[i], "a kernel has so many nodes at most");
             return 0;
         }
     int *readers = arena_copy(plan->arena, t->readers, (size_t)count * sizeof *readers);
@@ -296,14 +297,14 @@ static bool may_inline(const Plan *plan, const Definition *p, const Definition *
     bool inside = read_in_reduction(plan, d, root);
     if (inside && is_heavy(plan, d)) {
         if (!moves_only(p))
-            *why = "computed again for every tile of a product";
+            *why = "a product would compute it again for every tile";
         return moves_only(p);
     }
     if (moves_only(p))
         return true;
     double times = volume(d, inside ? d->axis_count : d->parallel_count);
     if (times > (double)plan->tensors[p->tensor].count)
-        *why = "computed more often there";
+        *why = "it would be computed more often there";
     return *why == NULL;
 }
 
@@ -373,11 +374,11 @@ static bool may_be_epilogue(Plan *plan, int p, int r) {
     int root = root_of(plan, d->tensor);
     const char *why = NULL;
     if (volume(reader, reader->parallel_count) > (double)plan->tensors[root].count)
-        why = "computed more often there";
+        why = "it would be computed more often there";
     else if (is_heavy(plan, d) && !keeps_direction(plan, reader, root))
-        why = "a result that is turned around";
+        why = "it reads the result transposed, and products write along their columns";
     else if (is_heavy(plan, d) && unit_axis(plan, d) >= 0 && unit_axis(plan, reader) < 0)
-        why = "a result whose elements would lie apart";
+        why = "the elements of the result would lie apart, and products write vectors";
     if (why)
         note_refused(plan, p, r, why);
     return why == NULL;
@@ -515,7 +516,7 @@ static Definition **row_definitions(Plan *plan, const RowSet *s, const char **wh
                     guarded |= read && e->guarded;
                 }
                 if (guarded) {
-                    *why = "a read with a value outside of what is computed";
+                    *why = "it is read outside of its range, where it has another value";
                     return NULL;
                 }
                 Definition *own = view ? plan_copy_of(plan, out[j]->tensor) : NULL;
@@ -534,7 +535,7 @@ static int join_rows(Plan *plan, const RowSet *s, const char *template) {
     int last = s->member[s->count - 1];
     Group *to = plan->groups[last], before = *to;
     if (!in_order(plan, s))
-        why = "something between them reads one and makes what another reads";
+        why = "what runs between them needs one and makes what the other needs";
     Definition **definitions = why ? NULL : row_definitions(plan, s, &why);
     if (definitions) {
         for (int m = 0; m < s->count - 1; m++) { /* so that what they make for each other is nobody else's */
@@ -553,7 +554,9 @@ static int join_rows(Plan *plan, const RowSet *s, const char *template) {
             }
             return 1;
         }
-        why = verdict->template ? "another template would take it" : verdict->why;
+        why = !verdict->template ? verdict->why
+              : as_one(verdict)  ? arena_printf(plan->arena, "'%s' would run all, not '%s'", verdict->template, template)
+                                 : "no one template takes them together";
         each_read(plan, to, last, false);
         *to = before;
         for (int m = 0; m < s->count; m++)

@@ -171,12 +171,20 @@ bool group_note(Plan *plan, Group *group, const char *format, ...) {
             return false;
         text_init(group->notes);
     }
+    size_t start = group->notes->length;
     text_put(group->notes, "# ");
     va_list args;
     va_start(args, format);
     text_vprintf(group->notes, format, args);
     va_end(args);
     text_char(group->notes, '\n');
+    if (group->notes->failed)
+        return false;
+    const char *line = group->notes->data + start, *same = strstr(group->notes->data, line);
+    if (same != line) { /* a rule that came twice */
+        group->notes->length = start;
+        group->notes->data[start] = '\0';
+    }
     return true;
 }
 

@@ -332,7 +332,7 @@ static int is_taken(const Merge *m, Definition *whole) {
         return -1;
     bool same = now->template && was->template && strcmp(now->template, was->template) == 0;
     if (!same)
-        note_members(m, now->template ? "another template would take it" : now->why);
+        note_members(m, now->template ? "the common one is no 'contract' as they are" : now->why);
     return same && strcmp(now->template, "contract") == 0;
 }
 

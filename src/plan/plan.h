@@ -58,6 +58,12 @@ typedef struct Schedules {
     const Tensor *(*join)(void *self, const Tensor *const *part, int count, int dim, bool *constant, whet_error *err);
 } Schedules;
 
+typedef struct NodeNames {
+    const Node **nodes;
+    int count;
+    size_t capacity;
+} NodeNames;
+
 typedef struct Plan {
     Arena *arena;
     Arena scratch;       /* of kernels that are only shown to schedules */
@@ -66,7 +72,8 @@ typedef struct Plan {
     Group **groups; /* in an order in which they can run */
     int tensor_count, group_count;
     size_t tensor_capacity, group_capacity;
-    bool explain; /* gather notes */
+    bool explain;           /* gather notes, and: */
+    NodeNames views, ahead; /* nodes that are no kernels: another shape of the same memory; computed while planning */
     RewriteTensors rewrite;
     whet_error *err;
 } Plan;
@@ -105,6 +112,7 @@ bool plan_take_bias(Plan *plan, int product);
 bool plan_merge_products(Plan *plan);
 
 /* show.c */
+bool plan_name(Plan *plan, NodeNames *names, const Node *node); /* false: out of memory */
 void plan_print(Plan *plan, Text *out);
 
 #endif

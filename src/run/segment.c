@@ -461,7 +461,9 @@ static bool list_step(Segment *s, size_t step) {
     if (!folded && !row->view && node->input_count && is_small(s, &l))
         folded = fold_by_running(s, &l);
     if (folded)
-        return folded > 0;
+        return folded > 0 && (plan_name(&s->plan, &s->plan.ahead, node) || fail(s));
+    if (row->view && !plan_name(&s->plan, &s->plan.views, node))
+        return fail(s);
     return row->view ? list_view(s, &l) : l.lowered.kernel ? list_kernel(s, &l) : list_c(s, &l, step);
 }
 
@@ -726,11 +728,11 @@ static bool build(Segment *s, Text *out) {
         return fail(s);
     for (size_t v = 0; v < graph->value_count; v++)
         s->of[v] = -1;
+    s->plan.explain = out != NULL;
     while (s->out->steps < MOST_STEPS && s->at + s->out->steps < s->program->step_count && list_step(s, s->out->steps))
         s->out->steps++;
     if (s->failed || !s->out->steps)
         return !s->failed;
-    s->plan.explain = out != NULL;
     if (!keep_live_out(s))
         return false;
     if (!plan_layout(&s->plan) || !plan_fuse(&s->plan))
