@@ -249,6 +249,8 @@ static ScheduleOptions draw_options(const Target *target) {
         options.mr = 1 + (int)(next() % 4);
         options.nv = 1 + (int)(next() % (target->dot4_us ? 3 : 2));
     }
+    if (target->tiles.quads)
+        here_draw_grid(target, (unsigned)next(), &options);
     return options;
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "target/target.h"
+#include "schedule/schedule.h"
 
 /* False: none runs here. */
 static inline bool target_here(Target *out) {
@@ -62,9 +62,20 @@ static inline void here_interpreted(const char *label, uint64_t features, HereCh
     check(&target, label, rounds);
 }
 
+/* Where there is a matrix unit, sometimes a grid of its tiles, of any shape there are enough for. */
+static inline void here_draw_grid(const Target *target, unsigned random, ScheduleOptions *options) {
+    const TargetTiles *tiles = &target->tiles;
+    if (!tiles->count || random % 2)
+        return;
+    int rows = 1 + (int)(random / 2 % (unsigned)tiles->count), columns = 1 + (int)(random / 16 % (unsigned)(tiles->count / rows));
+    options->mr = rows * tiles->bytes / 4;
+    options->nv = columns * tiles->bytes / target->bytes;
+}
+
 /* Code for targets that this machine is not is made, and interpreted. */
 static inline void here_made_for_others(HereCheck *check, int rounds) {
-    static const char *const others[] = {"arm64", "arm64+dotprod", "arm64+i8mm+bf16", "arm64+sve512+i8mm+bf16"};
+    static const char *const others[] = {
+        "arm64", "arm64+dotprod", "arm64+i8mm+bf16", "arm64+sve512+i8mm+bf16", "arm64+sme256+i8mm+bf16", "arm64+amx"};
     for (size_t i = 0; i < COUNT(others); i++) {
         Target target;
         assert_true(target_named(others[i], &target));

@@ -348,6 +348,8 @@ static void check_on(const Sample *s, const Drawn *d, const Kernel *kernel, cons
         options.mr = 1 + (int)(next() % 4);
         options.nv = 1 + (int)(next() % 3);
     }
+    if (target->tiles.count)
+        here_draw_grid(target, (unsigned)next(), &options);
     Compiled *compiled = NULL;
     if (schedule_compile(kernel, target, &options, &compiled, &why, &err) != WHET_OK) {
         report(s, d, label, err.message);

@@ -16,8 +16,8 @@
  *           vector code: for tile of mr rows: accumulate over kc, apply the epilogue after the last block, store
  *
  * Rows that are left over get a function of their own with fewer rows, columns that are left over one with fewer vectors, the
- * last of them masked. So the sum of one element runs over k in order, whatever the tile, the block and the number of threads:
- * the same bits for any batch size. */
+ * last of them masked. Where a matrix unit adds outer products, tiles may be the unit's: contract_outer.c. So the sum of one
+ * element runs over k in order, whatever the tile, the block and the number of threads: the same bits for any batch size. */
 #include "schedule/contract.h"
 #include "schedule/c/c_kernel.h"
 
@@ -156,7 +156,10 @@ static void print_contract(const Compiled *c, Text *out) {
         out, " n=%lld k=%lld, %s x %s: tile %d x %d, depth in blocks of %lld, rows in blocks of %lld, unrolled %d times, %s%s\n",
         (long long)k->columns, (long long)k->steps, dtype_name(k->fa.type), dtype_name(k->fb.type), k->knobs.mr, k->nr,
         (long long)k->knobs.kc * k->group, (long long)k->knobs.mc, k->knobs.unroll,
-        k->constant ? "B packed once" : "B packed panel by panel", k->gathered ? ", rows of A gathered" : "");
+        k->constant ? "B packed once" : "B packed panel by panel",
+        k->on_tiles   ? ", outer products"
+        : k->gathered ? ", rows of A gathered"
+                      : "");
 }
 
 /* Rows that are gathered stay in L2 beside a panel; a pitch that is no power of two spreads them over L1's sets. */
@@ -165,6 +168,8 @@ static void plan_gather(Contract *k) {
         return;
     int64_t most = GATHERED_BYTES / k->unit / k->knobs.kc, tiles = most / k->knobs.mr;
     k->a_pitch = ((k->knobs.kc + 15) / 16 * 16 + 16) * k->group;
+    if (k->on_tiles)
+        return;
     k->knobs.mc = (tiles < 1 ? 1 : tiles < k->lines * k->tiles ? tiles : k->lines * k->tiles) * k->knobs.mr;
 }
 
@@ -192,6 +197,10 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const
     int spare = options->spare_registers;
     if (k->group == 4 && !c->target.dot4_us && !c->target.dot4_ss && spare < SPARE_OF_PAIRS)
         spare = SPARE_OF_PAIRS;
+    int64_t rows = 1;
+    for (int i = 0; i < count; i++)
+        rows *= k->nest.axis[axis[i]].extent;
+    contract_choose_tiles(k, &c->target, rows, options->spare_registers, &given);
     if (!contract_plan_rows(k, &c->target, &given, k->constant ? 0 : PACKED_BLOCK_BYTES, spare, axis, count, why))
         return false;
     plan_gather(k);
@@ -291,7 +300,8 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
     if (!contract_choose_types(k, &c->target, why))
         return false;
     if (!count && !k->n_count && (k->group == 1 || (k->outer_count && k->steps < SHORT_SUM))) {
-        *why = "sums of products with neither rows nor columns"; /* each would be a tile of one element; a row kernel is as fast */
+        *why =
+            "sums of products with neither rows nor columns"; /* each would be a tile of one element; a row kernel is as fast */
         return false;
     }
     k->depth = (k->steps + k->group - 1) / k->group;

@@ -1,5 +1,6 @@
 /* What the parts of the contraction template share: contract.c recognises and plans, contract_rows.c finds the rows of tiles,
- * contract_emit.c makes vector code, contract_run.c drives it. docs/internals/contract.md describes all of it. */
+ * contract_emit.c makes vector code, contract_outer.c that of matrix units, contract_run.c drives it. docs/internals/contract.md
+ * describes all of it. */
 #ifndef WHET_SCHEDULE_CONTRACT_H
 #define WHET_SCHEDULE_CONTRACT_H
 
@@ -87,6 +88,10 @@ typedef struct Contract {
     int scalar[NEST_MAX_ACCESSES], scalar_count; /* accesses that stand still in a tile come through one pointer: place; -1 */
     bool apart; /* the epilogue is a loop of its own over a tile's sums, which lie in memory for it */
     int lanes, nr;
+    bool on_tiles;                               /* sums are tiles of a matrix unit: contract_outer.c. Rows are gathered, */
+    int interleave_function;                     /* turned into columns, */
+    int tile_function[CONTRACT_MAX_PATTERNS][2]; /* multiplied to [row][nr] sums (pattern, edge of the columns), */
+    int64_t strip_bytes;                         /* (columns of the rows of one tile) which functions read as their A */
     ContractKnobs knobs;
     int64_t tiles; /* of a line */
     int64_t blocks, panels, batches;
@@ -103,7 +108,10 @@ static inline int64_t contract_n_stride(const Contract *k, int access) {
 }
 
 /* From a row of a line to the next. */
+static inline int contract_size(const Contract *k, int access);
 static inline int64_t contract_m_stride(const Contract *k, int access) {
+    if (access == k->a && k->on_tiles)
+        return 4 * k->nr / contract_size(k, access);
     if (access == k->a && k->gathered)
         return k->a_pitch;
     return k->m_axis < 0 ? 0 : k->nest.access[access].stride[k->m_axis];
@@ -157,6 +165,15 @@ static inline bool contract_written_out(const ContractLevel *level, int at) {
 }
 /* contract_emit.c: all functions that the shape needs, into c->functions and k->function. */
 bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err);
+/* contract_outer.c. Chooses between tiles of the target's matrix unit and sums in vectors, and the panels for both; `given`:
+ * knobs that are set are kept. Then the functions: true, or *why. */
+void contract_choose_tiles(Contract *k, const Target *target, int64_t rows, int spare, ContractKnobs *given);
+bool contract_emit_tiles(Contract *k, Compiled *c, whet_error *err);
+/* Rows [row][a_pitch] of one tile, all its mr, as columns. */
+void contract_interleave(const Compiled *c, const void *rows, void *strip);
+/* `count` tiles of a line, one under the other: strips by a panel to [row][nr] sums. */
+void contract_multiply(const Compiled *c, int pattern, bool edge, const void *strips, const void *panel, void *sums,
+                       int64_t count);
 /* contract_pack.c: one block of depth of panel `panel` of batch `batch`, from B as it lies to [depth][nr][group] elements; with
  * column_sums, the sums of its columns behind it, [nr] of s32. `outside`: an element. */
 void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_t panel, int64_t block, const void *outside,

@@ -339,12 +339,14 @@ static int minus_product(Tile *t, int from, int a, int b) {
     return vector_binary(t->f, VECTOR_SUB, from, vector_binary(t->f, VECTOR_MUL, a, b));
 }
 
-/* One vector of all rows: zero or the sums so far, less what zero points ask for (contract_types.c). */
+/* One vector of all rows: zero, the sums so far or (as A) those that tiles have made, less what zero points ask for
+ * (contract_types.c). */
 static void emit_start(Tile *t, const Variant *v, int *sums) {
     const Contract *k = t->k;
     int64_t behind = (int64_t)k->unit * k->nr * v->depth;
     bool rows = k->row_sums && v->first, moves = k->column_sums && k->fa.zero >= 0 && contract_m_stride(k, k->fa.zero);
-    int columns = -1, zero_b = -1, start = v->first ? vector_const(t->f, k->sum, 0) : -1;
+    bool zeros = v->first && !k->on_tiles;
+    int columns = -1, zero_b = -1, start = zeros ? vector_const(t->f, k->sum, 0) : -1;
     t->row = 0;
     if (k->column_sums)
         columns = vector_load(t->f, DT_S32, DT_S32, vector_at(t->pointer[k->b], behind + (int64_t)t->vector * t->f->bytes), -1);
@@ -353,7 +355,12 @@ static void emit_start(Tile *t, const Variant *v, int *sums) {
     if (rows)
         zero_b = zero_point(t, &k->fb);
     for (t->row = 0; t->row < t->mr; t->row++) {
-        int value = v->first ? start : vector_load(t->f, k->sum, k->sum, place(t, 0, t->row, t->vector), mask_of(t));
+        int value = start;
+        if (k->on_tiles)
+            value =
+                vector_load(t->f, k->sum, k->sum, vector_offset(row_at(t, k->a, t->row), (int64_t)t->vector * t->f->bytes), -1);
+        else if (!v->first)
+            value = vector_load(t->f, k->sum, k->sum, place(t, 0, t->row, t->vector), mask_of(t));
         if (k->column_sums)
             value =
                 moves ? minus_product(t, value, zero_point(t, &k->fa), columns) : vector_binary(t->f, VECTOR_SUB, value, columns);
@@ -362,7 +369,7 @@ static void emit_start(Tile *t, const Variant *v, int *sums) {
             at = t->row_counter < 0 ? at : vector_plus(at, t->row_counter, 4);
             value = minus_product(t, value, zero_b, vector_splat(t->f, DT_S32, DT_S32, at));
         }
-        sums[t->row * t->nv + t->vector] = v->first && value == start ? vector_const(t->f, k->sum, 0) : value;
+        sums[t->row * t->nv + t->vector] = zeros && value == start ? vector_const(t->f, k->sum, 0) : value;
     }
     if (k->paired && t->mr % 2)
         sums[t->mr * t->nv + t->vector] = vector_const(t->f, k->sum, 0); /* of half a pair */
@@ -423,11 +430,28 @@ static void add_parameters(Tile *t, Arena *arena) {
         t->taps[l] = t->level[l].guard >= 0 && l != t->patterned ? parameter[own++] : -1;
 }
 
+/* From where sums start, the whole depth. */
+static void emit_sums(Tile *t, const Variant *v, int *sums) {
+    const Contract *k = t->k;
+    Step step = {.a = row_at(t, k->a, 0), .b = vector_at(t->pointer[k->b], 0), .end = t->mr + (k->paired ? t->mr % 2 : 0)};
+    if (k->paired && !(v->first && !k->column_sums && !k->row_sums))
+        swap_blocks(t, sums);
+    emit_depth(t, v, step, sums);
+    if (k->paired)
+        swap_blocks(t, sums);
+}
+
 static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Variant *v, const char **why, whet_error *err) {
-    Tile t = {.k = k, .pattern = v->pattern, .mr = v->pattern->rows, .nv = v->nv, .edge_lanes = v->edge_lanes, .row_inner = -1};
+    Tile t = {.k = k,
+              .pattern = v->pattern,
+              .mr = k->on_tiles ? 1 : v->pattern->rows,
+              .nv = v->nv,
+              .edge_lanes = v->edge_lanes,
+              .row_inner = -1};
     t.f = schedule_function(c->vectors,
-                            arena_printf(c->vectors, "contract_%dx%d%s%s%s", t.mr, v->nv * k->lanes,
-                                         v->pattern->inside ? "" : "_border", v->first ? "" : "_add", v->last ? "" : "_part"),
+                            arena_printf(c->vectors, "contract_%dx%d%s%s%s%s", t.mr, v->nv * k->lanes,
+                                         v->pattern->inside ? "" : "_border", v->first ? "" : "_add", v->last ? "" : "_part",
+                                         k->on_tiles ? "_end" : ""),
                             &c->target);
     if (!t.f) {
         error_memory(err);
@@ -441,12 +465,8 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
         make_mask(&t);
     for (t.vector = 0; t.vector < t.nv; t.vector++)
         emit_start(&t, v, sums);
-    Step step = {.a = row_at(&t, k->a, 0), .b = vector_at(t.pointer[k->b], 0), .end = t.mr + (k->paired ? t.mr % 2 : 0)};
-    if (k->paired && !(v->first && !k->column_sums && !k->row_sums))
-        swap_blocks(&t, sums);
-    emit_depth(&t, v, step, sums);
-    if (k->paired)
-        swap_blocks(&t, sums);
+    if (!k->on_tiles)
+        emit_sums(&t, v, sums);
     make_mask(&t);
     emit_stores(&t, sums, v->last, why);
     if (t.rows >= 0)
@@ -516,7 +536,7 @@ static const VectorFunction *emit_pack(const Contract *k, Compiled *c, whet_erro
 
 /* Every function the shape needs: {first, middle, last, only} block x patterns of tiles x {whole panels, the edge}. */
 bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err) {
-    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 6 * CONTRACT_MAX_PATTERNS + 1);
+    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 8 * CONTRACT_MAX_PATTERNS + 2);
     if (!c->functions)
         return error_memory(err), false;
     *why = NULL;
@@ -527,6 +547,8 @@ bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err) 
         if (!c->functions[k->pack_function])
             return false;
     }
+    if (k->on_tiles && !contract_emit_tiles(k, c, err))
+        return false;
     int vectors = (int)((k->columns + k->lanes - 1) / k->lanes % k->knobs.nv), edge_lanes = (int)(k->columns % k->lanes);
     bool some_whole = k->columns >= k->nr, some_edge = k->columns % k->nr != 0;
     if (!vectors)
@@ -547,6 +569,10 @@ bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err) 
                 k->function[block][p][edge] = -1;
                 if (!(edge ? some_edge : some_whole))
                     continue;
+                if (k->on_tiles && p) { /* rows of any tile end alike */
+                    k->function[block][p][edge] = k->function[block][0][edge];
+                    continue;
+                }
                 const VectorFunction *f = emit_tile(k, c, &v, why, err);
                 if (!f)
                     return false;

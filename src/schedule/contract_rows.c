@@ -364,11 +364,12 @@ static bool take(Contract *k, const Target *target, const ContractKnobs *given, 
     bool multiplies = k->dot == VECTOR_DOT4_SS   ? target->dot4_ss
                       : k->dot == VECTOR_DOT4_UU ? target->dot4_uu
                                                  : k->dot == VECTOR_FMA && k->fa.type == DT_F32;
-    k->by_lane = target->by_lane && multiplies && inner->a_stride == k->group && inner->extent >= CONTRACT_LANES;
+    k->by_lane = target->by_lane && !k->on_tiles && multiplies && inner->a_stride == k->group && inner->extent >= CONTRACT_LANES;
     cost_contract(target, shape_of(k, target, k->m_axis, k->line, k->by_lane), k->unit, panel_limit, spare, &k->knobs);
     if (k->paired && k->line > k->knobs.mr)
         k->knobs.mr += k->knobs.mr % 2; /* tiles begin with whole pairs */
-    if ((k->knobs.mr + k->paired) * k->knobs.nv > CONTRACT_MAX_SUMS || k->knobs.nv * k->lanes > CONTRACT_MAX_WIDTH) {
+    if (((k->knobs.mr + k->paired) * k->knobs.nv > CONTRACT_MAX_SUMS && !k->on_tiles) ||
+        k->knobs.nv * k->lanes > CONTRACT_MAX_WIDTH) {
         *why = "a tile too large";
         return false;
     }
@@ -398,7 +399,7 @@ static Line *best_line(const Contract *k, Line *line, int count) {
 
 bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *given, int64_t panel_limit, int spare,
                         const int *axis, int count, const char **why) {
-    for (int gathered = k->paired; gathered < 2; gathered++) {
+    for (int gathered = k->paired || k->on_tiles; gathered < 2; gathered++) {
         Line line[NEST_MAX_AXES], *best;
         int lines = count ? count : 1;
         k->gathered = gathered;

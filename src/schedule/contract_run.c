@@ -68,8 +68,10 @@ static int64_t least(int64_t a, int64_t b) {
 typedef struct Part {
     int64_t block, panel;
     const char *packed;   /* the panel from the block's first step */
-    const char *gathered; /* rows of A, from row `first` of all lines; NULL: A as it lies */
+    const char *gathered; /* rows of A (on tiles: their sums), from row `first` of all lines; NULL: A as it lies */
     int64_t first;
+    const char *strips; /* on tiles: the columns of A's rows, from tile `first_tile` of all lines */
+    int64_t first_tile;
     const int32_t *row_sums; /* of rows from `first_sum` of all lines on; NULL: nobody asks */
     int64_t first_sum;
 } Part;
@@ -97,7 +99,8 @@ static int find_taps(const Contract *k, const Corner *line, int64_t block, int64
 typedef struct Call {
     int64_t base[NEST_MAX_ACCESSES + 3];
     int64_t row[NEST_MAX_ACCESSES + 3], panel[NEST_MAX_ACCESSES + 3]; /* bytes from a row or a panel to the next */
-    int count;
+    int count, a, b;                                                  /* a, b: which of them those are */
+    int64_t first_tile;                                               /* of the line, of all lines */
     int64_t taps[CONTRACT_MAX_DEPTH];
     int tap_count;
     char scalars[NEST_MAX_ACCESSES][CONTRACT_SCALAR_BYTES];
@@ -114,11 +117,14 @@ static void set_call(const Work *w, const Part *part, const Corner *line, int64_
     const Contract *k = w->k;
     int64_t a = 0, b = 0, first = at_line * k->line;
     call->count = 0;
+    call->first_tile = at_line * k->tiles;
     call->tap_count = find_taps(k, line, part->block, &a, &b, call->taps);
     for (int i = 0; i < k->nest.access_count; i++) {
         int64_t size = contract_size(k, i), row = size * contract_m_stride(k, i);
         const char *at = w->data[k->nest.access[i].tensor];
         at += size * (line->offset[i] + contract_n_stride(k, i) * part->panel * k->nr + (i == k->a ? a : 0));
+        call->a = i == k->a ? call->count : call->a;
+        call->b = i == k->b ? call->count : call->b;
         if (i == k->a && part->gathered)
             at = part->gathered + size * contract_gathered_at(k, part->first, first);
         if (k->scalar[i] >= 0)
@@ -147,6 +153,10 @@ static void call_tile(const Work *w, const Call *call, int function, int64_t row
     schedule_call(w->c, function, arguments);
 }
 
+static void *address(int64_t number) {
+    return (void *)(intptr_t)number;
+}
+
 /* Tiles [from, end) of a line, piece by piece. */
 static void call_pieces(const Work *w, const Part *part, const Call *call, int64_t from, int64_t end) {
     const Contract *k = w->k;
@@ -158,6 +168,10 @@ static void call_pieces(const Work *w, const Part *part, const Call *call, int64
         int64_t last = least(end, k->piece[p].tile + k->piece[p].tiles);
         for (int64_t tile = first, count; tile < last; tile += count) {
             count = k->single ? 1 : last - tile;
+            if (k->on_tiles)
+                contract_multiply(
+                    w->c, k->piece[p].pattern, edge, part->strips + (call->first_tile + tile - part->first_tile) * k->strip_bytes,
+                    address(call->base[call->b]), address(call->base[call->a] + call->row[call->a] * tile * mr), count);
             call_tile(w, call, k->function[kind][k->piece[p].pattern][edge], tile * mr,
                       least((tile + count) * mr, k->line) - tile * mr);
         }
@@ -204,8 +218,8 @@ static int64_t row_of(const Contract *k, int64_t tile) {
 typedef struct Task {
     Work *w;
     Corner corner;
-    Range rows, panels; /* rows in tiles */
-    char *packed, *gathered;
+    Range rows, panels;                           /* rows in tiles */
+    char *packed, *gathered, *strips, *tile_rows; /* the last two on tiles: see gather */
     int32_t *row_sums;
     size_t bytes;
 } Task;
@@ -231,6 +245,20 @@ static void sum_rows(const Task *t, int64_t from, int64_t end, const char *gathe
     }
 }
 
+/* On tiles: rows are gathered one tile at a time, and turned into columns; `gathered` gets their sums. */
+static void gather_strips(const Task *t, Part *part, const ContractSource *a, Range tiles) {
+    const Contract *k = t->w->k;
+    part->strips = t->strips;
+    part->first_tile = tiles.from;
+    for (int64_t tile = tiles.from; tile < tiles.to; tile++) {
+        int64_t row = row_of(k, tile), end = row_of(k, tile + 1);
+        contract_gather_rows(k, a, row, end - row, 0, k->depth, t->tile_rows);
+        if (k->row_sums)
+            sum_rows(t, row, end, t->tile_rows);
+        contract_interleave(t->w->c, t->tile_rows, t->strips + (tile - tiles.from) * k->strip_bytes);
+    }
+}
+
 static void gather(const Task *t, Part *part, Range tiles) {
     const Contract *k = t->w->k;
     if (!k->gathered)
@@ -241,6 +269,10 @@ static void gather(const Task *t, Part *part, Range tiles) {
     part->first = row_of(k, tiles.from);
     part->gathered = t->gathered;
     const ContractSource a = {t->w->data[k->nest.access[k->a].tensor], t->corner.offset[k->a], t->corner.position, outside};
+    if (k->on_tiles) {
+        gather_strips(t, part, &a, tiles);
+        return;
+    }
     contract_gather_rows(k, &a, part->first, end - part->first, step, least(step + k->knobs.kc, k->depth), t->gathered);
     if (k->row_sums)
         sum_rows(t, part->first, end, t->gathered);
@@ -310,6 +342,10 @@ static void walk_unpacked(const Task *t, Part part) {
         }
 }
 
+static size_t round64(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
 /* A block of a panel, a block of rows, sums of all rows of the task. */
 static bool task_memory(Task *t) {
     const Contract *k = t->w->k;
@@ -318,16 +354,25 @@ static bool task_memory(Task *t) {
         rows = least(k->knobs.mc / k->knobs.mr, k->lines * k->tiles) * (k->knobs.mr + k->knobs.mr % 2) + 2;
     size_t panel = k->constant ? 0 : contract_block_bytes(k);
     size_t gathered = k->gathered ? (size_t)(rows * k->a_pitch) * (size_t)contract_size(k, k->a) : 0;
+    size_t strips = 0, tile_rows = 0;
+    if (k->on_tiles) { /* the last tile of a block stores all its rows */
+        int64_t tiles = least(k->knobs.mc / k->knobs.mr, t->rows.to - t->rows.from);
+        tile_rows = round64((size_t)(k->knobs.mr * k->a_pitch) * (size_t)contract_size(k, k->a));
+        strips = (size_t)(tiles * k->strip_bytes);
+        gathered = (size_t)(tiles + 1) * (size_t)k->knobs.mr * 4 * (size_t)k->nr;
+    }
     size_t sums = k->row_sums ? (size_t)(row_of(k, t->rows.to) - row_of(k, t->rows.from)) * sizeof(int32_t) : 0;
-    gathered = (gathered + 63) / 64 * 64;
-    t->bytes = panel + gathered + sums;
+    gathered = round64(gathered);
+    t->bytes = panel + gathered + strips + tile_rows + sums;
     if (!t->bytes)
         return true;
     t->packed = memory_alloc(t->w->allocator, t->bytes);
     if (!t->packed)
         return false;
     t->gathered = t->packed + panel;
-    t->row_sums = (int32_t *)(t->gathered + gathered);
+    t->strips = t->gathered + gathered;
+    t->tile_rows = t->strips + strips;
+    t->row_sums = (int32_t *)(t->tile_rows + tile_rows);
     return true;
 }
 

@@ -248,7 +248,7 @@ static void choose_bytes(Contract *k, const Target *target) {
     bool b_has_zero = !(k->fb.zero_known && k->fb.zero_value == 0);
     k->group = 4;
     k->dot = VECTOR_DOT4_US;
-    if (target->mmla_bytes) { /* rows and columns two by two: of either sign times signed */
+    if (target->mmla_bytes && !target->tiles.quads) { /* rows and columns two by two: of either sign times signed */
         k->paired = true;
         k->group = k->unit = 8;
         k->dot = a_unsigned ? VECTOR_MMLA_US : VECTOR_MMLA;
@@ -276,7 +276,7 @@ bool contract_choose_types(Contract *k, const Target *target, const char **why) 
     k->dot = VECTOR_FMA;
     if (k->sum == DT_S32)
         choose_bytes(k, target);
-    else if (bf16 && target->mmla_bf16) {
+    else if (bf16 && target->mmla_bf16 && !target->tiles.pairs) {
         k->paired = true;
         k->group = 4;
         k->unit = 8;

@@ -31,7 +31,7 @@ uint64_t target_features_here(void) {
 /* At 16 bytes a register SVE has nothing over NEON, which multiplies by lane. */
 static bool arm64_host(uint64_t features, Target *out) {
     int bytes = arm64_vector_bytes_here();
-    return target_arm64(bytes > 16 ? features : features & ~FEATURE(SVE), bytes, out);
+    return target_arm64(bytes > 16 ? features : features & ~FEATURE(SVE), bytes, arm64_streaming_bytes_here(), out);
 }
 
 bool target_host(uint64_t mask, Target *out) {
@@ -56,29 +56,34 @@ static const struct {
 };
 
 /* "arm64", and what it has besides, in any order: "arm64+i8mm+bf16", "arm64+sve256". A row: the word, what it brings with it,
- * and the bytes of a register. */
+ * the bytes of a register, and those of one in streaming mode. */
 static const struct {
     const char *word;
     uint64_t features;
-    int bytes; /* 0: says nothing of it */
+    int bytes, streaming; /* 0: says nothing of it */
 } extensions[] = {
     // clang-format off
-    {"fp16", FEATURE(FP16), 0},
-    {"dotprod", FEATURE(DOTPROD), 0},
-    {"i8mm", FEATURE(I8MM) | FEATURE(DOTPROD), 0},
-    {"bf16", FEATURE(BF16), 0},
-    {"sve", FEATURE(SVE) | FEATURE(FP16), 0},
-    {"sve2", FEATURE(SVE2) | FEATURE(SVE) | FEATURE(FP16) | FEATURE(DOTPROD), 0},
-    {"sve128", FEATURE(SVE) | FEATURE(FP16), 16},
-    {"sve256", FEATURE(SVE) | FEATURE(FP16), 32},
-    {"sve512", FEATURE(SVE) | FEATURE(FP16), 64},
+    {"fp16", FEATURE(FP16), 0, 0},
+    {"dotprod", FEATURE(DOTPROD), 0, 0},
+    {"i8mm", FEATURE(I8MM) | FEATURE(DOTPROD), 0, 0},
+    {"bf16", FEATURE(BF16), 0, 0},
+    {"sve", FEATURE(SVE) | FEATURE(FP16), 0, 0},
+    {"sve2", FEATURE(SVE2) | FEATURE(SVE) | FEATURE(FP16) | FEATURE(DOTPROD), 0, 0},
+    {"sve128", FEATURE(SVE) | FEATURE(FP16), 16, 0},
+    {"sve256", FEATURE(SVE) | FEATURE(FP16), 32, 0},
+    {"sve512", FEATURE(SVE) | FEATURE(FP16), 64, 0},
+    {"sme", FEATURE(SME), 0, 0},
+    {"sme128", FEATURE(SME), 0, 16},
+    {"sme256", FEATURE(SME), 0, 32},
+    {"sme512", FEATURE(SME), 0, 64},
+    {"amx", FEATURE(AMX), 0, 0},
     // clang-format on
 };
 
 static bool arm64_named(const char *name, Target *out) {
-    enum { USUAL_BYTES = 32 };
+    enum { USUAL_BYTES = 32, USUAL_STREAMING = 64 };
     uint64_t wanted = FEATURE(NEON), here = target_features_here();
-    int bytes = 0, bytes_here = arm64_vector_bytes_here();
+    int bytes = 0, bytes_here = arm64_vector_bytes_here(), streaming = 0, streaming_here = arm64_streaming_bytes_here();
     if (strncmp(name, "arm64", 5) != 0)
         return false;
     for (name += 5; *name;) {
@@ -90,13 +95,17 @@ static bool arm64_named(const char *name, Target *out) {
             return false;
         wanted |= extensions[i].features;
         bytes = extensions[i].bytes ? extensions[i].bytes : bytes;
+        streaming = extensions[i].streaming ? extensions[i].streaming : streaming;
         name += 1 + length;
     }
     if (!bytes)
         bytes = bytes_here ? bytes_here : USUAL_BYTES;
-    if (!target_arm64(wanted, bytes, out))
+    if (!streaming)
+        streaming = streaming_here ? streaming_here : USUAL_STREAMING;
+    if (!target_arm64(wanted, bytes, streaming, out))
         return false;
-    out->runs_here = (here & wanted) == wanted && (!(wanted & FEATURE(SVE)) || bytes == bytes_here);
+    out->runs_here = (here & wanted) == wanted && (!(wanted & FEATURE(SVE)) || bytes == bytes_here) &&
+                     (!(wanted & FEATURE(SME)) || streaming == streaming_here);
     if (out->runs_here)
         set_caches(out);
     return true;
@@ -126,5 +135,6 @@ bool target_named(const char *name, Target *out) {
 void target_print_names(Text *out) {
     for (size_t i = 0; i < COUNT(named); i++)
         text_printf(out, "%s, ", named[i].name);
-    text_put(out, "arm64 (+fp16 +dotprod +i8mm +bf16 +sve +sve2 +sve128 +sve256 +sve512), c, c64");
+    text_put(out,
+             "arm64 (+fp16 +dotprod +i8mm +bf16 +sve +sve2 +sve128 +sve256 +sve512 +sme +sme128 +sme256 +sme512 +amx), c, c64");
 }

@@ -30,7 +30,8 @@
     X(BF16, "bf16", "arm64")                                                                                                     \
     X(SVE, "sve", "arm64")                                                                                                       \
     X(SVE2, "sve2", "arm64")                                                                                                     \
-    X(SME, "sme", "arm64")
+    X(SME, "sme", "arm64")                                                                                                       \
+    X(AMX, "amx", "arm64")
 
 enum {
 #define X(name, text, architecture) FEATURE_INDEX_##name,
@@ -46,6 +47,14 @@ typedef struct TargetCode TargetCode;
 /* Code of several functions in one piece of memory. Thread-safe once made. */
 typedef void (*TargetEntry)(const int64_t *arguments); /* parameter i of the vector function is arguments[i] */
 
+/* A matrix unit that adds outer products to tiles: `bytes` of a row and of a column, in elements of 32 bits. Functions of tiles
+ * are made in registers of that length, and do nothing but load vectors, multiply and store tiles. */
+typedef struct TargetTiles {
+    int count; /* tiles of accumulators; 0: there is no such unit */
+    int bytes;
+    bool pairs, quads; /* beside f32: OUTER2 of bf16, OUTER4 of bytes in all signs */
+} TargetTiles;
+
 struct Target {
     const char *name; /* "x86-avx512" */
     uint64_t features;
@@ -58,6 +67,7 @@ struct Target {
     bool dot2;                      /* products of bf16 by twos are native */
     bool mmla_bytes, mmla_bf16; /* MMLA of bytes, of bf16: two rows by two columns at once, at twice the rate of dot products */
     bool lookup;                /* LOOKUP is one instruction */
+    TargetTiles tiles;
     bool runs_here;
     size_t cache_bytes[3]; /* of one core; 0: unknown */
     /* Functions in, code out; everything temporary lives in the functions' arenas. A function that does not fit the register
@@ -72,12 +82,13 @@ struct Target {
 
 /* features.c of each target. `wanted` restricts the features used; the machine's own are intersected only by target_host. */
 bool target_x86(uint64_t features, Target *out); /* false: below AVX2 + FMA, which the x86 target does not serve */
-/* False: no NEON. `bytes` of an SVE register, where the features have SVE. */
-bool target_arm64(uint64_t features, int bytes, Target *out);
+/* False: no NEON. `bytes` of an SVE register, where the features have SVE; `streaming` of one in SME's streaming mode. */
+bool target_arm64(uint64_t features, int bytes, int streaming, Target *out);
 bool target_c(int bytes, Target *out); /* vectors of 32 or 64 bytes as C text; nothing of it is ever called */
 uint64_t target_features_here(void);   /* of this machine; 0 where there is no target for it */
 uint64_t x86_features_here(void), arm64_features_here(void);
 int arm64_vector_bytes_here(void); /* of an SVE register; 0: there is none */
+int arm64_streaming_bytes_here(void);
 /* The best target that runs here, features masked by `mask` (all ones: everything). False: none; run the evaluator. */
 bool target_host(uint64_t mask, Target *out);
 /* By name, for this machine or another: `runs_here` says which. False: there is none of that name. */

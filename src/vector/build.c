@@ -249,6 +249,17 @@ int vector_mask_below(VectorFunction *f, DType type, int index) {
     return plain_op(f, VECTOR_MASK_BELOW, type, DT_NONE, index, -1, -1, 0);
 }
 
+int vector_tile_zero(VectorFunction *f, DType type) {
+    return plain_op(f, VECTOR_TILE_ZERO, type, DT_NONE, -1, -1, -1, 0);
+}
+
+void vector_tile_store(VectorFunction *f, int tile, VectorAddress address, int64_t pitch) {
+    DType type = type_of(f, tile);
+    memory_op(f, VECTOR_TILE_STORE, type, type, &address, tile, -1);
+    if (!f->failed)
+        f->ops[f->op_count - 1].number = (double)pitch;
+}
+
 /* In blocks of 4 x 4 within 128 bits first; then blocks change places, halves of a register at a time. */
 void vector_transpose(VectorFunction *f, int *rows) {
     enum { MOST = VECTOR_MAX_BYTES / 4 };

@@ -1,8 +1,8 @@
 /* Operations of independent chains, one of each in turn: processors look ahead over some dozens of operations, so that chains one
  * behind the other wait for their own results, and chains beside each other fill the waits.
  *
- * Requires: operations [start[0], end) without loops, in `count` ranges that begin at start[i]; a range may use what ranges before
- * it define, and stores of one range do not write what another reads. Recreates: the same operations in another order. */
+ * Requires: operations [start[0], end) without loops, in `count` ranges that begin at start[i]; a range may use what ranges
+ * before it define, and stores of one range do not write what another reads. Recreates: the same operations in another order. */
 #include "vector/vector.h"
 
 #include <string.h>

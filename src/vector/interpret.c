@@ -6,7 +6,8 @@
 
 enum { LARGEST = 256 }; /* bytes of a register: SVE's 2048 bits */
 
-typedef union Lanes {
+typedef union Lanes Lanes;
+union Lanes {
     float f32[LARGEST / 4];
     double f64[LARGEST / 8];
     int32_t s32[LARGEST / 4];
@@ -16,7 +17,8 @@ typedef union Lanes {
     uint8_t u8[LARGEST];
     int8_t s8[LARGEST];
     int64_t number; /* index and pointer values */
-} Lanes;
+    Lanes *row;     /* tiles: as many rows as a row has lanes of 32 bits, which are the value's own */
+};
 
 typedef struct Machine {
     const VectorFunction *f;
@@ -333,6 +335,67 @@ static bool run_dot(Machine *m, const VectorOp *op, Lanes *out) {
     return true;
 }
 
+/* ---- tiles ---- */
+
+static int tile_rows(const Machine *m) {
+    return m->bytes / 4;
+}
+
+static void copy_tile(const Machine *m, Lanes *to, const Lanes *from) {
+    if (to->row != from->row)
+        memcpy(to->row, from->row, (size_t)tile_rows(m) * sizeof *to->row);
+}
+
+static float outer_f32(VectorCode code, const Lanes *a, int i, const Lanes *b, int j, float sum) {
+    if (code == VECTOR_OUTER)
+        return fmaf(a->f32[i], b->f32[j], sum);
+    sum = fmaf(bf16_to_f32(a->u16[2 * i + 1]), bf16_to_f32(b->u16[2 * j + 1]), sum); /* as DOT2 */
+    return fmaf(bf16_to_f32(a->u16[2 * i]), bf16_to_f32(b->u16[2 * j]), sum);
+}
+
+static int32_t outer_s32(VectorCode code, const Lanes *a, int i, const Lanes *b, int j, int64_t sum) {
+    bool a_unsigned = code == VECTOR_OUTER4_US || code == VECTOR_OUTER4_UU;
+    bool b_unsigned = code == VECTOR_OUTER4_SU || code == VECTOR_OUTER4_UU;
+    for (int k = 0; k < 4; k++)
+        sum += (a_unsigned ? a->u8[4 * i + k] : a->s8[4 * i + k]) * (b_unsigned ? b->u8[4 * j + k] : b->s8[4 * j + k]);
+    return wrap(sum);
+}
+
+static void run_outer(const Machine *m, const VectorOp *op) {
+    const Lanes *a = &m->value[op->arg[0]], *b = &m->value[op->arg[1]];
+    Lanes *out = &m->value[op->result];
+    copy_tile(m, out, &m->value[op->arg[2]]);
+    for (int i = 0; i < tile_rows(m); i++)
+        for (int j = 0; j < tile_rows(m); j++)
+            if (op->type == DT_F32)
+                out->row[i].f32[j] = outer_f32(op->code, a, i, b, j, out->row[i].f32[j]);
+            else
+                out->row[i].s32[j] = outer_s32(op->code, a, i, b, j, out->row[i].s32[j]);
+}
+
+static bool run_tile(Machine *m, const VectorOp *op) {
+    Lanes *tile = &m->value[op->result >= 0 ? op->result : op->arg[0]];
+    char *at = vector_has(op->code, 'A') ? address_of(m, &op->address) : NULL;
+    switch (op->code) {
+    case VECTOR_OUTER:
+    case VECTOR_OUTER2:
+    case VECTOR_OUTER4_SS:
+    case VECTOR_OUTER4_US:
+    case VECTOR_OUTER4_SU:
+    case VECTOR_OUTER4_UU: run_outer(m, op); return true;
+    case VECTOR_TILE_ZERO: memset(tile->row, 0, (size_t)tile_rows(m) * sizeof *tile->row); return true;
+    case VECTOR_TILE_LOAD:
+        for (int i = 0; i < tile_rows(m); i++)
+            memcpy(&tile->row[i], at + i * (int64_t)op->number, (size_t)m->bytes);
+        return true;
+    case VECTOR_TILE_STORE:
+        for (int i = 0; i < tile_rows(m); i++)
+            memcpy(at + i * (int64_t)op->number, &tile->row[i], (size_t)m->bytes);
+        return true;
+    default: return refuse(m, op);
+    }
+}
+
 /* 2 x 2 of each 128 bits: out[r][c] += sum over 8 of a[r][k] * b[c][k]; bf16: over 4. */
 static bool run_mmla(Machine *m, const VectorOp *op, Lanes *out) {
     const Lanes *a = &m->value[op->arg[0]], *b = &m->value[op->arg[1]], *c = &m->value[op->arg[2]];
@@ -450,6 +513,16 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_DOT2: ok = run_dot(m, op, &out); break;
     case VECTOR_MMLA:
     case VECTOR_MMLA_US: ok = run_mmla(m, op, &out); break;
+    case VECTOR_OUTER:
+    case VECTOR_OUTER2:
+    case VECTOR_OUTER4_SS:
+    case VECTOR_OUTER4_US:
+    case VECTOR_OUTER4_SU:
+    case VECTOR_OUTER4_UU:
+    case VECTOR_TILE_ZERO:
+    case VECTOR_TILE_LOAD:
+    case VECTOR_TILE_STORE: return run_tile(m, op);
+    case VECTOR_TILE_ROW: out = m->value[op->arg[0]].row[(int)op->number]; break;
     case VECTOR_FMA_LANE:
         for (int i = 0; i < m->bytes / 4; i++)
             out.f32[i] = fmaf(m->value[op->arg[0]].f32[i], m->value[op->arg[1]].f32[i / 4 * 4 + (int)op->number],
@@ -459,12 +532,7 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_POINTER_INDEX:
         out.number = m->value[op->arg[0]].number + m->value[op->arg[1]].number * (int64_t)op->number;
         break;
-    case VECTOR_TILE_ZERO:
-    case VECTOR_OUTER:
-    case VECTOR_TILE_DOT:
-    case VECTOR_TILE_LOAD:
-    case VECTOR_TILE_STORE:
-    case VECTOR_TILE_ROW: return refuse(m, op);
+    case VECTOR_TILE_DOT: return refuse(m, op);
     default: ok = run_arithmetic(m, op, &out); break;
     }
     if (ok && op->result >= 0)
@@ -474,29 +542,47 @@ static bool run_op(Machine *m, const VectorOp *op) {
 
 static bool run_range(Machine *m, int from, int to);
 
+/* Gives the place of a value of `class` what another has; rows of tiles are the place's own. */
+static void copy_value(const Machine *m, RegisterClass class, Lanes *to, const Lanes *from) {
+    if (class == CLASS_TILE)
+        copy_tile(m, to, from);
+    else
+        *to = *from;
+}
+
+/* Rows for a place of a tile. */
+static bool make_tile(Machine *m, Lanes *place) {
+    place->row = ARENA_ARRAY(m->f->arena, Lanes, (size_t)tile_rows(m));
+    return place->row || (error_memory(m->err), false);
+}
+
+/* What a loop carries moves all at once: one value may be another's name. */
+static void carry(const Machine *m, const int *to, const int *from, int count, Lanes *moved) {
+    for (int c = 0; c < count; c++)
+        copy_value(m, m->f->values[from[c]].class, &moved[c], &m->value[from[c]]);
+    for (int c = 0; c < count; c++)
+        copy_value(m, m->f->values[from[c]].class, &m->value[to[c]], &moved[c]);
+}
+
 static bool run_loop(Machine *m, int at) {
     const VectorOp *head = &m->f->ops[at], *end = &m->f->ops[head->other];
     const int *first = m->f->ids + head->carried, *next = m->f->ids + end->carried;
     int n = head->carry_count;
-    Lanes *moved = ARENA_ARRAY(m->f->arena, Lanes, (size_t)n + 1); /* all at once: one may be another's name */
+    Lanes *moved = ARENA_ARRAY(m->f->arena, Lanes, (size_t)n + 1);
     if (!moved)
         return error_memory(m->err), false;
     for (int c = 0; c < n; c++)
-        moved[c] = m->value[first[c]];
-    for (int c = 0; c < n; c++)
-        m->value[first[n + c]] = moved[c];
+        if (m->f->values[first[c]].class == CLASS_TILE && !make_tile(m, &moved[c]))
+            return false;
+    carry(m, first + n, first, n, moved);
     int64_t limit = head->limit >= 0 ? m->value[head->limit].number : (int64_t)head->number;
     for (int64_t i = 0; i < limit; i += head->step) {
         m->value[head->result].number = i;
         if (!run_range(m, at + 1, head->other))
             return false;
-        for (int c = 0; c < n; c++)
-            moved[c] = m->value[next[c]];
-        for (int c = 0; c < n; c++)
-            m->value[first[n + c]] = moved[c];
+        carry(m, first + n, next, n, moved);
     }
-    for (int c = 0; c < n; c++)
-        m->value[next[n + c]] = m->value[first[n + c]];
+    carry(m, next + n, first + n, n, moved);
     return true;
 }
 
@@ -528,7 +614,10 @@ whet_status vector_interpret(const VectorFunction *f, const int64_t *arguments, 
     }
     for (int i = 0; i < f->parameter_count; i++)
         m.value[i].number = arguments[i];
-    bool ok = run_range(&m, 0, f->op_count);
+    bool ok = true;
+    for (int v = f->parameter_count; v < f->value_count && ok; v++)
+        ok = f->values[v].class != CLASS_TILE || make_tile(&m, &m.value[v]);
+    ok = ok && run_range(&m, 0, f->op_count);
     arena_free(&arena);
     return ok ? WHET_OK : m.err->status;
 }

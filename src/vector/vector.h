@@ -116,7 +116,12 @@ typedef enum RegisterClass {
     X(MMLA,          "mmla",          'V', "WWV",    "X",  2, 16) /* 2x2 += 2x8 * 8x2 of each 128 bits, s8: smmla; 2x4 * 4x2 of bf16: bfmmla */\
     X(MMLA_US,       "mmla_us",       'V', "WWV",    "X",  2, 16) /* the same, u8 * s8: usmmla */                                \
     X(TILE_ZERO,     "tile_zero",     'T', "",       "B", -1, 0)                                                                 \
-    X(OUTER,         "outer",         'T', "VVT",    "X",  2, 2) /* tile[i][j] += a[i] * b[j]: fmopa, smopa, Apple AMX */        \
+    X(OUTER,         "outer",         'T', "VVT",    "X",  2, 2) /* tile[i][j] += a[i] * b[j] of f32: fmopa, Apple AMX */         \
+    X(OUTER2,        "outer2",        'T', "WWT",    "X",  2, 4) /* tile[i][j] += two products of bf16, lanes i of a and j of b: bfmopa */\
+    X(OUTER4_SS,     "outer4_ss",     'T', "WWT",    "X",  2, 8) /* four products of bytes, s8 * s8: smopa */                    \
+    X(OUTER4_US,     "outer4_us",     'T', "WWT",    "X",  2, 8) /* u8 * s8: usmopa */                                           \
+    X(OUTER4_SU,     "outer4_su",     'T', "WWT",    "X",  2, 8) /* s8 * u8: sumopa */                                           \
+    X(OUTER4_UU,     "outer4_uu",     'T', "WWT",    "X",  2, 8) /* u8 * u8: umopa */                                            \
     X(TILE_DOT,      "tile_dot",      'T', "TTT",    "X",  2, 2) /* tile += tile * tile, 4- or 2-way: tdpbusd, tdpbf16ps */      \
     X(TILE_LOAD,     "tile_load",     'T', "A#",     "B", -1, 0) /* rows at a distance of # bytes */                             \
     X(TILE_STORE,    "tile_store",    '-', "TA#",    "B", -1, 0)                                                                 \
@@ -252,6 +257,8 @@ int vector_lookup(VectorFunction *f, int table, int index);
 int vector_round_to(VectorFunction *f, DType type, int a); /* f32 to the nearest of a narrower type, which stays in f32 */
 int vector_mask_first(VectorFunction *f, DType type, int lanes);
 int vector_mask_below(VectorFunction *f, DType type, int index);
+int vector_tile_zero(VectorFunction *f, DType type); /* then OUTER by vector_ternary, TILE_ROW by vector_immediate */
+void vector_tile_store(VectorFunction *f, int tile, VectorAddress address, int64_t pitch); /* rows `pitch` bytes apart */
 /* rows[i] lane j becomes rows[j] lane i: as many vectors of 32-bit lanes as a vector has lanes. */
 void vector_transpose(VectorFunction *f, int *rows);
 /* Opens a loop; `limit` an index value, or -1 for `count`. `inside` receives the carried values' names inside the loop. */
@@ -275,7 +282,7 @@ void vector_identity(const VectorFunction *f, Text *out);
 whet_status vector_check(const VectorFunction *f, const char *pass, whet_error *err);
 
 /* interpret.c: what a function means: runs it on any host, on real memory. `bytes` is the register length where the function
- * does not fix it. arguments[i] is parameter i: an address, or a number. Refuses what has no values on a host (tiles). */
+ * does not fix it. arguments[i] is parameter i: an address, or a number. */
 whet_status vector_interpret(const VectorFunction *f, const int64_t *arguments, int bytes, whet_error *err);
 
 /* rewrite.c: replaces operations that `native` does not list by those it does: a new function in the arena, or `f` itself

@@ -4,8 +4,9 @@
  *     --vector_allocate--> registers --arm64_encode--> words --arm64_memory--> code
  *
  * features.c finds what there is, select.c says what operations want of the register allocator, encode.c writes functions, loops
- * and addresses, neon.c and sve.c what is done with vectors, emit.c words by the table of instructions.c, memory.c makes them
- * executable, disassemble.c prints them by the same table. Everything but calling code works on every host. */
+ * and addresses, neon.c and sve.c what is done with vectors, sme.c and amx.c what matrix units do, emit.c words by the table of
+ * instructions.c, memory.c makes them executable, disassemble.c prints them by the same table. Everything but calling code works
+ * on every host. */
 #ifndef WHET_ARM64_H
 #define WHET_ARM64_H
 
@@ -101,7 +102,7 @@ typedef struct Arm64Place { /* an address that is kept in a general register */
     int reg, base;
     int64_t offset;
 } Arm64Place;
-enum { ARM64_PLACES = 8 };
+enum { ARM64_PLACES = 8, ARM64_AMX_REGISTERS = 8 };
 typedef struct Arm64Encoder {
     Arm64Code *code;
     const VectorFunction *f;
@@ -113,6 +114,7 @@ typedef struct Arm64Encoder {
     size_t *head;      /* by operation: the first byte of a loop's body */
     Arm64Place place[ARM64_PLACES];
     int place_count, next_place;
+    int amx[2][ARM64_AMX_REGISTERS], amx_next[2]; /* values + 1 in AMX's X and Y registers, and which is taken next */
 } Arm64Encoder;
 enum { ARM64_TEMPORARY = 16, ARM64_ZERO = 31 };        /* x16 is the encoder's own */
 int arm64_vector_of(const Arm64Encoder *e, int value); /* registers by number */
@@ -136,6 +138,22 @@ void arm64_sve_op(Arm64Encoder *e, const VectorOp *op, int at);
 void arm64_sve_move(Arm64Encoder *e, int to, int from);
 void arm64_sve_move_mask(Arm64Encoder *e, int to, int from);
 void arm64_sve_begin(Arm64Encoder *e);
+
+/* sme.c, amx.c: functions of tiles, on either unit. */
+bool arm64_has_tiles(const VectorFunction *f);
+Target arm64_unit(const Target *target);               /* as functions of tiles know the target */
+static inline bool arm64_is_unit(const Target *unit) { /* it is one that arm64_unit gave */
+    return unit->registers[CLASS_TILE] > 0;
+}
+static inline bool arm64_is_amx(const Target *unit) {
+    return arm64_is_unit(unit) && !(unit->features & FEATURE(SME));
+}
+void arm64_unit_begin(Arm64Encoder *e); /* behind the saving of registers, with x0 alone in use */
+void arm64_unit_end(Arm64Encoder *e);
+bool arm64_unit_op(Arm64Encoder *e, const VectorOp *op, int at); /* false: it is no operation of tiles */
+void arm64_amx_begin(Arm64Encoder *e);
+void arm64_amx_end(Arm64Encoder *e);
+bool arm64_amx_op(Arm64Encoder *e, const VectorOp *op);
 
 /* memory.c: pages are written, then executable, never both. */
 void *arm64_memory_make(const unsigned char *bytes, size_t size, size_t *mapped, whet_error *err);

@@ -37,6 +37,11 @@ static whet_status add_function(const Target *target, const VectorFunction *f, i
                                 whet_error *err) {
     enum { HOISTED = 14 };
     bool native[VECTOR_OP_COUNT], indexed = false, hoist = true;
+    Target unit;
+    if (target->tiles.count && arm64_has_tiles(f)) {
+        unit = arm64_unit(target);
+        target = &unit;
+    }
     arm64_native(target, native);
     f = vector_rewrite(f, native, err);
     if (!f)

@@ -94,11 +94,12 @@ static void add_number(Arm64Encoder *e, int to, int from, int64_t number) {
         arm64_emit(e->code, MOV_REG, to, from);
 }
 
-/* Registers that keep addresses: x17, x15, and what the allocator left of those a call may destroy. */
+/* Registers that keep addresses: x17, x15 (which counts rows of tiles in sme.c), and what the allocator left of those a call may
+ * destroy. */
 static void find_places(Arm64Encoder *e) {
     e->place[0].reg = SECOND_TEMPORARY;
     e->place[1].reg = THIRD_TEMPORARY;
-    e->place_count = 2;
+    e->place_count = arm64_is_unit(e->target) ? 1 : 2;
     for (int i = FIRST_SAVED - 1; i >= e->at->used[CLASS_INDEX] && e->place_count < ARM64_PLACES; i--)
         e->place[e->place_count++].reg = general[i];
 }
@@ -195,7 +196,9 @@ static RegisterClass file_of(const Arm64Encoder *e, int value) {
 enum { SPARE = 100 };
 
 static void emit_move(Arm64Encoder *e, Move m) {
-    if (m.class == CLASS_INDEX) {
+    if (m.class == CLASS_TILE)
+        arm64_refuse(e, "tiles that change places");
+    else if (m.class == CLASS_INDEX) {
         int to = m.to == SPARE ? ARM64_TEMPORARY : general[m.to], from = m.from == SPARE ? ARM64_TEMPORARY : general[m.from];
         arm64_emit(e->code, MOV_REG, to, from);
     } else if (m.class == CLASS_MASK)
@@ -330,6 +333,8 @@ static void encode_end(Arm64Encoder *e, const VectorOp *op) {
 /* ---- the whole ---- */
 
 static void encode_op(Arm64Encoder *e, const VectorOp *op, int at) {
+    if (arm64_is_unit(e->target) && arm64_unit_op(e, op, at))
+        return;
     switch (op->code) {
     case VECTOR_PREFETCH:
     case VECTOR_PREFETCH_L2: encode_prefetch(e, op); break;
@@ -387,6 +392,8 @@ static void load_parameters(Arm64Encoder *e) {
 static void save_registers(Arm64Encoder *e, bool restore) {
     int generals = (e->at->used[CLASS_INDEX] - FIRST_SAVED + 1) / 2,
         halves = (e->at->used[CLASS_VECTOR] - FIRST_SAVED_VECTOR + 1) / 2;
+    if (arm64_is_unit(e->target) && !arm64_is_amx(e->target))
+        halves = ((int)COUNT(vectors) - FIRST_SAVED_VECTOR) / 2; /* streaming mode begins and ends with all vectors zero */
     generals = generals > 0 ? generals : 0;
     halves = halves > 0 ? halves : 0;
     int bytes = 16 * (generals + halves);
@@ -416,6 +423,8 @@ void arm64_encode(const VectorFunction *f, const Target *target, const Arm64Sele
     forget_places(&e, -1);
     note_line(&e, (Arm64Line){.op = -1});
     save_registers(&e, false);
+    if (arm64_is_unit(target))
+        arm64_unit_begin(&e);
     load_parameters(&e);
     if (arm64_scalable(target))
         arm64_sve_begin(&e);
@@ -427,6 +436,8 @@ void arm64_encode(const VectorFunction *f, const Target *target, const Arm64Sele
         encode_op(&e, op, i);
     }
     note_line(&e, (Arm64Line){.op = f->op_count, .code = VECTOR_OP_COUNT});
+    if (arm64_is_unit(target))
+        arm64_unit_end(&e);
     save_registers(&e, true);
     arm64_emit(code, RET, 0);
 }

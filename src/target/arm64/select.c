@@ -40,6 +40,7 @@ static unsigned char neon_scratch(const VectorOp *op) {
 
 static unsigned char sve_scratch(const VectorOp *op) {
     switch (op->code) {
+    case VECTOR_TILE_STORE: return 2;
     case VECTOR_STORE:
     case VECTOR_STORE_FIRST: return op->from == op->type ? 0 : 2;
     case VECTOR_GATHER:
@@ -89,6 +90,12 @@ static void find_numbers(const VectorFunction *f, bool *none) {
     }
 }
 
+/* AMX's products load their operands themselves. */
+static void find_loads(const VectorFunction *f, bool *none) {
+    for (int v = 0; v < f->value_count; v++)
+        none[v] = f->values[v].class == CLASS_VECTOR;
+}
+
 bool arm64_select(const VectorFunction *f, const Target *target, Arm64Selection *out, whet_error *err) {
     size_t values = (size_t)f->value_count + 1, ops = (size_t)f->op_count + 1;
     out->none = ARENA_ARRAY(f->arena, bool, values);
@@ -97,7 +104,9 @@ bool arm64_select(const VectorFunction *f, const Target *target, Arm64Selection 
     out->late = ARENA_ARRAY(f->arena, bool, ops);
     if (f->arena->failed)
         return error_memory(err), false;
-    if (!arm64_scalable(target))
+    if (arm64_is_amx(target))
+        find_loads(f, out->none);
+    else if (!arm64_scalable(target))
         find_numbers(f, out->none);
     for (int i = 0; i < f->op_count; i++) {
         const VectorOp *op = &f->ops[i];
@@ -111,13 +120,16 @@ bool arm64_select(const VectorFunction *f, const Target *target, Arm64Selection 
 }
 
 void arm64_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
-    static const VectorCode missing[] = {VECTOR_TILE_ZERO, VECTOR_OUTER,      VECTOR_TILE_DOT,
-                                         VECTOR_TILE_LOAD, VECTOR_TILE_STORE, VECTOR_TILE_ROW};
+    static const VectorCode missing[] = {VECTOR_TILE_DOT, VECTOR_TILE_LOAD};
+    static const VectorCode of_tiles[] = {VECTOR_TILE_ZERO, VECTOR_OUTER,     VECTOR_OUTER2,   VECTOR_OUTER4_SS, VECTOR_OUTER4_US,
+                                          VECTOR_OUTER4_SU, VECTOR_OUTER4_UU, VECTOR_TILE_ROW, VECTOR_TILE_STORE};
     bool scalable = arm64_scalable(target), i8mm = target->features & FEATURE(I8MM), bf16 = target->features & FEATURE(BF16);
     for (int i = 0; i < VECTOR_OP_COUNT; i++)
         native[i] = true;
     for (size_t i = 0; i < COUNT(missing); i++)
         native[missing[i]] = false;
+    for (size_t i = 0; i < COUNT(of_tiles); i++)
+        native[of_tiles[i]] = arm64_is_unit(target);
     native[VECTOR_SCALE] = scalable;
     native[VECTOR_FMA_LANE] = !scalable;
     native[VECTOR_STORE] = bf16; /* to bf16 */

@@ -1,0 +1,254 @@
+/* Tiles of a matrix unit: SME's, Apple's AMX, whatever adds the outer product of two vectors to a square of sums. Everything is
+ * in terms of the target's limits (TargetTiles): `count` squares of `bytes / 4` rows and columns.
+ *
+ * A tile of a contraction is a grid of squares, 2 x 2 mostly, since one step of depth then loads two vectors of each side for
+ * four products. Outer products want the rows of A as columns: a vector is one step (or group of steps) of `bytes / 4` rows. So
+ * rows are gathered as they are for plain tiles, and each tile's are turned, 32 bits at a time, into a strip [depth][mr]. B's
+ * panels are what they are for sums in vectors, so that few rows, which are not worth a square, read the same weights.
+ *
+ *     gathered rows --contract_interleave--> strip --contract_outer_RxC (strip, panel)--> [row][nr] sums --the end of a tile--> C
+ *
+ * Functions of tiles load vectors, multiply and store, nothing else. That is what lets one mechanism serve all units: what comes
+ * behind the sums (zero points, epilogue, edges) is done in the target's own vectors, by contract_emit.c. A unit that several
+ * cores share (Apple's M4) does vector arithmetic at a small part of a core's speed, so nothing is lost but a trip through the
+ * cache.
+ *
+ * Sums run over the depth in order, in one block, so they are the same bits as in vectors. */
+#include "schedule/contract.h"
+
+/* Issue slots of a core, as cost.c counts them: a product, a load of its unit, a product that waits for the one before (the
+ * latency of four, measured on M1 and M4 alike), turning a vector of A, reading one of the sums; of entering and leaving a unit's
+ * mode. */
+enum { OUTER_SLOTS = 4, LOAD_SLOTS = 2, LATENCY_SLOTS = 16, TURN_SLOTS = 4, END_SLOTS = 2, ENTER_SLOTS = 200 };
+enum { BLOCK_ROWS = 256, FALLBACK_L2 = 512 << 10, UNROLL = 4 };
+
+static int64_t ceiling(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* Rows or columns of a square. */
+static int side_of(const Target *target) {
+    return target->tiles.bytes / 4;
+}
+
+static VectorCode outer_code(const Contract *k) {
+    switch (k->dot) {
+    case VECTOR_FMA: return VECTOR_OUTER;
+    case VECTOR_DOT2: return VECTOR_OUTER2;
+    case VECTOR_DOT4_SS: return VECTOR_OUTER4_SS;
+    case VECTOR_DOT4_UU: return VECTOR_OUTER4_UU;
+    default: return k->b_first ? VECTOR_OUTER4_SU : VECTOR_OUTER4_US;
+    }
+}
+
+/* ---- the choice ---- */
+
+static bool served(const Contract *k, const Target *target) {
+    const TargetTiles *t = &target->tiles;
+    bool type = k->dot == VECTOR_FMA || (k->dot == VECTOR_DOT2 && t->pairs) ||
+                ((k->dot == VECTOR_DOT4_SS || k->dot == VECTOR_DOT4_US || k->dot == VECTOR_DOT4_UU) && t->quads);
+    return type && k->n_count && k->depth > 0 && t->bytes >= target->bytes;
+}
+
+/* A grid of r x c squares over the whole product. */
+static double grid_slots(const Contract *k, int side, int64_t rows, int r, int c) {
+    int64_t down = ceiling(rows, side), across = ceiling(k->columns, side);
+    double products = (double)(down * across * OUTER_SLOTS);
+    double loads = LOAD_SLOTS * ((double)(down * ceiling(across, c)) + (double)(across * ceiling(down, r)));
+    double waits = (double)(ceiling(down, r) * ceiling(across, c) * LATENCY_SLOTS);
+    return (double)k->depth * ((products > waits ? products : waits) + loads);
+}
+
+static double whole_slots(const Contract *k, const Target *target, int64_t rows, int r, int c) {
+    int side = side_of(target);
+    double vectors = (double)(target->bytes / 4), panels = (double)ceiling(k->columns, c * side);
+    return grid_slots(k, side, rows, r, c) + TURN_SLOTS * (double)rows * (double)k->depth / vectors +
+           END_SLOTS * (double)rows * (double)k->columns / vectors + ENTER_SLOTS * panels * (double)ceiling(rows, BLOCK_ROWS);
+}
+
+/* Squares side by side: for many rows, since panels serve any number of them. */
+static int choose_columns(const Contract *k, const Target *target) {
+    int best = 1;
+    for (int c = 2; c <= target->tiles.count && c * side_of(target) <= CONTRACT_MAX_WIDTH; c++) {
+        int64_t many = (int64_t)side_of(target) * target->tiles.count * target->tiles.count;
+        if (grid_slots(k, side_of(target), many, target->tiles.count / c, c) <
+            grid_slots(k, side_of(target), many, target->tiles.count / best, best))
+            best = c;
+    }
+    return best;
+}
+
+static int choose_rows(const Contract *k, const Target *target, int64_t rows, int c) {
+    int best = 1;
+    for (int r = 2; r <= target->tiles.count / c; r++)
+        if (whole_slots(k, target, rows, r, c) < whole_slots(k, target, rows, best, c))
+            best = r;
+    return best;
+}
+
+static void take_grid(Contract *k, const Target *target, int r, int c, ContractKnobs *given) {
+    int64_t l2 = (int64_t)target->cache_bytes[1] > 0 ? (int64_t)target->cache_bytes[1] : FALLBACK_L2;
+    int64_t most = l2 / 2 / (4 * k->depth), mr = r * side_of(target);
+    k->on_tiles = true;
+    given->mr = (int)mr;
+    given->nv = c * target->tiles.bytes / target->bytes;
+    given->kc = k->depth;
+    most = least(most, BLOCK_ROWS);
+    given->mc = given->mc ? given->mc : most > mr ? most / mr * mr : mr;
+}
+
+/* The knobs name a grid of squares. */
+static bool is_grid(const Target *target, const ContractKnobs *given, int *r, int *c) {
+    int side = side_of(target), width = given->nv * target->bytes / 4;
+    *r = given->mr / side;
+    *c = width / side;
+    return given->mr && given->nv && given->mr % side == 0 && width % side == 0 && *r * *c <= target->tiles.count;
+}
+
+void contract_choose_tiles(Contract *k, const Target *target, int64_t rows, int spare, ContractKnobs *given) {
+    int r, c, file = target->registers[CLASS_VECTOR];
+    k->on_tiles = false;
+    if (!target->tiles.count)
+        return;
+    bool fits = served(k, target) && spare < file / 4; /* an epilogue that wants more registers did not fit behind tiles */
+    if (given->mr || given->nv) {
+        if (fits && is_grid(target, given, &r, &c))
+            take_grid(k, target, r, c, given);
+        else if (is_grid(target, given, &r, &c) && given->mr * given->nv >= file)
+            given->mr = given->nv = 0; /* meant for tiles */
+        return;
+    }
+    if (!fits)
+        return;
+    c = choose_columns(k, target);
+    r = choose_rows(k, target, rows, c);
+    ContractShape shape = {.rows = rows, .columns = k->columns, .depth = k->depth, .packed_once = k->constant};
+    ContractKnobs vectors = {.nv = k->constant ? c * target->tiles.bytes / target->bytes : 0};
+    double slots = cost_contract(target, shape, 4, 0, spare, &vectors);
+    if (whole_slots(k, target, rows, r, c) < slots)
+        take_grid(k, target, r, c, given);
+    else if (k->constant) { /* the same panels, whole in depth where their sums lie behind each block */
+        given->nv = vectors.nv;
+        given->kc = k->column_sums ? k->depth : given->kc;
+    }
+}
+
+/* ---- vector code ---- */
+
+/* One block of rows after the other, `lanes` steps of depth at a time. Rows are gathered with room behind them, so the last steps
+ * may be more than there are. */
+static const VectorFunction *emit_interleave(Contract *k, Compiled *c, whet_error *err) {
+    VectorFunction *f = vector_new(c->vectors, "contract_interleave", c->target.bytes);
+    if (!f)
+        return error_memory(err), NULL;
+    int rows = vector_parameter(f, CLASS_POINTER, "rows"), to = vector_parameter(f, CLASS_POINTER, "to");
+    int64_t size = contract_size(k, k->a), step = size * k->group, pitch = size * k->a_pitch, mr = k->knobs.mr;
+    DType memory = k->group > 1 ? k->sum : k->fa.type;
+    int row = vector_loop(f, -1, mr, k->lanes, NULL, NULL, 0);
+    int at = vector_loop(f, -1, k->depth, k->lanes, NULL, NULL, 0);
+    VectorAddress from = vector_plus(vector_plus(vector_at(rows, 0), row, pitch), at, step);
+    VectorAddress out = vector_plus(vector_plus(vector_at(to, 0), row, 4), at, 4 * mr);
+    int v[VECTOR_MAX_BYTES / 4];
+    for (int i = 0; i < k->lanes; i++)
+        v[i] = vector_load(f, k->sum, memory, vector_offset(from, i * pitch), -1);
+    vector_transpose(f, v);
+    for (int i = 0; i < k->lanes; i++) {
+        if (k->fa.flip)
+            v[i] = vector_binary(f, VECTOR_XOR, v[i], vector_const(f, DT_S32, (int32_t)0x80808080));
+        vector_store(f, k->sum, v[i], vector_offset(out, i * 4 * mr), -1);
+    }
+    vector_end(f, NULL, NULL);
+    vector_end(f, NULL, NULL);
+    return vector_finish(f, err) ? f : NULL;
+}
+
+/* A grid of squares as its function is made. */
+typedef struct Grid {
+    VectorFunction *f;
+    const Contract *k;
+    int r, c, side;
+} Grid;
+
+/* `unroll` steps of depth, the next of which begin at these addresses. */
+static void emit_products(const Grid *g, VectorAddress a, VectorAddress b, int unroll, int *tiles) {
+    const Contract *k = g->k;
+    int x[CONTRACT_MAX_SUMS], y[CONTRACT_MAX_SUMS];
+    for (int step = 0; step < unroll; step++) {
+        for (int i = 0; i < g->r; i++)
+            x[i] = vector_load(g->f, k->sum, k->sum, vector_offset(a, 4 * (step * (int64_t)k->knobs.mr + i * g->side)), -1);
+        for (int j = 0; j < g->c; j++)
+            y[j] = vector_load(g->f, k->sum, k->sum, vector_offset(b, 4 * (step * (int64_t)k->nr + j * g->side)), -1);
+        for (int i = 0; i < g->r; i++)
+            for (int j = 0; j < g->c; j++)
+                tiles[i * g->c + j] = vector_ternary(g->f, outer_code(k), x[i], y[j], tiles[i * g->c + j]);
+    }
+}
+
+static const VectorFunction *emit_grid(Contract *k, Compiled *c, int r, int columns, whet_error *err) {
+    int bytes = c->target.tiles.bytes, tiles[CONTRACT_MAX_SUMS], inside[CONTRACT_MAX_SUMS], count = r * columns;
+    VectorFunction *f =
+        vector_new(c->vectors, arena_printf(c->vectors, "contract_outer_%dx%d", r * bytes / 4, columns * bytes / 4), bytes);
+    if (!f)
+        return error_memory(err), NULL;
+    Grid g = {.f = f, .k = k, .r = r, .c = columns, .side = bytes / 4};
+    int a = vector_parameter(f, CLASS_POINTER, "a"), b = vector_parameter(f, CLASS_POINTER, "b");
+    int to = vector_parameter(f, CLASS_POINTER, "to"), limit = vector_parameter(f, CLASS_INDEX, "tiles");
+    int tile = vector_loop(f, limit, 0, 1, NULL, NULL, 0);
+    VectorAddress strip = vector_plus(vector_at(a, 0), tile, k->strip_bytes), panel = vector_at(b, 0);
+    int64_t whole = k->depth / UNROLL * UNROLL, pitch = 4 * (int64_t)k->nr, row = 4 * (int64_t)k->knobs.mr;
+    for (int i = 0; i < count; i++)
+        tiles[i] = vector_tile_zero(f, k->sum);
+    if (whole) {
+        int step = vector_loop(f, -1, whole, UNROLL, tiles, inside, count);
+        emit_products(&g, vector_plus(strip, step, row), vector_plus(panel, step, pitch), UNROLL, inside);
+        vector_end(f, inside, tiles);
+    }
+    emit_products(&g, vector_offset(strip, whole * row), vector_offset(panel, whole * pitch), (int)(k->depth - whole), tiles);
+    for (int i = 0; i < count; i++) {
+        VectorAddress at =
+            vector_plus(vector_at(to, i / columns * g.side * pitch + i % columns * (int64_t)bytes), tile, k->knobs.mr * pitch);
+        vector_tile_store(f, tiles[i], at, pitch);
+    }
+    vector_end(f, NULL, NULL);
+    return vector_finish(f, err) ? f : NULL;
+}
+
+static bool add(Compiled *c, const VectorFunction *f, int *index) {
+    *index = c->function_count;
+    c->functions[c->function_count++] = f;
+    return f != NULL;
+}
+
+bool contract_emit_tiles(Contract *k, Compiled *c, whet_error *err) {
+    int side = side_of(&c->target), last = (int)(k->columns % k->nr);
+    k->strip_bytes = ceiling(k->depth, k->lanes) * k->lanes * 4 * k->knobs.mr;
+    if (!add(c, emit_interleave(k, c, err), &k->interleave_function))
+        return false;
+    for (int p = 0; p < k->pattern_count; p++)
+        for (int edge = 0; edge < 2; edge++) {
+            int r = (int)ceiling(k->pattern[p].rows, side), columns = edge ? (int)ceiling(last, side) : k->nr / side;
+            k->tile_function[p][edge] = -1;
+            if ((edge ? last > 0 : k->columns >= k->nr) && !add(c, emit_grid(k, c, r, columns, err), &k->tile_function[p][edge]))
+                return false;
+        }
+    return true;
+}
+
+/* ---- calls ---- */
+
+void contract_interleave(const Compiled *c, const void *rows, void *strip) {
+    const Contract *k = c->state;
+    int64_t arguments[] = {(int64_t)(intptr_t)rows, (int64_t)(intptr_t)strip};
+    schedule_call(c, k->interleave_function, arguments);
+}
+
+void contract_multiply(const Compiled *c, int pattern, bool edge, const void *strips, const void *panel, void *sums,
+                       int64_t count) {
+    const Contract *k = c->state;
+    int64_t arguments[] = {(int64_t)(intptr_t)strips, (int64_t)(intptr_t)panel, (int64_t)(intptr_t)sums, count};
+    schedule_call(c, k->tile_function[pattern][edge], arguments);
+}
