@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "run/handles.h"
+#include "text_model.h"
 
 enum { MOST_VALUES = 64, MOST_DIMS = 5 };
 
@@ -346,48 +346,14 @@ static void make_graph(Maker *m, uint64_t seed, int nodes) {
 
 /* ---- Running ---- */
 
-static void fill_constants(const Maker *m, Model *model) {
-    for (size_t v = 0; v < model->graph->value_count; v++) {
-        Value *value = model->graph->values[v];
-        if (!value->is_initializer || value->type.constant || value->type.type != DT_F32)
-            continue;
-        Tensor *t = ARENA_NEW(&model->arena, Tensor);
-        int64_t count = 1;
-        uint64_t state = (uint64_t)v * 77 + m->state;
-        assert_non_null(t);
-        *t = (Tensor){.type = WHET_F32, .rank = value->type.rank};
-        for (int d = 0; d < t->rank; d++)
-            count *= t->dims[d] = value->type.dims[d];
-        t->bytes = (size_t)count * 4;
-        t->data = arena_alloc(&model->arena, (size_t)count, 4);
-        assert_non_null(t->data);
-        for (int64_t i = 0; i < count; i++) {
-            state = state * 6364136223846793005u + 1442695040888963407u;
-            ((float *)t->data)[i] = (float)(((double)(state >> 40) / (1 << 23) - 1) * m->scale[atoi(value->name + 1)]);
-        }
-        value->type.constant = t;
-    }
+static double scale_of(void *context, const char *name, const Type *type) {
+    (void)type;
+    return ((const Maker *)context)->scale[atoi(name + 1)];
 }
 
-static whet_model *load(const Maker *m, whet_error *err) {
-    whet_model *out = calloc(1, sizeof *out);
-    assert_non_null(out);
-    out->model = graph_parse(m->text.data, m->text.length, NULL, err);
-    if (out->model)
-        fill_constants(m, out->model);
-    whet_status status = out->model ? graph_resolve(out->model, err) : err->status;
-    if (!status)
-        status = graph_infer(out->model, err);
-    if (!status && !(out->program = program_new(&out->model->arena, out->model->graph, err)))
-        status = err->status;
-    if (!status)
-        out->shared = shared_new(out->model, NULL, true, false);
-    if (!status)
-        return out;
-    if (out->model)
-        model_free(out->model);
-    free(out);
-    return NULL;
+static whet_model *load(Maker *m, whet_error *err) {
+    whet_options options = {.exact = 1};
+    return text_model_load(m->text.data, m->text.length, scale_of, m, m->state, &options, err);
 }
 
 typedef struct Given {
@@ -450,12 +416,6 @@ static const char *compare(const whet_tensor *a, const whet_tensor *b, char *mes
     return NULL;
 }
 
-static void drop_model(whet_model *model) {
-    shared_free(model->shared);
-    model_free(model->model);
-    free(model);
-}
-
 /* cmocka's own messages are cut short. */
 static void print_graph(const Maker *m, const whet_model *model) {
     char *plan = NULL;
@@ -496,7 +456,7 @@ static void check(Maker *m, uint64_t seed, int nodes, const char *target, int th
     whet_session_free(y);
     for (int i = 0; i < given.count; i++)
         free(given.tensors[i].data);
-    drop_model(model);
+    whet_model_free(model);
 }
 
 static uint64_t from_environment(const char *name, uint64_t otherwise) {
