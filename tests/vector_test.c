@@ -513,6 +513,14 @@ static bool has_dot_lanes(const Target *target) {
     return target->by_lane && target->dot4_ss;
 }
 
+static bool has_narrow_masks(const Target *target) { /* AVX2 has none */
+    return target->registers[CLASS_MASK] > 0 || target->by_lane;
+}
+
+static bool has_narrow_limits(const Target *target) { /* nor has x86 those that are counted */
+    return strncmp(target->name, "arm64", 5) == 0;
+}
+
 static bool has_uu(const Target *target) {
     return target->dot4_uu;
 }
@@ -547,6 +555,13 @@ static const struct {
           "  %%f = dot4_uu_lane s32 from s32 %%a, %%b, %%c, 3\n  store s32 [%%out + 128] %%f\n"},
     {has_uu, HEAD "  %%a = load s32 [%%x]\n  %%b = load s32 [%%y]\n  %%c = load s32 [%%z]\n"
                   "  %%d = dot4_uu s32 from s32 %%a, %%b, %%c\n  store s32 [%%out] %%d\n"},
+    {has_narrow_masks,
+     HEAD "  %%m = mask_first u8 11\n  %%o = mask_first f16 5\n  %%a = load u8 [%%x + 1] if %%m\n  %%c = load f16 [%%z] if %%o\n"
+          "  %%b = load u8 [%%y]\n  store u8 [%%out] %%a\n  store f16 [%%out + 128] %%c\n  store u8 [%%out + 257] %%b if %%m\n"
+          "  store f16 [%%out + 322] %%c if %%o\n"},
+    {has_narrow_limits, HEAD "  %%n = mask_below u8 %%limit\n  %%p = mask_below s16 %%limit\n  %%b = load u8 [%%y + 3] if %%n\n"
+                             "  %%d = load s16 [%%x + 2] if %%p\n  store u8 [%%out + 64] %%b\n  store s16 [%%out + 192] %%d\n"
+                             "  store u8 [%%out + 257] %%b if %%n\n  store s16 [%%out + 322] %%d if %%p\n"},
     {has_mmla_bytes, HEAD "  %%a = load_block s32 [%%x + 48]\n  %%b = load s32 [%%y]\n  %%c = load s32 [%%z]\n"
                           "  %%d = mmla s32 from s32 %%a, %%b, %%c\n  %%e = mmla_us s32 from s32 %%b, %%a, %%d\n"
                           "  %%f = load_block s32 [%%x + 1004]\n  %%g = mmla_us s32 from s32 %%f, %%b, %%c\n"

@@ -44,7 +44,7 @@ void arm64_refuse(Arm64Encoder *e, const char *why) {
 
 void arm64_element_bits(DType type, double number, unsigned char out[8]) {
     float f = (float)number;
-    int32_t i = dtype_kind(type) == KIND_FLOAT ? 0 : (int32_t)number;
+    int32_t i = type == DT_F32 || type == DT_F64 ? 0 : (int32_t)number; /* of narrower floats the bits are given */
     if (type == DT_F64)
         memcpy(out, &number, 8);
     else if (type == DT_F32)

@@ -445,8 +445,8 @@ static void encode_store(Arm64Encoder *e, const VectorOp *op, int at) {
 /* ---- masks and reductions ---- */
 
 static void below(Arm64Encoder *e, const VectorOp *op, int index) {
-    emit3(e, bytes_of(op->type) == 8 ? ARM64_SVE_WHILELT_D : ARM64_SVE_WHILELT_S, arm64_mask_of(e, op->result), ARM64_ZERO,
-          index);
+    static const Arm64Form forms[] = {ARM64_SVE_WHILELT_B, ARM64_SVE_WHILELT_H, ARM64_SVE_WHILELT_S, ARM64_SVE_WHILELT_D};
+    emit3(e, forms[log2_of(bytes_of(op->type))], arm64_mask_of(e, op->result), ARM64_ZERO, index);
 }
 
 static void encode_mask_first(Arm64Encoder *e, const VectorOp *op) {
@@ -458,6 +458,10 @@ static void encode_mask_first(Arm64Encoder *e, const VectorOp *op) {
 static void encode_reduce(Arm64Encoder *e, const VectorOp *op, int at) {
     int to = result(e, op), from = reg(e, op->arg[0]), t = arm64_scratch(e, at, 0), size = bytes_of(op->type);
     bool sum = op->code == VECTOR_REDUCE_ADD, least = op->code == VECTOR_REDUCE_MIN;
+    if (size < 4) {
+        arm64_refuse(e, "a reduction of narrow lanes");
+        return;
+    }
     for (int half = e->f->bytes / size / 2; half; half /= 2) {
         if (sum || op->type == DT_S32) {
             arm64_sve_move(e, t, from);
