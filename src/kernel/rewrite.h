@@ -40,6 +40,19 @@ Definition *rewrite_permute(Arena *arena, const Definition *d, const int *order)
 /* A bound kernel in another arena. */
 Kernel *kernel_copy(Arena *arena, const Kernel *kernel);
 
+/* sizes.c: the numbers of a kernel that may follow from shapes. Kernels of one structure have them in the same order. */
+typedef struct KernelSizes {
+    Arena *arena;
+    int64_t *at;
+    size_t count, capacity;
+    size_t next; /* the place of the next one */
+    bool set;
+} KernelSizes;
+bool kernel_sizes(const Kernel *kernel, KernelSizes *sizes); /* appends them; false: out of memory */
+void kernel_clear_sizes(Kernel *kernel);                     /* sets them to 0: what is left is the structure, and no kernel */
+/* Takes them from sizes->next on. False: what comes of it is no kernel (reads outside of its tensors, say), or `err`. */
+bool kernel_set_sizes(Kernel *kernel, KernelSizes *sizes, whet_error *err);
+
 /* bind.c: a kernel put together from bound definitions by a pass: names its axes, counts its work, checks it. */
 whet_status kernel_seal(Kernel *kernel, const char *pass, whet_error *err);
 

@@ -121,7 +121,8 @@ static Kernel *build(Build *b, const char **why) {
 Kernel *group_kernel(Plan *plan, const Group *group, Arena *arena, int **tensor, const char **why) {
     Build b = {.plan = plan, .group = group, .arena = arena};
     *why = NULL;
-    Kernel *kernel = group->given ? kernel_copy(arena, group->given) : build(&b, why);
+    bool there = group->given && group->given->arena == arena;
+    Kernel *kernel = there ? group->given : group->given ? kernel_copy(arena, group->given) : build(&b, why);
     const int *from = group->given ? group->given_tensor : b.tensor;
     *tensor = kernel ? arena_copy(arena, from, (size_t)kernel->tensor_count * sizeof *from) : NULL;
     if (!*tensor && !*why && !plan->err->status)

@@ -43,6 +43,15 @@ whet_status executable_init(Executable *executable, const Kernel *kernel, const 
     return WHET_OK;
 }
 
+whet_status executable_share_code(Executable *executable, Shared *shared, const Kernel *kernel, Code *code,
+                                  const Tensor *const *constant, const Parallel *parallel, whet_error *err) {
+    *executable = (Executable){.kernel = kernel, .shared = shared, .code = code};
+    executable->compiled = code_compiled(code, &executable->why);
+    const Packing *packing = executable->compiled ? compiled_packing(executable->compiled) : NULL;
+    return packing ? shared_weight(shared, executable->compiled, constant[packing->tensor], parallel, &executable->weight, err)
+                   : WHET_OK;
+}
+
 whet_status executable_share(Executable *executable, Shared *shared, const Kernel *kernel, const Target *target,
                              const Tensor *const *constant, const Parallel *parallel, whet_error *err) {
     *executable = (Executable){.kernel = kernel, .why = "no target was asked for, or none runs here", .shared = shared};
@@ -52,14 +61,9 @@ whet_status executable_share(Executable *executable, Shared *shared, const Kerne
     for (int t = 0; t < kernel->input_count; t++)
         data[t] = constant[t] ? constant[t]->data : NULL;
     ScheduleOptions options = {.constant = data, .exact = shared_is_exact(shared)};
-    whet_status status = shared_code(shared, kernel, target, &options, &executable->code, err);
-    if (status)
-        return status;
-    executable->compiled = code_compiled(executable->code, &executable->why);
-    const Packing *packing = executable->compiled ? compiled_packing(executable->compiled) : NULL;
-    if (packing)
-        status = shared_weight(shared, executable->compiled, constant[packing->tensor], parallel, &executable->weight, err);
-    return status;
+    Code *code;
+    whet_status status = shared_code(shared, kernel, false, target, &options, &code, err);
+    return status ? status : executable_share_code(executable, shared, kernel, code, constant, parallel, err);
 }
 
 void executable_free(Executable *executable) {

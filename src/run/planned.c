@@ -30,7 +30,9 @@ static Planned *find_or_make(Runner *runner, const GraphProgram *program, size_t
             memmove(&cache->kept[1], &cache->kept[0], (size_t)k * sizeof *cache->kept);
             return cache->kept[0] = found;
         }
-    Planned *made = planned_new(runner, program, at, activation, runner->explain, err);
+    Planned *made = scale_plan(runner, program, at, activation, cache);
+    if (!made)
+        made = scale_learn(runner, program, at, activation, cache, err);
     if (!made)
         return NULL;
     if (k == PLANS_KEPT)

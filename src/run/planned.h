@@ -62,8 +62,11 @@ struct Planned {
     double flops;
 };
 
-/* segment.c: the plan for what is in the activation's slots, from step `at` on. `out` (may be NULL) is told what became of it. */
-Planned *planned_new(Runner *runner, const GraphProgram *program, size_t at, Activation *activation, Text *out, whet_error *err);
+/* scale.c: the plan for what is in the activation's slots, from step `at` on: put together from what earlier plans have in common
+ * (NULL: it cannot be), or planned from the start (NULL: an error). */
+Planned *scale_plan(Runner *runner, const GraphProgram *program, size_t at, Activation *activation, PlanCache *cache);
+Planned *scale_learn(Runner *runner, const GraphProgram *program, size_t at, Activation *activation, PlanCache *cache,
+                     whet_error *err);
 
 /* place.c: offsets such that what lives at one time does not overlap; greedy, largest first. Returns the bytes needed. */
 typedef struct Interval {

@@ -98,6 +98,9 @@ whet_status executable_init(Executable *executable, const Kernel *kernel, const 
 /* The same with code and weights of `shared`. constant[t]: input t of the kernel where it is constant, or NULL. */
 whet_status executable_share(Executable *executable, Shared *shared, const Kernel *kernel, const Target *target,
                              const Tensor *const *constant, const Parallel *parallel, whet_error *err);
+/* The same with code that is known: the reference becomes the executable's. */
+whet_status executable_share_code(Executable *executable, Shared *shared, const Kernel *kernel, Code *code,
+                                  const Tensor *const *constant, const Parallel *parallel, whet_error *err);
 void executable_free(Executable *executable);
 whet_status executable_run(const Executable *executable, void *const *data, const EvalOptions *options, whet_error *err);
 
@@ -131,10 +134,15 @@ typedef struct StepCache {
 
 /* planned.h: plans for several steps at once, kept by the step that they begin at. */
 typedef struct Planned Planned;
-enum { PLANS_KEPT = 4 };
+typedef struct Form Form; /* form.h: what plans of different sizes have in common */
+enum { PLANS_KEPT = 4, MOST_AHEAD = 32 /* plans made ahead */ };
 typedef struct PlanCache {
     Planned *kept[PLANS_KEPT]; /* the latest first */
+    Form *forms;               /* the latest first */
+    int ahead;
+    size_t planned, scaled; /* plans made from the start, and put together for other sizes */
 } PlanCache;
+void form_free(Form *form); /* all of the list */
 
 /* share.c: one lowering for all steps that would make the same: equal layers of a network, a chain of 50,000 Relus. */
 enum { SHARE_BUCKETS = 512 };

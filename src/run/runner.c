@@ -35,9 +35,11 @@ void runner_free(Runner *runner) {
     for (size_t c = 0; runner->caches && runner->program && c < runner->program->cache_count; c++)
         for (int i = 0; i < LOWERINGS_KEPT; i++)
             lowering_free(runner, runner->caches[c].kept[i]);
-    for (size_t c = 0; runner->plans && c < runner->program->cache_count; c++)
+    for (size_t c = 0; runner->plans && c < runner->program->cache_count; c++) {
         for (int i = 0; i < PLANS_KEPT; i++)
             planned_free(runner, runner->plans[c].kept[i]);
+        form_free(runner->plans[c].forms);
+    }
     threads_free(runner->threads);
     profile_free(runner->profile);
     arena_free(&runner->arena);

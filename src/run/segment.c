@@ -9,37 +9,14 @@
 #include <string.h>
 
 #include "onnx/reader.h"
-#include "run/planned.h"
+#include "run/form.h"
 
 enum {
     KNOWN_BYTES = 1 << 20, /* larger content is not computed ahead */
     MOST_STEPS = 4096      /* of a segment, so that planning takes bounded memory */
 };
 
-typedef struct Segment {
-    Runner *runner;
-    const GraphProgram *program;
-    size_t at;
-    Activation *activation;
-    Planned *out;
-    Arena arena; /* of the plan before it is one */
-    Plan plan;
-    int *of;    /* plan tensors of the graph's values; -1: none */
-    bool *dead; /* values of the graph that nobody reads behind the segment */
-    struct Outer {
-        const Value *value;
-        int tensor;
-    } * outer; /* those of the graphs around it */
-    size_t outer_count, outer_capacity, live_in_capacity;
-    Map lowered;  /* what equal nodes were lowered to */
-    Code **codes; /* kept until the plan's kernels have them */
-    size_t code_count, code_capacity;
-    whet_error *err;
-    size_t placed_bytes; /* of all tensors in the arena, without sharing */
-    bool failed;         /* out of memory or an error: not the end of a segment */
-} Segment;
-
-static bool fail(Segment *s) {
+bool segment_fail(Segment *s) {
     if (!s->err->status)
         error_memory(s->err);
     s->failed = true;
@@ -48,18 +25,25 @@ static bool fail(Segment *s) {
 
 /* ---- What schedules say ---- */
 
-static bool ask(void *self, const Kernel *kernel, const void *const *constant, Verdict *out, whet_error *err) {
-    Segment *s = self;
-    Code *code;
-    const char *why;
-    ScheduleOptions options = {.constant = constant, .exact = shared_is_exact(s->runner->shared_model)};
-    if (shared_code(s->runner->shared_model, kernel, &s->runner->target, &options, &code, err))
+bool segment_code(Segment *s, const Kernel *kernel, const void *const *constant, bool ready, Code **out) {
+    Shared *shared = s->runner->shared_model;
+    ScheduleOptions options = {.constant = constant, .exact = shared_is_exact(shared)};
+    if (shared_code(shared, kernel, ready, &s->runner->target, &options, out, s->err))
         return false;
     if (!arena_grow(&s->arena, &s->codes, &s->code_capacity, s->code_count + 1, sizeof *s->codes)) {
-        shared_drop_code(s->runner->shared_model, code);
-        return error_memory(err), false;
+        shared_drop_code(shared, *out);
+        return error_memory(s->err), false;
     }
-    s->codes[s->code_count++] = code;
+    s->codes[s->code_count++] = *out;
+    return true;
+}
+
+static bool ask(void *self, const Kernel *kernel, const void *const *constant, Verdict *out, whet_error *err) {
+    Code *code;
+    const char *why;
+    (void)err; /* the segment's own */
+    if (!segment_code(self, kernel, constant, false, &code))
+        return false;
     const Compiled *compiled = code_compiled(code, &why);
     *out = (Verdict){.template = compiled ? compiled->template : NULL, .why = why};
     return true;
@@ -95,18 +79,18 @@ static void drop_codes(Segment *s) {
 
 static bool set_tensor(Segment *s, const Value *value, int tensor) {
     if (tensor < 0)
-        return fail(s);
+        return segment_fail(s);
     if (value->graph == s->program->graph) {
         s->of[value->id] = tensor;
         return true;
     }
     if (!arena_grow(&s->arena, &s->outer, &s->outer_capacity, s->outer_count + 1, sizeof *s->outer))
-        return fail(s);
+        return segment_fail(s);
     s->outer[s->outer_count++] = (struct Outer){value, tensor};
     return true;
 }
 
-static int find_tensor(const Segment *s, const Value *value) {
+int segment_tensor(const Segment *s, const Value *value) {
     if (value->graph == s->program->graph)
         return s->of[value->id];
     for (size_t i = 0; i < s->outer_count; i++)
@@ -115,8 +99,7 @@ static int find_tensor(const Segment *s, const Value *value) {
     return -1;
 }
 
-/* A copy that lives as long as the plan. */
-static const Tensor *keep(Segment *s, const Tensor *t) {
+const Tensor *segment_keep(Segment *s, const Tensor *t) {
     Tensor *copy = arena_copy(&s->out->arena, t, sizeof *t);
     if (copy)
         copy->data = arena_copy(&s->out->arena, t->data, t->bytes);
@@ -133,16 +116,25 @@ static int known_tensor(Segment *s, const Tensor *t, const Value *value) {
 static bool add_live_in(Segment *s, const Value *value, const Tensor *t) {
     Planned *out = s->out;
     if (!arena_grow(&out->arena, &out->live_in, &s->live_in_capacity, (size_t)out->live_in_count + 1, sizeof *out->live_in))
-        return fail(s);
+        return segment_fail(s);
     LiveIn *in = &out->live_in[out->live_in_count++];
     *in = (LiveIn){.value = value, .type = (DType)t->type, .rank = t->rank};
     memcpy(in->dims, t->dims, (size_t)t->rank * sizeof *t->dims);
     return true;
 }
 
+/* The tensor as it comes in, or would come in if a symbol of its dims had another size. */
+static Tensor coming_in(const Segment *s, const Value *value, const Tensor *now) {
+    Tensor t = *now;
+    for (int d = 0; s->symbol && d < t.rank; d++)
+        if (value->type.rank == t.rank && value->type.dims[d] == s->symbol)
+            t.dims[d] = s->size;
+    return t;
+}
+
 /* The plan tensor of a value that a node reads; -1: an error. */
 static int tensor_of(Segment *s, const Value *value) {
-    int tensor = find_tensor(s, value);
+    int tensor = segment_tensor(s, value);
     if (tensor >= 0)
         return tensor;
     if (value->type.constant) {
@@ -153,10 +145,11 @@ static int tensor_of(Segment *s, const Value *value) {
     }
     const OpValue *now = runner_value(s->runner, s->activation, value, s->err);
     if (!now)
-        return fail(s), -1;
-    tensor = plan_tensor(&s->plan, (DType)now->tensor.type, now->tensor.rank, now->tensor.dims, value);
-    if (tensor < 0 || !add_live_in(s, value, &now->tensor) || !set_tensor(s, value, tensor))
-        return fail(s), -1;
+        return segment_fail(s), -1;
+    const Tensor t = coming_in(s, value, &now->tensor);
+    tensor = plan_tensor(&s->plan, (DType)t.type, t.rank, t.dims, value);
+    if (tensor < 0 || !add_live_in(s, value, &t) || !set_tensor(s, value, tensor))
+        return segment_fail(s), -1;
     s->plan.tensors[tensor].kept = true;
     return tensor;
 }
@@ -176,8 +169,8 @@ static const Tensor *content_of(Segment *s, const Value *value, int tensor) {
         if (in->value != value || in->type == DT_STRING)
             continue;
         const OpValue *now = runner_value(s->runner, s->activation, value, NULL);
-        if (!in->content && now && now->tensor.bytes <= KNOWN_BYTES)
-            in->content = keep(s, &now->tensor);
+        if (!in->content && now && now->tensor.bytes <= KNOWN_BYTES && !s->symbol)
+            in->content = segment_keep(s, &now->tensor);
         return in->content;
     }
     return NULL;
@@ -211,7 +204,7 @@ static bool listed_init(Segment *s, Listed *l, const Node *node) {
                        .in = ARENA_ARRAY(arena, const Type *, (size_t)node->input_count),
                        .out = ARENA_ARRAY(arena, Type, (size_t)node->output_count)};
     if (arena->failed)
-        return fail(s);
+        return segment_fail(s);
     for (int o = 0; o < node->output_count; o++) {
         l->out[o] = -1;
         l->call.out[o].rank = -1;
@@ -271,7 +264,7 @@ static int fold_by_shape(Segment *s, Listed *l) {
     for (int o = 0; known && o < l->node->output_count; o++)
         if (l->node->outputs[o] && !(known[o] = tensor_of_content(s, &l->call.out[o])))
             return 0;
-    return known ? (set_known(s, l, known) ? 1 : -1) : (fail(s), -1);
+    return known ? (set_known(s, l, known) ? 1 : -1) : (segment_fail(s), -1);
 }
 
 static bool is_small(const Segment *s, const Listed *l) {
@@ -303,7 +296,7 @@ static int fold_by_running(Segment *s, Listed *l) {
     OpValue **values = ARENA_ARRAY(&s->arena, OpValue *, outputs);
     const Tensor **known = ARENA_ARRAY(&s->arena, const Tensor *, outputs);
     if (!values || !known)
-        return fail(s), -1;
+        return segment_fail(s), -1;
     if (runner_node(s->runner, l->node, l->known, values, s->err)) {
         error_clear(s->err);
         return 0;
@@ -312,7 +305,7 @@ static int fold_by_running(Segment *s, Listed *l) {
     for (size_t o = 0; o < outputs; o++)
         if (values[o] && l->node->outputs[o]) {
             fits = fits && values[o]->tensor.bytes <= KNOWN_BYTES && (DType)values[o]->tensor.type != DT_STRING;
-            known[o] = fits ? keep(s, &values[o]->tensor) : NULL;
+            known[o] = fits ? segment_keep(s, &values[o]->tensor) : NULL;
         }
     for (size_t o = 0; o < outputs; o++) {
         fits = fits && (!l->node->outputs[o] || known[o]);
@@ -372,7 +365,7 @@ static bool list_kernel(Segment *s, Listed *l) {
     for (int o = 0; o < l->node->output_count; o++)
         if (l->out[o] >= 0 && l->lowered.out_tensor[o] >= 0)
             tensor[l->lowered.out_tensor[o]] = l->out[o];
-    return plan_add_kernel(&s->plan, l->lowered.kernel, tensor, l->node, true) || fail(s);
+    return plan_add_kernel(&s->plan, l->lowered.kernel, tensor, l->node, true) || segment_fail(s);
 }
 
 static bool list_c(Segment *s, Listed *l, size_t step) {
@@ -381,14 +374,14 @@ static bool list_c(Segment *s, Listed *l, size_t step) {
     if (!l->node->row->run || !shapes_known(l))
         return false;
     if (!reads || !writes || !make_outputs(s, l))
-        return fail(s);
+        return segment_fail(s);
     for (int i = 0; i < l->node->input_count; i++)
         if (l->in[i] >= 0)
             reads[read_count++] = l->in[i];
     for (int o = 0; o < l->node->output_count; o++)
         if (l->out[o] >= 0)
             writes[write_count++] = l->out[o];
-    return plan_add_step(&s->plan, (int)step, l->node, reads, read_count, writes, write_count) || fail(s);
+    return plan_add_step(&s->plan, (int)step, l->node, reads, read_count, writes, write_count) || segment_fail(s);
 }
 
 /* What lowering depends on, in the runner's key. */
@@ -418,7 +411,7 @@ static bool lower(Segment *s, Listed *l) {
     const OpRow *row = l->node->row;
     size_t length;
     if (!put_key(s, l, &length))
-        return fail(s);
+        return segment_fail(s);
     const char *key = (const char *)s->runner->key;
     const Remembered *known = map_get(&s->lowered, key, length);
     if (known) {
@@ -427,18 +420,22 @@ static bool lower(Segment *s, Listed *l) {
         return true;
     }
     char *own = arena_copy(&s->arena, key, length);
-    whet_status status = row->text || row->build ? op_lower(&l->call, &l->lowered) : op_infer(&l->call);
+    whet_status status = WHET_OK;
+    if (s->sizes_only || !(row->text || row->build))
+        status = op_infer(&l->call);
+    if (!status && (row->text || row->build) && (!s->sizes_only || !shapes_known(l))) /* kernels know what rules leave open */
+        status = op_lower(&l->call, &l->lowered);
     if (status) {
         if (s->arena.failed)
-            return fail(s);
+            return segment_fail(s);
         error_clear(s->err);
         return false;
     }
     Remembered *now = ARENA_NEW(&s->arena, Remembered);
     if (!own || !now)
-        return fail(s);
+        return segment_fail(s);
     *now = (Remembered){l->call.out, l->lowered};
-    return map_put(&s->lowered, own, length, now) || fail(s);
+    return map_put(&s->lowered, own, length, now) || segment_fail(s);
 }
 
 static bool owns_graph(const Node *node) {
@@ -461,18 +458,20 @@ static bool list_step(Segment *s, size_t step) {
     if (!folded && !row->view && node->input_count && is_small(s, &l))
         folded = fold_by_running(s, &l);
     if (folded)
-        return folded > 0 && (plan_name(&s->plan, &s->plan.ahead, node) || fail(s));
+        return folded > 0 && (plan_name(&s->plan, &s->plan.ahead, node) || segment_fail(s));
     if (row->view && !plan_name(&s->plan, &s->plan.views, node))
-        return fail(s);
+        return segment_fail(s);
+    if (s->sizes_only && !row->view)
+        return shapes_known(&l) && make_outputs(s, &l);
     return row->view ? list_view(s, &l) : l.lowered.kernel ? list_kernel(s, &l) : list_c(s, &l, step);
 }
 
 /* What somebody reads behind the segment must be there. */
-static bool keep_live_out(Segment *s) {
+bool segment_keep_live_out(Segment *s) {
     const Graph *graph = s->program->graph;
     s->dead = ARENA_ARRAY(&s->arena, bool, graph->value_count);
     if (!s->dead)
-        return fail(s);
+        return segment_fail(s);
     for (size_t k = 0; k < s->out->steps; k++)
         for (int d = 0; d < s->program->steps[s->at + k].dead_count; d++)
             s->dead[s->program->steps[s->at + k].dead[d]->id] = true;
@@ -482,262 +481,32 @@ static bool keep_live_out(Segment *s) {
     return true;
 }
 
-/* ---- Items ---- */
-
-typedef struct Homes {
-    int *first, *last; /* by root: items that touch it; -1: none */
-    size_t *offset;
-} Homes;
-
-static bool is_placed(const Segment *s, int root) {
-    const PlanTensor *t = &s->plan.tensors[root];
-    return !t->kept && !t->known;
-}
-
-static void touch(const Segment *s, Homes *h, int tensor, int item) {
-    int root = s->plan.tensors[tensor].root;
-    if (h->first[root] < 0)
-        h->first[root] = item;
-    h->last[root] = item;
-}
-
-static bool homes_init(Segment *s, Homes *h) {
-    size_t count = (size_t)s->plan.tensor_count;
-    h->first = ARENA_ARRAY(&s->arena, int, count);
-    h->last = ARENA_ARRAY(&s->arena, int, count);
-    h->offset = ARENA_ARRAY(&s->arena, size_t, count);
-    if (!h->first || !h->last || !h->offset)
-        return fail(s);
-    for (size_t t = 0; t < count; t++)
-        h->first[t] = h->last[t] = -1;
-    return true;
-}
-
-typedef struct Built {
-    Kernel *kernel; /* NULL: a step in C */
-    int *tensor;
-} Built;
-
-static void touch_all(Segment *s, Homes *h, Group *const *groups, const Built *built, int count) {
-    for (int i = 0; i < count; i++) {
-        const Kernel *kernel = built[i].kernel;
-        for (int t = 0; kernel && t < kernel->tensor_count; t++)
-            if (kernel->tensors[t].role != ROLE_TEMPORARY)
-                touch(s, h, built[i].tensor[t], i);
-        const Node *node = groups[i]->step >= 0 ? groups[i]->nodes[0] : NULL;
-        for (int k = 0; node && k < node->input_count; k++)
-            if (node->inputs[k])
-                touch(s, h, find_tensor(s, node->inputs[k]), i);
-        for (int k = 0; node && k < node->output_count; k++)
-            if (node->outputs[k])
-                touch(s, h, find_tensor(s, node->outputs[k]), i);
-    }
-    for (size_t v = 0; v < s->program->graph->value_count; v++)
-        if (s->of[v] >= 0 && !s->dead[v]) /* views of it are made at the end */
-            touch(s, h, s->of[v], count);
-}
-
-static bool place_arena(Segment *s, Homes *h) {
-    int count = 0;
-    Interval *intervals = ARENA_ARRAY(&s->arena, Interval, (size_t)s->plan.tensor_count);
-    int *root = ARENA_ARRAY(&s->arena, int, (size_t)s->plan.tensor_count);
-    if (!intervals || !root)
-        return fail(s);
-    for (int t = 0; t < s->plan.tensor_count; t++) {
-        const PlanTensor *tensor = &s->plan.tensors[t];
-        size_t bytes;
-        if (tensor->root != t || h->first[t] < 0 || !is_placed(s, t) || !dtype_bytes(tensor->type, tensor->count, &bytes))
-            continue;
-        s->placed_bytes += bytes;
-        root[count] = t;
-        intervals[count++] = (Interval){h->first[t], h->last[t], bytes, 0};
-    }
-    s->out->arena_bytes = place_intervals(intervals, count, &s->arena);
-    for (int i = 0; i < count; i++)
-        h->offset[root[i]] = intervals[i].offset;
-    return !s->arena.failed || fail(s);
-}
-
-static Place place_of(const Segment *s, const Homes *h, int tensor) {
-    int root = s->plan.tensors[tensor].root;
-    const PlanTensor *t = &s->plan.tensors[root];
-    if (t->known)
-        return (Place){.home = HOME_FIXED, .fixed = t->known->data};
-    if (t->kept)
-        return (Place){.home = HOME_VALUE, .value = t->value};
-    return (Place){.home = HOME_ARENA, .offset = h->offset[root]};
-}
-
-static bool add_made(Segment *s, Made **list, int *count, size_t *capacity, Made made) {
-    if (!arena_grow(&s->out->arena, list, capacity, (size_t)*count + 1, sizeof made))
-        return fail(s);
-    (*list)[(*count)++] = made;
-    return true;
-}
-
-/* The value in its slot, however that comes about: its root first. */
-static bool want_value(Segment *s, const Value *value, Made **list, int *count, size_t *capacity) {
-    int tensor = find_tensor(s, value);
-    const PlanTensor *t = &s->plan.tensors[tensor], *root = &s->plan.tensors[t->root];
-    Made made = {.value = value, .type = t->type, .rank = t->rank};
-    memcpy(made.dims, t->dims, sizeof made.dims);
-    if (value->graph != s->program->graph || (root->constant && root->value == value))
-        return true; /* it is there, or comes at its first reading */
-    if (root->known)
-        made.known = root->known;
-    else if (t->root != tensor) {
-        made.of = root->value;
-    } else
-        return true; /* comes from outside, or its writer makes it */
-    return add_made(s, list, count, capacity, made);
-}
-
-/* Code reads at any alignment, but not what has no content of its own. */
-static bool needs_copy(const Segment *s, const Item *item, const Tensor *constant) {
-    return !item->executable.compiled || shared_is_joined(s->runner->shared_model, constant);
-}
-
-static bool set_kernel(Segment *s, const Homes *h, const Built *built, Item *item) {
-    Runner *runner = s->runner;
-    const Tensor *constant[KERNEL_MAX_TENSORS] = {0};
-    const Kernel *kernel = built->kernel;
-    size_t capacity = 0;
-    item->place = ARENA_ARRAY(&s->out->arena, Place, (size_t)kernel->tensor_count);
-    if (!item->place)
-        return fail(s);
-    for (int t = 0; t < kernel->tensor_count; t++) {
-        const PlanTensor *root = &s->plan.tensors[s->plan.tensors[built->tensor[t]].root];
-        if (t < kernel->input_count && root->constant)
-            constant[t] = root->known;
-        if (kernel->tensors[t].role == ROLE_TEMPORARY)
-            continue;
-        item->place[t] = place_of(s, h, built->tensor[t]);
-        if (kernel->tensors[t].role != ROLE_OUTPUT || !root->kept)
-            continue;
-        Made made = {.value = root->value, .type = root->type, .rank = root->rank};
-        memcpy(made.dims, root->dims, sizeof made.dims);
-        if (!add_made(s, &item->before, &item->before_count, &capacity, made))
-            return false;
-    }
-    if (executable_share(&item->executable, runner->shared_model, kernel, runner->has_target ? &runner->target : NULL, constant,
-                         threads_parallel(runner->threads), s->err))
-        return fail(s);
-    const Packing *packing = item->executable.weight ? compiled_packing(item->executable.compiled) : NULL;
-    int packed = packing ? packing->tensor : -1;
-    for (int t = 0; t < kernel->input_count; t++) {
-        if (constant[t] && t != packed && needs_copy(s, item, constant[t]) &&
-            !(item->place[t].fixed = shared_aligned(runner->shared_model, constant[t], s->err)))
-            return fail(s);
-    }
-    return true;
-}
-
-static bool set_step(Segment *s, const Group *group, Item *item) {
-    const Node *node = group->nodes[0];
-    size_t before = 0, after = 0;
-    item->step = group->step;
-    for (int i = 0; i < node->input_count; i++)
-        if (node->inputs[i] && !want_value(s, node->inputs[i], &item->before, &item->before_count, &before))
-            return false;
-    for (int o = 0; o < node->output_count; o++) {
-        if (!node->outputs[o])
-            continue;
-        const PlanTensor *t = &s->plan.tensors[find_tensor(s, node->outputs[o])];
-        Made made = {.value = node->outputs[o], .type = t->type, .rank = t->rank};
-        memcpy(made.dims, t->dims, sizeof made.dims);
-        if (!add_made(s, &item->after, &item->after_count, &after, made))
-            return false;
-    }
-    return true;
-}
-
-/* The last item makes sure of all values that live on. */
-static bool set_live_out(Segment *s, Item *item) {
-    size_t capacity = 0;
-    const Graph *graph = s->program->graph;
-    for (size_t v = 0; v < graph->value_count; v++)
-        if (s->of[v] >= 0 && !s->dead[v] && !want_value(s, graph->values[v], &item->before, &item->before_count, &capacity))
-            return false;
-    return true;
-}
-
-/* After which item each value goes that the segment ends: when nothing reads its memory any more. */
-static bool set_dead(Segment *s, const Homes *h, int items) {
-    Planned *out = s->out;
-    size_t *capacity = ARENA_ARRAY(&s->arena, size_t, (size_t)items);
-    if (!capacity)
-        return fail(s);
-    for (size_t k = 0; k < out->steps; k++)
-        for (int d = 0; d < s->program->steps[s->at + k].dead_count; d++) {
-            const Value *value = s->program->steps[s->at + k].dead[d];
-            int tensor = s->of[value->id], at = tensor < 0 ? -1 : h->last[s->plan.tensors[tensor].root];
-            Item *item = &out->items[at < 0 ? items - 1 : at];
-            size_t *room = &capacity[at < 0 ? items - 1 : at];
-            if (!arena_grow(&out->arena, &item->dead, room, (size_t)item->dead_count + 1, sizeof *item->dead))
-                return fail(s);
-            item->dead[item->dead_count++] = value;
-        }
-    return true;
-}
-
-static bool make_items(Segment *s) {
-    Planned *out = s->out;
-    Plan *plan = &s->plan;
-    Homes homes;
-    Group **groups = ARENA_ARRAY(&s->arena, Group *, (size_t)plan->group_count);
-    Built *built = ARENA_ARRAY(&s->arena, Built, (size_t)plan->group_count);
-    int count = 0;
-    if (!groups || !built)
-        return fail(s);
-    for (int g = 0; g < plan->group_count; g++) {
-        if (plan->groups[g]->gone)
-            continue;
-        const char *why;
-        Built *b = &built[count];
-        groups[count++] = plan->groups[g];
-        if (plan->groups[g]->step < 0 && !(b->kernel = group_kernel(plan, plan->groups[g], &out->arena, &b->tensor, &why)))
-            return fail(s);
-    }
-    out->items = ARENA_ARRAY(&out->arena, Item, (size_t)count + 1);
-    if (!out->items)
-        return fail(s);
-    if (!homes_init(s, &homes))
-        return false;
-    touch_all(s, &homes, groups, built, count);
-    if (!place_arena(s, &homes))
-        return false;
-    for (int i = 0; i < count; i++) {
-        Item *item = &out->items[out->item_count++];
-        *item = (Item){.step = ITEM_KERNEL, .partial = groups[i]->partial, .node_count = groups[i]->node_count};
-        item->nodes = arena_copy(&out->arena, groups[i]->nodes, (size_t)groups[i]->node_count * sizeof *item->nodes);
-        if (!item->nodes)
-            return fail(s);
-        if (groups[i]->step >= 0 ? !set_step(s, groups[i], item) : !set_kernel(s, &homes, &built[i], item))
-            return false;
-    }
-    out->items[out->item_count] = (Item){.step = ITEM_END};
-    return set_live_out(s, &out->items[out->item_count]) && set_dead(s, &homes, ++out->item_count);
-}
-
 /* ---- The whole ---- */
 
-static bool build(Segment *s, Text *out) {
+bool segment_list(Segment *s, size_t most) {
     const Graph *graph = s->program->graph;
     s->of = ARENA_ARRAY(&s->arena, int, graph->value_count);
     if (!s->of)
-        return fail(s);
+        return segment_fail(s);
     for (size_t v = 0; v < graph->value_count; v++)
         s->of[v] = -1;
-    s->plan.explain = out != NULL;
-    while (s->out->steps < MOST_STEPS && s->at + s->out->steps < s->program->step_count && list_step(s, s->out->steps))
+    while (s->out->steps < most && s->at + s->out->steps < s->program->step_count && list_step(s, s->out->steps))
         s->out->steps++;
-    if (s->failed || !s->out->steps)
+    return !s->failed;
+}
+
+static bool build(Segment *s, void *context) {
+    Text *out = context;
+    s->plan.explain = out != NULL;
+    if (!segment_list(s, MOST_STEPS) || !s->out->steps)
         return !s->failed;
-    if (!keep_live_out(s))
+    if (!segment_keep_live_out(s))
         return false;
+    if (s->record)
+        record_values(s->record, s);
     if (!plan_layout(&s->plan) || !plan_fuse(&s->plan))
-        return fail(s);
-    if (!make_items(s))
+        return segment_fail(s);
+    if (!segment_items(s))
         return false;
     if (out) {
         plan_print(&s->plan, out);
@@ -755,27 +524,44 @@ void planned_free(Runner *runner, Planned *planned) {
     memory_free(runner->pool.allocator, planned, sizeof *planned);
 }
 
-Planned *planned_new(Runner *runner, const GraphProgram *program, size_t at, Activation *activation, Text *out, whet_error *err) {
-    Planned *planned = memory_alloc(runner->pool.allocator, sizeof *planned);
+Planned *segment_plan(Segment *s, bool (*make)(Segment *s, void *context), void *context) {
+    Runner *runner = s->runner;
+    Planned *planned = s->out = memory_alloc(runner->pool.allocator, sizeof *planned);
     if (!planned) {
-        error_memory(err);
+        error_memory(s->err);
         return NULL;
     }
     *planned = (Planned){0};
     arena_init(&planned->arena, runner->pool.allocator);
-    Segment s = {.runner = runner, .program = program, .at = at, .activation = activation, .out = planned, .err = err};
-    arena_init(&s.arena, runner->pool.allocator);
-    map_init(&s.lowered, &s.arena);
-    plan_init(&s.plan, &s.arena, (Schedules){&s, runner->has_target ? ask : NULL, runner->has_target ? join : NULL}, err);
-    bool fine = build(&s, out);
+    arena_init(&s->arena, runner->pool.allocator);
+    map_init(&s->lowered, &s->arena);
+    plan_init(&s->plan, &s->arena, (Schedules){s, runner->has_target ? ask : NULL, runner->has_target ? join : NULL}, s->err);
+    bool fine = make(s, context);
     if (fine && planned->arena.failed)
-        fine = fail(&s);
-    drop_codes(&s);
-    shared_settle(runner->shared_model);
-    plan_free(&s.plan);
-    arena_free(&s.arena);
-    if (fine)
-        return planned;
-    planned_free(runner, planned);
-    return NULL;
+        fine = segment_fail(s);
+    return fine ? planned : (planned_free(runner, planned), NULL);
+}
+
+void segment_free(Segment *s) {
+    drop_codes(s);
+    shared_settle(s->runner->shared_model);
+    plan_free(&s->plan);
+    arena_free(&s->arena);
+}
+
+Planned *planned_learn(Segment *s, PlanCache *cache, bool only_known) {
+    Record record;
+    Runner *runner = s->runner;
+    bool learns = runner->has_target && !runner->explain;
+    if (learns) {
+        record_init(&record, runner->pool.allocator);
+        s->record = &record;
+    }
+    Planned *planned = segment_plan(s, build, runner->explain);
+    if (planned && learns)
+        form_learn(&cache->forms, only_known, &record, s);
+    segment_free(s);
+    if (learns)
+        record_free(&record);
+    return planned;
 }

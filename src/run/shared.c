@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernel/rewrite.h"
 #include "onnx/reader.h"
 
 /* An entry of any of the three kinds, in a list of its bucket. */
@@ -148,7 +149,7 @@ static void put_code_key(const Kernel *kernel, const Target *target, const Sched
 }
 
 /* The code's own copy of the kernel: from the text, which finds what fusion left of numbers among numbers. */
-static Kernel *copy_kernel(Arena *arena, const Kernel *kernel, whet_error *err) {
+static Kernel *parsed_copy(Arena *arena, const Kernel *kernel, whet_error *err) {
     Text text;
     text_init(&text);
     kernel_print(kernel, &text);
@@ -170,8 +171,8 @@ static void code_free(Shared *s, Code *code) {
     memory_free(s->allocator, code, sizeof *code);
 }
 
-static whet_status make_code(Shared *s, const Kernel *kernel, const Target *target, const ScheduleOptions *options, Code **out,
-                             whet_error *err) {
+static whet_status make_code(Shared *s, const Kernel *kernel, bool ready, const Target *target, const ScheduleOptions *options,
+                             Code **out, whet_error *err) {
     Code *code = memory_alloc(s->allocator, sizeof *code);
     if (!code)
         return error_memory(err);
@@ -183,10 +184,10 @@ static whet_status make_code(Shared *s, const Kernel *kernel, const Target *targ
     later.codes = s->codes;
     later.perf_map = s->perf_map;
     double start = clock_now();
-    code->kernel = copy_kernel(&code->arena, kernel, err);
+    code->kernel = ready ? kernel_copy(&code->arena, kernel) : parsed_copy(&code->arena, kernel, err);
     whet_status status = code->kernel  ? schedule_compile(code->kernel, target, &later, &code->compiled, &code->why, err)
                          : err->status ? err->status
-                                       : WHET_ERROR_INTERNAL;
+                                       : error_memory(err);
     if (status == WHET_ERROR_UNSUPPORTED) {
         error_clear(err);
         status = WHET_OK;
@@ -199,8 +200,8 @@ static whet_status make_code(Shared *s, const Kernel *kernel, const Target *targ
     return status;
 }
 
-whet_status shared_code(Shared *s, const Kernel *kernel, const Target *target, const ScheduleOptions *options, Code **out,
-                        whet_error *err) {
+whet_status shared_code(Shared *s, const Kernel *kernel, bool ready, const Target *target, const ScheduleOptions *options,
+                        Code **out, whet_error *err) {
     Text key;
     text_init(&key);
     put_code_key(kernel, target, options, &key);
@@ -212,7 +213,7 @@ whet_status shared_code(Shared *s, const Kernel *kernel, const Target *target, c
     err = err ? err : &local;
     pthread_mutex_lock(&s->lock);
     *out = find(s->code, &key);
-    whet_status status = *out ? WHET_OK : make_code(s, kernel, target, options, out, err);
+    whet_status status = *out ? WHET_OK : make_code(s, kernel, ready, target, options, out, err);
     if (!status && !(*out)->entry.key && !add(s, s->code, &(*out)->entry, &key)) {
         code_free(s, *out);
         *out = NULL;
@@ -226,6 +227,23 @@ whet_status shared_code(Shared *s, const Kernel *kernel, const Target *target, c
 const Compiled *code_compiled(const Code *code, const char **why) {
     *why = code->why;
     return code->compiled;
+}
+
+const Kernel *code_kernel(const Code *code) {
+    return code->kernel;
+}
+
+void shared_keep_code(Shared *s, Code *code) {
+    pthread_mutex_lock(&s->lock);
+    code->entry.references++;
+    pthread_mutex_unlock(&s->lock);
+}
+
+size_t shared_code_made(Shared *s) {
+    pthread_mutex_lock(&s->lock);
+    size_t made = codes_made(s->codes);
+    pthread_mutex_unlock(&s->lock);
+    return made;
 }
 
 void shared_drop_code(Shared *s, Code *code) {

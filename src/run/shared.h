@@ -12,11 +12,15 @@ bool shared_is_exact(const Shared *shared);
 void shared_free(Shared *shared); /* after all code and weights were dropped */
 
 /* The machine code of a kernel, made unless it is there: a reference. `options` as for schedule_compile; nothing is packed. A
- * kernel that no template takes is no error: its Code says why. `kernel` need not outlive it. */
+ * kernel that no template takes is no error: its Code says why. `kernel` need not outlive it. `ready`: it was a Code's kernel,
+ * but for its sizes. */
 typedef struct Code Code;
-whet_status shared_code(Shared *shared, const Kernel *kernel, const Target *target, const ScheduleOptions *options, Code **out,
-                        whet_error *err);
+whet_status shared_code(Shared *shared, const Kernel *kernel, bool ready, const Target *target, const ScheduleOptions *options,
+                        Code **out, whet_error *err);
 const Compiled *code_compiled(const Code *code, const char **why); /* NULL: *why */
+const Kernel *code_kernel(const Code *code);                       /* what it was made of: its own copy */
+void shared_keep_code(Shared *shared, Code *code);                 /* one more reference */
+size_t shared_code_made(Shared *shared);                           /* how often machine code was made so far */
 void shared_drop_code(Shared *shared, Code *code);                 /* NULL is fine */
 
 /* The constant, packed as code reads it (compiled_packing is not NULL): a reference. It is read at any alignment, once, and its

@@ -1,0 +1,78 @@
+/* Forms: what plans have in common that differ in their sizes alone. form.c records and predicts, scale.c makes plans of them. */
+#ifndef WHET_FORM_H
+#define WHET_FORM_H
+
+#include "run/segment.h"
+
+typedef struct FormGroup {
+    int kernel; /* of the form's; -1: a step in C, */
+    int step;   /* this one */
+    bool partial;
+    const Node **nodes;
+    int node_count;
+    int *tensor; /* one a tensor of the kernel: the id of a value, or -1 - the number of one that no value is; temporaries: 0 */
+} FormGroup;
+
+typedef struct FormTensor { /* that no value of the graph is */
+    DType type;
+    int rank;
+    const Tensor *known; /* constants side by side; NULL: it is computed */
+    bool constant;       /* these are the model's own */
+} FormTensor;
+
+typedef struct FormSample {
+    int64_t *dims;    /* of all that comes in */
+    int64_t *numbers; /* all sizes of the plan */
+    size_t used;      /* when */
+} FormSample;
+
+enum { FORM_SAMPLES = 16, FORMS_KEPT = 4 };
+struct Form {
+    Form *next;
+    Arena arena; /* all below but the samples' numbers */
+    const whet_allocator *allocator;
+    const char *structure; /* what is no size, as bytes; first that of the values */
+    size_t structure_bytes, value_bytes;
+    size_t number_count, value_numbers;
+    size_t steps;
+    LiveIn *live_in;
+    int live_in_count;
+    int64_t *declared; /* the dims of what comes in as the graph has them; equal symbols are equal numbers here */
+    int dim_count;
+    FormGroup *groups;
+    int group_count;
+    Kernel **kernels;
+    const char **templates;
+    int kernel_count;
+    FormTensor *tensors;
+    int tensor_count;
+    FormSample samples[FORM_SAMPLES], *latest;
+    int sample_count;
+    size_t clock; /* of their use */
+};
+
+/* What is recorded of one plan. */
+typedef struct Record {
+    Arena arena;
+    Text structure;
+    KernelSizes sizes;
+    size_t value_bytes, value_numbers;
+    bool failed; /* the plan is one that no form describes, or memory is out */
+} Record;
+void record_init(Record *record, const whet_allocator *allocator);
+void record_free(Record *record);
+/* The values as they are listed, before anything is fused. */
+void record_values(Record *record, const Segment *s);
+/* The finished plan. The form that it is a sample of, of `forms` or (not with only_known) a new one, comes first in the list.
+ * NULL: there is none. */
+Form *form_learn(Form **forms, bool only_known, Record *record, const Segment *s);
+
+/* The dims of what comes in now, in form->dim_count numbers; false: other values or types. */
+bool form_dims(const Form *form, Runner *runner, Activation *activation, int64_t *dims);
+/* All sizes for these dims, which differ from those of three samples in one symbol that lies between theirs. */
+bool form_predict(Form *form, const int64_t *dims, int64_t *numbers);
+/* After learning: another extent of a symbol (as in `declared`), to be planned for as well so that more lengths lie between
+ * samples: far above the greatest, or the least that there is. Later attempts are nearer, where models have limits. 0: none. */
+int64_t form_wants(const Form *form, int attempt, int64_t *symbol);
+
+#endif
