@@ -92,8 +92,11 @@ static int outside_value(const Emitting *p, const Access *a) {
 
 int rows_load(Emitting *p, int access) {
     const Access *a = &p->r->nest.access[access];
+    bool shared = p->shares && !p->r->across && !rows_row_stride(p->r, access) && rows_lane_stride(p->r, access);
+    if (!a->guard_count && shared && p->shared[access] >= 0)
+        return p->shared[access];
     if (!a->guard_count)
-        return load_at(p, access, p->mask, false);
+        return p->shared[access] = load_at(p, access, p->mask, false);
     int mask = inside(p, access), wanted = p->mask < 0 ? mask : vector_binary(p->f, VECTOR_MASK_AND, mask, p->mask);
     int x = load_at(p, access, wanted, true);
     if (a->outside == 0 || a->type == DT_BOOL) /* lanes that are off read as zero */

@@ -170,7 +170,9 @@ static void emit_step(Emitting *p, int64_t offset, int step, int *sums) {
     const Rows *r = p->r;
     int64_t left = r->lane_extent - offset;
     p->offset = offset;
+    memset(p->shared, -1, sizeof p->shared);
     for (int copy = 0; copy < p->shape->copies && !p->refused; copy++) {
+        p->chain[p->chain_count++] = p->f->op_count;
         go_to(p, copy);
         if (r->across)
             p->mask = rows_row_mask(p);
@@ -184,6 +186,14 @@ static void emit_step(Emitting *p, int64_t offset, int step, int *sums) {
     }
 }
 
+/* Rows and steps side by side where they are long chains, for then the CPU does not see the next; short ones are better left in
+ * the order in which memory is read. */
+static void interleave(Emitting *p) {
+    if (!p->refused && p->r->heavy[p->pass] && !p->r->shrunk)
+        vector_interleave(p->f, p->chain, p->chain_count);
+    p->chain_count = 0;
+}
+
 static void emit_innermost(Emitting *p, int *sums) {
     const Rows *r = p->r;
     int last = r->column_count - 1, count = p->accumulators, inside[MAX_ACCUMULATORS];
@@ -195,11 +205,15 @@ static void emit_innermost(Emitting *p, int *sums) {
         p->counter[last] = vector_loop(p->f, -1, whole, group, sums, inside, count);
         for (int step = 0; step < r->steps[p->pass]; step++)
             emit_step(p, step * unit, step, inside);
+        interleave(p);
         vector_end(p->f, inside, sums);
         p->counter[last] = -1;
     }
-    for (int64_t at = whole; at < extent; at += unit)
+    for (int64_t at = whole; at < extent; at += unit) {
         emit_step(p, at, (int)((at - whole) / unit % r->steps[p->pass]), sums);
+        if (p->chain_count + p->shape->copies > ROWS_MAX_CHAINS || at + unit >= extent)
+            interleave(p);
+    }
 }
 
 static void emit_columns(Emitting *p, int axis, int *sums) {
@@ -344,7 +358,8 @@ const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const 
     Arena *arena = c->vectors;
     Emitting *p = ARENA_NEW(arena, Emitting);
     if (p) {
-        *p = (Emitting){.r = r, .shape = &r->function[function], .block = -1, .mask = -1};
+        *p = (Emitting){
+            .r = r, .shape = &r->function[function], .block = -1, .mask = -1, .shares = r->lanes * 4 != 32 && !r->shrunk};
         p->f = schedule_function(arena, arena_printf(arena, "rows%d_%lld", function, (long long)r->columns), &c->target);
     }
     if (!p || !p->f || !start_slots(p, arena, r->known)) {

@@ -5,6 +5,7 @@
 
 #include "schedule/rows.h"
 
+enum { ROWS_MAX_CHAINS = 64 };
 enum { MAX_ACCUMULATORS = 64, MAX_REDUCTIONS = 8, MAX_COPIES = 8 };
 
 /* One definition while code is made. */
@@ -41,8 +42,11 @@ typedef struct Emitting {
     int row, block;             /* counters; block -1: none */
     int counter[NEST_MAX_AXES]; /* of column axes; -1: no loop is open */
     int pass, copy;
-    int64_t offset; /* along the innermost column axis */
-    int mask;       /* of the columns, or of the rows; -1: all */
+    int64_t offset;                          /* along the innermost column axis */
+    int shared[NEST_MAX_ACCESSES];           /* what all rows read at this step; -1: not yet */
+    bool shares;                             /* there are registers for it */
+    int chain[ROWS_MAX_CHAINS], chain_count; /* operations at which each row's part of a step begins */
+    int mask;                                /* of the columns, or of the rows; -1: all */
     Reduction reduction[MAX_REDUCTIONS];
     int reduction_count, accumulators;
     const char *refused;

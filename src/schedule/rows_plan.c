@@ -244,7 +244,10 @@ static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
     for (int i = 0; i < r->count; i++)
         for (int k = 0; k < r->item[i].definition->expr_count; k++) {
             const Expr *e = r->item[i].definition->exprs[k];
-            if (e->op >= EXPR_SQRT && e->op <= EXPR_ERF && !options->unroll && varies(r, e))
+            bool heavy = e->op >= EXPR_SQRT && e->op <= EXPR_ERF && varies(r, e);
+            if (heavy)
+                r->heavy[pass_of(r, e)] = true;
+            if (heavy && !options->unroll)
                 r->steps[pass_of(r, e)] = (int)smaller(steps, HEAVY_STEPS);
         }
 }

@@ -2,7 +2,8 @@
  * behind the other wait for their own results, and chains beside each other fill the waits.
  *
  * Requires: operations [start[0], end) without loops, in `count` ranges that begin at start[i]; a range may use what ranges
- * before it define, and stores of one range do not write what another reads. Recreates: the same operations in another order. */
+ * before it define, and stores of one range do not write what another reads. Recreates: the same operations in another order, where
+ * registers are plenty (`roomy`); elsewhere nothing changes. */
 #include "vector/vector.h"
 
 #include <string.h>
@@ -76,13 +77,12 @@ static void mix(VectorFunction *f, const int *start, int count, int end) {
 }
 
 void vector_interleave(VectorFunction *f, const int *start, int count) {
-    enum { MASKS = 5, VECTORS = 26, FEWER_VECTORS = 12 }; /* of 6, 32 and 16 (AVX2, whose masks are vectors too) */
-    if (f->failed || count < 2 || start[count - 1] == f->op_count)
+    enum { MASKS = 5, VECTORS = 26 }; /* of 6 and 32 */
+    if (f->failed || !f->roomy || count < 2 || start[count - 1] == f->op_count)
         return;
     int most[CLASS_COUNT] = {0};
     pressure(f, start[0], start[1], most);
-    int vectors = most[CLASS_VECTOR] + (f->bytes == 32 ? most[CLASS_MASK] : 0), masks = f->bytes == 32 ? 0 : most[CLASS_MASK];
-    int each = (f->bytes == 32 ? FEWER_VECTORS : VECTORS) / (vectors > 0 ? vectors : 1);
+    int each = VECTORS / (most[CLASS_VECTOR] > 0 ? most[CLASS_VECTOR] : 1), masks = most[CLASS_MASK];
     each = masks * each > MASKS ? MASKS / masks : each;
     each = each < 1 ? 1 : each;
     int groups = (count + each - 1) / each;

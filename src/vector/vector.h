@@ -222,6 +222,7 @@ typedef struct VectorFunction {
     size_t value_capacity, op_capacity, id_capacity;
     /* while it is being built */
     bool lookup; /* the target has LOOKUP, and it is fast */
+    bool roomy;  /* 32 vector registers, and constants need none of them: chains may go side by side */
     int open[16], depth;
     const char *failed; /* the first thing that went wrong; NULL: nothing */
 } VectorFunction;
