@@ -634,13 +634,45 @@ static void code_of_64_bytes(void **state) {
     code_as_interpreted(64);
 }
 
+/* Each place ends with what the place that it wanted held, in any number of chains and circles. */
+static void moves_all_at_once(void **state) {
+    (void)state;
+    enum { PLACES = 12 };
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
+        Random random = {seed};
+        VectorMove moves[2 * PLACES];
+        int held[2][PLACES], wanted[2][PLACES], count = 0;
+        for (int class = 0; class < 2; class ++)
+            for (int to = 0; to < PLACES; to++) {
+                held[class][to] = wanted[class][to] = to;
+                if (next(&random) % 4 == 0)
+                    continue;
+                int from = (int)(next(&random) % PLACES);
+                moves[count++] = (VectorMove){.to = to, .from = from, .class = class ? CLASS_VECTOR : CLASS_INDEX};
+                wanted[class][to] = from;
+            }
+        count = vector_order_moves(moves, count);
+        for (int i = 0; i < count; i++) {
+            int *places = held[moves[i].class == CLASS_VECTOR], was = places[moves[i].to];
+            places[moves[i].to] = places[moves[i].from];
+            if (moves[i].swap)
+                places[moves[i].from] = was;
+        }
+        for (int class = 0; class < 2; class ++)
+            for (int to = 0; to < PLACES; to++)
+                if (held[class][to] != wanted[class][to])
+                    fail_msg("seed %llu: place %d holds what %d held, not %d", (unsigned long long)seed, to, held[class][to],
+                             wanted[class][to]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_round_trip),         cmocka_unit_test(malformed_text),
         cmocka_unit_test(lowering_keeps_meaning),  cmocka_unit_test(programs_as_interpreted),
         cmocka_unit_test(products_as_interpreted), cmocka_unit_test(transposes),
         cmocka_unit_test(code_of_16_bytes),        cmocka_unit_test(code_of_32_bytes),
-        cmocka_unit_test(code_of_64_bytes),
+        cmocka_unit_test(code_of_64_bytes),        cmocka_unit_test(moves_all_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -316,4 +316,14 @@ typedef struct VectorAllocation {
 bool vector_allocate(const VectorFunction *f, const VectorRegisters *registers, Arena *arena, VectorAllocation *out,
                      whet_error *err);
 
+/* moves.c: moves between registers of a class, all meant at once: no `to` twice. Puts them in an order in which none destroys
+ * what another still reads; where they go round in a circle, `swap` is set: the two registers change places. Returns how many are
+ * left: a move to its own place is none. */
+typedef struct VectorMove {
+    int to, from;
+    RegisterClass class;
+    bool swap;
+} VectorMove;
+int vector_order_moves(VectorMove *moves, int count);
+
 #endif

@@ -182,11 +182,6 @@ static void encode_prefetch(Arm64Encoder *e, const VectorOp *op) {
 
 /* ---- loops ---- */
 
-typedef struct Move {
-    int to, from;
-    RegisterClass class;
-} Move;
-
 static RegisterClass file_of(const Arm64Encoder *e, int value) {
     RegisterClass class = e->f->values[value].class;
     return class == CLASS_POINTER ? CLASS_INDEX : class == CLASS_MASK && !arm64_scalable(e->target) ? CLASS_VECTOR : class;
@@ -195,7 +190,7 @@ static RegisterClass file_of(const Arm64Encoder *e, int value) {
 /* Moves know registers by their place in the order of preference; `spare` stands for one that nobody has. */
 enum { SPARE = 100 };
 
-static void emit_move(Arm64Encoder *e, Move m) {
+static void emit_move(Arm64Encoder *e, VectorMove m) {
     if (m.class == CLASS_TILE)
         arm64_refuse(e, "tiles that change places");
     else if (m.class == CLASS_INDEX) {
@@ -210,7 +205,7 @@ static void emit_move(Arm64Encoder *e, Move m) {
 }
 
 /* No vector register is spare: a ^= b, b ^= a, a ^= b. */
-static void swap_vectors(Arm64Encoder *e, Move m) {
+static void swap_vectors(Arm64Encoder *e, VectorMove m) {
     for (int i = 0; i < 3; i++) {
         int to = vectors[i == 1 ? m.from : m.to], from = vectors[i == 1 ? m.to : m.from];
         if (arm64_scalable(e->target))
@@ -220,56 +215,30 @@ static void swap_vectors(Arm64Encoder *e, Move m) {
     }
 }
 
-static void emit_swap(Arm64Encoder *e, Move m) {
+static void emit_swap(Arm64Encoder *e, VectorMove m) {
     if (m.class == CLASS_VECTOR) {
         swap_vectors(e, m);
         return;
     }
-    emit_move(e, (Move){SPARE, m.to, m.class});
+    emit_move(e, (VectorMove){.to = SPARE, .from = m.to, .class = m.class});
     emit_move(e, m);
-    emit_move(e, (Move){m.from, SPARE, m.class});
+    emit_move(e, (VectorMove){.to = m.from, .from = SPARE, .class = m.class});
 }
 
-static bool is_source(const Move *moves, int count, Move m) {
-    for (int i = 0; i < count; i++)
-        if (moves[i].class == m.class && moves[i].from == m.to)
-            return true;
-    return false;
-}
-
-/* All at once: no move may destroy what another still reads. */
+/* All at once. */
 static void parallel_moves(Arm64Encoder *e, const int *to, const int *from, int count) {
-    Move *moves = ARENA_ARRAY(e->f->arena, Move, (size_t)count + 1);
+    VectorMove *moves = ARENA_ARRAY(e->f->arena, VectorMove, (size_t)count + 1);
+    int wanted = 0;
     if (!moves) {
         arm64_refuse(e, "out of memory");
         return;
     }
-    int left = 0;
     for (int i = 0; i < count; i++)
-        if (reg_of(e, to[i]) >= 0 && reg_of(e, to[i]) != reg_of(e, from[i]))
-            moves[left++] = (Move){reg_of(e, to[i]), reg_of(e, from[i]), file_of(e, to[i])};
-    while (left) {
-        int pick = 0;
-        while (pick < left && is_source(moves, left, moves[pick]))
-            pick++;
-        Move m = moves[pick < left ? pick : 0];
-        if (pick < left)
-            emit_move(e, m);
-        else { /* only cycles are left: swap, and whoever wanted either finds it in the other */
-            pick = 0;
-            emit_swap(e, m);
-            for (int i = 0; i < left; i++) {
-                if (moves[i].class == m.class && moves[i].from == m.to)
-                    moves[i].from = m.from;
-                else if (moves[i].class == m.class && moves[i].from == m.from)
-                    moves[i].from = m.to;
-            }
-        }
-        moves[pick] = moves[--left];
-        for (int i = 0; i < left; i++)
-            if (moves[i].to == moves[i].from)
-                moves[i--] = moves[--left];
-    }
+        if (reg_of(e, to[i]) >= 0)
+            moves[wanted++] = (VectorMove){.to = reg_of(e, to[i]), .from = reg_of(e, from[i]), .class = file_of(e, to[i])};
+    wanted = vector_order_moves(moves, wanted);
+    for (int i = 0; i < wanted; i++)
+        (moves[i].swap ? emit_swap : emit_move)(e, moves[i]);
 }
 
 static void compare_number(Arm64Encoder *e, int reg, int64_t number) {

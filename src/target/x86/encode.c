@@ -456,17 +456,12 @@ static void encode_prefetch(Encoder *e, const VectorOp *op) {
 
 /* Loops. */
 
-typedef struct Move {
-    int to, from;
-    RegisterClass class;
-} Move;
-
 static RegisterClass file_of(const Encoder *e, int value) {
     RegisterClass class = e->f->values[value].class;
     return class == CLASS_POINTER ? CLASS_INDEX : class == CLASS_MASK && !e->wide ? CLASS_VECTOR : class;
 }
 
-static void emit_move(Encoder *e, Move m) {
+static void emit_move(Encoder *e, VectorMove m) {
     if (m.class == CLASS_INDEX)
         encode_plain(e, ZYDIS_MNEMONIC_MOV, register_operand(general[m.to]), register_operand(general[m.from]), nothing);
     else if (m.class == CLASS_VECTOR)
@@ -476,7 +471,7 @@ static void emit_move(Encoder *e, Move m) {
                      register_operand(ZYDIS_REGISTER_K1 + m.from), nothing);
 }
 
-static void emit_swap(Encoder *e, Move m) {
+static void emit_swap(Encoder *e, VectorMove m) {
     if (m.class == CLASS_INDEX) {
         encode_plain(e, ZYDIS_MNEMONIC_XCHG, register_operand(general[m.to]), register_operand(general[m.from]), nothing);
         return;
@@ -492,46 +487,20 @@ static void emit_swap(Encoder *e, Move m) {
     }
 }
 
-static bool is_source(const Move *moves, int count, Move m) {
-    for (int i = 0; i < count; i++)
-        if (moves[i].class == m.class && moves[i].from == m.to)
-            return true;
-    return false;
-}
-
-/* All at once: no move may destroy what another still reads. */
+/* All at once. */
 static void parallel_moves(Encoder *e, const int *to, const int *from, int count) {
-    Move *moves = ARENA_ARRAY(e->f->arena, Move, (size_t)count + 1);
+    VectorMove *moves = ARENA_ARRAY(e->f->arena, VectorMove, (size_t)count + 1);
+    int wanted = 0;
     if (!moves) {
         e->code->failed = "out of memory";
         return;
     }
-    int left = 0;
     for (int i = 0; i < count; i++)
-        if (reg_of(e, to[i]) >= 0 && reg_of(e, to[i]) != reg_of(e, from[i]))
-            moves[left++] = (Move){reg_of(e, to[i]), reg_of(e, from[i]), file_of(e, to[i])};
-    while (left) {
-        int pick = 0;
-        while (pick < left && is_source(moves, left, moves[pick]))
-            pick++;
-        Move m = moves[pick < left ? pick : 0];
-        if (pick < left)
-            emit_move(e, m);
-        else { /* only cycles are left: swap, and whoever wanted either finds it in the other */
-            pick = 0;
-            emit_swap(e, m);
-            for (int i = 0; i < left; i++) {
-                if (moves[i].class == m.class && moves[i].from == m.to)
-                    moves[i].from = m.from;
-                else if (moves[i].class == m.class && moves[i].from == m.from)
-                    moves[i].from = m.to;
-            }
-        }
-        moves[pick] = moves[--left];
-        for (int i = 0; i < left; i++)
-            if (moves[i].to == moves[i].from)
-                moves[i--] = moves[--left];
-    }
+        if (reg_of(e, to[i]) >= 0)
+            moves[wanted++] = (VectorMove){.to = reg_of(e, to[i]), .from = reg_of(e, from[i]), .class = file_of(e, to[i])};
+    wanted = vector_order_moves(moves, wanted);
+    for (int i = 0; i < wanted; i++)
+        (moves[i].swap ? emit_swap : emit_move)(e, moves[i]);
 }
 
 size_t encode_jump(X86Code *code, int condition) {
