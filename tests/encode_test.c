@@ -35,7 +35,7 @@ static void add(Listing *list, const TargetCode *code) {
     ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
     ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_FORCE_SIZE, ZYAN_TRUE);
-    size_t end = code->lines[code->line_count - 1].offset, at = 0;
+    size_t end = ((const X86Line *)code->lines)[code->line_count - 1].offset, at = 0;
     while (at < end && list->count < MAX_INSTRUCTIONS) {
         ZydisDecodedInstruction instruction;
         ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];

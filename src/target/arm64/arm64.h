@@ -10,7 +10,7 @@
 #ifndef WHET_ARM64_H
 #define WHET_ARM64_H
 
-#include "target/target.h"
+#include "target/code.h"
 
 /* instructions.c: the table. A word is the row's bits and its operands in fields. */
 typedef enum Arm64Form {
@@ -38,22 +38,9 @@ typedef struct Arm64Line { /* what the instructions from `offset` on are for, to
     char role[12];  /* at the beginning: the parameter that is loaded */
 } Arm64Line;
 
-struct TargetCode {
-    void *memory; /* executable; NULL: made for another machine, `bytes` alone */
-    size_t memory_bytes;
-    unsigned char *bytes;   /* a copy as written, for printing and tests */
-    size_t size, code_size; /* constants lie behind the code */
-    size_t *entries;
-    int entry_count;
-    Arm64Line *lines;
-    int line_count;
-};
-
 /* compile.c */
 whet_status arm64_compile(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed,
                           TargetCode **out, whet_error *err);
-TargetEntry arm64_entry(const TargetCode *code, int function);
-size_t arm64_size(const TargetCode *code);
 void arm64_free(TargetCode *code);
 static inline bool arm64_scalable(const Target *target) { /* code is made of SVE instructions */
     return target->registers[CLASS_MASK] > 0;

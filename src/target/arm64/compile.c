@@ -1,9 +1,6 @@
 /* The driver: vector code in, code out. The pipeline is drawn in arm64.h. */
 #include "target/arm64/arm64.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 static whet_status add_lowered(const Target *target, const VectorFunction *f, int index, uint64_t seed, Arm64Code *code,
                                RegisterClass *missing, whet_error *err) {
     Arm64Selection selection;
@@ -62,29 +59,18 @@ static whet_status add_function(const Target *target, const VectorFunction *f, i
     }
 }
 
-static TargetCode *keep(const Target *target, const Arm64Code *code, size_t code_size, const size_t *entries, int count,
+static TargetCode *keep(const Target *target, const Arm64Code *code, size_t code_size, size_t *entries, int count,
                         whet_error *err) {
-    TargetCode *kept = calloc(1, sizeof *kept);
-    if (!kept) {
-        error_memory(err);
-        return NULL;
-    }
-    kept->bytes = malloc(code->size + 1);
-    kept->entries = malloc((size_t)count * sizeof *entries + 1);
-    kept->lines = malloc(code->line_count * sizeof *code->lines + 1);
-    if (!kept->bytes || !kept->entries || !kept->lines) {
-        error_memory(err);
-        arm64_free(kept);
-        return NULL;
-    }
-    memcpy(kept->bytes, code->data, code->size);
-    memcpy(kept->entries, entries, (size_t)count * sizeof *entries);
-    memcpy(kept->lines, code->lines, code->line_count * sizeof *code->lines);
-    kept->size = code->size;
-    kept->code_size = code_size;
-    kept->line_count = (int)code->line_count;
-    kept->entry_count = count;
-    if (target->runs_here && !(kept->memory = arm64_memory_make(kept->bytes, kept->size, &kept->memory_bytes, err))) {
+    TargetCode parts = {.allocator = code->arena->allocator,
+                        .bytes = code->data,
+                        .size = code->size,
+                        .code_size = code_size,
+                        .entries = entries,
+                        .entry_count = count,
+                        .lines = code->lines,
+                        .line_count = (int)code->line_count};
+    TargetCode *kept = code_keep(&parts, code->line_count * sizeof *code->lines, 0, err);
+    if (kept && target->runs_here && !(kept->memory = arm64_memory_make(kept->bytes, kept->size, &kept->memory_bytes, err))) {
         arm64_free(kept);
         return NULL;
     }
@@ -99,7 +85,7 @@ whet_status arm64_compile(const Target *target, const VectorFunction *const *fun
     error_clear(err);
     *out = NULL;
     Arena arena;
-    arena_init(&arena, NULL);
+    arena_init(&arena, count ? functions[0]->arena->allocator : NULL);
     Arm64Code code = {.arena = &arena};
     size_t *entries = ARENA_ARRAY(&arena, size_t, (size_t)count + 1);
     arena_grow(&arena, &code.data, &code.capacity, 8192, 1);
@@ -121,25 +107,9 @@ whet_status arm64_compile(const Target *target, const VectorFunction *const *fun
     return status;
 }
 
-TargetEntry arm64_entry(const TargetCode *code, int function) {
-    if (!code->memory)
-        return NULL;
-    void *at = (char *)code->memory + code->entries[function];
-    TargetEntry entry;
-    memcpy(&entry, &at, sizeof entry); /* ISO C has no conversion from data to functions */
-    return entry;
-}
-
-size_t arm64_size(const TargetCode *code) {
-    return code->size;
-}
-
 void arm64_free(TargetCode *code) {
     if (!code)
         return;
     arm64_memory_free(code->memory, code->memory_bytes);
-    free(code->bytes);
-    free(code->entries);
-    free(code->lines);
-    free(code);
+    code_free(code);
 }

@@ -18,8 +18,8 @@ static uint32_t word_at(const TargetCode *code, size_t at) {
 /* Says what begins at `at`; the comment for its first instruction is returned. */
 static const Arm64Line *begin_lines(Printer *p, size_t at) {
     const Arm64Line *said = NULL;
-    for (; p->line < p->code->line_count && p->code->lines[p->line].offset <= at; p->line++) {
-        const Arm64Line *line = &p->code->lines[p->line];
+    for (; p->line < p->code->line_count && ((const Arm64Line *)p->code->lines)[p->line].offset <= at; p->line++) {
+        const Arm64Line *line = (const Arm64Line *)p->code->lines + p->line;
         said = line;
         if (line->op < 0 && !line->role[0]) {
             text_printf(p->out, "%sfunction %d:\n", line->function ? "\n" : "", line->function);

@@ -143,9 +143,9 @@ bool target_arm64(uint64_t features, int bytes, int streaming, Target *out) {
         .mmla_bf16 = (features & FEATURE(BF16)) != 0,
         .tiles = tiles,
         .compile = arm64_compile,
-        .entry = arm64_entry,
+        .entry = code_entry,
         .print = arm64_print,
-        .size = arm64_size,
+        .size = code_size,
         .free = arm64_free,
     };
     out->registers[CLASS_VECTOR] = 32;

@@ -1,7 +1,6 @@
 /* The driver: vector code in, code out. The pipeline is drawn in x86.h. */
 #include "target/x86/x86.h"
 
-#include <string.h>
 
 void x86_registers(const Target *target, const X86Selection *selection, uint64_t seed, VectorRegisters *out) {
     *out = (VectorRegisters){
@@ -61,34 +60,18 @@ static whet_status add_function(const Target *target, const VectorFunction *f, i
     }
 }
 
-/* Takes `bytes` from what is left of a piece of memory. */
-static void *cut(char **at, const void *from, size_t bytes) {
-    void *piece = *at;
-    if (bytes)
-        memcpy(piece, from, bytes);
-    *at += (bytes + 15) / 16 * 16;
-    return piece;
-}
-
-static TargetCode *keep(const Target *target, const X86Code *code, const size_t *entries, int count, whet_error *err) {
-    size_t lines = code->line_count * sizeof *code->lines, roles = code->role_count * sizeof *code->roles;
-    size_t whole = sizeof(TargetCode) + code->size + (size_t)count * sizeof *entries + lines + roles + 5 * 16;
-    TargetCode *kept = memory_alloc(code->arena->allocator, whole);
-    if (!kept) {
-        error_memory(err);
-        return NULL;
-    }
-    char *at = (char *)kept + (sizeof *kept + 15) / 16 * 16;
-    *kept = (TargetCode){.allocator = code->arena->allocator,
-                         .whole_bytes = whole,
-                         .bytes = cut(&at, code->data, code->size),
-                         .size = code->size,
-                         .entries = cut(&at, entries, (size_t)count * sizeof *entries),
-                         .entry_count = count,
-                         .lines = cut(&at, code->lines, lines),
-                         .line_count = (int)code->line_count,
-                         .roles = cut(&at, code->roles, roles)};
-    if (target->runs_here && !(kept->memory = x86_memory_make(kept->bytes, kept->size, &kept->memory_bytes, err))) {
+static TargetCode *keep(const Target *target, const X86Code *code, size_t *entries, int count, whet_error *err) {
+    TargetCode parts = {.allocator = code->arena->allocator,
+                        .bytes = code->data,
+                        .size = code->size,
+                        .code_size = code->size,
+                        .entries = entries,
+                        .entry_count = count,
+                        .lines = code->lines,
+                        .line_count = (int)code->line_count,
+                        .roles = code->roles};
+    TargetCode *kept = code_keep(&parts, code->line_count * sizeof *code->lines, code->role_count * sizeof *code->roles, err);
+    if (kept && target->runs_here && !(kept->memory = x86_memory_make(kept->bytes, kept->size, &kept->memory_bytes, err))) {
         x86_free(kept);
         return NULL;
     }
@@ -126,22 +109,9 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
     return status;
 }
 
-TargetEntry x86_entry(const TargetCode *code, int function) {
-    if (!code->memory)
-        return NULL;
-    void *at = (char *)code->memory + code->entries[function];
-    TargetEntry entry;
-    memcpy(&entry, &at, sizeof entry); /* ISO C has no conversion from data to functions */
-    return entry;
-}
-
-size_t x86_size(const TargetCode *code) {
-    return code->size;
-}
-
 void x86_free(TargetCode *code) {
     if (!code)
         return;
     x86_memory_free(code->memory, code->memory_bytes);
-    memory_free(code->allocator, code, code->whole_bytes);
+    code_free(code);
 }

@@ -27,8 +27,8 @@ static size_t jump_target(size_t at, const ZydisDecodedInstruction *instruction,
 /* Says what begins at `at`; the comment for its first instruction is returned. */
 static const X86Line *begin_lines(Printer *p, size_t at) {
     const X86Line *said = NULL;
-    for (; p->line < p->code->line_count && p->code->lines[p->line].offset <= at; p->line++) {
-        const X86Line *line = &p->code->lines[p->line];
+    for (; p->line < p->code->line_count && ((const X86Line *)p->code->lines)[p->line].offset <= at; p->line++) {
+        const X86Line *line = (const X86Line *)p->code->lines + p->line;
         said = line;
         if (line->kind == X86_LINE_FUNCTION) {
             text_printf(p->out, "%sfunction %d:\n", line->number ? "\n" : "", (int)line->number);
@@ -44,7 +44,7 @@ static void put_comment(Printer *p, const X86Line *line) {
         return;
     text_put(p->out, "  ; ");
     if (line->kind == X86_LINE_PARAMETER)
-        text_printf(p->out, "parameter %s", p->code->roles[line->number]);
+        text_printf(p->out, "parameter %s", ((const X86Role *)p->code->roles)[line->number]);
     else if (line->code == VECTOR_LOOP && line->number >= 0)
         text_printf(p->out, "loop of %d rounds", (int)line->number);
     else if (line->code == VECTOR_LOOP)
@@ -72,7 +72,7 @@ void x86_print(const TargetCode *code, Text *out) {
     Printer p = {.code = code, .out = out, .depth = 1};
     ZydisDecoderInit(&p.decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     ZydisFormatterInit(&p.formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-    size_t last = code->line_count ? code->lines[code->line_count - 1].offset : 0;
+    size_t last = code->line_count ? ((const X86Line *)code->lines)[code->line_count - 1].offset : 0;
     bool returned = false;
     for (size_t at = 0; at < code->size && !(at > last && returned);) { /* constants follow the last return */
         ZydisDecodedInstruction instruction;

@@ -55,9 +55,9 @@ bool target_x86(uint64_t features, Target *out) {
         .features = features,
         .bytes = avx512 ? 64 : 32,
         .compile = x86_compile,
-        .entry = x86_entry,
+        .entry = code_entry,
         .print = x86_print,
-        .size = x86_size,
+        .size = code_size,
         .free = x86_free,
     };
     out->dot4_us = features & (avx512 ? FEATURE(AVX512_VNNI) : FEATURE(AVX_VNNI));

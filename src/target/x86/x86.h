@@ -8,7 +8,7 @@
 #ifndef WHET_X86_H
 #define WHET_X86_H
 
-#include "target/target.h"
+#include "target/code.h"
 
 /* What the instructions from `offset` on are for, to annotate listings with. */
 typedef enum X86LineKind { X86_LINE_FUNCTION, X86_LINE_PARAMETER, X86_LINE_OPERATION, X86_LINE_RETURN } X86LineKind;
@@ -21,28 +21,12 @@ typedef struct X86Line {
 } X86Line;
 typedef char X86Role[12]; /* a parameter's name, or its beginning */
 
-struct TargetCode { /* one piece of memory, with all that follows */
-    const whet_allocator *allocator;
-    size_t whole_bytes;
-    void *memory; /* executable; NULL: made for another machine, `bytes` alone */
-    size_t memory_bytes;
-    unsigned char *bytes; /* a copy as written, for printing and tests */
-    size_t size;
-    size_t *entries;
-    int entry_count;
-    X86Line *lines;
-    int line_count;
-    X86Role *roles;
-};
-
 /* compile.c */
 whet_status x86_compile(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed, TargetCode **out,
                         whet_error *err);
 /* Which registers code may use, given what its operations want of them. */
 struct X86Selection;
 void x86_registers(const Target *target, const struct X86Selection *selection, uint64_t seed, VectorRegisters *out);
-TargetEntry x86_entry(const TargetCode *code, int function);
-size_t x86_size(const TargetCode *code);
 void x86_free(TargetCode *code);
 
 /* select.c: what needs no register because its user takes it as a memory operand. */
