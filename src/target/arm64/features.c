@@ -52,6 +52,7 @@ static const struct {
 } capabilities[] = {
     {FEATURE(NEON), "hw.optional.AdvSIMD"},
     {FEATURE(FP16), "hw.optional.arm.FEAT_FP16"},
+    {FEATURE(FP16), "hw.optional.neon_fp16"}, /* macOS 11 */
     {FEATURE(DOTPROD), "hw.optional.arm.FEAT_DotProd"},
     {FEATURE(I8MM), "hw.optional.arm.FEAT_I8MM"},
     {FEATURE(BF16), "hw.optional.arm.FEAT_BF16"},

@@ -8,11 +8,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #if defined(__APPLE__) && defined(__aarch64__)
+#include <libkern/OSCacheControl.h>
 #include <pthread.h>
 #define JIT_FLAGS MAP_JIT
 #define JIT_FIRST (PROT_READ | PROT_WRITE | PROT_EXEC)
 #else
+#ifdef MAP_POPULATE
+#define JIT_FLAGS MAP_POPULATE /* all pages are about to be written: one call instead of a fault each */
+#else
 #define JIT_FLAGS 0
+#endif
 #define JIT_FIRST (PROT_READ | PROT_WRITE)
 #endif
 
@@ -22,12 +27,13 @@ static bool fill(void *memory, size_t length, const unsigned char *bytes, size_t
     pthread_jit_write_protect_np(0); /* this thread may write, and not run */
     memcpy(memory, bytes, size);
     pthread_jit_write_protect_np(1);
+    sys_icache_invalidate(memory, size);
 #else
     memcpy(memory, bytes, size);
     if (mprotect(memory, length, PROT_READ | PROT_EXEC))
         return false;
-#endif
     __builtin___clear_cache((char *)memory, (char *)memory + size);
+#endif
     return true;
 }
 

@@ -22,7 +22,9 @@ void *x86_memory_make(const unsigned char *bytes, size_t size, size_t *mapped, w
     }
     memcpy(memory, bytes, size);
     if (mprotect(memory, length, PROT_READ | PROT_EXEC)) {
-        error_set(err, WHET_ERROR_UNSUPPORTED, "this system does not let memory become executable: %s", strerror(errno));
+        error_set(err, WHET_ERROR_UNSUPPORTED,
+                  "this system does not let memory become executable: %s; kernels can be compiled ahead of time: --target c",
+                  strerror(errno));
         munmap(memory, length);
         return NULL;
     }
