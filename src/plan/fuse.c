@@ -308,6 +308,21 @@ static bool may_inline(const Plan *plan, const Definition *p, const Definition *
     return *why == NULL;
 }
 
+/* Does it make bytes of what a product gives in 32 bits? That is an end: where several products meet, as in the sum of a
+ * residual, each is stored as bytes rather than all but one as they are. */
+static bool ends_product(const Plan *plan, const Definition *d) {
+    for (int i = 0; i < d->expr_count && dtype_bits(d->value->type) == 8; i++) {
+        const Expr *e = d->exprs[i];
+        const PlanTensor *t = e->op == EXPR_READ ? &plan->tensors[root_of(plan, e->tensor)] : NULL;
+        if (!t || dtype_bits(t->type) <= 8 || t->writer_count != 1)
+            continue;
+        const Group *writer = plan->groups[t->writer];
+        if (!writer->gone && writer->step < 0 && writer->count > 0 && is_heavy(plan, last_of(writer)))
+            return true;
+    }
+    return false;
+}
+
 /* `early`: before reductions have found their epilogues, maps go into maps alone, and only to one reader. */
 static bool may_inline_all(Plan *plan, int g, bool early) {
     const Group *p = plan->groups[g];
@@ -315,6 +330,8 @@ static bool may_inline_all(Plan *plan, int g, bool early) {
     int root = root_of(plan, d->tensor);
     const PlanTensor *t = &plan->tensors[root];
     if (t->reader_count > 1 && !moves_only(d) && (early || work_of(d) > CHEAP_WORK || t->reader_count > 3))
+        return false;
+    if (early && ends_product(plan, d))
         return false;
     for (int i = 0; i < t->reader_count; i++) {
         Group *r = plan->groups[t->readers[i]];
