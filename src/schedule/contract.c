@@ -25,7 +25,7 @@
 
 /* A block that is packed in each run should stay in L2 and come from the allocator's small end. */
 enum { PACKED_BLOCK_BYTES = 96 << 10, GATHERED_BYTES = 96 << 10 };
-enum { AHEAD_LEAST = 256 << 10 }; /* smaller weights stay in a cache nearby */
+enum { AHEAD_LEAST = 64 << 10 }; /* smaller weights stay in a cache nearby */
 /* Registers of a tile whose bytes are widened: those of A and of two vectors of B, and one for products. */
 enum { SPARE_OF_PAIRS = 7, SHORT_SUM = 64 };
 
@@ -179,7 +179,7 @@ static int bytes_ahead(int64_t rows) {
     static const struct {
         int64_t from, to;
         int bytes;
-    } measured[] = {{1, 1, 6 << 10}, {8, 16, 8 << 10}};
+    } measured[] = {{1, 1, 6 << 10}, {8, 32, 8 << 10}};
     for (size_t i = 0; i < COUNT(measured); i++)
         if (rows >= measured[i].from && rows <= measured[i].to)
             return measured[i].bytes;

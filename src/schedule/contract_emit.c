@@ -375,36 +375,41 @@ static void emit_start(Tile *t, const Variant *v, int *sums) {
         sums[t->mr * t->nv + t->vector] = vector_const(t->f, k->sum, 0); /* of half a pair */
 }
 
-/* What rows [from, end) write and read in the end is on its way while sums are made. Into L2: rows of a power of two apart would
- * push each other out of L1. */
+/* What a tile's end writes or reads along the rows. */
+static bool is_far(const Contract *k, int access, bool first) {
+    return access != k->a && access != k->b && contract_n_stride(k, access) == 1 && contract_m_stride(k, access) &&
+           (access || first);
+}
+
+/* That of rows [from, end) is on its way while sums are made. Into L2: rows of a power of two apart would push each other out of
+ * L1. */
 static void emit_prefetches(Tile *t, const Variant *v, int from, int end) {
     const Contract *k = t->k;
     for (int i = 0; i < k->nest.access_count; i++) {
-        if (i == k->a || i == k->b || contract_n_stride(k, i) != 1 || !contract_m_stride(k, i) || (i == 0 && !v->first))
-            continue;
         int64_t bytes = contract_size(k, i) * k->lanes, step = bytes < 64 ? 64 / bytes : 1;
-        for (int row = from; row < end; row++)
+        for (int row = from; row < end && is_far(k, i, v->first); row++)
             for (int vector = 0; vector < t->nv; vector += (int)step)
                 vector_prefetch_l2(t->f, place(t, i, row, vector));
     }
 }
 
-/* The whole depth. A deep plain one in stretches, each of which begins with fetching for a part of the rows: all at once would
- * keep other loads waiting. */
+/* The whole depth; a plain one in two stretches where there is much to fetch, which all at once would keep other loads waiting.
+ */
 static void emit_depth(Tile *t, const Variant *v, Step step, int *sums) {
-    enum { WORTH_IT = 64, STRETCHES = 4, MULTIPLE = 16 };
-    int64_t extent = t->level[0].extent, each = extent / STRETCHES / MULTIPLE * MULTIPLE;
-    bool plain = t->level_count == 1 && t->taps[0] < 0 && t->patterned < 0;
-    if (!v->last || v->depth < WORTH_IT || !plain) {
-        if (v->last && v->depth >= WORTH_IT)
-            emit_prefetches(t, v, 0, t->mr);
-        emit_level(t, 0, step, sums);
-        return;
-    }
-    for (int i = 0; i < STRETCHES; i++) {
+    enum { WORTH_IT = 64, MULTIPLE = 16 };
+    int far = 0, stretches;
+    int64_t extent = t->level[0].extent, each;
+    for (int i = 0; i < t->k->nest.access_count; i++)
+        far += is_far(t->k, i, v->first);
+    stretches = far > 1 && t->level_count == 1 && t->taps[0] < 0 && t->patterned < 0 ? 2 : 1;
+    each = extent / stretches / MULTIPLE * MULTIPLE;
+    bool worth = v->last && v->depth >= WORTH_IT;
+    stretches = worth ? stretches : 1;
+    for (int i = 0; i < stretches; i++) {
         t->fetched = i * each;
-        emit_prefetches(t, v, t->mr * i / STRETCHES, t->mr * (i + 1) / STRETCHES);
-        t->level[0].extent = i + 1 < STRETCHES ? each : extent - t->fetched;
+        if (worth)
+            emit_prefetches(t, v, t->mr * i / stretches, t->mr * (i + 1) / stretches);
+        t->level[0].extent = i + 1 < stretches ? each : extent - t->fetched;
         emit_level(t, 0, step_to(t, step, 0, t->fetched), sums);
     }
     t->level[0].extent = extent;

@@ -321,15 +321,12 @@ static int64_t taps_shared(const Contract *k, const int *axis, int count) {
     return shared;
 }
 
-/* Rows of A lie one behind the other, and are so many that they come from far away. Then the loop over the depth is worth a
- * longer round: what is fetched in it is fetched by the line. */
-static void find_stream(Contract *k, const ContractKnobs *given) {
-    enum { LEAST = 128 << 10, UNROLL = 4 };
-    int64_t size = contract_size(k, k->a);
-    k->streams = !k->gathered && k->blocks == 1 && k->level_count == 1 && k->level[0].guard < 0 && k->patterned < 0 &&
-                 contract_m_stride(k, k->a) == k->steps && k->rows > k->knobs.mr && k->rows * k->steps * size >= LEAST;
-    if (k->streams && !given->unroll)
-        k->knobs.unroll = UNROLL;
+/* Rows of A lie one behind the other, and are so many that they come from far away. */
+static bool is_stream(const Contract *k) {
+    enum { LEAST = 128 << 10 };
+    return !k->gathered && k->blocks == 1 && k->level_count == 1 && k->level[0].guard < 0 && k->patterned < 0 &&
+           contract_m_stride(k, k->a) == k->steps && k->rows > k->knobs.mr &&
+           k->rows * k->steps * contract_size(k, k->a) >= LEAST;
 }
 
 static ContractShape shape_of(const Contract *k, const Target *target, int m, int64_t rows, bool by_lane) {
@@ -375,7 +372,7 @@ static bool take(Contract *k, const Target *target, const ContractKnobs *given, 
     }
     k->tiles = (k->line + k->knobs.mr - 1) / k->knobs.mr;
     cut_depth(k);
-    find_stream(k, given);
+    k->streams = is_stream(k);
     if (!k->gathered)
         k->knobs.mc = least(k->knobs.mc * taps_shared(k, axis, count), k->rows);
     k->knobs.mc = (k->knobs.mc + k->knobs.mr - 1) / k->knobs.mr * k->knobs.mr;

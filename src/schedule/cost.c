@@ -22,7 +22,7 @@ enum {
     FALLBACK_L2 = 512 << 10
 };
 static const double CROWDED = 1.25; /* measured: 14 rows of 4096 bytes */
-static const double CROWDED_RESULT = .03;
+static const double CROWDED_RESULT = .015;
 static const double LOAD_SLOTS = 0.3; /* of 64 bytes of B: tiles of 4 rows reach 89 % where those of 6 and 8 reach 97 */
 
 static const double SPLAT_SLOTS = 0.1; /* of an element of A, where that is an instruction: by cycle models of Arm's cores */
