@@ -6,6 +6,7 @@
 
 typedef struct Homes {
     int *first, *last; /* by root: items that touch it; -1: none */
+    int *owner, *end;  /* of those in the arena: whose memory they have; until when an owner's is needed */
     size_t *offset;
 } Homes;
 
@@ -52,6 +53,51 @@ static void touch_all(Segment *s, Homes *h, Group *const *groups, const Built *b
             touch(s, h, s->of[v], count);
 }
 
+static const char *template_of(Segment *s, Group *group, const Built *built) {
+    const char *why;
+    if (built->code) {
+        const Compiled *compiled = code_compiled(built->code, &why);
+        return compiled ? compiled->template : NULL;
+    }
+    const Verdict *verdict = group_verdict(&s->plan, group);
+    return verdict ? verdict->template : NULL;
+}
+
+/* The tensor whose memory the result of an item takes over; -1: none. */
+static int taken_over(Segment *s, const Homes *h, Group *group, const Built *built, int item) {
+    const Kernel *kernel = built->kernel;
+    bool dies[KERNEL_MAX_TENSORS] = {false}, any = false;
+    for (int t = 0; kernel && !group->partial && t < kernel->input_count; t++) {
+        int root = s->plan.tensors[built->tensor[t]].root;
+        dies[t] = is_placed(s, root) && h->last[root] == item && h->first[root] < item;
+        for (int u = 0; u < kernel->input_count; u++) /* under two shapes */
+            dies[t] = dies[t] && (u == t || s->plan.tensors[built->tensor[u]].root != root);
+        any = any || dies[t];
+    }
+    int over = any ? planned_over(kernel, template_of(s, group, built), dies) : -1;
+    return over < 0 ? -1 : s->plan.tensors[built->tensor[over]].root;
+}
+
+/* What takes over another's memory lives on in its interval. */
+static bool find_owners(Segment *s, Homes *h, Group *const *groups, const Built *built, int count) {
+    h->owner = ARENA_ARRAY(&s->arena, int, (size_t)s->plan.tensor_count);
+    h->end = arena_copy(&s->arena, h->last, (size_t)s->plan.tensor_count * sizeof *h->last);
+    if (!h->owner || !h->end)
+        return segment_fail(s);
+    for (int t = 0; t < s->plan.tensor_count; t++)
+        h->owner[t] = t;
+    for (int i = 0; i < count; i++) {
+        int over = taken_over(s, h, groups[i], &built[i], i);
+        int out = over < 0 ? -1 : s->plan.tensors[built[i].tensor[built[i].kernel->definitions[0].tensor]].root;
+        if (out < 0 || !is_placed(s, out) || h->first[out] != i)
+            continue;
+        h->owner[out] = h->owner[over];
+        if (h->last[out] > h->end[h->owner[over]])
+            h->end[h->owner[over]] = h->last[out];
+    }
+    return !s->err->status || segment_fail(s);
+}
+
 static bool place_arena(Segment *s, Homes *h) {
     int count = 0;
     Interval *intervals = ARENA_ARRAY(&s->arena, Interval, (size_t)s->plan.tensor_count);
@@ -64,12 +110,16 @@ static bool place_arena(Segment *s, Homes *h) {
         if (tensor->root != t || h->first[t] < 0 || !is_placed(s, t) || !dtype_bytes(tensor->type, tensor->count, &bytes))
             continue;
         s->placed_bytes += bytes;
+        if (h->owner[t] != t)
+            continue;
         root[count] = t;
-        intervals[count++] = (Interval){h->first[t], h->last[t], bytes, 0};
+        intervals[count++] = (Interval){h->first[t], h->end[t], bytes, 0};
     }
     s->out->arena_bytes = place_intervals(intervals, count, &s->arena);
     for (int i = 0; i < count; i++)
         h->offset[root[i]] = intervals[i].offset;
+    for (int t = 0; t < s->plan.tensor_count; t++)
+        h->offset[t] = h->offset[h->owner[t]];
     return !s->arena.failed || segment_fail(s);
 }
 
@@ -230,7 +280,7 @@ bool segment_items(Segment *s) {
     if (!homes_init(s, &homes))
         return false;
     touch_all(s, &homes, groups, built, count);
-    if (!place_arena(s, &homes))
+    if (!find_owners(s, &homes, groups, built, count) || !place_arena(s, &homes))
         return false;
     for (int i = 0; i < count; i++) {
         Item *item = &out->items[out->item_count++];
