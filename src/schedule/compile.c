@@ -18,8 +18,13 @@ void schedule_parallel(const EvalOptions *options, double work, size_t count, vo
         task(context, i);
 }
 
+TargetEntry schedule_entry(const Compiled *c, int function) {
+    int at = c->first_function + function;
+    return c->made ? c->target.entry(made_code(c->made[at]), 0) : c->target.entry(c->code, at);
+}
+
 void schedule_call(const Compiled *c, int function, const int64_t *arguments) {
-    TargetEntry entry = c->target.entry(c->code, c->first_function + function);
+    TargetEntry entry = schedule_entry(c, function);
     if (entry)
         entry(arguments);
     else
@@ -109,17 +114,22 @@ static whet_status make_code(Compiled *c, const ScheduleOptions *options, whet_e
     if (!options->codes)
         return c->target.compile(&c->target, c->functions, c->function_count, options->seed, &c->code, err);
     c->codes = options->codes;
-    whet_status status = codes_take(c->codes, &c->target, c->functions, c->function_count, options->seed, &c->made, err);
-    c->code = c->made ? made_code(c->made) : NULL;
+    c->made = ARENA_ARRAY(&c->arena, MadeCode *, (size_t)c->function_count);
+    whet_status status = c->made ? WHET_OK : error_memory(err);
+    for (int i = 0; !status && i < c->function_count; i++) {
+        status = codes_take(c->codes, &c->target, c->functions[i], options->seed, &c->made[i], err);
+        c->made_count += status == WHET_OK;
+    }
     return status;
 }
 
 static void drop_code(Compiled *c) {
-    if (c->made)
-        codes_give(c->codes, c->made);
-    else if (c->code)
+    for (int i = 0; i < c->made_count; i++)
+        codes_give(c->codes, c->made[i]);
+    if (c->code)
         c->target.free(c->code);
     c->made = NULL;
+    c->made_count = 0;
     c->code = NULL;
 }
 
@@ -237,5 +247,8 @@ void compiled_print_vector(const Compiled *c, Text *out) {
 }
 
 void compiled_print_code(const Compiled *c, Text *out) {
-    c->target.print(c->code, out);
+    for (int i = 0; i < c->made_count; i++)
+        c->target.print(made_code(c->made[i]), out);
+    if (c->code)
+        c->target.print(c->code, out);
 }

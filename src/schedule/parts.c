@@ -212,6 +212,7 @@ static whet_status run_parts(const Compiled *c, void **own, void *const *data, c
     for (int i = 0; !status && i < parts->count; i++) {
         Compiled part = parts->part[i];
         part.code = c->code;
+        part.made = c->made;
         part.first_function += c->first_function; /* it may be a part itself */
         if (part.packing.bytes) {
             char *packed = c->packed ? c->packed : data[part.packing.tensor];

@@ -29,12 +29,17 @@ static void put_kernel(const Kernel *kernel, Text *out) {
     text_free(&whole);
 }
 
+static size_t size_of(const Compiled *c, int function) {
+    if (c->made)
+        return c->target.size(made_code(c->made[function]));
+    uintptr_t at = (uintptr_t)schedule_entry(c, function), end = (uintptr_t)schedule_entry(c, 0) + c->target.size(c->code);
+    return (function + 1 < c->function_count ? (uintptr_t)schedule_entry(c, function + 1) : end) - at;
+}
+
 static void put_lines(const Compiled *c, Text *out) {
-    uintptr_t end = (uintptr_t)c->target.entry(c->code, 0) + c->target.size(c->code);
     for (int i = 0; i < c->function_count; i++) {
-        uintptr_t at = (uintptr_t)c->target.entry(c->code, i);
-        uintptr_t next = i + 1 < c->function_count ? (uintptr_t)c->target.entry(c->code, i + 1) : end;
-        text_printf(out, "%llx %llx whet %s: ", (unsigned long long)at, (unsigned long long)(next - at), c->functions[i]->name);
+        text_printf(out, "%llx %zx whet %s: ", (unsigned long long)(uintptr_t)schedule_entry(c, i), size_of(c, i),
+                    c->functions[i]->name);
         put_kernel(c->kernel, out);
         text_char(out, '\n');
     }

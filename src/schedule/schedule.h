@@ -214,8 +214,9 @@ struct Compiled {
     const char *template;
     ScheduleKnobs knobs; /* that it was made with */
     TargetCode *code;
-    TargetCodes *codes;          /* that `code` is from, */
-    MadeCode *made;              /* as this; NULL: it is our own */
+    TargetCodes *codes;          /* where each function's code is from, */
+    MadeCode **made;             /* as these; NULL: all are in `code` */
+    int made_count;
     Arena arena;                 /* the template's data */
     Arena *vectors, own_vectors; /* vector functions and what is needed to make them: own, or the caller's scratch */
     const VectorFunction **functions;
@@ -254,6 +255,7 @@ static inline VectorFunction *schedule_function(Arena *arena, const char *name, 
     return f;
 }
 
+TargetEntry schedule_entry(const Compiled *c, int function); /* NULL: the target is not this machine */
 void schedule_call(const Compiled *c, int function, const int64_t *arguments);
 bool schedule_late(const EvalOptions *options); /* the deadline has passed */
 /* Runs tasks on all threads, or here when `work` (rough nanoseconds of one thread, all tasks together) would not repay waking

@@ -1,4 +1,4 @@
-/* Machine code, found by the vector functions that it is made from: kernels that differ in their shapes alone, and kernels that
+/* Machine code, found by the vector function that it is made from: kernels that differ in their shapes alone, and kernels that
  * are tried and made again, share what is the same of them. What cannot be made is remembered as well.
  *
  * Code that nobody uses any more stays until there is too much of it: the next shape most likely wants it. */
@@ -87,13 +87,12 @@ void codes_free(TargetCodes *codes) {
 
 /* ---- Finding and making ---- */
 
-static void put_key(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed, Text *key) {
+static void put_key(const Target *target, const VectorFunction *function, uint64_t seed, Text *key) {
+    const uint64_t head[] = {target->features, (uint64_t)target->bytes, seed};
     text_clear(key);
     text_put_n(key, (const char *)&target->compile, sizeof target->compile);
-    text_put_n(key, (const char *)&(uint64_t[]){target->features, (uint64_t)target->bytes, seed, (uint64_t)count},
-               4 * sizeof(uint64_t));
-    for (int i = 0; i < count; i++)
-        vector_identity(functions[i], key);
+    text_put_n(key, (const char *)head, sizeof head);
+    vector_identity(function, key);
 }
 
 static MadeCode *find(TargetCodes *codes) {
@@ -118,13 +117,13 @@ static MadeCode *new_made(TargetCodes *codes, const Target *target) {
     return made;
 }
 
-static whet_status make(TargetCodes *codes, const Target *target, const VectorFunction *const *functions, int count,
-                        uint64_t seed, MadeCode **out, whet_error *err) {
+static whet_status make(TargetCodes *codes, const Target *target, const VectorFunction *function, uint64_t seed, MadeCode **out,
+                        whet_error *err) {
     enum { PAGE = 4096 };
     MadeCode *made = new_made(codes, target);
     if (!made)
         return error_memory(err);
-    whet_status status = target->compile(target, functions, count, seed, &made->code, &made->why);
+    whet_status status = target->compile(target, &function, 1, seed, &made->code, &made->why);
     codes->made++;
     if (status && status != WHET_ERROR_UNSUPPORTED) {
         if (err)
@@ -139,16 +138,16 @@ static whet_status make(TargetCodes *codes, const Target *target, const VectorFu
     return WHET_OK;
 }
 
-whet_status codes_take(TargetCodes *codes, const Target *target, const VectorFunction *const *functions, int count, uint64_t seed,
-                       MadeCode **out, whet_error *err) {
+whet_status codes_take(TargetCodes *codes, const Target *target, const VectorFunction *function, uint64_t seed, MadeCode **out,
+                       whet_error *err) {
     *out = NULL;
-    put_key(target, functions, count, seed, &codes->key);
+    put_key(target, function, seed, &codes->key);
     if (codes->key.failed)
         return error_memory(err);
     MadeCode *made = find(codes);
     if (made && !made->users)
         leave_idle(codes, made);
-    whet_status status = made ? WHET_OK : make(codes, target, functions, count, seed, &made, err);
+    whet_status status = made ? WHET_OK : make(codes, target, function, seed, &made, err);
     if (status)
         return status;
     made->users++;

@@ -94,15 +94,15 @@ bool target_host(uint64_t mask, Target *out);
 /* By name, for this machine or another: `runs_here` says which. False: there is none of that name. */
 bool target_named(const char *name, Target *out);
 
-/* codes.c: machine code shared by all that is made of the same functions. Whoever owns the codes sees to it that one thread at a
+/* codes.c: machine code shared by all that use the same function. Whoever owns the codes sees to it that one thread at a
  * time takes and gives; code may run meanwhile. */
 typedef struct TargetCodes TargetCodes;
 typedef struct MadeCode MadeCode;
 TargetCodes *codes_new(const whet_allocator *allocator); /* NULL: out of memory */
 void codes_free(TargetCodes *codes);                     /* with all code: after its users */
-/* As Target.compile; *out is to be given back. What was refused once is refused again without being tried. */
-whet_status codes_take(TargetCodes *codes, const Target *target, const VectorFunction *const *functions, int count, uint64_t seed,
-                       MadeCode **out, whet_error *err);
+/* As Target.compile of one function; *out is to be given back. What was refused once is refused again without being tried. */
+whet_status codes_take(TargetCodes *codes, const Target *target, const VectorFunction *function, uint64_t seed, MadeCode **out,
+                       whet_error *err);
 void codes_give(TargetCodes *codes, MadeCode *made); /* NULL is fine */
 TargetCode *made_code(const MadeCode *made);
 size_t codes_made(const TargetCodes *codes); /* how often code was made so far */
