@@ -103,7 +103,7 @@ programs="arm64_encode_test vector_test math_test kernel_test schedule_test cont
 shared=${WHET_SHARED:-../shared}
 small="hand_lstm_pinto mnist_rten micro_kws_fp32 oww_hey_rhasspy ort_bert_toy_optimized traffic_sign"
 if [ "$quick" = yes ]; then
-    programs="vector_test math_test kernel_test"
+    programs="vector_test math_test contract_test kernel_test"
     tiers=${tiers:-neon i8mm+bf16 sve256}
     parts=${parts:-programs models}
 fi
