@@ -1,6 +1,7 @@
 /* An emulator of the instructions of Apple's AMX that arm64 code for it is made of, from what is published of their meaning
- * (github.com/corsix/amx). They are undefined on every other Arm CPU, and under qemu, so a handler of SIGILL catches them, does what
- * they would do, and goes on behind them. What is not emulated, or is used while the unit is off, ends the program as it would. */
+ * (github.com/corsix/amx). They are undefined on every other Arm CPU, and under qemu, so a handler of SIGILL catches them, does
+ * what they would do, and goes on behind them. What is not emulated, or is used while the unit is off, ends the program as it
+ * would. */
 #ifndef WHET_TESTS_AMX_H
 #define WHET_TESTS_AMX_H
 

@@ -1,6 +1,6 @@
 /* Functions of tiles: the text form; what the interpreter computes against plain sums, of every type; machine code against the
- * interpreter bit for bit, where there is a matrix unit or an emulator of one; and that such code leaves its caller's registers, and
- * the ZA of a caller's caller, as the ABI asks. Programs are random; a failure prints the seed. */
+ * interpreter bit for bit, where there is a matrix unit or an emulator of one; and that such code leaves its caller's registers,
+ * and the ZA of a caller's caller, as the ABI asks. Programs are random; a failure prints the seed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -274,8 +274,8 @@ static void computed(void **state) {
 }
 
 #if defined(__aarch64__) && defined(__linux__)
-/* Calls `entry` as from a function whose own caller left ZA dormant: `pattern` in it, TPIDR2_EL0 at `block`. out: d8 to d15 behind the
- * call, which were 8.0 to 15.0 before it, SVCR and TPIDR2_EL0. */
+/* Calls `entry` as from a function whose own caller left ZA dormant: `pattern` in it, TPIDR2_EL0 at `block`. out: d8 to d15
+ * behind the call, which were 8.0 to 15.0 before it, SVCR and TPIDR2_EL0. */
 static void call_dormant(TargetEntry entry, const int64_t *arguments, const void *pattern, int bytes, const void *block,
                          uint64_t out[10]) {
     register const void *x19 __asm__("x19") = pattern;

@@ -365,21 +365,31 @@ static whet_status tile_shape(OpCall *call) {
     return WHET_OK;
 }
 
+/* What is repeated is written as runs, one behind the other: nothing is looked up. */
+static bool tile_repeats(const Type *x, const Type *y, int axis) {
+    return x->dims[axis] > 1 && x->dims[axis] != y->dims[axis];
+}
+
 static whet_status tile_build(OpCall *call, Text *out) {
     const Type *x = call->in[0], *y = &call->out[0];
     if (!native_in_notation(x->type) || native_empty(y))
         return WHET_OK;
     text_put(out, "output[");
-    native_axes(out, "i", y->rank);
+    for (int d = 0; d < x->rank; d++) {
+        text_put(out, d ? ", " : "");
+        if (tile_repeats(x, y, d))
+            text_printf(out, "%lld*r%d:%lld + i%d:%lld", (long long)x->dims[d], d, (long long)(y->dims[d] / x->dims[d]), d,
+                        (long long)x->dims[d]);
+        else
+            text_printf(out, "i%d", d);
+    }
     text_put(out, "] = input[");
     for (int d = 0; d < x->rank; d++) {
         text_put(out, d ? ", " : "");
         if (x->dims[d] == 1)
             text_put(out, "0");
-        else if (x->dims[d] == y->dims[d])
-            text_printf(out, "i%d", d);
         else
-            text_printf(out, "i%d %% %lld", d, (long long)x->dims[d]);
+            text_printf(out, "i%d", d);
     }
     text_put(out, "]");
     return WHET_OK;

@@ -152,16 +152,34 @@ static whet_status top_k_shape(OpCall *call) {
     return WHET_OK;
 }
 
-/* The first k places in order, kept in a heap while the rest pass by. */
-static void top_k_line(const Order *order, int64_t extent, int64_t k, int64_t *heap) {
+/* The first of the contiguous floats from place i on that may come before `root`: most of a line may not. NaN of either may. */
+static int64_t next_float(const float *x, int64_t i, int64_t extent, float root, bool largest) {
+    enum { BLOCK = 32 };
+    for (; i + BLOCK <= extent; i += BLOCK) {
+        int may = 0;
+        for (int j = 0; j < BLOCK; j++)
+            may |= largest ? !(x[i + j] <= root) : !(x[i + j] >= root);
+        if (may)
+            break;
+    }
+    while (i < extent && (largest ? x[i] <= root : x[i] >= root))
+        i++;
+    return i;
+}
+
+/* The first k places in order, kept in a heap while the rest pass by. `floats`: the line, if it is of contiguous ones. */
+static void top_k_line(const Order *order, int64_t extent, int64_t k, int64_t *heap, const float *floats) {
     for (int64_t i = 0; i < k; i++)
         heap[i] = i;
     make_heap(order, heap, k);
-    for (int64_t i = k; i < extent && k; i++)
-        if (order_before(order, i, heap[0])) {
+    for (int64_t i = k; i < extent && k; i++) {
+        if (floats)
+            i = next_float(floats, i, extent, floats[heap[0]], order->sign < 0);
+        if (i < extent && order_before(order, i, heap[0])) {
             heap[0] = i;
             sift_down(order, heap, 0, k);
         }
+    }
     sort_heap(order, heap, k);
 }
 
@@ -187,7 +205,8 @@ static whet_status top_k_run(OpRun *run) {
                        1,
                        0,
                        largest ? -1 : 1};
-        top_k_line(&order, extent, k, heap);
+        top_k_line(&order, extent, k, heap,
+                   (DType)x->type == DT_F32 && inner == 1 ? (const float *)(const void *)order.data : NULL);
         for (int64_t i = 0; i < k; i++) {
             indices[to + i * inner] = heap[i];
             memcpy(values + (size_t)(to + i * inner) * size, order.data + (size_t)heap[i] * order.stride, size);

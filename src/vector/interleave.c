@@ -2,8 +2,8 @@
  * behind the other wait for their own results, and chains beside each other fill the waits.
  *
  * Requires: operations [start[0], end) without loops, in `count` ranges that begin at start[i]; a range may use what ranges
- * before it define, and stores of one range do not write what another reads. Recreates: the same operations in another order, where
- * registers are plenty (`roomy`); elsewhere nothing changes. */
+ * before it define, and stores of one range do not write what another reads. Recreates: the same operations in another order,
+ * where registers are plenty (`roomy`); elsewhere nothing changes. */
 #include "vector/vector.h"
 
 #include <string.h>
