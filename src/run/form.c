@@ -290,7 +290,7 @@ static bool add_sample(Form *form, const Record *record, const Segment *s) {
     return true;
 }
 
-Form *form_learn(Form **forms, bool only_known, Record *record, const Segment *s) {
+Form *form_learn(Form **forms, Record *record, const Segment *s) {
     if (record->failed || !s->out->steps || !s->out->live_in_count)
         return NULL;
     Form *form = form_new(record, s), **at = forms;
@@ -302,10 +302,8 @@ Form *form_learn(Form **forms, bool only_known, Record *record, const Segment *s
         at = &(*at)->next;
         count++;
     }
-    if (*at || only_known) {
+    if (*at) {
         form_drop(form);
-        if (!*at)
-            return NULL;
         form = *at;
         *at = form->next;
     } else {

@@ -63,9 +63,8 @@ void record_init(Record *record, const whet_allocator *allocator);
 void record_free(Record *record);
 /* The values as they are listed, before anything is fused. */
 void record_values(Record *record, const Segment *s);
-/* The finished plan. The form that it is a sample of, of `forms` or (not with only_known) a new one, comes first in the list.
- * NULL: there is none. */
-Form *form_learn(Form **forms, bool only_known, Record *record, const Segment *s);
+/* The finished plan: a sample of one of `forms`, or of a new one, which comes first in the list. NULL: it is none. */
+Form *form_learn(Form **forms, Record *record, const Segment *s);
 
 /* The dims of what comes in now, in form->dim_count numbers; false: other values or types. */
 bool form_dims(const Form *form, Runner *runner, Activation *activation, int64_t *dims);

@@ -167,12 +167,12 @@ Planned *scale_plan(Runner *runner, const GraphProgram *program, size_t at, Acti
     return NULL;
 }
 
-/* Plans that nobody asked for: for the samples alone. */
+/* Plans that nobody asked for: for the samples alone. The first size that the model takes is enough, whatever its form. */
 static void plan_ahead(Runner *runner, const GraphProgram *program, size_t at, Activation *activation, PlanCache *cache) {
-    for (int attempt = 0; cache->ahead < MOST_AHEAD; attempt++) {
-        int64_t symbol, size = form_wants(cache->forms, attempt, &symbol);
-        size_t learned = cache->forms->clock;
-        const Form *form = cache->forms;
+    const Form *form = cache->forms;
+    bool taken = false;
+    for (int attempt = 0; !taken && cache->ahead < MOST_AHEAD; attempt++) {
+        int64_t symbol, size = form_wants(form, attempt, &symbol);
         whet_error err = {0};
         if (!size)
             return;
@@ -180,9 +180,10 @@ static void plan_ahead(Runner *runner, const GraphProgram *program, size_t at, A
         Segment s = {.runner = runner, .program = program, .at = at, .activation = activation, .err = &err};
         s.symbol = symbol;
         s.size = size;
-        planned_free(runner, planned_learn(&s, cache, true));
-        if (cache->forms == form && form->clock != learned)
-            return;
+        size_t steps = form->steps;
+        Planned *planned = planned_learn(&s, cache, steps);
+        taken = planned && planned->steps >= steps; /* and `form` may be gone */
+        planned_free(runner, planned);
     }
 }
 
@@ -191,7 +192,7 @@ Planned *scale_learn(Runner *runner, const GraphProgram *program, size_t at, Act
     Segment s = {.runner = runner, .program = program, .at = at, .activation = activation, .err = err};
     const Form *first = cache->forms;
     size_t learned = first ? first->clock : 0;
-    Planned *planned = planned_learn(&s, cache, false);
+    Planned *planned = planned_learn(&s, cache, 1);
     cache->planned++;
     if (planned && cache->forms && (cache->forms != first || first->clock != learned))
         plan_ahead(runner, program, at, activation, cache);

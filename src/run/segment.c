@@ -549,7 +549,7 @@ void segment_free(Segment *s) {
     arena_free(&s->arena);
 }
 
-Planned *planned_learn(Segment *s, PlanCache *cache, bool only_known) {
+Planned *planned_learn(Segment *s, PlanCache *cache, size_t least) {
     Record record;
     Runner *runner = s->runner;
     bool learns = runner->has_target && !runner->explain;
@@ -558,8 +558,8 @@ Planned *planned_learn(Segment *s, PlanCache *cache, bool only_known) {
         s->record = &record;
     }
     Planned *planned = segment_plan(s, build, runner->explain);
-    if (planned && learns)
-        form_learn(&cache->forms, only_known, &record, s);
+    if (planned && learns && planned->steps >= least)
+        form_learn(&cache->forms, &record, s);
     segment_free(s);
     if (learns)
         record_free(&record);

@@ -46,8 +46,8 @@ bool segment_keep_live_out(Segment *s);
 /* `make` fills s->out, false: s->failed, or no plan; the plan, or NULL. */
 Planned *segment_plan(Segment *s, bool (*make)(Segment *s, void *context), void *context);
 void segment_free(Segment *s);
-/* Plans from the start; what becomes of it is a sample of the cache's forms. Frees the segment. */
-Planned *planned_learn(Segment *s, PlanCache *cache, bool only_known);
+/* Plans from the start; what covers `least` steps becomes a sample of the cache's forms. Frees the segment. */
+Planned *planned_learn(Segment *s, PlanCache *cache, size_t least);
 /* The code of a kernel, as long as the segment lives; `ready` as for shared_code. */
 bool segment_code(Segment *s, const Kernel *kernel, const void *const *constant, bool ready, Code **out);
 const Tensor *segment_keep(Segment *s, const Tensor *t);  /* a copy that lives as long as the plan; NULL: out of memory */

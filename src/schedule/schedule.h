@@ -214,8 +214,8 @@ struct Compiled {
     const char *template;
     ScheduleKnobs knobs; /* that it was made with */
     TargetCode *code;
-    TargetCodes *codes;          /* where each function's code is from, */
-    MadeCode **made;             /* as these; NULL: all are in `code` */
+    TargetCodes *codes; /* where each function's code is from, */
+    MadeCode **made;    /* as these; NULL: all are in `code` */
     int made_count;
     Arena arena;                 /* the template's data */
     Arena *vectors, own_vectors; /* vector functions and what is needed to make them: own, or the caller's scratch */
