@@ -112,10 +112,10 @@ typedef struct Data {
     uint32_t a[MOST_DEPTH * MOST_ROW], b[MOST_DEPTH * MOST_ROW], wanted[RESULT], got[RESULT];
 } Data;
 
-static Product draw(const TargetTiles *tiles, Data *data, bool bytes_too) {
-    Product p = {.code = tiles->quads && bytes_too ? codes[next() % COUNT(codes)]
-                         : tiles->pairs            ? codes[next() % 2]
-                                                   : VECTOR_OUTER,
+static Product draw(const TargetTiles *tiles, Data *data) {
+    Product p = {.code = tiles->quads   ? codes[next() % COUNT(codes)]
+                         : tiles->pairs ? codes[next() % 2]
+                                        : VECTOR_OUTER,
                  .bytes = tiles->bytes,
                  .r = 1 + (int)(next() % (unsigned)tiles->count),
                  .depth = (int)(next() % (MOST_DEPTH + 1)),
@@ -155,7 +155,7 @@ static void interpreted(void **state) {
     for (int round = 0; round < 60; round++) {
         uint64_t seed = state_of_random;
         TargetTiles tiles = {.count = 4, .bytes = 16 << round % 3, .pairs = true, .quads = true};
-        Product p = draw(&tiles, &data, true);
+        Product p = draw(&tiles, &data);
         Arena arena;
         Text first, second;
         whet_error err;
@@ -233,7 +233,7 @@ static void made(void **state) {
             assert_true(target_named(names[i], &target));
             target.runs_here = false;
             arena_init(&arena, NULL);
-            Product p = draw(&target.tiles, &data, true);
+            Product p = draw(&target.tiles, &data);
             TargetCode *code = make(&target, emit(&arena, &p), next());
             assert_true(target.size(code) > 0);
             target.free(code);
@@ -248,11 +248,6 @@ static bool unit_here(Target *out) {
     return false;
 }
 
-/* qemu below 9.1 multiplies half of the bytes; whoever runs this there says so. */
-static bool bytes_work(void) {
-    return getenv("WHET_TEST_NO_BYTE_TILES") == NULL;
-}
-
 static void computed(void **state) {
     (void)state;
     static Data data;
@@ -263,7 +258,7 @@ static void computed(void **state) {
         uint64_t seed = state_of_random;
         Arena arena;
         arena_init(&arena, NULL);
-        Product p = draw(&target.tiles, &data, bytes_work());
+        Product p = draw(&target.tiles, &data);
         TargetCode *code = make(&target, emit(&arena, &p), next());
         int64_t arguments[] = {number_of(data.a), number_of(data.b), number_of(data.got)};
         target.entry(code, 0)(arguments);
@@ -331,7 +326,7 @@ static void callers_state_is_kept(void **state) {
     Arena arena;
     arena_init(&arena, NULL);
     uint64_t seed = state_of_random, out[10];
-    Product p = draw(&target.tiles, &data, bytes_work());
+    Product p = draw(&target.tiles, &data);
     TargetCode *code = make(&target, emit(&arena, &p), 0);
     int64_t arguments[] = {number_of(data.a), number_of(data.b), number_of(data.got)};
     call_dormant(target.entry(code, 0), arguments, pattern, target.tiles.bytes, &block, out);

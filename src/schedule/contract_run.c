@@ -126,7 +126,8 @@ static void set_call(const Work *w, const Part *part, const Corner *line, int64_
         call->a = i == k->a ? call->count : call->a;
         call->b = i == k->b ? call->count : call->b;
         if (i == k->a && part->gathered)
-            at = part->gathered + size * contract_gathered_at(k, part->first, first);
+            at =
+                part->gathered + (k->on_tiles ? (first - part->first) * row : size * contract_gathered_at(k, part->first, first));
         if (k->scalar[i] >= 0)
             memcpy(call->scalars[k->scalar[i]], at, (size_t)size);
         else if (i == k->b)
