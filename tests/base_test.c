@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "countdown.h"
 
 static void checked_arithmetic_agrees_with_wide_arithmetic(void **state) {
     (void)state;
@@ -43,31 +44,11 @@ static void count_refuses_what_overflows_even_behind_a_zero(void **state) {
     assert_false(checked_count((int64_t[]){2, -1}, 2, &count));
 }
 
-/* An allocator that fails after `left` allocations and counts what is out. */
-typedef struct Countdown {
-    int left;
-    long out;
-} Countdown;
-
-static void *countdown_allocate(void *context, size_t bytes, size_t alignment) {
-    Countdown *c = context;
-    if (c->left-- <= 0)
-        return NULL;
-    c->out++;
-    return aligned_alloc(alignment, bytes);
-}
-
-static void countdown_release(void *context, void *pointer, size_t bytes) {
-    (void)bytes;
-    ((Countdown *)context)->out--;
-    free(pointer);
-}
-
 static void arenas_survive_every_failing_allocation(void **state) {
     (void)state;
     for (int left = 0; left < 12; left++) {
-        Countdown countdown = {.left = left};
-        whet_allocator allocator = {&countdown, countdown_allocate, countdown_release};
+        Countdown countdown = {.left = left, .rest = true};
+        whet_allocator allocator = countdown_allocator(&countdown);
         Arena arena;
         arena_init(&arena, &allocator);
         bool failed = false;
@@ -123,7 +104,7 @@ static void arenas_keep_a_chunk_when_they_are_reset(void **state) {
 static void arenas_release_to_a_mark(void **state) {
     (void)state;
     Countdown countdown = {.left = 10000};
-    whet_allocator allocator = {&countdown, countdown_allocate, countdown_release};
+    whet_allocator allocator = countdown_allocator(&countdown);
     Arena arena;
     arena_init(&arena, &allocator);
     ArenaMark empty = arena_mark(&arena);

@@ -20,28 +20,9 @@
 #include <sys/prctl.h>
 #endif
 
+#include "countdown.h"
 #include "kernel/kernel.h"
 #include "schedule/schedule.h"
-
-typedef struct Countdown {
-    long left, taken, out; /* until it fails; in all; not given back */
-} Countdown;
-
-static void *countdown_allocate(void *context, size_t bytes, size_t alignment) {
-    Countdown *c = context;
-    c->taken++;
-    if (c->left-- == 0)
-        return NULL;
-    void *pointer = aligned_alloc(alignment, bytes);
-    c->out += pointer != NULL;
-    return pointer;
-}
-
-static void countdown_release(void *context, void *pointer, size_t bytes) {
-    (void)bytes;
-    ((Countdown *)context)->out--;
-    free(pointer);
-}
 
 static const struct Case {
     const char *text;
@@ -100,7 +81,7 @@ static void unbind(Bound *b) {
 }
 
 static whet_status make_and_run(const Bound *b, const Target *target, bool share, Countdown *countdown, whet_error *err) {
-    whet_allocator allocator = {countdown, countdown_allocate, countdown_release};
+    whet_allocator allocator = countdown_allocator(countdown);
     TargetCodes *codes = share ? codes_new(&allocator) : NULL;
     if (share && !codes)
         return error_memory(err);
@@ -182,10 +163,10 @@ static int refused(bool address_space, whet_status wanted, const char *words) {
         if (prctl(SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0))
             return 77;
     }
-    countdown = (Countdown){.left = -1};
+    countdown.left = -1;
     whet_status status = make_and_run(&bound, &target, false, &countdown, &err);
     if (status != wanted || !strstr(err.message, words) || countdown.out) {
-        print_error("status %d, wanted %d: %s; %ld not given back\n", (int)status, (int)wanted, err.message, countdown.out);
+        print_error("status %d, wanted %d: %s; %ld not given back\n", (int)status, (int)wanted, err.message, (long)countdown.out);
         return 2;
     }
     return 0;

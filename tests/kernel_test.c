@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "countdown.h"
 #include "kernel_c.h"
 #include "kernel_data.h"
 #include "kernel_machine.h"
@@ -568,30 +569,14 @@ static void test_deadline(void **state) {
 
 /* ---- Allocation that fails ---- */
 
-typedef struct Countdown {
-    int left;
-} Countdown;
-
-static void *count_allocate(void *context, size_t bytes, size_t alignment) {
-    Countdown *countdown = context;
-    (void)alignment;
-    return countdown->left-- > 0 ? aligned_alloc(64, bytes) : NULL;
-}
-
-static void count_release(void *context, void *pointer, size_t bytes) {
-    (void)context;
-    (void)bytes;
-    free(pointer);
-}
-
 static void test_out_of_memory(void **state) {
     (void)state;
     static const char text[] = "in x: f32[40, 50]\nt[r] = max(j) x[r, j]\n"
                                "y[r, j] = gelu(x[r, j] - t[r]) / (sum(j) exp(x[r, j] - t[r]))";
     static float x[2000], y[2000];
     for (int limit = 0, done = 0; !done; limit++) {
-        Countdown countdown = {limit};
-        whet_allocator allocator = {&countdown, count_allocate, count_release};
+        Countdown countdown = {.left = limit, .rest = true};
+        whet_allocator allocator = countdown_allocator(&countdown);
         EvalOptions options = {.allocator = &allocator};
         Arena arena;
         arena_init(&arena, &allocator);

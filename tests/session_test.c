@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "whet.h"
+#include "countdown.h"
 
 static const char *const MODEL = "examples/doodles/doodles.onnx";
 
@@ -231,33 +231,14 @@ static void sessions_in_two_threads_share_a_model(void **state) {
     whet_model_free(model);
 }
 
-/* Lets `left` allocations pass, then none; counts what is out. */
-typedef struct Countdown {
-    long left, out;
-} Countdown;
-
-static void *countdown_allocate(void *context, size_t bytes, size_t alignment) {
-    Countdown *c = context;
-    if (c->left-- <= 0)
-        return NULL;
-    c->out++;
-    return aligned_alloc(alignment, bytes);
-}
-
-static void countdown_release(void *context, void *pointer, size_t bytes) {
-    (void)bytes;
-    ((Countdown *)context)->out--;
-    free(pointer);
-}
-
 /* Every allocation of load and run fails once: an error, no crash, nothing left behind. */
 static void every_failing_allocation_is_an_error_and_leaks_nothing(void **state) {
     (void)state;
     bool done = false;
     long left = 0;
     for (; !done && left < 100000; left += 1 + left / 50) {
-        Countdown countdown = {.left = left};
-        whet_allocator allocator = {&countdown, countdown_allocate, countdown_release};
+        Countdown countdown = {.left = left, .rest = true};
+        whet_allocator allocator = countdown_allocator(&countdown);
         whet_options options = {.allocator = &allocator, .threads = 1};
         whet_error err;
         whet_model *model = NULL;

@@ -11,7 +11,6 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +18,7 @@
 #include <sys/prctl.h>
 #endif
 
+#include "countdown.h"
 #include "text_model.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -179,31 +179,6 @@ static void threads_and_neighbours_change_no_bit(void **state) {
 
 /* ---- Memory over many shapes ---- */
 
-/* Counts what is out, and lets `left` allocations pass (negative: all). Any thread may ask. */
-typedef struct Counted {
-    atomic_long left, out, bytes;
-} Counted;
-
-static void *counted_allocate(void *context, size_t bytes, size_t alignment) {
-    Counted *c = context;
-    if (atomic_fetch_sub(&c->left, 1) == 0)
-        return NULL;
-    size_t whole = (bytes + alignment - 1) / alignment * alignment;
-    void *pointer = aligned_alloc(alignment, whole);
-    if (pointer) {
-        atomic_fetch_add(&c->out, 1);
-        atomic_fetch_add(&c->bytes, (long)bytes);
-    }
-    return pointer;
-}
-
-static void counted_release(void *context, void *pointer, size_t bytes) {
-    Counted *c = context;
-    atomic_fetch_sub(&c->out, 1);
-    atomic_fetch_sub(&c->bytes, (long)bytes);
-    free(pointer);
-}
-
 /* Bytes that the process has in memory; 0: not known here. */
 static long resident(void) {
     FILE *file = fopen("/proc/self/statm", "r");
@@ -232,8 +207,8 @@ static void run_many_shapes(whet_session *session, const whet_model *model, int 
 /* After 10,000 shapes as much is held as after the first tenth: a kilobyte lost a shape would be nine megabytes. */
 static void memory_is_flat_over_ten_thousand_shapes(void **state) {
     (void)state;
-    Counted counted = {.left = -1};
-    whet_allocator allocator = {&counted, counted_allocate, counted_release};
+    Countdown counted = {.left = -1};
+    whet_allocator allocator = countdown_allocator(&counted);
     whet_options options = {.allocator = &allocator, .threads = 1};
     whet_error err = {0};
     whet_session *session = NULL;
@@ -243,8 +218,8 @@ static void memory_is_flat_over_ten_thousand_shapes(void **state) {
     run_many_shapes(session, model, SHAPES / 10, &random);
     long held = counted.bytes, resident_then = resident();
     run_many_shapes(session, model, SHAPES - SHAPES / 10, &random);
-    print_message("held %ld KiB, then %ld; resident %ld KiB, then %ld\n", held >> 10, counted.bytes >> 10, resident_then >> 10,
-                  resident() >> 10);
+    print_message("held %ld KiB, then %ld; resident %ld KiB, then %ld\n", held >> 10, (long)counted.bytes >> 10,
+                  resident_then >> 10, resident() >> 10);
     if (SLOWER == 1) { /* sanitizers keep what was freed, and few shapes do not fill what is kept */
         assert_true(counted.bytes <= held + held / 10);
         assert_true(resident() <= resident_then + (2 << 20));
@@ -338,8 +313,8 @@ static void every_failing_allocation_is_an_error_and_leaks_nothing(void **state)
         assert_int_equal(load_and_run(models[i], &(whet_options){.threads = 2}, &right, &err), WHET_OK);
         long left = 0, failures = 0;
         for (bool done = false; !done; left += SLOWER * (1 + left / 30)) {
-            Counted counted = {.left = left};
-            whet_allocator allocator = {&counted, counted_allocate, counted_release};
+            Countdown counted = {.left = left};
+            whet_allocator allocator = countdown_allocator(&counted);
             whet_options options = {.allocator = &allocator, .threads = 2};
             Answer answer = {0};
             whet_status status = load_and_run(models[i], &options, &answer, &err);
@@ -348,7 +323,7 @@ static void every_failing_allocation_is_an_error_and_leaks_nothing(void **state)
             if (!status && (answer.bytes != right.bytes || memcmp(answer.data, right.data, right.bytes) != 0))
                 fail_msg("%s, allocation %ld fails, and the answer is wrong", models[i], left);
             if (counted.out != 0)
-                fail_msg("%s, allocation %ld: %ld blocks are not given back", models[i], left, counted.out);
+                fail_msg("%s, allocation %ld: %ld blocks are not given back", models[i], left, (long)counted.out);
             failures += status != WHET_OK;
             done = counted.left >= 0; /* it never came to that */
             free(answer.data);

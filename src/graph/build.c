@@ -141,3 +141,19 @@ const char *node_label(const Node *node, char *buffer, size_t size) {
         snprintf(buffer, size, "%s (#%d)", node->op, node->number);
     return buffer;
 }
+
+bool attr_put(const Attr *attr, bool (*put)(void *context, const void *data, size_t bytes), void *context) {
+    const int64_t head[] = {(int64_t)attr->kind, attr->i, (int64_t)attr->count, (int64_t)attr->s.length};
+    const void *const pointers[] = {attr->tensor, attr->graph};
+    bool fine = put(context, attr->name, strlen(attr->name) + 1) && put(context, head, sizeof head) &&
+                put(context, &attr->f, sizeof attr->f) && put(context, attr->s.data, attr->s.length) &&
+                put(context, pointers, sizeof pointers);
+    if (fine && attr->floats)
+        fine = put(context, attr->floats, attr->count * sizeof *attr->floats);
+    if (fine && attr->ints)
+        fine = put(context, attr->ints, attr->count * sizeof *attr->ints);
+    for (size_t i = 0; fine && attr->strings && i < attr->count; i++)
+        fine = put(context, &attr->strings[i].length, sizeof attr->strings[i].length) &&
+               put(context, attr->strings[i].data, attr->strings[i].length);
+    return fine;
+}

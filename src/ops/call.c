@@ -141,6 +141,21 @@ int op_axis(OpCall *call, int64_t axis, int rank) {
     return -1;
 }
 
+whet_status op_axes(OpCall *call, const int64_t *given, int rank, int *axes, int *count) {
+    bool seen[WHET_MAX_RANK] = {false};
+    *count = given ? *count : rank;
+    for (int i = 0; i < *count; i++) {
+        int axis = op_axis(call, given ? given[i] : i, rank);
+        if (axis < 0)
+            return WHET_ERROR_FORMAT;
+        if (seen[axis])
+            return op_error(call, WHET_ERROR_FORMAT, "axis %d is given twice", axis);
+        seen[axis] = true;
+        axes[i] = axis;
+    }
+    return WHET_OK;
+}
+
 bool op_ranks_known(const OpCall *call) {
     for (int i = 0; i < call->in_count; i++)
         if (call->in[i] && call->in[i]->rank < 0)

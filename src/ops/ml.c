@@ -319,21 +319,26 @@ static void linear_scores(const Matrix *m, int64_t row, const double *weights, c
     }
 }
 
-static whet_status target_count(OpCall *call, int64_t *out) {
-    *out = op_int(call, "targets");
-    return *out >= 1 && *out < 1 << 20 ? WHET_OK
-                                       : op_error(call, WHET_ERROR_FORMAT, "targets is %lld; wanted 1 or more", (long long)*out);
+whet_status ml_target_count(OpCall *call, const char *name, int64_t *out) {
+    *out = op_int(call, name);
+    return *out >= 1 && *out <= 1 << 20
+               ? WHET_OK
+               : op_error(call, WHET_ERROR_FORMAT, "%s is %lld; wanted 1 to 2^20", name, (long long)*out);
 }
 
-static whet_status linear_shape(OpCall *call) {
+whet_status ml_targets_shape(OpCall *call, const char *name) {
     Dim rows, columns;
     int64_t targets;
     whet_status status = ml_matrix_shape(call, &rows, &columns);
     if (!status)
-        status = target_count(call, &targets);
+        status = ml_target_count(call, name, &targets);
     if (!status && call->in[0]->rank >= 0)
         op_set_shape(call, 0, 2, (const Dim[]){rows, targets});
     return status;
+}
+
+static whet_status linear_shape(OpCall *call) {
+    return ml_targets_shape(call, "targets");
 }
 
 typedef struct Linear {
@@ -366,7 +371,7 @@ static whet_status linear_run(OpRun *run) {
     if (!status)
         status = ml_post(run->call, &post);
     if (!status)
-        status = target_count(run->call, &targets);
+        status = ml_target_count(run->call, "targets", &targets);
     if (!status)
         status = read_linear(run, &m, targets, &linear);
     if (status)

@@ -8,6 +8,9 @@
 
 /* Rows and columns of the input as a matrix: one row where its rank is 1. */
 whet_status ml_matrix_shape(OpCall *call, Dim *rows, Dim *columns);
+/* The number of targets, an attribute of this name; an output of as many columns. */
+whet_status ml_target_count(OpCall *call, const char *name, int64_t *out);
+whet_status ml_targets_shape(OpCall *call, const char *name);
 
 typedef enum MlPost { ML_NONE, ML_SOFTMAX, ML_LOGISTIC, ML_SOFTMAX_ZERO, ML_PROBIT } MlPost; /* TreeEnsemble's numbers */
 whet_status ml_post(OpCall *call, MlPost *out);                                              /* attribute post_transform */

@@ -432,22 +432,8 @@ static whet_status base_values(OpRun *run, const Forest *f, const double **base,
 
 /* ---- Regression ---------------------------------------------------------------------------------------------------------- */
 
-static whet_status target_count(OpCall *call, int64_t *out) {
-    *out = op_int(call, "n_targets");
-    return *out >= 1 && *out <= 1 << 20
-               ? WHET_OK
-               : op_error(call, WHET_ERROR_FORMAT, "n_targets is %lld; wanted 1 to 2^20", (long long)*out);
-}
-
 static whet_status regressor_shape(OpCall *call) {
-    Dim rows, columns;
-    int64_t targets;
-    whet_status status = ml_matrix_shape(call, &rows, &columns);
-    if (!status)
-        status = target_count(call, &targets);
-    if (!status && call->in[0]->rank >= 0)
-        op_set_shape(call, 0, 2, (const Dim[]){rows, targets});
-    return status;
+    return ml_targets_shape(call, "n_targets");
 }
 
 static whet_status run_rows(OpRun *run, const Forest *f, Aggregate how, MlPost post, const double *base, int64_t bases) {
@@ -493,7 +479,7 @@ static whet_status regressor_run(OpRun *run) {
     MlPost post;
     const double *base;
     int64_t bases;
-    whet_status status = target_count(run->call, &f.targets);
+    whet_status status = ml_target_count(run->call, "n_targets", &f.targets);
     if (!status)
         status = aggregate_named(run, &how);
     if (!status)
@@ -512,7 +498,7 @@ static whet_status ensemble_run(OpRun *run) {
         return native_error(run, WHET_ERROR_FORMAT,
                             "aggregate_function is %lld and post_transform %lld; wanted 0 to 3 and 0 to 4", (long long)how,
                             (long long)post);
-    whet_status status = target_count(run->call, &f.targets);
+    whet_status status = ml_target_count(run->call, "n_targets", &f.targets);
     if (!status)
         status = read_indexed(run, &f);
     return status ? status : run_rows(run, &f, (Aggregate)how, (MlPost)post, NULL, 0);

@@ -79,6 +79,8 @@ bool op_content(OpCall *call, int input, const Dim **values, int64_t *count);
 bool op_content_ints(OpCall *call, int input, const int64_t **values, int64_t *count); /* all elements known numbers */
 /* An axis in [-rank, rank) made positive; -1 and an error otherwise. */
 int op_axis(OpCall *call, int64_t axis, int rank);
+/* The `*count` axes that are given, each once; NULL: all of them. */
+whet_status op_axes(OpCall *call, const int64_t *given, int rank, int *axes, int *count);
 whet_status op_same_shape(OpCall *call, int output, int input); /* out = in */
 /* NumPy broadcasting of dims. Two different symbols give DIM_UNKNOWN: one of them may turn out to be 1. */
 whet_status op_broadcast(OpCall *call, Type *out, const Type *a, const Type *b);

@@ -205,23 +205,6 @@ static whet_status pad_run(OpRun *run) {
 
 /* ---- CenterCropPad ------------------------------------------------------------------------------------------------------- */
 
-/* Which elements of the shape go to which axis: axes[i], or i. */
-static whet_status crop_axes(OpCall *call, int rank, int *axes, int *count) {
-    const int64_t *given = op_ints(call, "axes", count);
-    bool seen[WHET_MAX_RANK] = {false};
-    *count = given ? *count : rank;
-    for (int i = 0; i < *count; i++) {
-        int axis = op_axis(call, given ? given[i] : i, rank);
-        if (axis < 0)
-            return WHET_ERROR_FORMAT;
-        if (seen[axis])
-            return op_error(call, WHET_ERROR_FORMAT, "axis %d is given twice", axis);
-        seen[axis] = true;
-        axes[i] = axis;
-    }
-    return WHET_OK;
-}
-
 static whet_status crop_shape(OpCall *call) {
     const Type *x = call->in[0];
     const Dim *wanted;
@@ -230,7 +213,7 @@ static whet_status crop_shape(OpCall *call) {
     whet_status status = native_whole_bytes(call, x->type);
     if (status != WHET_OK || x->rank < 0)
         return status;
-    status = crop_axes(call, x->rank, axes, &count);
+    status = op_axes(call, op_ints(call, "axes", &count), x->rank, axes, &count);
     if (status != WHET_OK)
         return status;
     bool known = op_content(call, 1, &wanted, &length);

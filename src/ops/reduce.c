@@ -375,6 +375,19 @@ static void put_total(Text *out, const Type *x, const Axes *axes) {
     text_char(out, '\n');
 }
 
+/* top, e and total, and what the result begins with. */
+static void put_exponentials(Text *out, const Type *x, const Axes *axes, DType wide) {
+    put_top(out, x, axes, wide);
+    put_all(out, "e", x->rank);
+    text_put(out, " = exp(");
+    put_shifted(out, x, axes, wide);
+    text_put(out, ")\n");
+    put_total(out, x, axes);
+    put_all(out, "y", x->rank);
+    text_put(out, " = ");
+    op_put_cast(out, wide, x->type);
+}
+
 static whet_status build_softmax(OpCall *call, Text *out) {
     Axes axes;
     whet_status status = softmax_axes(call, &axes);
@@ -385,15 +398,7 @@ static whet_status build_softmax(OpCall *call, Text *out) {
         return WHET_OK; /* run_softmax_bf16 does it */
     /* From version 13 on it is a function of several steps, each rounded to the type. */
     DType wide = call->row->since < 13 ? op_wide(x->type) : x->type;
-    put_top(out, x, &axes, wide);
-    put_all(out, "e", x->rank);
-    text_put(out, " = exp(");
-    put_shifted(out, x, &axes, wide);
-    text_put(out, ")\n");
-    put_total(out, x, &axes);
-    put_all(out, "y", x->rank);
-    text_put(out, " = ");
-    op_put_cast(out, wide, x->type);
+    put_exponentials(out, x, &axes, wide);
     put_all(out, "e", x->rank);
     text_put(out, " / ");
     put_kept(out, "total", &axes, x->rank, true);
@@ -453,15 +458,7 @@ static whet_status build_log_softmax(OpCall *call, Text *out) {
         return status;
     const Type *x = call->in[0];
     DType wide = op_wide(x->type);
-    put_top(out, x, &axes, wide);
-    put_all(out, "e", x->rank);
-    text_put(out, " = exp(");
-    put_shifted(out, x, &axes, wide);
-    text_put(out, ")\n");
-    put_total(out, x, &axes);
-    put_all(out, "y", x->rank);
-    text_put(out, " = ");
-    op_put_cast(out, wide, x->type);
+    put_exponentials(out, x, &axes, wide);
     put_shifted(out, x, &axes, wide);
     text_put(out, " - log(");
     put_kept(out, "total", &axes, x->rank, true);

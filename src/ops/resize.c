@@ -54,19 +54,7 @@ static ResizeMode resize_mode(OpCall *call) {
 
 /* The axes that scales, sizes and roi speak of. */
 static whet_status resize_axes(OpCall *call, int rank, int *axes, int *count) {
-    const int64_t *given = call->row->since >= 18 ? op_ints(call, "axes", count) : NULL;
-    bool seen[WHET_MAX_RANK] = {false};
-    *count = given ? *count : rank;
-    for (int i = 0; i < *count; i++) {
-        int axis = op_axis(call, given ? given[i] : i, rank);
-        if (axis < 0)
-            return WHET_ERROR_FORMAT;
-        if (seen[axis])
-            return op_error(call, WHET_ERROR_FORMAT, "axis %d is given twice", axis);
-        seen[axis] = true;
-        axes[i] = axis;
-    }
-    return WHET_OK;
+    return op_axes(call, call->row->since >= 18 ? op_ints(call, "axes", count) : NULL, rank, axes, count);
 }
 
 static bool is_crop(OpCall *call) {

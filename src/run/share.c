@@ -6,22 +6,14 @@
 
 #include "run/run.h"
 
-static bool put_attr(Runner *runner, const Attr *attr, size_t *length) {
-    const int64_t head[] = {(int64_t)attr->kind, attr->i, (int64_t)attr->count, (int64_t)attr->s.length};
-    const void *const pointers[] = {attr->tensor, attr->graph};
-    bool fine = lowering_key_put(runner, length, attr->name, strlen(attr->name) + 1) &&
-                lowering_key_put(runner, length, head, sizeof head) &&
-                lowering_key_put(runner, length, &attr->f, sizeof attr->f) &&
-                lowering_key_put(runner, length, attr->s.data, attr->s.length) &&
-                lowering_key_put(runner, length, pointers, sizeof pointers);
-    if (fine && attr->floats)
-        fine = lowering_key_put(runner, length, attr->floats, attr->count * sizeof *attr->floats);
-    if (fine && attr->ints)
-        fine = lowering_key_put(runner, length, attr->ints, attr->count * sizeof *attr->ints);
-    for (size_t i = 0; fine && attr->strings && i < attr->count; i++)
-        fine = lowering_key_put(runner, length, &attr->strings[i].length, sizeof attr->strings[i].length) &&
-               lowering_key_put(runner, length, attr->strings[i].data, attr->strings[i].length);
-    return fine;
+typedef struct Key {
+    Runner *runner;
+    size_t *length;
+} Key;
+
+static bool put(void *context, const void *data, size_t bytes) {
+    const Key *key = context;
+    return lowering_key_put(key->runner, key->length, data, bytes);
 }
 
 bool share_key_node(Runner *runner, const Node *node, size_t *length) {
@@ -33,7 +25,7 @@ bool share_key_node(Runner *runner, const Node *node, size_t *length) {
         fine = lowering_key_put(runner, length, &wanted, sizeof wanted);
     }
     for (int i = 0; fine && i < node->attr_count; i++)
-        fine = put_attr(runner, &node->attrs[i], length);
+        fine = attr_put(&node->attrs[i], put, &(Key){runner, length});
     return fine;
 }
 

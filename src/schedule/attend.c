@@ -42,8 +42,8 @@ static bool map_result(Attend *t, const char **why) {
     for (int a = 0; a < KERNEL_MAX_AXES; a++)
         result->map[a] = -1;
     for (int i = 0; i < weights->index_count; i++) {
-        int mine = attend_plain_axis(item->definition, &item->definition->left[i]),
-            theirs = attend_plain_axis(d, &weights->index[i]);
+        int mine = index_plain_axis(item->definition, &item->definition->left[i]),
+            theirs = index_plain_axis(d, &weights->index[i]);
         if (mine >= 0 ? item->definition->axes[mine].extent == 1 : mine == -1)
             continue; /* a dimension of one element */
         if (mine < 0 || theirs < 0) {
@@ -70,8 +70,8 @@ static bool map_source(Attend *t, int source, const AttendDefinition *reader, co
     for (int a = 0; a < KERNEL_MAX_AXES; a++)
         item->map[a] = -1;
     for (int i = 0; i < read->index_count; i++) {
-        int mine = attend_plain_axis(item->definition, &item->definition->left[i]),
-            theirs = attend_plain_axis(reader->definition, &read->index[i]);
+        int mine = index_plain_axis(item->definition, &item->definition->left[i]),
+            theirs = index_plain_axis(reader->definition, &read->index[i]);
         if (mine >= 0 && item->definition->axes[mine].extent == 1)
             continue;
         if (mine < 0 || theirs < 0) {

@@ -71,8 +71,6 @@ typedef struct Attend {
 bool attend_split(Attend *t, const Kernel *kernel, Arena *arena, const char **why);
 /* The definition of an original tensor that is computed where it is read; -1: none. */
 int attend_source(const Attend *t, int tensor);
-/* The axis that an index is, alone; -1: the constant 0; -2: something else. */
-int attend_plain_axis(const Definition *d, const Index *index);
 
 /* attend_emit.c: all functions. Parameters: a pointer an access, then those of the function. */
 bool attend_emit(Attend *t, Compiled *c, const char **why, whet_error *err);

@@ -7,19 +7,6 @@
 
 #include <string.h>
 
-int attend_plain_axis(const Definition *d, const Index *index) {
-    int found = -1;
-    if (!index->affine || index->offset)
-        return -2;
-    for (int a = 0; a < d->axis_count; a++)
-        if (index->coef[a]) {
-            if (index->coef[a] != 1 || found >= 0)
-                return -2;
-            found = a;
-        }
-    return found;
-}
-
 int attend_source(const Attend *t, int tensor) {
     for (int i = 0; i < ATTEND_MAX_DEFINITIONS && t->definition[i].definition; i++)
         if (t->definition[i].here && t->definition[i].definition->tensor == tensor)

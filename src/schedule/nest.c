@@ -326,3 +326,16 @@ int nest_find(const Nest *nest, const Expr *read) {
             return i;
     return -1;
 }
+
+int index_plain_axis(const Definition *d, const Index *index) {
+    int found = -1;
+    if (!index->affine || index->offset)
+        return -2;
+    for (int a = 0; a < d->axis_count; a++)
+        if (index->coef[a]) {
+            if (index->coef[a] != 1 || found >= 0)
+                return -2;
+            found = a;
+        }
+    return found;
+}

@@ -77,20 +77,6 @@ static bool collect(Rows *r, const Kernel *kernel, const char **why) {
     return *why == NULL;
 }
 
-/* The axis that an index of a read or a left side is, alone; -1: the constant 0; -2: something else. */
-static int plain_axis(const Definition *d, const Index *index) {
-    int found = -1;
-    if (!index->affine || index->offset)
-        return -2;
-    for (int a = 0; a < d->axis_count; a++)
-        if (index->coef[a]) {
-            if (index->coef[a] != 1 || found >= 0)
-                return -2;
-            found = a;
-        }
-    return found;
-}
-
 /* Ties the axes of the definition that makes a temporary to those of its reader. */
 static bool tie(Rows *r, const RowDefinition *reader, const Expr *read, const char **why) {
     int source = rows_source(r, read->tensor);
@@ -98,8 +84,8 @@ static bool tie(Rows *r, const RowDefinition *reader, const Expr *read, const ch
         return true;
     RowDefinition *item = &r->item[source];
     for (int i = 0; i < read->index_count; i++) {
-        int mine = plain_axis(item->definition, &item->definition->left[i]),
-            theirs = plain_axis(reader->definition, &read->index[i]);
+        int mine = index_plain_axis(item->definition, &item->definition->left[i]),
+            theirs = index_plain_axis(reader->definition, &read->index[i]);
         if ((mine == -1 && (theirs == -1 || theirs >= 0)) || (mine >= 0 && item->definition->axes[mine].extent == 1))
             continue; /* a dimension of one element */
         int axis = theirs >= 0 ? reader->map[theirs] : -1;
@@ -189,10 +175,10 @@ static void split_axes(const Rows *r, bool is_column[NEST_MAX_AXES]) {
         const Definition *from = r->item[source].definition;
         int plain = 0; /* as many axes as the main one: columnwise itself, most likely; tying finds out */
         for (int k = 0; k < e->index_count; k++)
-            plain += plain_axis(from, &from->left[k]) >= 0;
+            plain += index_plain_axis(from, &from->left[k]) >= 0;
         for (int k = 0; k < e->index_count && plain < d->parallel_count; k++) {
-            int axis = plain_axis(d, &e->index[k]);
-            if (axis >= 0 && plain_axis(from, &from->left[k]) >= 0)
+            int axis = index_plain_axis(d, &e->index[k]);
+            if (axis >= 0 && index_plain_axis(from, &from->left[k]) >= 0)
                 is_column[axis] = false;
         }
     }
@@ -215,7 +201,7 @@ static void tie_forward(Rows *r, RowDefinition *item) {
         int source = e->op == EXPR_READ ? rows_source(r, e->tensor) : -1;
         for (int i = 0; source >= 0 && i < e->index_count; i++) {
             const RowDefinition *from = &r->item[source];
-            int mine = plain_axis(d, &e->index[i]), theirs = plain_axis(from->definition, &from->definition->left[i]);
+            int mine = index_plain_axis(d, &e->index[i]), theirs = index_plain_axis(from->definition, &from->definition->left[i]);
             if (mine >= 0 && mine < d->parallel_count && theirs >= 0 && item->map[mine] < 0)
                 item->map[mine] = from->map[theirs];
         }

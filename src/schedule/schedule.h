@@ -151,6 +151,8 @@ bool nest_add_at(Nest *nest, const Definition *definition, const int *map, const
                  const char **why);
 void nest_simplify(Nest *nest);
 int nest_find(const Nest *nest, const Expr *read); /* the access of a read; -1: none */
+/* The axis that an index of a read or a left side is, alone; -1: the constant 0; -2: something else. */
+int index_plain_axis(const Definition *d, const Index *index);
 /* The access walks `outer` and `inner` as one axis, and neither is guarded. */
 bool access_merges(const Access *access, int outer, int inner, int64_t inner_extent);
 

@@ -23,24 +23,10 @@ static bool is_pure(const Node *node) {
     return true;
 }
 
-static void put(Text *key, const void *data, size_t bytes) {
+static bool put(void *key, const void *data, size_t bytes) {
     if (bytes)
         text_put_n(key, data, bytes);
-}
-
-static void put_attr(Text *key, const Attr *attr) {
-    const int64_t head[] = {attr->kind, attr->i, (int64_t)attr->count, (int64_t)attr->s.length};
-    put(key, attr->name, strlen(attr->name) + 1);
-    put(key, head, sizeof head);
-    put(key, &attr->f, sizeof attr->f);
-    put(key, attr->s.data, attr->s.length);
-    put(key, &attr->tensor, sizeof attr->tensor);
-    put(key, attr->floats, attr->floats ? attr->count * sizeof *attr->floats : 0);
-    put(key, attr->ints, attr->ints ? attr->count * sizeof *attr->ints : 0);
-    for (size_t i = 0; attr->strings && i < attr->count; i++) {
-        put(key, &attr->strings[i].length, sizeof attr->strings[i].length);
-        put(key, attr->strings[i].data, attr->strings[i].length);
-    }
+    return true;
 }
 
 static void put_node(Text *key, const Node *node) {
@@ -53,7 +39,7 @@ static void put_node(Text *key, const Node *node) {
     for (int o = 0; o < node->output_count; o++)
         put(key, node->outputs[o] ? "o" : "_", 1);
     for (int a = 0; a < node->attr_count; a++)
-        put_attr(key, &node->attrs[a]);
+        attr_put(&node->attrs[a], put, key);
 }
 
 /* by_output[value id]: what is read in its place; NULL: itself. */

@@ -1,7 +1,6 @@
 /* The driver: vector code in, code out. The pipeline is drawn in x86.h. */
 #include "target/x86/x86.h"
 
-
 void x86_registers(const Target *target, const X86Selection *selection, uint64_t seed, VectorRegisters *out) {
     *out = (VectorRegisters){
         .none = selection->folded, .tie = selection->tie, .scratch = selection->scratch, .late = selection->late, .seed = seed};
