@@ -29,7 +29,7 @@ inner_loop() { # from the listing on standard input: the loop without a loop in 
         for (l = 1; l <= loops; l++) {
             inside = 0; count = 0
             for (m = 1; m <= loops; m++) inside += m != l && from[m] >= from[l] && to[m] <= to[l]
-            for (i = from[l]; i <= to[l]; i++) count += text[i] ~ /^(fmla|sdot|udot|usdot|smmla|usmmla|bfdot|bfmmla|fmopa)/
+            for (i = from[l]; i <= to[l]; i++) count += text[i] ~ /^(fmla|sdot|udot|usdot|smmla|usmmla|bfdot|bfmmla|[a-z]*mopa|amx_fma32)/
             if (!inside && count > most) { most = count; best = l }
         }
         for (i = from[best]; best && i <= to[best]; i++) print text[i]
@@ -109,3 +109,41 @@ before it, so that every load between multiply-adds waits for six cycles. XNNPAC
 pairs each load with a multiply-add (`f32-gemm/6x8-aarch64-neonfma-cortex-a53.S`), counts 5.1 cycles a multiply-add there, and 1.75
 in the model of the A55.
 TAIL
+
+unit_row() { # TARGET LABEL KERNEL ARGUMENTS... : a line of the second table, by counting
+    local target=$1 label=$2 loop products loads tile
+    shift 2
+    loop=$("$build/whet" show "$@" --target "$target" --stage asm | inner_loop)
+    products=$(grep -cE '^([a-z]*mopa|amx_fma32)' <<<"$loop")
+    [ "$products" -gt 0 ] || return
+    loads=$(grep -cE '^(ldr z|amx_ld[xy])' <<<"$loop")
+    tile=$("$build/whet" show "$@" --target "$target" --stage schedule | grep -oE 'tile [0-9]+ x [0-9]+' | head -1)
+    echo "| $label | $target | $tile | $products | $loads | $(($(wc -l <<<"$loop") - products - loads)) |"
+}
+
+echo
+echo "## Matrix units, by counting"
+echo
+echo "llvm-mca knows no rates of these. What is counted: instructions of the innermost loop."
+echo
+echo "| kernel | target | tile | products a round | loads of 64 bytes | of the core |"
+echo "|---|---|---|---|---|---|"
+unit_row arm64+sme512 "f32 product" "${gemm[@]}"
+unit_row arm64+amx "f32 product" "${gemm[@]}"
+bytes u8 s8
+unit_row arm64+sme512+i8mm "u8 x s8 product" "${integer[@]}"
+unit_row arm64+sme512+bf16 "bf16 product" "${half[@]}"
+echo
+cat <<'TEXT'
+What is published of the rates, each measured by its source and by nobody here:
+
+| unit | rate | source |
+|---|---|---|
+| M1's AMX, one thread | f32 products into one tile 368 GFLOPS, into four 1475: a product of 16 x 16 starts about every cycle, and takes four | github.com/corsix/amx, fma.md (M1 Max) |
+| M4's SME | over 2.3 TFLOPS of f32 at most; generated products of 512 x 512 x 512 reach 1755 GFLOPS; its support is "FP32-centric" | arXiv 2409.18779; scalable.uni-jena.de/opt/sme |
+
+So four products on four tiles are what hides the four cycles, and what every round above has. Each product wants one load of 64 bytes:
+where the unit loads beside multiplying, the loop is bound by its products, at the unit's peak; where it did one after the other, it would be
+at half. Which of the two, these sources do not say for rows in the core's first cache; the 1755 of 2300 GFLOPS that others reach on M4 with loops of
+the same shape are the best guess.
+TEXT
