@@ -520,13 +520,12 @@ static void deadline_passes(void **state) {
 }
 
 /* Weights are packed once: the key of the packing of c = a b does not depend on how many rows a has. */
-static void one_packing_serves_any_number_of_rows(void **state) {
-    (void)state;
+static void check_packing(const char *name) {
     static const int64_t sizes[][2] = {{768, 768}, {3072, 768}, {64, 1024}, {1000, 333}, {17, 5}};
     static const int64_t rows[] = {1, 2, 7, 8, 14, 40, 128, 196, 1000};
     static const float weight = 0;
     Target target;
-    assert_true(target_x86(~UINT64_C(0), &target));
+    assert_true(target_named(name, &target));
     for (size_t s = 0; s < COUNT(sizes); s++) {
         unsigned char key[1024];
         size_t key_bytes = 0;
@@ -558,6 +557,13 @@ static void one_packing_serves_any_number_of_rows(void **state) {
             arena_free(&arena);
         }
     }
+}
+
+/* In vectors, and where many rows are tiles of a matrix unit and few are not. */
+static void one_packing_serves_any_number_of_rows(void **state) {
+    (void)state;
+    check_packing("x86-avx512");
+    check_packing("arm64+sme512");
 }
 
 /* What no template takes is refused with a reason, not with wrong code. */

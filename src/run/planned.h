@@ -68,7 +68,8 @@ Planned *scale_plan(Runner *runner, const GraphProgram *program, size_t at, Acti
 Planned *scale_learn(Runner *runner, const GraphProgram *program, size_t at, Activation *activation, PlanCache *cache,
                      whet_error *err);
 
-/* inplace.c: the input, of those that die with the kernel, that it may write over; -1: none. `template`: of its code; NULL: none. */
+/* inplace.c: the input, of those that die with the kernel, that it may write over; -1: none. `template`: of its code; NULL: none.
+ */
 int planned_over(const Kernel *kernel, const char *template, const bool *dies);
 
 /* place.c: offsets such that what lives at one time does not overlap; greedy, largest first. Returns the bytes needed. */
