@@ -69,6 +69,16 @@ static const Case cases[] = {
      "  %y: f32[1, 16, 1, 1] = GlobalAveragePool(%f)\n  out %y\n  out %f\n}\n",
      {40, 40},
      -1},
+    {"cut from the middle: half of a size, rounded down, that shows in no shape",
+     HEAD "  in %x: f32[batch, length, 8]\n  constant %n: s64[1] = {8}\n"
+          "  %c: f32[batch, 8, 8] = CenterCropPad@18(%x, %n) {axes = [1]}\n  %y: f32[batch, 8, 8] = Tanh(%c)\n  out %y\n}\n",
+     {2, 97},
+     -1},
+    {"resized to a fixed length: scales that are quotients, some of them whole numbers",
+     HEAD "  in %x: f32[batch, length, 4]\n  constant %sizes: s64[3] = {1, 60, 4}\n"
+          "  %r: f32[1, 60, 4] = Resize(%x, _, _, %sizes) {mode = \"linear\"}\n  %y: f32[1, 60, 4] = Relu(%r)\n  out %y\n}\n",
+     {1, 60},
+     -1},
     {"a mean along the length, whose divisor is a size",
      HEAD "  in %x: f32[batch, length, 24]\n  constant %w: f32[24, 24] = hash 9\n  %m: f32[batch, length, 24] = MatMul(%x, %w)\n"
           "  %r: f32[batch, length, 24] = Relu(%m)\n  %a: f32[batch, 1, 24] = ReduceMean(%r) {axes = [1]}\n"

@@ -366,6 +366,14 @@ typedef struct Points {
     int count;
 } Points;
 
+/* A sample of the same extent is there. */
+static bool has_point(const Points *p, int64_t x) {
+    for (int i = 0; i < p->count; i++)
+        if (p->x[i] == x)
+            return true;
+    return false;
+}
+
 static void take_point(Points *p, int at, FormSample *sample, int64_t x) {
     p->x[at] = x;
     p->y[at] = sample->numbers;
@@ -378,7 +386,7 @@ static bool find_points(Form *form, const int64_t *dims, int64_t symbol, Points 
     for (int i = 0; i < form->sample_count; i++) {
         int64_t x, wanted;
         FormSample *sample = &form->samples[i];
-        if (difference(form, sample, dims, &x, &wanted) != symbol || x < 2 || wanted < 2)
+        if (difference(form, sample, dims, &x, &wanted) != symbol || x < 2 || wanted < 2 || has_point(out, x))
             continue;
         out->wanted = wanted;
         if (out->count < 3)
@@ -396,8 +404,8 @@ static bool find_points(Form *form, const int64_t *dims, int64_t symbol, Points 
     return out->count == 3 && below && above;
 }
 
-/* y = y0 + a (x - x0) + b (x - x0) (x - x1), in whole numbers; false: they are none. */
-static bool interpolate(const Points *p, size_t k, int64_t *out) {
+/* y = y0 + a (x - x0) + b (x - x0) (x - x1), in whole numbers; false: they are none. `straight`: b must be 0. */
+static bool interpolate(const Points *p, size_t k, bool straight, int64_t *out) {
     int64_t y0 = p->y[0][k], up1, up2, x = p->wanted;
     *out = y0;
     if (p->y[1][k] == y0 && p->y[2][k] == y0)
@@ -413,13 +421,16 @@ static bool interpolate(const Points *p, size_t k, int64_t *out) {
             return false;
         return checked_add(y0, sum / x10, out);
     }
-    if (!checked_mul(left, x20, &sum) || !checked_mul(sum, x - p->x[0], &sum) ||
+    if (straight || !checked_mul(left, x20, &sum) || !checked_mul(sum, x - p->x[0], &sum) ||
         !checked_mul(curve, (x - p->x[0]) * (x - p->x[1]), &curve) || !checked_add(sum, curve, &sum) ||
         !checked_mul(x10 * x21, x20, &divisor) || sum % divisor)
         return false;
     return checked_add(y0, sum / divisor, out);
 }
 
+/* Shapes of values are checked afterwards, so they may be squares of a size. What stands in kernels is checked by nothing:
+ * through three points the half of a size, rounded (a crop), or a quotient (the scale of a resize) may pass as a parabola, but
+ * never as a straight line with whole numbers. */
 bool form_predict(Form *form, const int64_t *dims, int64_t *numbers) {
     for (int i = 0; i < form->sample_count; i++) {
         int64_t x, wanted, symbol = difference(form, &form->samples[i], dims, &x, &wanted);
@@ -433,7 +444,7 @@ bool form_predict(Form *form, const int64_t *dims, int64_t *numbers) {
         for (int k = 0; k < 3; k++)
             points.sample[k]->used = ++form->clock;
         for (size_t k = 0; k < form->number_count; k++)
-            if (!interpolate(&points, k, &numbers[k]))
+            if (!interpolate(&points, k, k >= form->value_numbers, &numbers[k]))
                 return false;
         return true;
     }
