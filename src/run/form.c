@@ -389,6 +389,11 @@ static bool find_points(Form *form, const int64_t *dims, int64_t symbol, Points 
         if (difference(form, sample, dims, &x, &wanted) != symbol || x < 2 || wanted < 2 || has_point(out, x))
             continue;
         out->wanted = wanted;
+        bool there = false; /* a size may be planned for again, once its plan is gone */
+        for (int k = 0; k < out->count; k++)
+            there = there || out->x[k] == x;
+        if (there)
+            continue;
         if (out->count < 3)
             take_point(out, out->count++, sample, x);
         else if (x < out->x[0] && x < out->x[1] && x < out->x[2])
