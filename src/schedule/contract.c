@@ -299,9 +299,9 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
     int count = find_rows(k, taken, rows);
     if (!contract_choose_types(k, &c->target, why))
         return false;
-    if (!count && !k->n_count && (k->group == 1 || (k->outer_count && k->steps < SHORT_SUM))) {
-        *why =
-            "sums of products with neither rows nor columns"; /* each would be a tile of one element; a row kernel is as fast */
+    bool for_rows = k->group == 1 ? k->nest.covers && !c->kernel->partial : k->outer_count && k->steps < SHORT_SUM;
+    if (!count && !k->n_count && for_rows) { /* each sum would be a tile of one element */
+        *why = "sums of products with neither rows nor columns";
         return false;
     }
     k->depth = (k->steps + k->group - 1) / k->group;
