@@ -55,6 +55,8 @@ Node *pass_node(Graph *graph, const char *op, int input_count, int attr_count, c
 }
 
 void pass_take_output(Node *node, Value *value) {
+    if (node->outputs[0])
+        node->outputs[0]->producer = NULL; /* of which there is none any more: graph_prune drops it */
     node->outputs[0] = value;
     value->producer = node;
     value->producer_output = 0;
