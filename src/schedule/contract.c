@@ -173,17 +173,10 @@ static void plan_gather(Contract *k) {
     k->knobs.mc = (tiles < 1 ? 1 : tiles < k->lines * k->tiles ? tiles : k->lines * k->tiles) * k->knobs.mr;
 }
 
-/* How far ahead weights are fetched: what was measured on Zen 4, weights from memory. Between one row and eight, and where many
- * rows share a panel, the machine itself is as good or better. */
+/* How far ahead weights are fetched: what was measured on Zen 4, weights from memory. For fewer rows, and where many share a
+ * panel, the machine itself is as good or better. */
 static int bytes_ahead(int64_t rows) {
-    static const struct {
-        int64_t from, to;
-        int bytes;
-    } measured[] = {{1, 1, 6 << 10}, {8, 32, 8 << 10}};
-    for (size_t i = 0; i < COUNT(measured); i++)
-        if (rows >= measured[i].from && rows <= measured[i].to)
-            return measured[i].bytes;
-    return 0;
+    return rows >= 8 && rows <= 32 ? 8 << 10 : 0;
 }
 
 static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const int *axis, int count, const char **why) {

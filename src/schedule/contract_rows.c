@@ -321,11 +321,11 @@ static int64_t taps_shared(const Contract *k, const int *axis, int count) {
     return shared;
 }
 
-/* Rows of A lie one behind the other, and are so many that they come from far away. */
+/* Rows of A lie one behind the other, and are so many that they come from far away: the first time, so for few panels alone. */
 static bool is_stream(const Contract *k) {
-    enum { LEAST = 128 << 10 };
-    return !k->gathered && k->blocks == 1 && k->level_count == 1 && k->level[0].guard < 0 && k->patterned < 0 &&
-           contract_m_stride(k, k->a) == k->steps && k->rows > k->knobs.mr &&
+    enum { LEAST = 128 << 10, PANELS = 8 };
+    return k->columns <= (int64_t)PANELS * k->knobs.nv * k->lanes && !k->gathered && k->blocks == 1 && k->level_count == 1 &&
+           k->level[0].guard < 0 && k->patterned < 0 && contract_m_stride(k, k->a) == k->steps && k->rows > k->knobs.mr &&
            k->rows * k->steps * contract_size(k, k->a) >= LEAST;
 }
 
