@@ -60,7 +60,7 @@ whet_status executable_share(Executable *executable, Shared *shared, const Kerne
     const void *data[KERNEL_MAX_TENSORS] = {0};
     for (int t = 0; t < kernel->input_count; t++)
         data[t] = constant[t] ? constant[t]->data : NULL;
-    ScheduleOptions options = {.constant = data, .exact = shared_is_exact(shared)};
+    ScheduleOptions options = shared_options(shared, target, data);
     Code *code;
     whet_status status = shared_code(shared, kernel, false, target, &options, &code, err);
     return status ? status : executable_share_code(executable, shared, kernel, code, constant, parallel, err);

@@ -27,7 +27,7 @@ bool segment_fail(Segment *s) {
 
 bool segment_code(Segment *s, const Kernel *kernel, const void *const *constant, bool ready, Code **out) {
     Shared *shared = s->runner->shared_model;
-    ScheduleOptions options = {.constant = constant, .exact = shared_is_exact(shared)};
+    ScheduleOptions options = shared_options(shared, &s->runner->target, constant);
     if (shared_code(shared, kernel, ready, &s->runner->target, &options, out, s->err))
         return false;
     if (!arena_grow(&s->arena, &s->codes, &s->code_capacity, s->code_count + 1, sizeof *s->codes)) {

@@ -64,7 +64,7 @@ struct Shared {
     Joined *joined;
     void *content; /* where constants side by side are put together to be packed */
     size_t content_bytes;
-    size_t weight_bytes;
+    size_t weight_bytes, constant_bytes; /* packed now; of the graph, as the file has them */
     whet_event noted[PHASE_COUNT];
 };
 
@@ -530,15 +530,29 @@ const void *shared_aligned(Shared *s, const Tensor *constant, whet_error *err) {
 
 /* ---- the whole ---------------------------------------------------------------------------------------------------------- */
 
-bool shared_is_exact(const Shared *s) {
-    return s->exact;
+ScheduleOptions shared_options(const Shared *s, const Target *target, const void *const *constant) {
+    return (ScheduleOptions){.constant = constant, .exact = s->exact, .far = s->constant_bytes > target->cache_bytes[2]};
+}
+
+static size_t constant_bytes(const Graph *graph) {
+    size_t bytes = 0;
+    for (size_t v = 0; v < graph->value_count; v++) {
+        const Tensor *constant = graph->values[v]->type.constant;
+        if (constant && !checked_size_add(bytes, constant->bytes, &bytes))
+            return SIZE_MAX;
+    }
+    return bytes;
 }
 
 Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact, bool perf_map) {
     Shared *s = memory_alloc(allocator, sizeof *s);
     if (!s)
         return NULL;
-    *s = (Shared){.allocator = allocator, .model = model, .exact = exact, .perf_map = perf_map};
+    *s = (Shared){.allocator = allocator,
+                  .model = model,
+                  .exact = exact,
+                  .perf_map = perf_map,
+                  .constant_bytes = constant_bytes(model->graph)};
     arena_init(&s->scratch, allocator);
     s->codes = codes_new(allocator);
     if (s->codes && pthread_mutex_init(&s->lock, NULL) == 0)

@@ -8,7 +8,8 @@
 typedef struct Shared Shared;
 /* NULL: out of memory. `exact`, `perf_map`: of all code, as in ScheduleOptions. */
 Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact, bool perf_map);
-bool shared_is_exact(const Shared *shared);
+/* For a kernel of the model. constant[t]: as in ScheduleOptions. */
+ScheduleOptions shared_options(const Shared *shared, const Target *target, const void *const *constant);
 void shared_free(Shared *shared); /* after all code and weights were dropped */
 
 /* The machine code of a kernel, made unless it is there: a reference. `options` as for schedule_compile; nothing is packed. A

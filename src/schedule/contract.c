@@ -175,8 +175,8 @@ static void plan_gather(Contract *k) {
 
 /* How far ahead weights are fetched: what was measured on Zen 4, weights from memory. For fewer rows, and where many share a
  * panel, the machine itself is as good or better. */
-static int bytes_ahead(int64_t rows) {
-    return rows >= 8 && rows <= 32 ? 8 << 10 : 0;
+static int bytes_ahead(int64_t rows, bool far) {
+    return rows >= 8 && rows <= 32 ? 8 << 10 : rows == 1 && far ? 6 << 10 : 0;
 }
 
 static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const int *axis, int count, const char **why) {
@@ -211,7 +211,7 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const
         return false;
     k->panel_bytes = (size_t)panel;
     k->packed_bytes = (size_t)whole;
-    k->ahead = k->constant && k->packed_bytes >= AHEAD_LEAST ? bytes_ahead(k->rows) : 0;
+    k->ahead = k->constant && k->packed_bytes >= AHEAD_LEAST ? bytes_ahead(k->rows, options->far) : 0;
     return true;
 }
 

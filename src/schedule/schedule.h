@@ -26,6 +26,7 @@ typedef struct ScheduleOptions {
     int mr, nv, kc, mc,
         unroll;          /* knobs of contractions: rows and vectors of a tile, depth and rows of a block; 0: the cost model's */
     bool exact;          /* sums of products as they are written: no Winograd */
+    bool far;            /* constants are read from memory: no cache holds all that a run reads of them */
     bool whole;          /* one template alone, nothing in stages (C text) */
     int winograd;        /* outputs of a Winograd tile in each direction; -1: none of them; 0: the cost model's choice */
     int spare_registers; /* vector registers a tile leaves free for its epilogue; raised by the door itself when code does not fit
