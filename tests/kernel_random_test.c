@@ -328,7 +328,7 @@ static bool check_kernel(Maker *m) {
     want[output] = data_new(y);
     Doubt *doubt[KERNEL_MAX_TENSORS] = {NULL};
     for (int t = kernel->input_count; t < kernel->tensor_count; t++) {
-        doubt[t] = calloc((size_t)kernel->tensors[t].count + 1, sizeof(Doubt));
+        doubt[t] = ARENA_ARRAY(&arena, Doubt, (size_t)kernel->tensors[t].count + 1);
         assert_non_null(doubt[t]);
     }
     bool fine = naive_eval(kernel, want, doubt);
@@ -342,8 +342,6 @@ static bool check_kernel(Maker *m) {
             open_elements += doubt[output][i].open;
     }
     check_machine(m, kernel, want, output, doubt[output], status);
-    for (int t = kernel->input_count; t < kernel->tensor_count; t++)
-        free(doubt[t]);
     data_free(want[output]);
     for (int t = 0; t < kernel->tensor_count; t++)
         data_free(data[t]);

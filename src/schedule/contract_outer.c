@@ -64,8 +64,9 @@ static double grid_slots(const Contract *k, int side, int64_t rows, int r, int c
 }
 
 static double whole_slots(const Contract *k, const Target *target, int64_t rows, int r, int c) {
-    int side = side_of(target);
-    double vectors = (double)(target->bytes / 4), panels = (double)ceiling(k->columns, c * side);
+    int side = side_of(target), lanes = target->bytes / 4;
+    int64_t across = ceiling(k->columns, c * side);
+    double vectors = lanes, panels = (double)across;
     return grid_slots(k, side, rows, r, c) + TURN_SLOTS * (double)rows * (double)k->depth / vectors +
            END_SLOTS * (double)rows * (double)k->columns / vectors + ENTER_SLOTS * panels * (double)ceiling(rows, BLOCK_ROWS);
 }

@@ -155,5 +155,6 @@ double cost_pack(const Target *target, int64_t depth, int64_t columns, int64_t s
 double cost_transpose(const Target *target, int64_t elements) {
     enum { FROM_L2 = 5 };
     double l2 = target->cache_bytes[1] > 0 ? (double)target->cache_bytes[1] : FALLBACK_L2;
-    return (double)elements / (target->bytes / 4) * FROM_L2 * ((double)elements * 8 > l2 ? 2 : 1);
+    int lanes = target->bytes / 4;
+    return (double)elements / lanes * FROM_L2 * ((double)elements * 8 > l2 ? 2 : 1);
 }
