@@ -442,7 +442,8 @@ whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions
         outer *= k->nest.axis[k->outer[i]].extent;
     clear_gaps(k, data, options);
     double macs = (double)outer * (double)k->rows * (double)k->columns * (double)k->depth;
-    schedule_parallel(options, macs / 32, (size_t)make_grid(&w, outer), work_task, &w); /* 32 a nanosecond, or so */
+    double products = macs / 32, weights = (double)k->packed_bytes / 24; /* so many a nanosecond, or so, of a core */
+    schedule_parallel(options, products > weights ? products : weights, (size_t)make_grid(&w, outer), work_task, &w);
     if (atomic_load(&w.no_memory))
         return error_memory(err);
     return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
