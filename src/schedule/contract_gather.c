@@ -224,8 +224,8 @@ void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t ro
     int64_t first = from * k->group, steps = least(end * k->group, k->steps) - first, pad = (end - from) * k->group - steps;
     int64_t last = contract_gathered_at(k, row, row + count - 1);
     char *apart = (char *)to + pitch * 2 * (size_t)(last / (2 * k->a_pitch) + 1); /* of a pair on its way: behind all */
-    int outer;
-    int64_t unit;
+    int outer = -1;
+    int64_t unit = 0;
     bool all = first == 0 && steps == k->steps, whole = all && run_of_two(k, &outer, &unit);
     const Access *access = &k->nest.access[k->a];
     int inner = k->k_count ? k->k_axis[k->k_count - 1] : -1;
