@@ -426,9 +426,10 @@ static bool interpolate(const Points *p, size_t k, bool straight, int64_t *out) 
             return false;
         return checked_add(y0, sum / x10, out);
     }
-    if (straight || !checked_mul(left, x20, &sum) || !checked_mul(sum, x - p->x[0], &sum) ||
-        !checked_mul(curve, (x - p->x[0]) * (x - p->x[1]), &curve) || !checked_add(sum, curve, &sum) ||
-        !checked_mul(x10 * x21, x20, &divisor) || sum % divisor)
+    int64_t way; /* (x - x0) (x - x1) */
+    if (straight || !checked_mul(x - p->x[0], x - p->x[1], &way) || !checked_mul(curve, way, &curve) ||
+        !checked_mul(left, x20, &sum) || !checked_mul(sum, x - p->x[0], &sum) || !checked_add(sum, curve, &sum) ||
+        !checked_mul(x10, x21, &divisor) || !checked_mul(divisor, x20, &divisor) || sum % divisor)
         return false;
     return checked_add(y0, sum / divisor, out);
 }
