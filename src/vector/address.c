@@ -142,18 +142,16 @@ static void close_loop(Lowering *l, int at) {
 }
 
 static void copy_plain(Lowering *l, int at) {
-    VectorOp op = vector_copy_op(&l->copy, at);
-    if (vector_has(op.code, 'A')) {
-        const VectorAddress *old = &l->copy.from->ops[at].address;
-        op.address = vector_at(pointer_of(l, l->group_of[at], old->base), old->offset + old->scaled * l->copy.from->bytes);
-        if (l->index_of[at] >= 0)
-            op.address = vector_plus(op.address, l->copy.map[l->index_of[at]], l->coef_of[at]);
-        if (!l->copy.from->bytes)
-            op.address.scaled = old->scaled, op.address.offset = old->offset;
-    }
-    int result = vector_append(l->copy.to, &op);
-    if (l->copy.from->ops[at].result >= 0)
-        l->copy.map[l->copy.from->ops[at].result] = result;
+    const VectorOp *from = &l->copy.from->ops[at];
+    VectorOp *op = vector_copy_whole(&l->copy, at);
+    if (!op || !vector_has(op->code, 'A'))
+        return;
+    const VectorAddress *old = &from->address;
+    op->address = vector_at(pointer_of(l, l->group_of[at], old->base), old->offset + old->scaled * l->copy.from->bytes);
+    if (l->index_of[at] >= 0)
+        op->address = vector_plus(op->address, l->copy.map[l->index_of[at]], l->coef_of[at]);
+    if (!l->copy.from->bytes)
+        op->address.scaled = old->scaled, op->address.offset = old->offset;
 }
 
 VectorFunction *vector_lower_addresses(const VectorFunction *f, bool indexed, whet_error *err) {

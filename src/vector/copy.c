@@ -21,16 +21,31 @@ static int mapped(const VectorCopy *copy, int value) {
     return value < 0 ? -1 : copy->map[value];
 }
 
+static void rename_operands(const VectorCopy *copy, VectorOp *op) {
+    for (int i = 0; i < VECTOR_MAX_ARGS; i++)
+        op->arg[i] = mapped(copy, op->arg[i]);
+    op->mask = mapped(copy, op->mask);
+    op->limit = mapped(copy, op->limit);
+    op->address.base = mapped(copy, op->address.base);
+    for (int t = 0; t < op->address.terms; t++)
+        op->address.term[t].index = mapped(copy, op->address.term[t].index);
+}
+
 VectorOp vector_copy_op(const VectorCopy *copy, int at) {
     VectorOp op = copy->from->ops[at];
-    for (int i = 0; i < VECTOR_MAX_ARGS; i++)
-        op.arg[i] = mapped(copy, op.arg[i]);
-    op.mask = mapped(copy, op.mask);
-    op.limit = mapped(copy, op.limit);
-    op.address.base = mapped(copy, op.address.base);
-    for (int t = 0; t < op.address.terms; t++)
-        op.address.term[t].index = mapped(copy, op.address.term[t].index);
+    rename_operands(copy, &op);
     return op;
+}
+
+VectorOp *vector_copy_whole(VectorCopy *copy, int at) {
+    const VectorOp *from = &copy->from->ops[at];
+    int result = vector_append(copy->to, from), count = copy->to->op_count;
+    if (copy->to->failed)
+        return NULL;
+    if (from->result >= 0)
+        copy->map[from->result] = result;
+    rename_operands(copy, &copy->to->ops[count - 1]);
+    return &copy->to->ops[count - 1];
 }
 
 void vector_copy_loop(VectorCopy *copy, int at, const int *extra, int *inside, int extra_count) {

@@ -107,12 +107,44 @@ static bool is_native(const VectorOp *op, const bool native[VECTOR_OP_COUNT]) {
     return native[op->code] || integer_extreme;
 }
 
+/* A MIN or MAX beside a number, which becomes one operation in its place. */
+static bool is_exchange(const VectorFunction *f, const VectorOp *op) {
+    return (op->code == VECTOR_MIN || op->code == VECTOR_MAX) && (number_not_nan(f, op->arg[0]) || number_not_nan(f, op->arg[1]));
+}
+
+/* The same function with operations exchanged in their places: all else is shared with `f`, which no one changes. */
+static const VectorFunction *exchange(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err) {
+    VectorFunction *to = arena_copy(f->arena, f, sizeof *f);
+    if (to)
+        to->ops = arena_copy(f->arena, f->ops, (size_t)f->op_count * sizeof *f->ops);
+    if (!to || !to->ops)
+        return error_memory(err), NULL;
+    to->op_capacity = (size_t)f->op_count;
+    for (int i = 0; i < f->op_count; i++) {
+        VectorOp *op = &to->ops[i];
+        if (is_native(op, native))
+            continue;
+        op->code = op->code == VECTOR_MIN ? VECTOR_MIN_OR : VECTOR_MAX_OR;
+        if (!number_not_nan(f, op->arg[0])) { /* the number comes first */
+            int number = op->arg[1];
+            op->arg[1] = op->arg[0];
+            op->arg[0] = number;
+        }
+    }
+    return to;
+}
+
 const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err) {
-    bool all = true;
-    for (int i = 0; i < f->op_count && all; i++)
-        all = is_native(&f->ops[i], native);
+    bool all = true, exchanges = true;
+    for (int i = 0; i < f->op_count && exchanges; i++) {
+        bool fine = is_native(&f->ops[i], native);
+        all = all && fine;
+        exchanges = fine || is_exchange(f, &f->ops[i]);
+    }
     if (all)
         return f;
+    if (exchanges)
+        return exchange(f, native, err);
     VectorCopy copy;
     Memory memory = {.count = 0};
     if (!vector_copy_start(&copy, f, err))
@@ -129,11 +161,13 @@ const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[
             vector_copy_end(&copy, i, NULL, 0);
             continue;
         }
+        if (is_native(old, native)) {
+            vector_copy_whole(&copy, i);
+            continue;
+        }
         VectorOp op = vector_copy_op(&copy, i);
         int result = -1;
-        if (is_native(&op, native))
-            result = vector_append(copy.to, &op);
-        else if (op.code == VECTOR_MIN || op.code == VECTOR_MAX)
+        if (op.code == VECTOR_MIN || op.code == VECTOR_MAX)
             result = extreme(copy.to, &op);
         else if (op.code == VECTOR_STORE || op.code == VECTOR_STORE_FIRST)
             result = store_bf16(copy.to, &op);
