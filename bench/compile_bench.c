@@ -113,7 +113,7 @@ static bool lower(const Target *target, const VectorFunction *f, int index, X86C
     x86_native(target, native);
     f = vector_rewrite(f, native, err);
     if (f && target->bytes == 64)
-        f = vector_hoist_constants(f, 14, err);
+        f = vector_hoist_constants(f, 14, target->registers[CLASS_VECTOR], err);
     took[REWRITE] += lap(&last);
     f = f ? vector_lower_addresses(f, false, err) : NULL;
     took[ADDRESS] += lap(&last);

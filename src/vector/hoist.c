@@ -1,5 +1,6 @@
 /* Constants of innermost loops move to the top of the function, each once, where they can stay in registers: a memory operand an
- * operation keeps the load ports of some CPUs busier than the arithmetic.
+ * operation keeps the load ports of some CPUs busier than the arithmetic. They stay in a register throughout, so no more of them
+ * move than there are registers left where most is in use: code that does not fit would have to be made again.
  *
  * Requires: any function. Recreates: at most `most` constants before the first loop that were not there. Breaks: nothing. */
 #include "vector/copy.h"
@@ -50,10 +51,63 @@ static int collect(const VectorFunction *f, int *found, int *uses, int most) {
     return count < most ? count : most;
 }
 
-const VectorFunction *vector_hoist_constants(const VectorFunction *f, int most, whet_error *err) {
+/* `value` is needed at operation `at`, or until the end of the outermost open loop that does not define it. */
+static void need(const VectorFunction *f, int *last, int value, int at, const int *open, int depth) {
+    if (value < 0)
+        return;
+    for (int d = 0; d < depth; d++)
+        if (open[d] > f->values[value].op) {
+            at = f->ops[open[d]].other;
+            break;
+        }
+    last[value] = at > last[value] ? at : last[value];
+}
+
+/* The last operation that needs each value; -1: none does. */
+static void find_last(const VectorFunction *f, int *last) {
+    int open[COUNT(f->open)], depth = 0;
+    for (int v = 0; v < f->value_count; v++)
+        last[v] = -1;
+    for (int i = 0; i < f->op_count; i++) {
+        const VectorOp *op = &f->ops[i];
+        bool loop = op->code == VECTOR_LOOP, end = op->code == VECTOR_END;
+        for (int k = 0; (loop || end) && k < op->carry_count; k++) /* what goes round takes the place of what came */
+            need(f, last, f->ids[op->carried + k], i, open, end ? depth - 1 : depth);
+        for (int k = 0; !loop && !end && k < vector_arg_count(op->code); k++)
+            need(f, last, op->arg[k], i, open, depth);
+        depth -= end;
+        if (loop)
+            open[depth++] = i;
+    }
+}
+
+/* The most vectors in use at once. Constants are mostly memory operands. */
+static int pressure(const VectorFunction *f) {
+    int *last = ARENA_ARRAY(f->arena, int, (size_t)f->value_count + 1), most = 0;
+    int *change = ARENA_ARRAY(f->arena, int, (size_t)f->op_count + 1);
+    if (!last || !change)
+        return 0; /* the arena's failure is sticky */
+    find_last(f, last);
+    for (int v = f->parameter_count; v < f->value_count; v++) {
+        int at = f->values[v].op;
+        if (f->values[v].class != CLASS_VECTOR || f->ops[at].code == VECTOR_CONST || last[v] <= at)
+            continue;
+        change[at]++;
+        change[last[v]]--;
+    }
+    for (int i = 0, now = 0; i < f->op_count; i++) {
+        now += change[i];
+        most = now > most ? now : most;
+    }
+    return most;
+}
+
+const VectorFunction *vector_hoist_constants(const VectorFunction *f, int most, int registers, whet_error *err) {
     VectorCopy copy;
     int found[MOST_DIFFERENT], made[MOST_DIFFERENT], count = collect(f, found, made, most);
-    if (!count)
+    int left = count ? registers - pressure(f) : 0;
+    count = count < left ? count : left;
+    if (count <= 0)
         return f;
     if (!vector_copy_start(&copy, f, err))
         return NULL;
@@ -74,10 +128,10 @@ const VectorFunction *vector_hoist_constants(const VectorFunction *f, int most, 
         int k = op->code == VECTOR_CONST && i < end ? 0 : count;
         while (k < count && !same_constant(&f->ops[found[k]], op))
             k++;
-        VectorOp copied = vector_copy_op(&copy, i);
-        int result = k < count ? made[k] : vector_append(copy.to, &copied);
-        if (op->result >= 0)
-            copy.map[op->result] = result;
+        if (k < count)
+            copy.map[op->result] = made[k];
+        else
+            vector_copy_whole(&copy, i);
     }
     return vector_finish(copy.to, err) ? copy.to : NULL;
 }

@@ -141,8 +141,8 @@ typedef enum VectorCode {
 
 typedef struct VectorInfo {
     const char *name; /* in text */
-    char result;
-    const char *args, *types;
+    char result, args[5]; /* four at the most */
+    const char *types;
     int tie, flops;
 } VectorInfo;
 extern const VectorInfo vector_info[VECTOR_OP_COUNT];
@@ -290,8 +290,9 @@ whet_status vector_interpret(const VectorFunction *f, const int64_t *arguments, 
  * where there is nothing to replace. STORE not listed: floats are rounded to bf16 by integer operations; other stores stay. */
 const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err);
 
-/* hoist.c: moves up to `most` constants of innermost loops to the top of the function (`f` itself if there are none). */
-const VectorFunction *vector_hoist_constants(const VectorFunction *f, int most, whet_error *err);
+/* hoist.c: moves up to `most` constants of innermost loops to the top of the function, as far as `registers` are left for them
+ * (`f` itself if there are none). */
+const VectorFunction *vector_hoist_constants(const VectorFunction *f, int most, int registers, whet_error *err);
 
 /* address.c: turns every address into pointer + constant: affine terms become pointers that loops carry and step. `indexed`:
  * the innermost loop's counter may stay as one term, times 1, 2, 4 or 8; that takes fewer registers. */

@@ -45,7 +45,7 @@ static whet_status add_function(const Target *target, const VectorFunction *f, i
         return err->status;
     for (;;) {
         RegisterClass missing = CLASS_NONE;
-        const VectorFunction *ready = hoist ? vector_hoist_constants(f, HOISTED, err) : f;
+        const VectorFunction *ready = hoist ? vector_hoist_constants(f, HOISTED, target->registers[CLASS_VECTOR], err) : f;
         bool hoisted = ready != f;
         ready = ready ? vector_lower_addresses(ready, indexed, err) : NULL;
         whet_status status = ready ? add_lowered(target, ready, index, seed, code, &missing, err) : err->status;

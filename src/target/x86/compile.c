@@ -45,7 +45,7 @@ static whet_status add_function(const Target *target, const VectorFunction *f, i
         return err->status;
     for (;;) {
         RegisterClass missing = CLASS_NONE;
-        const VectorFunction *ready = hoist ? vector_hoist_constants(f, HOISTED, err) : f;
+        const VectorFunction *ready = hoist ? vector_hoist_constants(f, HOISTED, target->registers[CLASS_VECTOR], err) : f;
         bool hoisted = ready != f;
         ready = ready ? vector_lower_addresses(ready, indexed, err) : NULL;
         whet_status status = ready ? add_lowered(target, ready, index, seed, code, &missing, err) : err->status;
@@ -88,7 +88,11 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
     arena_init(&arena, count ? functions[0]->arena->allocator : NULL);
     X86Code code = {.arena = &arena};
     size_t *entries = ARENA_ARRAY(&arena, size_t, (size_t)count + 1);
-    arena_grow(&arena, &code.data, &code.capacity, 8192, 1);
+    size_t ops = 0; /* room at once for a usual operation's bytes and line: growing would touch twice the memory */
+    for (int i = 0; i < count; i++)
+        ops += (size_t)functions[i]->op_count;
+    arena_grow(&arena, &code.lines, &code.line_capacity, ops + ops / 4 + 64, sizeof *code.lines);
+    arena_grow(&arena, &code.data, &code.capacity, 10 * ops + 1024, 1);
     whet_status status = arena.failed ? error_memory(err) : WHET_OK;
     for (int i = 0; i < count && status == WHET_OK; i++) {
         x86_align(&code, 64);
