@@ -27,6 +27,7 @@ typedef struct Allocator {
     int *leader;    /* by value: union-find */
     int *next;      /* by value: ring of a group */
     int *end;       /* by leader: where its group ends */
+    int *filled;    /* by leader: the length of its group's intervals together, which do not meet */
     int *loop;      /* by operation: the loop it stands in, -1: none; LOOP and END stand outside of themselves */
     int *holder;    /* by value: the loop that holds its definition */
     int *sorted;
@@ -129,11 +130,33 @@ static bool meet(const Interval *x, const Interval *y) {
            (y->again >= 0 && spans_meet(x->from, x->to, y->again, y->again + 1)) || (x->again >= 0 && x->again == y->again);
 }
 
+/* From its beginning to its end without a gap, as sums are: one interval. */
+static bool is_solid(const Allocator *a, int leader) {
+    return a->filled[leader] == a->end[leader] - a->live[leader].from;
+}
+
+static bool span_meets_group(const Allocator *a, int from, int to, int group) {
+    int i = group;
+    if (is_solid(a, group))
+        return spans_meet(from, to, a->live[group].from, a->end[group]);
+    do {
+        const Interval *v = &a->live[i];
+        if (spans_meet(from, to, v->from, v->to) || (v->again >= 0 && spans_meet(from, to, v->again, v->again + 1)))
+            return true;
+        i = a->next[i];
+    } while (i != group);
+    return false;
+}
+
 /* Of two leaders, who start first in their groups. */
 static bool groups_meet(const Allocator *a, int x, int y) {
     int i = x;
     if (a->end[x] <= a->live[y].from || a->end[y] <= a->live[x].from)
         return false;
+    if (is_solid(a, x))
+        return span_meets_group(a, a->live[x].from, a->end[x], y);
+    if (is_solid(a, y))
+        return span_meets_group(a, a->live[y].from, a->end[y], x);
     do {
         int j = y;
         do {
@@ -166,6 +189,7 @@ static void merge(Allocator *a, int x, int y) {
     a->next[x] = a->next[y];
     a->next[y] = swap;
     a->end[x] = a->end[y] = a->end[x] > a->end[y] ? a->end[x] : a->end[y];
+    a->filled[x] = a->filled[y] = a->filled[x] + a->filled[y];
     if (a->live[y].from < a->live[x].from) /* the leader is who starts first */
         a->leader[x] = a->leader[y] = y;
 }
@@ -201,6 +225,7 @@ typedef struct Entry {
 
 typedef struct File {
     int first[64], busy_until[64];
+    int solid_until[64]; /* in use without a gap until then */
     int order[64];
     int count;
 } File;
@@ -211,17 +236,6 @@ typedef struct Assignment {
     Entry *entries;
     int entry_count;
 } Assignment;
-
-static bool span_meets_group(const Allocator *a, int from, int to, int group) {
-    int i = group;
-    do {
-        const Interval *v = &a->live[i];
-        if (spans_meet(from, to, v->from, v->to) || (v->again >= 0 && spans_meet(from, to, v->again, v->again + 1)))
-            return true;
-        i = a->next[i];
-    } while (i != group);
-    return false;
-}
 
 static bool register_free(Assignment *s, File *file, int reg, int group, int from, int to) {
     if (from >= file->busy_until[reg])
@@ -252,8 +266,10 @@ static bool register_free(Assignment *s, File *file, int reg, int group, int fro
 static int take(Assignment *s, File *file, int group, int from, int to) {
     for (int k = 0; k < file->count; k++) {
         int reg = file->order[k];
-        if (!register_free(s, file, reg, group, from, to))
+        if (from < file->solid_until[reg] || !register_free(s, file, reg, group, from, to))
             continue;
+        if (group < 0 || is_solid(s->a, group))
+            file->solid_until[reg] = to;
         s->entries[s->entry_count] = (Entry){group, from, to, file->first[reg]};
         file->first[reg] = s->entry_count++;
         if (to > file->busy_until[reg])
@@ -270,7 +286,7 @@ static void init_files(Assignment *s) {
         file->count = s->a->r->count[c];
         for (int i = 0; i < file->count; i++) {
             file->first[i] = -1;
-            file->busy_until[i] = 0;
+            file->busy_until[i] = file->solid_until[i] = 0;
             file->order[i] = i;
         }
         for (int i = file->count - 1; s->a->r->seed && i > 0; i--) {
@@ -338,6 +354,7 @@ bool vector_allocate(const VectorFunction *f, const VectorRegisters *registers, 
                    .leader = ARENA_ARRAY(arena, int, values),
                    .next = ARENA_ARRAY(arena, int, values),
                    .end = ARENA_ARRAY(arena, int, values),
+                   .filled = ARENA_ARRAY(arena, int, values),
                    .loop = ARENA_ARRAY(arena, int, ops),
                    .holder = ARENA_ARRAY(arena, int, values)};
     Assignment *s = ARENA_NEW(arena, Assignment);
@@ -352,8 +369,12 @@ bool vector_allocate(const VectorFunction *f, const VectorRegisters *registers, 
     for (int v = 0; v < f->value_count; v++)
         a.leader[v] = a.next[v] = v;
     find_intervals(&a);
-    for (int v = 0; v < f->value_count; v++)
-        a.end[v] = a.live[v].again + 1 > a.live[v].to ? a.live[v].again + 1 : a.live[v].to;
+    for (int v = 0; v < f->value_count; v++) {
+        const Interval *live = &a.live[v];
+        bool later = live->again >= live->to;
+        a.end[v] = later ? live->again + 1 : live->to;
+        a.filled[v] = live->to - live->from + later;
+    }
     merge_all(&a);
     s->a = &a;
     s->entries = entries;
