@@ -323,13 +323,23 @@ static void emit_squares_of(Emitting *p, int rows, int64_t begin, int64_t count,
     p->column = -1;
 }
 
+/* Squares of a block: as many as divide `whole` if so many squares can be cut without a rest, which would need code of its own.
+ */
+static int64_t squares_each(int64_t whole) {
+    enum { LEAST = SQUARES / 2 + 1 };
+    for (int64_t each = SQUARES; each >= LEAST; each--)
+        if (whole % each == 0)
+            return each;
+    return SQUARES;
+}
+
 /* Blocks of columns outside, rows inside, then the squares of a block: what is read comes in long runs, what is written in runs
  * of a few lines, and few pages are in use at a time. */
 static void emit_squares(Emitting *p, int rows) {
-    int64_t most = SQUARES;
     for (int s = 0; s < p->box->segment_count; s++) {
         const MapSegment *segment = &p->box->segments[s];
-        int64_t whole = segment->extent / p->lanes, left = segment->extent % p->lanes, blocks = whole / most;
+        int64_t whole = segment->extent / p->lanes, left = segment->extent % p->lanes;
+        int64_t most = squares_each(whole), blocks = whole / most;
         p->segment = segment;
         if (blocks > 1)
             p->block = vector_loop(p->f, -1, blocks * most * p->lanes, most * p->lanes, NULL, NULL, 0);
