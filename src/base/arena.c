@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { ALIGNMENT = 16, FIRST_CHUNK = 4096, LARGEST_CHUNK = 1 << 20, HEAP_ALIGNMENT = 64 };
+enum { ALIGNMENT = 16, FIRST_CHUNK = 4096, LARGEST_CHUNK = 1 << 20, MOST_KEPT = 2 << 20, HEAP_ALIGNMENT = 64 };
 
 typedef struct ArenaChunk {
     struct ArenaChunk *next;
@@ -106,12 +106,25 @@ static void use_chunk(Arena *arena, ArenaChunk *chunk) {
     arena->end = (char *)chunk + chunk->size;
 }
 
+/* One chunk with room for what several had been needed for: who resets an arena will want as much again, and the system takes its
+ * time over memory that comes and goes. */
+static ArenaChunk *join(Arena *arena, ArenaChunk *chunk, size_t total) {
+    total = total < MOST_KEPT ? total : MOST_KEPT;
+    ArenaChunk *whole = chunk->size < total ? memory_alloc(arena->allocator, total) : NULL;
+    if (!whole)
+        return chunk;
+    memory_free(arena->allocator, chunk, chunk->size);
+    whole->size = total;
+    return whole;
+}
+
 void arena_reset(Arena *arena) {
     ArenaMark empty = {NULL, NULL};
+    size_t total = arena->total;
     arena_release(arena, empty); /* leaves the largest chunk */
-    ArenaChunk *kept = arena->spare;
+    ArenaChunk *kept = arena->spare ? join(arena, arena->spare, total) : NULL;
     arena->spare = NULL;
-    if (!kept || kept->size > LARGEST_CHUNK) {
+    if (!kept || kept->size > MOST_KEPT) {
         arena->spare = kept;
         arena_free(arena);
         return;
@@ -149,7 +162,8 @@ static bool add_chunk(Arena *arena, size_t need) {
     return true;
 }
 
-void *arena_alloc(Arena *arena, size_t count, size_t size) {
+/* As the memory was left. */
+static void *take(Arena *arena, size_t count, size_t size, size_t *taken) {
     size_t bytes;
     if (arena->failed || !checked_size_mul(count, size, &bytes) || bytes > SIZE_MAX - 2 * ALIGNMENT) {
         arena->failed = true;
@@ -162,11 +176,19 @@ void *arena_alloc(Arena *arena, size_t count, size_t size) {
     }
     void *out = arena->at;
     arena->at += bytes;
-    return memset(out, 0, bytes);
+    *taken = bytes;
+    return out;
+}
+
+void *arena_alloc(Arena *arena, size_t count, size_t size) {
+    size_t taken;
+    void *out = take(arena, count, size, &taken);
+    return out ? memset(out, 0, taken) : NULL;
 }
 
 void *arena_copy(Arena *arena, const void *data, size_t size) {
-    void *out = arena_alloc(arena, size, 1);
+    size_t taken;
+    void *out = take(arena, size, 1, &taken);
     if (out && size)
         memcpy(out, data, size);
     return out;

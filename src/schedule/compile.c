@@ -96,12 +96,14 @@ bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why,
     bool fits = false;
     for (size_t i = 0; i < COUNT(templates) && !fits; i++) {
         const char *reason = NULL;
+        ArenaMark mark = arena_mark(&c->arena);
         fits = templates[i].template(c, options, &reason, err);
         if (!fits && (c->arena.failed || c->vectors->failed)) /* whatever the template made of it */
             error_memory(err);
         if (!fits && err->status != WHET_OK)
             return false;
         if (!fits) {
+            arena_release(&c->arena, mark); /* what it had planned: the next one's memory is still in the cache */
             c->function_count = 0;
             if (i == most_fitting(c->kernel))
                 *why = reason;
