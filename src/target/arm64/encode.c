@@ -34,7 +34,8 @@ int arm64_mask_of(const Arm64Encoder *e, int value) {
 }
 
 int arm64_scratch(const Arm64Encoder *e, int op, int which) {
-    return vectors[e->at->scratch[VECTOR_SCRATCH * op + which]];
+    int reg = e->at->scratch[VECTOR_SCRATCH * op + which];
+    return reg < 0 ? -1 : vectors[reg]; /* none was asked for */
 }
 
 void arm64_refuse(Arm64Encoder *e, const char *why) {
