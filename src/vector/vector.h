@@ -140,7 +140,7 @@ typedef enum VectorCode {
 } VectorCode;
 
 typedef struct VectorInfo {
-    const char *name; /* in text */
+    const char *name;     /* in text */
     char result, args[5]; /* four at the most */
     const char *types;
     int tie, flops;
