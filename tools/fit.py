@@ -1,36 +1,12 @@
 #!/usr/bin/env python3
 """Coefficients of src/schedule/math*.c: near-minimax polynomials by Remez exchange with mpmath, rounded to f32 one after the other,
 the lowest power first, the rest being fitted again each time. Prints them with the largest error that is left, in units of 2^-24."""
-from mpmath import mp, mpf, chebyt, cos, pi, matrix, lu_solve, sin, sqrt, atan, asin, log, exp, tan
+from mpmath import mp, mpf, cos, pi, sin, sqrt, atan, asin, log, exp, tan
 import numpy as np
-mp.prec = 120
 
-def remez(f, weight, low, high, powers, rounds=12):
-    n = len(powers)
-    x = [(low + high) / 2 + (high - low) / 2 * -cos(pi * i / n) for i in range(n + 1)]
-    for _ in range(rounds):
-        a = matrix(n + 1, n + 1)
-        b = matrix(n + 1, 1)
-        for i in range(n + 1):
-            for k, p in enumerate(powers):
-                a[i, k] = x[i] ** p
-            a[i, n] = (-1) ** i / weight(x[i])
-            b[i] = f(x[i])
-        c = lu_solve(a, b)
-        grid = [low + (high - low) * mpf(i) / 1000 for i in range(1001)]
-        err = [weight(g) * (f(g) - sum(c[k] * g ** p for k, p in enumerate(powers))) for g in grid]
-        peaks, best = [], 0
-        for i in range(1, 1001):
-            if err[i] * err[best] <= 0:
-                peaks.append(best)
-                best = i
-            elif abs(err[i]) > abs(err[best]):
-                best = i
-        peaks.append(best)
-        if len(peaks) < n + 1:
-            break
-        x = [grid[i] for i in peaks[:n + 1]]
-    return [c[k] for k in range(n)], max(abs(e) for e in err)
+from remez import remez
+
+mp.prec = 120
 
 def fit(name, f, weight, low, high, powers, keep=0):
     fixed = []

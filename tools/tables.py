@@ -1,37 +1,12 @@
 #!/usr/bin/env python3
 """Tables of src/vector/tables.c: functions in sixteen pieces, near-minimax polynomials by Remez exchange with mpmath, rounded to f32."""
 import numpy as np
-from mpmath import cos, erf, lu_solve, matrix, mp, mpf, pi
+from mpmath import erf, mp, mpf
+
+from remez import remez
 
 mp.prec = 100
 DEGREE, POINTS = 5, 200
-
-
-def remez(f, weight, low, high, powers, rounds=10):
-    n = len(powers)
-    x = [(low + high) / 2 - (high - low) / 2 * cos(pi * i / n) for i in range(n + 1)]
-    for _ in range(rounds):
-        a, b = matrix(n + 1, n + 1), matrix(n + 1, 1)
-        for i in range(n + 1):
-            for k, p in enumerate(powers):
-                a[i, k] = x[i] ** p
-            a[i, n] = (-1) ** i / weight(x[i])
-            b[i] = f(x[i])
-        c = lu_solve(a, b)
-        grid = [low + (high - low) * mpf(i) / POINTS for i in range(POINTS + 1)]
-        error = [weight(g) * (f(g) - sum(c[k] * g ** p for k, p in enumerate(powers))) for g in grid]
-        peaks, best = [], 0
-        for i in range(1, POINTS + 1):
-            if error[i] * error[best] <= 0:
-                peaks.append(best)
-                best = i
-            elif abs(error[i]) > abs(error[best]):
-                best = i
-        peaks.append(best)
-        if len(peaks) < n + 1:
-            break
-        x = [grid[i] for i in peaks[:n + 1]]
-    return [c[k] for k in range(n)]
 
 
 def erf_piece(k):
@@ -40,7 +15,7 @@ def erf_piece(k):
     rise = lambda r: mpf("0.75e-7") * ((r + half) * 4) ** 3 if k == 15 else 0
     f = lambda r: erf(center + r) - r if k == 0 else erf(center + r) + rise(r)
     low, powers = (mpf(10) ** -4, range(1, DEGREE + 1)) if k == 0 else (-half, range(DEGREE + 1))
-    c = dict(zip(powers, remez(f, lambda r: 1 / erf(center + r), low, half, list(powers))))
+    c = dict(zip(powers, remez(f, lambda r: 1 / erf(center + r), low, half, list(powers), 10, POINTS)[0]))
     return [float(c.get(d, 0)) for d in range(DEGREE + 1)]
 
 

@@ -122,6 +122,7 @@ whet_status op_interrupted(OpRun *run); /* call in long loops: WHET_ERROR_LIMIT 
  * shapes of this call, so its text must follow from them and the attributes. NULL: error set. */
 enum { OP_KERNELS = 4 };
 typedef struct OpKernel OpKernel;
+OpKernel *op_kernel_made(const OpRun *run, int which); /* NULL: it was not asked for yet */
 OpKernel *op_kernel(OpRun *run, int which, const Text *text);
 whet_status op_kernel_run(OpRun *run, const OpKernel *kernel, void *const *data); /* data: one a head, in their order */
 

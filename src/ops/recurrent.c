@@ -289,10 +289,13 @@ static void put_step(const Recurrent *s, int64_t d, Text *t) {
 typedef void PutKernel(const Recurrent *s, int64_t d, Text *t);
 
 static const OpKernel *get_kernel(OpRun *run, const Recurrent *s, int64_t d, int which, PutKernel *put) {
+    const OpKernel *kernel = op_kernel_made(run, (int)(2 * d) + which);
+    if (kernel)
+        return kernel;
     Text text;
     text_init(&text);
     put(s, d, &text);
-    const OpKernel *kernel = op_kernel(run, (int)(2 * d) + which, &text);
+    kernel = op_kernel(run, (int)(2 * d) + which, &text);
     text_free(&text);
     return kernel;
 }

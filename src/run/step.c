@@ -42,6 +42,13 @@ static whet_status place_outputs(Runner *runner, const Lowering *l, OpValue **ou
     return WHET_OK;
 }
 
+static whet_status run_executable(Runner *runner, const Executable *executable, void *const *data, whet_error *err) {
+    EvalOptions options = {
+        .parallel = threads_parallel(runner->threads), .deadline = runner->deadline, .allocator = runner->pool.allocator};
+    runner->flops += executable->kernel->flops;
+    return executable_run(executable, data, &options, err);
+}
+
 static whet_status run_kernel(Runner *runner, const Lowering *l, OpValue *const *inputs, OpValue **outputs, whet_error *err) {
     void *data[KERNEL_MAX_TENSORS] = {0};
     OpValue *unwanted[KERNEL_MAX_TENSORS] = {0};
@@ -49,13 +56,10 @@ static whet_status run_kernel(Runner *runner, const Lowering *l, OpValue *const 
         if (inputs[i] && l->lowered.in_tensor[i] >= 0)
             data[l->lowered.in_tensor[i]] = inputs[i]->tensor.data;
     whet_status status = place_outputs(runner, l, outputs, unwanted, data, err);
-    EvalOptions options = {
-        .parallel = threads_parallel(runner->threads), .deadline = runner->deadline, .allocator = runner->pool.allocator};
     if (!status)
-        status = executable_run(&l->executable, data, &options, err);
+        status = run_executable(runner, &l->executable, data, err);
     for (int t = 0; t < l->lowered.kernel->tensor_count; t++)
         value_drop(unwanted[t]);
-    runner->flops += l->lowered.kernel->flops;
     return status;
 }
 
@@ -165,6 +169,10 @@ static whet_status make_kernel(Call *call, const Text *text, OpKernel *k) {
                             constant, threads_parallel(runner->threads), err);
 }
 
+OpKernel *op_kernel_made(const OpRun *run, int which) {
+    return call_of(run)->lowering->kernels[which];
+}
+
 OpKernel *op_kernel(OpRun *run, int which, const Text *text) {
     Call *call = call_of(run);
     OpKernel **kept = &call->lowering->kernels[which];
@@ -184,15 +192,12 @@ OpKernel *op_kernel(OpRun *run, int which, const Text *text) {
 
 whet_status op_kernel_run(OpRun *run, const OpKernel *kernel, void *const *data) {
     Runner *runner = call_of(run)->runner;
-    EvalOptions options = {
-        .parallel = threads_parallel(runner->threads), .deadline = runner->deadline, .allocator = runner->pool.allocator};
     void *all[KERNEL_MAX_TENSORS] = {0};
     int count = 0;
     for (int t = 0; t < kernel->kernel->tensor_count; t++)
         if (kernel->kernel->tensors[t].role != ROLE_TEMPORARY)
             all[t] = data[count++];
-    runner->flops += kernel->kernel->flops;
-    return executable_run(&kernel->executable, all, &options, run->call->err);
+    return run_executable(runner, &kernel->executable, all, run->call->err);
 }
 
 OpValue *op_value_of_input(OpRun *run, int index) {
