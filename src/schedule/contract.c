@@ -179,6 +179,13 @@ static int bytes_ahead(int64_t rows, bool far) {
     return rows >= 8 && rows <= 32 ? 8 << 10 : rows == 1 && far ? 6 << 10 : 0;
 }
 
+/* Each tile fetches a share of the next panel: of small ones, whose streams are too short for the machine to foresee. Larger ones
+ * lose by it, for two of them push A out of L2. */
+static bool fetches_next(const Contract *k, const Target *target) {
+    return k->packed_bytes >= AHEAD_LEAST && contract_block_bytes(k) * 8 <= target->cache_bytes[1] && k->lines == 1 &&
+           k->line > k->knobs.mr && k->level_count == 1 && k->level[0].guard < 0;
+}
+
 static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const int *axis, int count, const char **why) {
     ContractKnobs given = {.mr = options->mr,
                            .nv = options->nv,
@@ -212,6 +219,7 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const
     k->panel_bytes = (size_t)panel;
     k->packed_bytes = (size_t)whole;
     k->ahead = k->constant && k->packed_bytes >= AHEAD_LEAST ? bytes_ahead(k->rows, options->far) : 0;
+    k->next_panel = k->constant && !k->ahead && fetches_next(k, &c->target);
     return true;
 }
 

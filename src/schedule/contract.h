@@ -97,6 +97,7 @@ typedef struct Contract {
     int64_t blocks, panels, batches;
     size_t panel_bytes, packed_bytes;
     bool constant;                             /* B is packed once, before all runs */
+    bool next_panel;                           /* of B: fetched while this one is multiplied */
     int ahead;                                 /* bytes, that B is fetched ahead of its use; 0: it is left to the machine */
     int pack_function;                         /* rows of B side by side, or wider; -1: they are copied */
     int function[4][CONTRACT_MAX_PATTERNS][2]; /* first, middle, last, only block; pattern; edge of the columns */

@@ -176,16 +176,23 @@ static void emit_ahead(const Tile *t, VectorAddress b, int64_t bytes) {
         vector_prefetch_l2(t->f, vector_offset(b, t->k->ahead + done));
 }
 
-/* The rows of A that the next tile reads, where they lie behind this one's: lines of eight bytes a step, as many as it takes. */
-static void emit_next_rows(const Tile *t, int counter) {
+/* `bytes` that are wanted later, while the depth passes: lines of eight bytes a step, as many as it takes. */
+static void emit_later(const Tile *t, VectorAddress from, int64_t bytes, int counter) {
     enum { EACH = 8 };
+    from = vector_plus(vector_offset(from, EACH * t->fetched), counter, EACH);
+    for (int64_t done = 0; done < bytes; done += EACH * t->k->depth)
+        vector_prefetch_l2(t->f, vector_offset(from, done));
+}
+
+/* The rows of A that the next tile reads, where they lie behind this one's; of the next panel of B, each tile's share. */
+static void emit_next(const Tile *t, int counter) {
     const Contract *k = t->k;
-    int64_t depth = k->depth, row = contract_size(k, k->a) * contract_m_stride(k, k->a), bytes = t->mr * row;
-    if (!k->streams || t->rows < 0)
-        return;
-    VectorAddress next = vector_plus(vector_offset(row_at(t, k->a, t->mr), EACH * t->fetched), counter, EACH);
-    for (int64_t from = 0; from < bytes; from += EACH * depth)
-        vector_prefetch_l2(t->f, vector_offset(next, from));
+    if (k->streams && t->rows >= 0)
+        emit_later(t, row_at(t, k->a, t->mr), t->mr * contract_size(k, k->a) * contract_m_stride(k, k->a), counter);
+    if (k->next_panel && t->rows >= 0) {
+        int64_t row = (int64_t)contract_block_bytes(k) / k->line;
+        emit_later(t, vector_plus(vector_at(t->pointer[k->b], (int64_t)k->panel_bytes), t->row_counter, row), t->mr * row, counter);
+    }
 }
 
 /* `unroll` values a round, what is left over behind the loop; only the sums of the rows in question are carried. */
@@ -198,7 +205,7 @@ static void emit_loop(Tile *t, int level, int64_t extent, int unroll, Step step,
         Step round = step_along(t, step, level, counter);
         if (t->k->ahead && level == t->level_count - 1)
             emit_ahead(t, round.b, unroll * t->level[level].steps * t->k->unit * t->k->nr);
-        emit_next_rows(t, counter);
+        emit_next(t, counter);
         emit_values(t, level, 0, unroll, round, inside);
         vector_end(t->f, inside + from, sums + from);
     }
