@@ -11,85 +11,19 @@
 
 #include <cpuinfo.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/base.h"
 #include "run/cgroup.h"
 #include "run/run.h"
+#include "target/target.h"
 
-/* One row a feature: its name, what cpuinfo says, and its word in Linux's /proc/cpuinfo, which knows some that cpuinfo does
- * not. cpuinfo answers false for the features of other processors. */
-typedef struct Feature {
-    const char *name;
-    bool (*test)(void); /* NULL: cpuinfo does not know it */
-    const char *word;
-} Feature;
-
-// clang-format off
-static const Feature features[] = {
-    {"avx2",        cpuinfo_has_x86_avx2,           "avx2"},
-    {"fma",         cpuinfo_has_x86_fma3,           "fma"},
-    {"f16c",        cpuinfo_has_x86_f16c,           "f16c"},
-    {"avx-vnni",    NULL,                           "avx_vnni"},
-    {"avx512f",     cpuinfo_has_x86_avx512f,        "avx512f"},
-    {"avx512bw",    cpuinfo_has_x86_avx512bw,       "avx512bw"},
-    {"avx512dq",    cpuinfo_has_x86_avx512dq,       "avx512dq"},
-    {"avx512vl",    cpuinfo_has_x86_avx512vl,       "avx512vl"},
-    {"avx512vbmi",  cpuinfo_has_x86_avx512vbmi,     "avx512vbmi"},
-    {"avx512-vnni", cpuinfo_has_x86_avx512vnni,     "avx512_vnni"},
-    {"avx512-bf16", cpuinfo_has_x86_avx512bf16,     "avx512_bf16"},
-    {"avx512-fp16", NULL,                           "avx512_fp16"},
-    {"amx-tile",    NULL,                           "amx_tile"},
-    {"amx-int8",    NULL,                           "amx_int8"},
-    {"amx-bf16",    NULL,                           "amx_bf16"},
-    {"neon",        cpuinfo_has_arm_neon,           "asimd"},
-    {"fp16",        cpuinfo_has_arm_fp16_arith,     "asimdhp"},
-    {"dotprod",     cpuinfo_has_arm_neon_dot,       "asimddp"},
-    {"bf16",        cpuinfo_has_arm_bf16,           "bf16"},
-    {"i8mm",        NULL,                           "i8mm"},
-    {"sve",         cpuinfo_has_arm_sve,            "sve"},
-    {"sve2",        cpuinfo_has_arm_sve2,           "sve2"},
-    {"sme",         NULL,                           "sme"},
-};
-// clang-format on
-
-/* The first "flags" (x86) or "Features" (arm) line of /proc/cpuinfo; empty elsewhere. To be freed. */
-static char *read_flags(void) {
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    char *line = NULL;
-    size_t capacity = 0;
-    bool found = false;
-    while (file && !found && getline(&line, &capacity, file) > 0)
-        found = strncmp(line, "flags", 5) == 0 || strncmp(line, "Features", 8) == 0;
-    if (file)
-        fclose(file);
-    if (found)
-        return line;
-    free(line);
-    return NULL;
-}
-
-static bool has_word(const char *line, const char *word) {
-    size_t length = strlen(word);
-    for (const char *at = line; at && (at = strstr(at, word)); at += length) {
-        bool starts = at > line && (at[-1] == ' ' || at[-1] == '\t');
-        if (starts && (at[length] == ' ' || at[length] == '\n' || at[length] == 0))
-            return true;
-    }
-    return false;
-}
-
-static void find_features(whet_cpu *cpu, bool known) {
-    char *flags = read_flags();
-    size_t used = 0;
-    for (size_t i = 0; i < COUNT(features) && used < sizeof cpu->features; i++) {
-        if ((known && features[i].test && features[i].test()) || has_word(flags, features[i].word))
-            used +=
-                (size_t)snprintf(cpu->features + used, sizeof cpu->features - used, "%s%s", used ? " " : "", features[i].name);
-    }
-    free(flags);
+static void find_features(whet_cpu *cpu) {
+    Text text;
+    text_init(&text);
+    target_print_features(target_features_here(), &text);
+    snprintf(cpu->features, sizeof cpu->features, "%s", text.data ? text.data : "");
+    text_free(&text);
 }
 
 static void find_caches(whet_cpu *cpu) {
@@ -157,7 +91,7 @@ whet_status whet_cpu_query(whet_cpu *out, whet_error *err) {
     out->cores_allowed = out->cores_online;
     const struct cpuinfo_package *package = known ? cpuinfo_get_package(0) : NULL;
     snprintf(out->name, sizeof out->name, "%s", package && package->name[0] ? package->name : "unknown");
-    find_features(out, known);
+    find_features(out);
     if (known)
         find_caches(out);
     int cores = 0;

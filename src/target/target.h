@@ -80,15 +80,18 @@ struct Target {
     void (*free)(TargetCode *code);
 };
 
-/* features.c of each target. `wanted` restricts the features used; the machine's own are intersected only by target_host. */
+/* A family of targets: a folder, its features and the names of its targets. */
+typedef struct TargetFamily {
+    const char *names;                            /* as messages list them, separated by commas */
+    uint64_t (*features)(void);                   /* of this machine; 0: it is none of this family */
+    bool (*host)(uint64_t features, Target *out); /* the best that has no more than these; false: there is none */
+    bool (*named)(const char *name, Target *out); /* with runs_here; false: no such name */
+} TargetFamily;
+extern const TargetFamily x86_family, arm64_family, c_family;
+
+uint64_t target_features_here(void);             /* of this machine; 0 where there is no target for it */
 bool target_x86(uint64_t features, Target *out); /* false: below AVX2 + FMA, which the x86 target does not serve */
-/* False: no NEON. `bytes` of an SVE register, where the features have SVE; `streaming` of one in SME's streaming mode. */
-bool target_arm64(uint64_t features, int bytes, int streaming, Target *out);
-bool target_c(int bytes, Target *out); /* vectors of 32 or 64 bytes as C text; nothing of it is ever called */
-uint64_t target_features_here(void);   /* of this machine; 0 where there is no target for it */
-uint64_t x86_features_here(void), arm64_features_here(void);
-int arm64_vector_bytes_here(void); /* of an SVE register; 0: there is none */
-int arm64_streaming_bytes_here(void);
+bool target_c(int bytes, Target *out);           /* vectors of 32 or 64 bytes as C text; nothing of it is ever called */
 /* The best target that runs here, features masked by `mask` (all ones: everything). False: none; run the evaluator. */
 bool target_host(uint64_t mask, Target *out);
 /* By name, for this machine or another: `runs_here` says which. False: there is none of that name. */

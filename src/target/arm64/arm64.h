@@ -38,6 +38,13 @@ typedef struct Arm64Line { /* what the instructions from `offset` on are for, to
     char role[12];  /* at the beginning: the parameter that is loaded */
 } Arm64Line;
 
+/* features.c */
+uint64_t arm64_features_here(void);
+int arm64_vector_bytes_here(void);    /* of an SVE register; 0: there is none */
+int arm64_streaming_bytes_here(void); /* of one in SME's streaming mode; 0: there is none */
+/* False: no NEON. `bytes` of an SVE register, where the features have SVE; `streaming` of one in streaming mode. */
+bool arm64_target(uint64_t features, int bytes, int streaming, Target *out);
+
 /* compile.c */
 whet_status arm64_compile(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed,
                           TargetCode **out, whet_error *err);

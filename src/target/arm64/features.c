@@ -119,7 +119,7 @@ static TargetTiles tiles_of(uint64_t features, int streaming) {
     return (TargetTiles){.count = 0};
 }
 
-bool target_arm64(uint64_t features, int bytes, int streaming, Target *out) {
+bool arm64_target(uint64_t features, int bytes, int streaming, Target *out) {
     if (!(features & FEATURE(NEON)))
         return false;
     int scalable = features & FEATURE(SVE) ? length_index(bytes) : 0;

@@ -67,3 +67,19 @@ bool target_c(int bytes, Target *out) {
     out->registers[CLASS_INDEX] = 64; /* C has as many as it likes */
     return true;
 }
+
+static uint64_t no_features(void) {
+    return 0;
+}
+
+static bool no_host(uint64_t features, Target *out) {
+    (void)features;
+    (void)out;
+    return false;
+}
+
+static bool by_name(const char *name, Target *out) {
+    return strcmp(name, "c") == 0 ? target_c(32, out) : strcmp(name, "c64") == 0 && target_c(64, out);
+}
+
+const TargetFamily c_family = {.names = "c, c64", .features = no_features, .host = no_host, .named = by_name};

@@ -21,6 +21,9 @@ typedef struct X86Line {
 } X86Line;
 typedef char X86Role[12]; /* a parameter's name, or its beginning */
 
+/* features.c */
+uint64_t x86_features_here(void);
+
 /* compile.c */
 whet_status x86_compile(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed, TargetCode **out,
                         whet_error *err);
