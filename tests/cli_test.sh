@@ -223,7 +223,7 @@ expect 1 'is a file' test x.npy
 # ---- bench and cpu
 expect 0 '^minimum +[0-9.]+ (us|ms)$' bench relu.onnx -d rows=100 --seconds 0 -t 1
 expect 0 '^speed ' bench 'c[m, n] = sum(k) a[m, k] * b[k, n]' -d m=8 -d n=8 -d k=8 --seconds 0
-for key in load_ms first_ms min_ms median_ms p99_ms gflops peak_percent peak_rss_bytes; do
+for key in load_ms first_ms second_ms min_ms median_ms p99_ms gflops peak_percent peak_rss_bytes; do
     expect 0 "\"$key\": ([0-9]|null)" bench relu.onnx -d rows=100 --seconds 0 --json
 done
 expect 0 '^ +compile +[0-9.]+ ms +[0-9]+ kernels' bench relu.onnx -d rows=100 --seconds 0 --profile

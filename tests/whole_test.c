@@ -1,6 +1,6 @@
 /* Whole models (tests/whole/NAME.txt: a transformer, convolutions, recurrent, quantized) through the public interface: the same
- * bits for any number of threads and any batch, fused or not; memory flat over thousands of shapes; two sessions at once; memory
- * and code memory that fail. */
+ * bits for any number of threads and any batch, fused or not, in first and later runs; memory flat over thousands of shapes; two
+ * sessions at once; memory and code memory that fail. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -136,6 +136,12 @@ static Answer run(const whet_model *model, const whet_options *options, int64_t 
         feed_and_run(session, model, batch, other, seed, &err) != WHET_OK)
         fail_msg("%s", err.message);
     Answer a = answer_of(session, model);
+    if (feed_and_run(session, model, batch, other, seed, &err) != WHET_OK) /* now with packed weights */
+        fail_msg("%s", err.message);
+    Answer again = answer_of(session, model);
+    if (again.bytes != a.bytes || memcmp(again.data, a.data, a.bytes) != 0)
+        fail_msg("batch %lld: other bits in the second run", (long long)batch);
+    free(again.data);
     whet_session_free(session);
     return a;
 }

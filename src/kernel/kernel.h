@@ -270,6 +270,7 @@ typedef struct EvalOptions {
     double deadline;                 /* seconds of CLOCK_MONOTONIC, 0: none; checked at least every few milliseconds */
     const whet_allocator *allocator; /* for temporaries */
     bool keep;                       /* elements of outputs that no definition writes stay as they are */
+    bool unpacked;                   /* of machine code: see compiled_takes_unpacked */
 } EvalOptions;
 /* data[t] for tensor t of the kernel: inputs and outputs given, temporaries ignored. Errors: a gathered index outside
  * (WHET_ERROR_DATA, naming tensor, dimension, index and extent), memory, deadline (WHET_ERROR_LIMIT). */

@@ -44,16 +44,18 @@ whet_status executable_init(Executable *executable, const Kernel *kernel, const 
 }
 
 whet_status executable_share_code(Executable *executable, Shared *shared, const Kernel *kernel, Code *code,
-                                  const Tensor *const *constant, const Parallel *parallel, whet_error *err) {
+                                  const Tensor *const *constant, whet_error *err) {
     *executable = (Executable){.kernel = kernel, .shared = shared, .code = code};
     executable->compiled = code_compiled(code, &executable->why);
     const Packing *packing = executable->compiled ? compiled_packing(executable->compiled) : NULL;
-    return packing ? shared_weight(shared, executable->compiled, constant[packing->tensor], parallel, &executable->weight, err)
-                   : WHET_OK;
+    if (!packing)
+        return WHET_OK;
+    executable->constant = constant[packing->tensor];
+    return shared_weight(shared, packing, executable->constant, &executable->weight, err);
 }
 
 whet_status executable_share(Executable *executable, Shared *shared, const Kernel *kernel, const Target *target,
-                             const Tensor *const *constant, const Parallel *parallel, whet_error *err) {
+                             const Tensor *const *constant, whet_error *err) {
     *executable = (Executable){.kernel = kernel, .why = "no target was asked for, or none runs here", .shared = shared};
     if (!target)
         return WHET_OK;
@@ -63,7 +65,7 @@ whet_status executable_share(Executable *executable, Shared *shared, const Kerne
     ScheduleOptions options = shared_options(shared, target, data);
     Code *code;
     whet_status status = shared_code(shared, kernel, false, target, &options, &code, err);
-    return status ? status : executable_share_code(executable, shared, kernel, code, constant, parallel, err);
+    return status ? status : executable_share_code(executable, shared, kernel, code, constant, err);
 }
 
 void executable_free(Executable *executable) {
@@ -76,13 +78,36 @@ void executable_free(Executable *executable) {
     *executable = (Executable){.kernel = executable->kernel};
 }
 
+whet_status executable_ready(const Executable *executable, const Parallel *parallel, whet_error *err) {
+    Weight *weight = executable->weight;
+    if (!weight || weight_data(weight) || (compiled_takes_unpacked(executable->compiled) && weight_waits(weight)))
+        return WHET_OK;
+    return shared_pack(executable->shared, weight, executable->compiled, executable->constant, parallel, err);
+}
+
+static whet_status run_unpacked(const Executable *executable, void **data, const EvalOptions *options, whet_error *err) {
+    const Tensor *constant = executable->constant;
+    EvalOptions unpacked = *options;
+    unpacked.unpacked = true;
+    void *own;
+    const void *content = shared_content(executable->shared, constant, options->parallel, &own);
+    if (!content)
+        return error_memory(err);
+    data[compiled_packing(executable->compiled)->tensor] = (void *)(uintptr_t)content; /* kernels do not write to inputs */
+    whet_status status = compiled_run(executable->compiled, data, &unpacked, err);
+    shared_drop_content(executable->shared, constant, own);
+    return status;
+}
+
 whet_status executable_run(const Executable *executable, void *const *data, const EvalOptions *options, whet_error *err) {
     if (!executable->compiled)
         return kernel_eval(executable->kernel, data, options, err);
     if (!executable->weight)
         return compiled_run(executable->compiled, data, options, err);
-    void *with_weight[KERNEL_MAX_TENSORS];
+    void *with_weight[KERNEL_MAX_TENSORS], *packed = weight_data(executable->weight);
     memcpy(with_weight, data, (size_t)executable->kernel->tensor_count * sizeof *data);
-    with_weight[compiled_packing(executable->compiled)->tensor] = weight_data(executable->weight);
+    if (!packed)
+        return run_unpacked(executable, with_weight, options, err);
+    with_weight[compiled_packing(executable->compiled)->tensor] = packed;
     return compiled_run(executable->compiled, with_weight, options, err);
 }

@@ -164,12 +164,10 @@ static bool needs_copy(const Segment *s, const Item *item, const Tensor *constan
 
 static whet_status share(Segment *s, const Kernel *kernel, Code *code, const Tensor *const *constant, Executable *out) {
     Runner *runner = s->runner;
-    const Parallel *parallel = threads_parallel(runner->threads);
     if (!code)
-        return executable_share(out, runner->shared_model, kernel, runner->has_target ? &runner->target : NULL, constant,
-                                parallel, s->err);
+        return executable_share(out, runner->shared_model, kernel, runner->has_target ? &runner->target : NULL, constant, s->err);
     shared_keep_code(runner->shared_model, code);
-    return executable_share_code(out, runner->shared_model, kernel, code, constant, parallel, s->err);
+    return executable_share_code(out, runner->shared_model, kernel, code, constant, s->err);
 }
 
 static bool set_kernel(Segment *s, const Homes *h, const Built *built, Item *item) {

@@ -74,7 +74,7 @@ static bool set_types(Lowering *l, const Node *node, const Tensor *const *inputs
     return true;
 }
 
-/* Weights are known now and are packed now. What runs once, a node being folded, does so by the evaluator: making code would take
+/* What runs once, a node being folded, does so by the evaluator: making code would take
  * longer. */
 static whet_status make_executable(Runner *runner, Lowering *l) {
     const Tensor *constant[KERNEL_MAX_TENSORS] = {0};
@@ -83,8 +83,7 @@ static whet_status make_executable(Runner *runner, Lowering *l) {
         if (node->inputs[i] && l->lowered.in_tensor[i] >= 0)
             constant[l->lowered.in_tensor[i]] = node->inputs[i]->type.constant;
     return executable_share(&l->executable, runner->shared_model, l->lowered.kernel,
-                            runner->has_target && !l->once ? &runner->target : NULL, constant, threads_parallel(runner->threads),
-                            l->call.err);
+                            runner->has_target && !l->once ? &runner->target : NULL, constant, l->call.err);
 }
 
 static whet_status lower(Runner *runner, Lowering *l) {

@@ -83,9 +83,12 @@ static whet_status run_kernel(Runner *runner, const Item *item, char *arena, Act
                            .deadline = runner->deadline,
                            .allocator = runner->pool.allocator,
                            .keep = item->partial};
+    whet_status status = executable_ready(&item->executable, options.parallel, err);
+    if (status)
+        return status;
     runner->flops += kernel->flops;
     double start = runner->profile ? clock_now() : 0;
-    whet_status status = executable_run(&item->executable, data, &options, err);
+    status = executable_run(&item->executable, data, &options, err);
     if (runner->profile && !status) {
         char label[768];
         label_of(item, label, sizeof label);

@@ -87,7 +87,8 @@ struct Executable {
     Compiled *own;            /* where nothing is shared */
     Shared *shared;           /* with what is used of it: */
     Code *code;
-    Weight *weight; /* NULL: no packed constant */
+    Weight *weight;         /* NULL: no packed constant */
+    const Tensor *constant; /* that it is the packing of */
 };
 /* Chooses the target of whet_options; *found is false where the evaluator runs everything. `must_run`: one that this machine
  * cannot run is refused, not only an unknown one. */
@@ -97,11 +98,14 @@ whet_status executable_init(Executable *executable, const Kernel *kernel, const 
                             whet_error *err);
 /* The same with code and weights of `shared`. constant[t]: input t of the kernel where it is constant, or NULL. */
 whet_status executable_share(Executable *executable, Shared *shared, const Kernel *kernel, const Target *target,
-                             const Tensor *const *constant, const Parallel *parallel, whet_error *err);
+                             const Tensor *const *constant, whet_error *err);
 /* The same with code that is known: the reference becomes the executable's. */
 whet_status executable_share_code(Executable *executable, Shared *shared, const Kernel *kernel, Code *code,
-                                  const Tensor *const *constant, const Parallel *parallel, whet_error *err);
+                                  const Tensor *const *constant, whet_error *err);
 void executable_free(Executable *executable);
+/* Before each run: packs the constant if that is due, which it is at its second use, or at its first where code cannot do
+ * without. So the first answer costs neither the time nor the memory of packing. */
+whet_status executable_ready(const Executable *executable, const Parallel *parallel, whet_error *err);
 whet_status executable_run(const Executable *executable, void *const *data, const EvalOptions *options, whet_error *err);
 
 /* step.c: what ops.h promises. */

@@ -544,7 +544,6 @@ Planned *segment_plan(Segment *s, bool (*make)(Segment *s, void *context), void 
 
 void segment_free(Segment *s) {
     drop_codes(s);
-    shared_settle(s->runner->shared_model);
     plan_free(&s->plan);
     arena_free(&s->arena);
 }

@@ -155,6 +155,7 @@ whet_status whet_session_run(whet_session *session, whet_error *err) {
     if (!status)
         status = runner_run(&s->runner, graph, NULL, s->inputs, s->outputs, err);
     threads_rest(s->runner.threads);
+    shared_settle(s->model->shared);
     drop_values(s->inputs, graph->input_count);
     s->ran = !status;
     return status;

@@ -9,6 +9,7 @@
 #include "run/shared.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +34,8 @@ struct Code {
 
 struct Weight {
     Entry entry;
-    void *data;
+    _Atomic(void *) data; /* NULL: not packed yet */
+    atomic_bool used;
     size_t bytes;
 };
 
@@ -372,23 +374,34 @@ static void pack_piece(void *context, size_t piece) {
     compiled_pack(w->compiled, w->constant, piece, w->to);
 }
 
-static Weight *pack_weight(Shared *s, const Packing *packing, const PackWork *work, const Parallel *parallel) {
-    Weight *w = memory_alloc(s->allocator, sizeof *w);
-    if (!w)
-        return NULL;
-    *w = (Weight){.bytes = packing->bytes, .data = memory_alloc_large(s->allocator, packing->bytes)};
-    if (!w->data) {
-        memory_free(s->allocator, w, sizeof *w);
-        return NULL;
-    }
-    PackWork own = *work;
-    own.to = w->data;
-    if (parallel && packing->bytes > 1 << 16)
-        parallel->run(parallel->self, packing->pieces, pack_piece, &own);
+/* NULL: out of memory */
+static void *pack(Shared *s, const Compiled *compiled, const void *constant, const Parallel *parallel) {
+    const Packing *packing = compiled_packing(compiled);
+    PackWork work = {.compiled = compiled, .constant = constant, .to = memory_alloc_large(s->allocator, packing->bytes)};
+    if (work.to && parallel && packing->bytes > 1 << 16)
+        parallel->run(parallel->self, packing->pieces, pack_piece, &work);
     else
-        for (size_t i = 0; i < packing->pieces; i++)
-            pack_piece(&own, i);
-    return w;
+        for (size_t i = 0; work.to && i < packing->pieces; i++)
+            pack_piece(&work, i);
+    return work.to;
+}
+
+const void *shared_content(Shared *s, const Tensor *constant, const Parallel *parallel, void **own) {
+    *own = NULL;
+    pthread_mutex_lock(&s->lock);
+    const Joined *j = find_joined(s, constant);
+    pthread_mutex_unlock(&s->lock);
+    if (!j)
+        return constant->data;
+    Tensor whole = *constant;
+    whole.data = *own = memory_alloc(s->allocator, constant->bytes);
+    if (*own)
+        tensor_join(&whole, j->part, j->count, j->dim, parallel);
+    return *own;
+}
+
+void shared_drop_content(Shared *s, const Tensor *constant, void *own) {
+    memory_free(s->allocator, own, constant->bytes);
 }
 
 /* Of one constant side by side at a time. */
@@ -409,24 +422,37 @@ void shared_settle(Shared *s) {
     pthread_mutex_unlock(&s->lock);
 }
 
-static Weight *make_weight(Shared *s, const Packing *packing, PackWork work, const Tensor *constant, const Parallel *parallel) {
-    if (!find_joined(s, constant)) {
-        work.constant = constant->data;
-        Weight *w = pack_weight(s, packing, &work, parallel);
-        if (w)
-            onnx_forget(s->model, constant);
-        return w;
-    }
-    if (!content_room(s, constant->bytes))
+static void *pack_constant(Shared *s, const Compiled *compiled, const Tensor *constant, const Parallel *parallel) {
+    bool joined = find_joined(s, constant) != NULL;
+    if (joined && !content_room(s, constant->bytes))
         return NULL;
-    copy_content(s, constant, s->content, parallel);
-    work.constant = s->content;
-    return pack_weight(s, packing, &work, parallel);
+    if (joined)
+        copy_content(s, constant, s->content, parallel);
+    void *packed = pack(s, compiled, joined ? s->content : constant->data, parallel);
+    if (packed && !joined)
+        onnx_forget(s->model, constant);
+    return packed;
+}
+
+whet_status shared_pack(Shared *s, Weight *weight, const Compiled *compiled, const Tensor *constant, const Parallel *parallel,
+                        whet_error *err) {
+    pthread_mutex_lock(&s->lock);
+    void *packed = atomic_load(&weight->data);
+    if (!packed) {
+        double start = clock_now();
+        packed = pack_constant(s, compiled, constant, parallel);
+        atomic_store(&weight->data, packed);
+        s->weight_bytes += packed ? weight->bytes : 0;
+        note(s, PHASE_PACK, clock_now() - start, (double)weight->bytes);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return packed ? WHET_OK : error_memory(err);
 }
 
 static void weight_free(Shared *s, Weight *w) {
-    s->weight_bytes -= w->bytes;
-    memory_free(s->allocator, w->data, w->bytes);
+    void *data = atomic_load(&w->data);
+    s->weight_bytes -= data ? w->bytes : 0;
+    memory_free(s->allocator, data, w->bytes);
     memory_free(s->allocator, w, sizeof *w);
 }
 
@@ -436,38 +462,41 @@ static void put_weight_key(const Packing *packing, const void *constant, Text *k
     text_put_n(key, (const char *)&constant, sizeof(const void *));
 }
 
-whet_status shared_weight(Shared *s, const Compiled *compiled, const Tensor *constant, const Parallel *parallel, Weight **out,
-                          whet_error *err) {
-    const Packing *packing = compiled_packing(compiled);
+/* NULL: out of memory */
+static Weight *add_weight(Shared *s, size_t bytes, const Text *key) {
+    Weight *w = memory_alloc(s->allocator, sizeof *w);
+    if (!w)
+        return NULL;
+    *w = (Weight){.bytes = bytes};
+    if (add(s, s->weight, &w->entry, key))
+        return w;
+    memory_free(s->allocator, w, sizeof *w);
+    return NULL;
+}
+
+whet_status shared_weight(Shared *s, const Packing *packing, const Tensor *constant, Weight **out, whet_error *err) {
     Text key;
     text_init(&key);
     put_weight_key(packing, constant->data, &key);
-    if (key.failed) {
-        text_free(&key);
-        return error_memory(err);
+    *out = NULL;
+    if (!key.failed) {
+        pthread_mutex_lock(&s->lock);
+        *out = find(s->weight, &key);
+        if (!*out)
+            *out = add_weight(s, packing->bytes, &key);
+        pthread_mutex_unlock(&s->lock);
     }
-    pthread_mutex_lock(&s->lock);
-    *out = find(s->weight, &key);
-    if (!*out) {
-        const PackWork work = {.compiled = compiled};
-        double start = clock_now();
-        *out = make_weight(s, packing, work, constant, parallel);
-        if (*out) {
-            s->weight_bytes += packing->bytes;
-            note(s, PHASE_PACK, clock_now() - start, (double)packing->bytes);
-        }
-        if (*out && !add(s, s->weight, &(*out)->entry, &key)) {
-            weight_free(s, *out);
-            *out = NULL;
-        }
-    }
-    pthread_mutex_unlock(&s->lock);
     text_free(&key);
     return *out ? WHET_OK : error_memory(err);
 }
 
 void *weight_data(const Weight *weight) {
-    return weight->data;
+    return atomic_load_explicit(&weight->data, memory_order_acquire);
+}
+
+bool weight_waits(Weight *weight) {
+    enum { WORTH_IT = 1 << 12 }; /* less is packed in no time */
+    return weight->bytes >= WORTH_IT && !atomic_exchange(&weight->used, true);
 }
 
 void shared_drop_weight(Shared *s, Weight *weight) {

@@ -24,12 +24,14 @@ void shared_keep_code(Shared *shared, Code *code);                 /* one more r
 size_t shared_code_made(Shared *shared);                           /* how often machine code was made so far */
 void shared_drop_code(Shared *shared, Code *code);                 /* NULL is fine */
 
-/* The constant, packed as code reads it (compiled_packing is not NULL): a reference. It is read at any alignment, once, and its
- * pages of the file are given back. */
+/* The constant as code reads it, by its packing: a reference. Nothing is packed yet. */
 typedef struct Weight Weight;
-whet_status shared_weight(Shared *shared, const Compiled *compiled, const Tensor *constant, const Parallel *parallel,
-                          Weight **out, whet_error *err);
-void *weight_data(const Weight *weight);
+whet_status shared_weight(Shared *shared, const Packing *packing, const Tensor *constant, Weight **out, whet_error *err);
+void *weight_data(const Weight *weight); /* NULL: it is not packed yet */
+bool weight_waits(Weight *weight);       /* at its first use: packing can wait for the second one */
+/* Packs it, unless it is. The constant is read at any alignment, and its pages of the file are given back. */
+whet_status shared_pack(Shared *shared, Weight *weight, const Compiled *compiled, const Tensor *constant,
+                        const Parallel *parallel, whet_error *err);
 void shared_drop_weight(Shared *shared, Weight *weight); /* NULL is fine */
 size_t shared_weight_bytes(Shared *shared);              /* of all that are packed now */
 
@@ -45,6 +47,9 @@ const Tensor *shared_join(Shared *shared, const Tensor *whole, const Tensor *con
 bool shared_is_joined(Shared *shared, const Tensor *constant);
 /* The content, to whole->data. */
 void tensor_join(const Tensor *whole, const Tensor *const *part, int count, int dim, const Parallel *parallel);
+/* The content where it lies; of constants side by side a copy, *own, for shared_drop_content. NULL: out of memory. */
+const void *shared_content(Shared *shared, const Tensor *constant, const Parallel *parallel, void **own);
+void shared_drop_content(Shared *shared, const Tensor *constant, void *own); /* NULL is fine */
 void shared_settle(Shared *shared); /* nothing is packed for now: what that needed is let go */
 
 /* A constant's elements where they are aligned for their type: where they lie, or a copy that lives as long as the model. NULL:

@@ -46,7 +46,8 @@ static whet_status run_executable(Runner *runner, const Executable *executable, 
     EvalOptions options = {
         .parallel = threads_parallel(runner->threads), .deadline = runner->deadline, .allocator = runner->pool.allocator};
     runner->flops += executable->kernel->flops;
-    return executable_run(executable, data, &options, err);
+    whet_status status = executable_ready(executable, options.parallel, err);
+    return status ? status : executable_run(executable, data, &options, err);
 }
 
 static whet_status run_kernel(Runner *runner, const Lowering *l, OpValue *const *inputs, OpValue **outputs, whet_error *err) {
@@ -166,7 +167,7 @@ static whet_status make_kernel(Call *call, const Text *text, OpKernel *k) {
         constant[t] = constant_for(&l->call, &signature, &k->kernel->tensors[t]);
     Runner *runner = call->runner;
     return executable_share(&k->executable, runner->shared_model, k->kernel, runner->has_target ? &runner->target : NULL,
-                            constant, threads_parallel(runner->threads), err);
+                            constant, err);
 }
 
 OpKernel *op_kernel_made(const OpRun *run, int which) {

@@ -92,6 +92,10 @@ void compiled_pack(const Compiled *compiled, const void *constant, size_t piece,
     compiled->pack(compiled, constant, piece, to);
 }
 
+bool compiled_takes_unpacked(const Compiled *compiled) {
+    return compiled->takes_unpacked;
+}
+
 bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     bool fits = false;
     for (size_t i = 0; i < COUNT(templates) && !fits; i++) {
@@ -164,6 +168,7 @@ static void clear(Compiled *c) {
     c->template = NULL;
     c->packing = (Packing){0};
     c->pack = NULL;
+    c->takes_unpacked = false;
     c->print_c = NULL;
     c->knobs = (ScheduleKnobs){0};
 }

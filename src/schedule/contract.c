@@ -281,6 +281,7 @@ static bool describe_packing(const Contract *k, Compiled *c) {
                            .key = arena_copy(&c->arena, key.data, key.length),
                            .key_bytes = key.length};
     c->pack = pack_piece;
+    c->takes_unpacked = true;
     bool fine = !key.failed && c->packing.key;
     text_free(&key);
     return fine;

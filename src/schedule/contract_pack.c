@@ -151,6 +151,25 @@ static void copy_step(const Panel *p, char *to) {
     memset(to + p->columns * p->size, 0, (size_t)(p->k->nr - p->columns) * (size_t)p->size);
 }
 
+/* A matrix, row behind row: `count` of them from the step at hand on. Each lies in other pages than the one before, where no
+ * machine fetches ahead by itself. False: B is something else. */
+static bool copy_rows(const Panel *p, int64_t count, char *to) {
+    enum { LINE = 64, AHEAD = 16 };
+    const Contract *k = p->k;
+    const Run *run = &p->run[0];
+    if (p->size != 4 || p->access->guard_count || p->run_count != 1 || k->k_count != 1 || p->columns != k->nr ||
+        p->access->stride[inner_axis(k)] != 1)
+        return false;
+    int64_t stride = 4 * p->access->stride[k->k_axis[0]], bytes = 4 * k->nr;
+    const char *from = p->data + 4 * (run->offset + p->step_offset);
+    for (int64_t row = 0; row < count; row++, from += stride, to += bytes) {
+        for (int64_t at = 0; row + AHEAD < count && at < bytes + LINE; at += LINE)
+            __builtin_prefetch(from + AHEAD * stride + at);
+        contract_copy_bytes(to, from, bytes);
+    }
+    return true;
+}
+
 static void next_step(Panel *p) {
     const Contract *k = p->k;
     p->phase = p->phase + 1 < p->period ? p->phase + 1 : 0;
@@ -248,6 +267,8 @@ void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_
         pack_chunks(&p, c, from, end, out, sums);
         return;
     }
+    if (copy_rows(&p, end - from, out))
+        return;
     for (int64_t step = from; step < end; step++, out += 4 * k->nr) {
         copy_step(&p, out);
         next_step(&p);

@@ -12,6 +12,7 @@ typedef struct Work {
     void *const *data;
     const EvalOptions *options;
     const whet_allocator *allocator;
+    bool packed;                                            /* B was, before the run */
     int64_t row_tasks, panel_tasks, rows_each, panels_each; /* the grid of one outer index, rows in tiles */
     atomic_bool late, no_memory;
 } Work;
@@ -353,7 +354,7 @@ static bool task_memory(Task *t) {
     int64_t rows = k->knobs.mc < k->rows ? k->knobs.mc : k->rows;
     if (k->paired) /* whole pairs in each line, and two rows on the way to them */
         rows = least(k->knobs.mc / k->knobs.mr, k->lines * k->tiles) * (k->knobs.mr + k->knobs.mr % 2) + 2;
-    size_t panel = k->constant ? 0 : contract_block_bytes(k);
+    size_t panel = t->w->packed ? 0 : contract_block_bytes(k);
     size_t gathered = k->gathered ? (size_t)(rows * k->a_pitch) * (size_t)contract_size(k, k->a) : 0;
     size_t strips = 0, tile_rows = 0;
     if (k->on_tiles) { /* the last tile of a block stores all its rows */
@@ -387,7 +388,7 @@ static void run_tiles(Work *w, Corner corner, Range rows, Range panels) {
     Part part = {.row_sums = t.row_sums, .first_sum = row_of(k, t.rows.from)};
     if (k->row_sums && !k->gathered)
         sum_rows(&t, part.first_sum, row_of(k, t.rows.to), NULL);
-    if (k->constant)
+    if (w->packed)
         walk_packed(&t, part);
     else
         walk_unpacked(&t, part);
@@ -420,7 +421,7 @@ static int64_t make_grid(Work *w, int64_t outer) {
     w->panels_each = ceiling(k->panels, w->panel_tasks);
     w->panel_tasks = ceiling(k->panels, w->panels_each);
     int64_t tiles = k->lines * k->tiles, row_tasks = least(ceiling(wanted, w->panel_tasks), tiles);
-    if (!k->constant && w->panel_tasks > 1) /* each would pack the same panels again */
+    if (!w->packed && w->panel_tasks > 1) /* each would pack the same panels again */
         row_tasks = 1;
     w->rows_each = ceiling(tiles, row_tasks);
     w->row_tasks = ceiling(tiles, w->rows_each);
@@ -436,6 +437,7 @@ static void clear_gaps(const Contract *k, void *const *data, const EvalOptions *
 whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
     const Contract *k = c->state;
     Work w = {.c = c, .k = k, .data = data, .options = options};
+    w.packed = k->constant && !(options && options->unpacked);
     w.allocator = options && options->allocator ? options->allocator : c->allocator;
     int64_t outer = 1;
     for (int i = 0; i < k->outer_count; i++)
@@ -452,7 +454,14 @@ whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions
 whet_status contract_run_tiles(const Compiled *c, void *const *data, int64_t from, int64_t to, const EvalOptions *options,
                                whet_error *err) {
     const Contract *k = c->state;
-    Work w = {.c = c, .k = k, .data = data, .options = options, .row_tasks = 1, .panel_tasks = 1, .panels_each = k->panels};
+    Work w = {.c = c,
+              .k = k,
+              .data = data,
+              .options = options,
+              .packed = true,
+              .row_tasks = 1,
+              .panel_tasks = 1,
+              .panels_each = k->panels};
     w.allocator = options && options->allocator ? options->allocator : c->allocator;
     run_tiles(&w, corner_of(k, 0), (Range){from, to}, (Range){0, k->panels});
     return atomic_load(&w.no_memory) ? error_memory(err) : WHET_OK;

@@ -170,6 +170,7 @@ static void take_packing(Compiled *c, Parts *parts, int i, Text *key) {
     parts->piece[i] = c->packing.pieces;
     if (!packing->bytes)
         return;
+    c->takes_unpacked = parts->part[i].takes_unpacked && (c->takes_unpacked || !c->packing.bytes);
     c->packing.tensor = packing->tensor;
     c->packing.bytes += (packing->bytes + PACKING_ALIGNMENT - 1) / PACKING_ALIGNMENT * PACKING_ALIGNMENT;
     c->packing.pieces += packing->pieces;
@@ -216,7 +217,7 @@ static whet_status run_parts(const Compiled *c, void **own, void *const *data, c
         part.first_function += c->first_function; /* it may be a part itself */
         if (part.packing.bytes) {
             char *packed = c->packed ? c->packed : data[part.packing.tensor];
-            own[part.packing.tensor] = packed + parts->offset[i];
+            own[part.packing.tensor] = packed + (options && options->unpacked ? 0 : parts->offset[i]);
         }
         status = part.run(&part, own, options, err);
         if (part.packing.bytes)

@@ -61,6 +61,9 @@ typedef struct Packing {
 const Packing *compiled_packing(const Compiled *compiled);
 /* Packs piece `piece` of the tensor, which lies at `constant`, aligned or not, into `to`: all `bytes`, aligned to 64. */
 void compiled_pack(const Compiled *compiled, const void *constant, size_t piece, void *to);
+/* With EvalOptions.unpacked, compiled_run may be given the constant as it lies instead of its packing: panels are packed as they
+ * are used. Slower than from the packing, faster than packing it all for one run; the same bits. */
+bool compiled_takes_unpacked(const Compiled *compiled);
 
 /* data[t] for tensor t, as for kernel_eval; data[compiled_packing()->tensor] is the packing, entries of other constant tensors
  * are as they lie. Outputs must not overlap inputs. */
@@ -228,6 +231,7 @@ struct Compiled {
     Packing packing;    /* bytes 0: nothing is packed */
     void (*pack)(const Compiled *compiled, const void *constant, size_t piece, void *to);
     void *packed;                        /* by schedule_compile; NULL: by the caller, or not at all */
+    bool takes_unpacked;                 /* EvalOptions.unpacked is looked at */
     void *state;                         /* the template's, in `arena` */
     void (*release)(Compiled *compiled); /* what of it is not in `arena`; NULL: nothing */
     whet_status (*run)(const Compiled *compiled, void *const *data, const EvalOptions *options, whet_error *err);

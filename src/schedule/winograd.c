@@ -413,6 +413,7 @@ bool schedule_winograd(Compiled *c, const ScheduleOptions *options, const char *
         return refuse(why, "weights that are not constant");
     bool fine = plan(w, c, options, why) && make_product(w, c, options, why, err) && emit_all(w, c, why, err);
     c->packing = (Packing){0}; /* the product's own */
+    c->takes_unpacked = false;
     c->print_c = NULL;
     if (fine && !describe_packing(w, c))
         return error_memory(err), false;
