@@ -116,7 +116,8 @@ static void check_on(const Drawn *d, const Target *target, const char *label) {
     whet_error err;
     const char *why = NULL;
     Compiled *compiled = NULL;
-    ScheduleOptions options = {.seed = d->seed % 3 ? 0 : d->seed, .unroll = (int)(d->seed / 3 % 5)};
+    ScheduleOptions options = {
+        .seed = d->seed % 3 ? 0 : d->seed, .unroll = (int)(d->seed / 3 % 5), .kc = d->seed / 16 % 2 ? 0 : 64};
     arena_init(&arena, NULL);
     Kernel *kernel = bind(&arena, d, &err);
     if (!kernel || schedule_compile(kernel, target, &options, &compiled, &why, &err) != WHET_OK)

@@ -7,6 +7,7 @@
  * scores and weights of a block lie in L1 or L2. Whole rows are kept, so the softmax is the plain one, in two passes.
  * attend_split.c takes the kernel apart; this file finds its axes and cuts blocks. */
 #include "schedule/attend.h"
+#include "schedule/cost.h"
 
 #include <string.h>
 
@@ -227,6 +228,8 @@ static int strided(const Attend *t, int from, int to, int axis) {
 }
 
 static void set_factor(Attend *t, AttendFactor *f, int from, int to, int lanes, int rows) {
+    f->from = from;
+    f->end = to;
     f->lanes = lanes;
     f->rows = rows;
     f->turned = rows >= 0 && strided(t, from, to, lanes) && !strided(t, from, to, rows);
@@ -258,13 +261,15 @@ static bool check(const Attend *t, const char **why) {
 
 /* ---- blocks ---- */
 
-/* So many queries that their scores and weights stay in L2 beside the packed keys, and that heads make enough tasks. */
-static void set_blocks(Attend *t, const Compiled *c) {
+/* So many queries that their scores and weights stay in L2 beside the packed keys, and that heads make enough tasks. What code is
+ * made for does not depend on how many keys there are, up to a block. A pitch of no power of two spreads rows over L1's sets. */
+static void set_blocks(Attend *t) {
     enum { MOST = 32, FLOATS = 1 << 16 };
-    t->lanes = c->target.bytes / 4;
     t->tile_rows = 4;
-    t->tile_vectors = c->target.registers[CLASS_VECTOR] >= 32 ? 4 : 2;
-    t->pitch = round_up(t->keys, t->lanes);
+    t->key_blocks = t->before < 0 ? 1 : (t->keys + t->key_block - 1) / t->key_block;
+    if (t->key_blocks == 1 && t->keys > t->key_block)
+        t->key_block = round_up(t->keys, (int64_t)t->tile_vectors * t->lanes);
+    t->pitch = t->key_block + t->lanes;
     t->block = smaller(MOST, FLOATS / (2 * t->pitch)) / t->tile_rows * t->tile_rows;
     t->block = t->block < t->tile_rows ? t->tile_rows : t->block;
     t->panels = (t->keys + t->tile_vectors * t->lanes - 1) / (t->tile_vectors * t->lanes);
@@ -288,6 +293,7 @@ static void place_rows(Attend *t) {
         bool cells = tensor == t->scores || tensor == t->weights, row = false;
         for (int v = 0; v < t->value_count; v++)
             row = row || tensor == t->value[v].tensor;
+        row = row || (t->before >= 0 && (tensor == t->top || tensor == t->before || tensor == t->factor));
         if (!cells && !row)
             continue;
         memset(nest->access[i].stride, 0, sizeof nest->access[i].stride);
@@ -298,6 +304,7 @@ static void place_rows(Attend *t) {
             nest->access[i].stride[t->key_axis] = 1;
     }
     t->rows->fixed = true;
+    t->rows->counted = t->key_block;
     t->rows->row_axis = t->query_axis;
 }
 
@@ -313,12 +320,19 @@ static void attend_print(const Compiled *c, Text *out) {
         t->values.turned ? "turned" : "packed");
 }
 
+static int64_t keys_of(const Attend *t) {
+    return t->definition[t->result].definition->axes[t->mix->axes[0]].extent;
+}
+
 bool schedule_attend(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     Attend *t = ARENA_NEW(&c->arena, Attend);
     c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, ATTEND_MAX_FUNCTIONS);
     if (!t || !c->functions || !(t->rows = ARENA_NEW(&c->arena, Rows)))
         return error_memory(err), false;
-    if (!attend_split(t, c->kernel, &c->arena, why)) {
+    t->lanes = c->target.bytes / 4;
+    t->tile_vectors = c->target.registers[CLASS_VECTOR] >= 32 ? 4 : 2;
+    t->key_block = options->kc ? round_up(options->kc, (int64_t)t->tile_vectors * t->lanes) : cost_attend_keys(&c->target);
+    if (!attend_split(t, c->kernel, &c->arena, why) || (keys_of(t) > t->key_block && t->merges && !attend_merge(t, &c->arena))) {
         if (!*why)
             error_memory(err);
         return false;
@@ -332,7 +346,7 @@ bool schedule_attend(Compiled *c, const ScheduleOptions *options, const char **w
     if (!rows_recognize(t->rows, &t->rows_kernel, why) || !find_axes(t, c->kernel, why) || !check(t, why))
         return false;
     set_factors(t);
-    set_blocks(t, c);
+    set_blocks(t);
     place_rows(t);
     t->rows_function = c->function_count;
     if (!rows_make(t->rows, c, options, why, err) || !attend_emit(t, c, why, err))

@@ -8,7 +8,7 @@
 enum {
     ATTEND_MAX_DEFINITIONS = ROWS_MAX_DEFINITIONS + 4,
     ATTEND_MAX_ROW_VALUES = 4,
-    ATTEND_MAX_FUNCTIONS = ROWS_MAX_FUNCTIONS + 13,
+    ATTEND_MAX_FUNCTIONS = ROWS_MAX_FUNCTIONS + 21,
 };
 
 /* A definition as it stands in the nest: the two with the products, and those that are computed where they are read. */
@@ -22,10 +22,12 @@ typedef struct AttendDefinition {
 typedef struct AttendFactor {
     int definition; /* of Attend.definition */
     const Expr *expr;
-    int access;      /* read as it lies: a tensor of f32; -1: packed */
-    int lanes, rows; /* axes of the packed form: [rows][lanes] */
-    bool turned;     /* contiguous along `rows`: transposed on its way */
-    int whole, part; /* functions: for a vector of lanes, and for the last, narrower one; -1: none */
+    int access;       /* read as it lies: a tensor of f32; -1: packed */
+    int from, end;    /* its accesses */
+    int lanes, rows;  /* axes of the packed form: [rows][lanes] */
+    bool turned;      /* contiguous along `rows`: transposed on its way */
+    int64_t together; /* vectors of lanes that one call packs, side by side */
+    int whole, part;  /* functions: for so many, and for what is left; -1: none */
 } AttendFactor;
 
 /* A value of one a row that the result reads: from the rows. */
@@ -33,6 +35,9 @@ typedef struct AttendRowValue {
     int tensor;         /* of the rows' kernel */
     const Expr *reduce; /* where the result spells it out; NULL: a read */
 } AttendRowValue;
+
+/* Which keys a function adds to the result: the first ones start sums, the last ones end them. */
+enum { ATTEND_FIRST = 1, ATTEND_LAST = 2, ATTEND_KINDS = 4 };
 
 typedef struct Attend {
     const void *const *known; /* while code is made */
@@ -42,6 +47,10 @@ typedef struct Attend {
     int scores, weights; /* tensors of rows_kernel */
     AttendRowValue value[ATTEND_MAX_ROW_VALUES];
     int value_count;
+    /* attend_softmax.c: */
+    int divided;             /* of `definition`: the weights are its value less its divisor, by which sums are divided; -1 */
+    bool merges;             /* keys may come in blocks: */
+    int top, before, factor; /* tensors of rows_kernel: the maximum so far, that without this block, what sums shrink by; -1 */
 
     AttendDefinition definition[ATTEND_MAX_DEFINITIONS];
     int first, result;     /* the definitions with the products: of the scores, and the last one */
@@ -58,17 +67,38 @@ typedef struct Attend {
     int64_t queries, keys, depth, width, heads, shared;
 
     int lanes, tile_rows, tile_vectors;
-    int64_t block;  /* queries at once */
-    int64_t pitch;  /* of a row of scores or weights: keys in whole vectors */
-    int64_t panels; /* of packed keys: [panel][depth][tile_vectors * lanes] */
+    int64_t block;      /* queries at once */
+    int64_t key_block;  /* keys at once: what code is made for, however many there are */
+    int64_t key_blocks; /* 1: all at once */
+    int64_t pitch;      /* of a row of scores or weights */
+    int64_t panels;     /* of packed keys: [panel][depth][tile_vectors * lanes] */
     int64_t value_pitch;
-    int64_t width_panels;                             /* of whole tiles without a mask; what is left is one more */
-    bool divides;                                     /* the result may be a product with a reciprocal */
-    int scores_function[2][2], values_function[2][2]; /* [rows: whole tiles, the rest][vectors: whole, the rest]; -1: none */
+    int64_t width_panels;                    /* of whole tiles without a mask; what is left is one more */
+    bool divides;                            /* the result may be a product with a reciprocal */
+    int scores_function[2][2];               /* [rows: whole tiles, the rest][vectors: whole, the rest]; -1: none */
+    int values_function[ATTEND_KINDS][2][2]; /* the same of each kind */
 } Attend;
 
 /* attend_split.c: fills rows_kernel, definition, dot, mix, factors' expressions, row values. False: *why, or out of memory. */
 bool attend_split(Attend *t, const Kernel *kernel, Arena *arena, const char **why);
+/* What copies of definitions are made with: a new one like `from`, into *to, with one expression replaced by the read of a tensor
+ * at the same place. */
+typedef struct AttendCopy {
+    Arena *arena;
+    const Definition *from;
+    Definition *to;
+    const Expr *cut;
+    int tensor;
+    Expr **made; /* by Expr.id */
+} AttendCopy;
+bool attend_copy_definition(AttendCopy *copy, const Expr *value);
+int attend_add_tensor(Kernel *k, const char *name, Role role, const KernelTensor *like);
+int attend_definition_of(const Kernel *kernel, int tensor);
+/* attend_softmax.c. First, before rows_kernel is filled: the weights without the division by a value of their row. Then whether
+ * keys may come in blocks; and that they do. False: out of memory. */
+bool attend_find_division(Attend *t, const Kernel *kernel, Arena *arena);
+void attend_find_maximum(Attend *t, const Kernel *kernel);
+bool attend_merge(Attend *t, Arena *arena);
 /* The definition of an original tensor that is computed where it is read; -1: none. */
 int attend_source(const Attend *t, int tensor);
 

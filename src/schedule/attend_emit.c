@@ -9,6 +9,10 @@
 
 enum { MAX_TILE_ROWS = 8, MAX_TILE_VECTORS = 4 };
 
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
 typedef struct Emitting {
     const Attend *t;
     VectorFunction *f;
@@ -129,20 +133,38 @@ static int finish(Emitting *p, Compiled *c, const char **why, whet_error *err) {
 
 /* ---- packing ---- */
 
-/* Parameters: where to, the number of rows. A vector of lanes (the first `lanes` of it), row by row, at a pitch. */
-static void pack_straight(Emitting *p, const AttendFactor *f, int to, int rows, int64_t pitch, int lanes) {
+/* What a factor reads a few rows on: rows of heads that lie side by side are far apart, and no machine guesses the next. */
+static void prefetch_rows(Emitting *p, const AttendFactor *f, int axis, int64_t rows, int64_t vectors) {
+    for (int i = f->from; i < f->end; i++) {
+        const Access *a = &p->t->nest.access[i];
+        int64_t bytes = dtype_bits(a->type) / 8, line = 64 / bytes, lanes = vectors * p->t->lanes;
+        if (axis < 0 || a->stride[p->lane_axis] != 1 || a->stride[axis] * bytes < 64)
+            continue;
+        for (int64_t at = 0; at < lanes; at += line)
+            vector_prefetch(p->f, vector_offset(place(p, i), (rows * a->stride[axis] + at) * bytes));
+    }
+}
+
+/* Parameters: where to, the number of rows. Some vectors of lanes, `lanes` in all, row by row, at a pitch. */
+static void pack_straight(Emitting *p, const AttendFactor *f, int to, int rows, int64_t pitch, int64_t lanes) {
+    enum { ROWS_AHEAD = 12 };
     p->lane_axis = f->lanes;
-    p->mask = lanes < p->t->lanes ? vector_mask_first(p->f, DT_F32, lanes) : -1;
     int row = vector_loop(p->f, rows, 0, 1, NULL, NULL, 0);
     if (f->rows >= 0)
         p->counter[f->rows] = row;
-    forget(p);
-    int x = emit(p, f->definition, f->expr);
-    if (p->refused)
-        return;
-    if (p->mask >= 0) /* what an expression makes of lanes that were not read */
-        x = vector_ternary(p->f, VECTOR_SELECT, p->mask, x, vector_const(p->f, DT_F32, 0));
-    vector_store(p->f, DT_F32, x, vector_plus(vector_at(to, 0), row, 4 * pitch), -1);
+    prefetch_rows(p, f, f->rows, ROWS_AHEAD, (lanes + p->t->lanes - 1) / p->t->lanes);
+    for (int64_t at = 0; at < lanes; at += p->t->lanes) {
+        p->at[f->lanes] = at;
+        p->mask = lanes - at < p->t->lanes ? vector_mask_first(p->f, DT_F32, (int)(lanes - at)) : -1;
+        forget(p);
+        int x = emit(p, f->definition, f->expr);
+        if (p->refused)
+            return;
+        if (p->mask >= 0) /* what an expression makes of lanes that were not read */
+            x = vector_ternary(p->f, VECTOR_SELECT, p->mask, x, vector_const(p->f, DT_F32, 0));
+        vector_store(p->f, DT_F32, x, vector_plus(vector_at(to, 4 * at), row, 4 * pitch), -1);
+    }
+    p->at[f->lanes] = 0;
     vector_end(p->f, NULL, NULL);
 }
 
@@ -154,6 +176,8 @@ static void pack_square(Emitting *p, const AttendFactor *f, VectorAddress to, in
     for (int i = 0; i < p->t->lanes; i++) {
         p->at[f->lanes] = i;
         forget(p);
+        if (i < lanes)
+            prefetch_rows(p, f, f->lanes, p->t->lanes, 1);
         x[i] = i < lanes ? emit(p, f->definition, f->expr) : vector_const(p->f, DT_F32, 0);
     }
     p->at[f->lanes] = 0;
@@ -178,7 +202,7 @@ static void pack_turned(Emitting *p, const AttendFactor *f, int to, int64_t pitc
     p->at[f->rows] = 0;
 }
 
-static int pack_function(const Attend *t, const AttendFactor *f, const char *name, int64_t pitch, int lanes, Compiled *c,
+static int pack_function(const Attend *t, const AttendFactor *f, const char *name, int64_t pitch, int64_t lanes, Compiled *c,
                          const char **why, whet_error *err) {
     Emitting *p = ARENA_NEW(c->vectors, Emitting);
     if (!p || !begin(p, t, c, name)) {
@@ -187,7 +211,7 @@ static int pack_function(const Attend *t, const AttendFactor *f, const char *nam
     }
     int to = vector_parameter(p->f, CLASS_POINTER, "to"), rows = vector_parameter(p->f, CLASS_INDEX, "rows");
     if (f->turned)
-        pack_turned(p, f, to, pitch, lanes);
+        pack_turned(p, f, to, pitch, (int)lanes);
     else
         pack_straight(p, f, to, rows, pitch, lanes);
     return finish(p, c, why, err);
@@ -195,10 +219,14 @@ static int pack_function(const Attend *t, const AttendFactor *f, const char *nam
 
 static bool pack_functions(const Attend *t, AttendFactor *f, const char *name, int64_t pitch, Compiled *c, const char **why,
                            whet_error *err) {
+    enum { MOST = 8 };
     int64_t extent = t->nest.axis[f->lanes].extent;
-    if (extent >= t->lanes && (f->whole = pack_function(t, f, name, pitch, t->lanes, c, why, err)) < 0)
+    f->together = f->turned ? 1 : smaller(MOST, pitch / t->lanes);
+    if (f == &t->key)
+        f->together = 1;
+    int64_t lanes = f->together * t->lanes, rest = extent % lanes;
+    if (extent >= lanes && (f->whole = pack_function(t, f, name, pitch, lanes, c, why, err)) < 0)
         return false;
-    int rest = (int)(extent % t->lanes);
     return !rest || (f->part = pack_function(t, f, name, pitch, rest, c, why, err)) >= 0;
 }
 
@@ -210,13 +238,17 @@ typedef struct Factor {
     int64_t row, step;
 } Factor;
 
-/* sums[i][j] += a[i] * b[j] over `depth` steps. */
-static void multiply(const Emitting *p, DType type, Factor a, Factor b, int64_t depth, int rows, int vectors, int *sums) {
+/* How many steps there are: an index value, or (-1) a number. */
+typedef struct Steps {
+    int limit;
+    int64_t count;
+} Steps;
+
+/* sums[i][j] += a[i] * b[j] over all steps. */
+static void multiply(const Emitting *p, DType type, Factor a, Factor b, Steps steps, int rows, int vectors, int *sums) {
     VectorFunction *f = p->f;
     int inside[MAX_TILE_ROWS * MAX_TILE_VECTORS], column[MAX_TILE_VECTORS];
-    for (int i = 0; i < rows * vectors; i++)
-        sums[i] = vector_const(f, DT_F32, 0);
-    int step = vector_loop(f, -1, depth, 1, sums, inside, rows * vectors);
+    int step = vector_loop(f, steps.limit, steps.count, 1, sums, inside, rows * vectors);
     a.at = vector_plus(a.at, step, a.step);
     b.at = vector_plus(b.at, step, b.step);
     for (int j = 0; j < vectors; j++)
@@ -248,7 +280,9 @@ static int scores_function(const Attend *t, int rows, int vectors, Compiled *c, 
     int tile = vector_loop(f, count, 0, 1, NULL, NULL, 0);
     Factor query = {vector_plus(vector_at(a, 0), tile, 4 * row * rows), 4 * row, 4 * step};
     Factor key = {vector_at(b, 0), 0, (int64_t)f->bytes * t->tile_vectors};
-    multiply(p, DT_F32, query, key, t->depth, rows, vectors, sums);
+    for (int i = 0; i < rows * vectors; i++)
+        sums[i] = vector_const(f, DT_F32, 0);
+    multiply(p, DT_F32, query, key, (Steps){-1, t->depth}, rows, vectors, sums);
     VectorAddress to = vector_plus(vector_at(s, 0), tile, 4 * t->pitch * rows);
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < vectors; j++)
@@ -279,7 +313,7 @@ static int quotient(ExprEmitter *e, const Expr *expr) {
     const Attend *t = p->t;
     VectorFunction *f = p->f;
     if (expr->op != EXPR_DIV || expr->type != DT_F32 || p->lane_axis != t->width_axis || e != &p->e[t->result] || !t->divides ||
-        expr->arg[0] != t->mix || !even(t, expr->arg[1]))
+        expr->arg[0] != t->mix || t->divided >= 0 || !even(t, expr->arg[1]))
         return -1;
     int x = expr_emit(e, expr->arg[0]);
     if (e->refused)
@@ -293,6 +327,25 @@ static int quotient(ExprEmitter *e, const Expr *expr) {
     return vector_binary(f, VECTOR_MUL, vector_binary(f, VECTOR_MUL, x, p->scale[p->row]), p->reciprocal[p->row]);
 }
 
+/* A sum without the division of its weights: by a product with the reciprocal of the divisor, where that may be. */
+static int divide(Emitting *p, int sum) {
+    const Attend *t = p->t;
+    if (t->divided < 0)
+        return sum;
+    if (p->reciprocal[p->row] < 0) {
+        int divisor = emit(p, t->divided, t->definition[t->divided].definition->value->arg[1]);
+        if (p->refused)
+            return -1;
+        if (t->divides)
+            rows_reciprocal(p->f, divisor, &p->reciprocal[p->row], &p->scale[p->row]);
+        else
+            p->reciprocal[p->row] = divisor;
+    }
+    if (!t->divides)
+        return vector_binary(p->f, VECTOR_DIV, sum, p->reciprocal[p->row]);
+    return vector_binary(p->f, VECTOR_MUL, vector_binary(p->f, VECTOR_MUL, sum, p->scale[p->row]), p->reciprocal[p->row]);
+}
+
 static void store_result(Emitting *p, int sum, int row, int vector, int last_lanes, bool last) {
     const Attend *t = p->t;
     p->row = row;
@@ -302,6 +355,9 @@ static void store_result(Emitting *p, int sum, int row, int vector, int last_lan
     p->mask = last && last_lanes < t->lanes ? vector_mask_first(p->f, DT_F32, last_lanes) : -1;
     ExprEmitter *e = &p->e[t->result];
     forget(p);
+    sum = divide(p, sum);
+    if (p->refused)
+        return;
     expr_know(e, t->mix, sum);
     for (int i = 0; i < t->value_count; i++)
         if (t->value[i].reduce)
@@ -314,40 +370,80 @@ static void store_result(Emitting *p, int sum, int row, int vector, int last_lan
         expr_store(p->f, t->nest.access[t->write].type, x, place(p, t->write), p->mask);
 }
 
-/* Parameters: weights, packed values, values of rows, tiles. */
-static int values_function(const Attend *t, int rows, int vectors, bool last, Compiled *c, const char **why, whet_error *err) {
+/* What the sums of a tile are so far: those of earlier keys, for the maximum there is now. */
+static void start_sums(const Emitting *p, VectorAddress so_far, int factor, int tile, int rows, int vectors, int *sums) {
+    VectorFunction *f = p->f;
+    for (int i = 0; i < rows; i++) {
+        int shrink = factor < 0 ? -1 : vector_splat(f, DT_F32, DT_F32, vector_plus(vector_at(factor, 4 * i), tile, 4));
+        for (int j = 0; j < vectors; j++) {
+            VectorAddress at = vector_offset(so_far, 4 * p->t->value_pitch * i + (int64_t)f->bytes * j);
+            sums[i * vectors + j] = factor < 0 ? vector_const(f, DT_F32, 0)
+                                               : vector_binary(f, VECTOR_MUL, vector_load(f, DT_F32, DT_F32, at, -1), shrink);
+        }
+    }
+}
+
+static void end_sums(Emitting *p, VectorAddress so_far, int rows, int vectors, bool last_panel, bool end, const int *sums) {
+    const Attend *t = p->t;
+    int last_lanes = (int)((t->width - 1) % t->lanes + 1);
+    for (int i = 0; i < rows; i++) {
+        p->reciprocal[i] = -1;
+        for (int j = 0; j < vectors; j++)
+            if (end)
+                store_result(p, sums[i * vectors + j], i, j, last_lanes, last_panel && j == vectors - 1);
+            else
+                vector_store(p->f, DT_F32, sums[i * vectors + j],
+                             vector_offset(so_far, 4 * t->value_pitch * i + (int64_t)p->f->bytes * j), -1);
+    }
+}
+
+/* A tile of one of the ATTEND kinds. */
+typedef struct ValuesTile {
+    int rows, vectors, kind;
+    bool last; /* of the width */
+} ValuesTile;
+
+/* Parameters: weights, packed values, sums so far and what they shrink by, values of rows, keys, rows. */
+static int values_function(const Attend *t, ValuesTile v, Compiled *c, const char **why, whet_error *err) {
     Emitting *p = ARENA_NEW(c->vectors, Emitting);
     if (!p || !begin(p, t, c, "values")) {
         error_memory(err);
         return -1;
     }
     VectorFunction *f = p->f;
-    int sums[MAX_TILE_ROWS * MAX_TILE_VECTORS], last_lanes = (int)((t->width - 1) % t->lanes + 1);
+    int sums[MAX_TILE_ROWS * MAX_TILE_VECTORS];
     int a = vector_parameter(f, CLASS_POINTER, "weights"), b = vector_parameter(f, CLASS_POINTER, "values");
+    int so_far = vector_parameter(f, CLASS_POINTER, "sums"), factor = vector_parameter(f, CLASS_POINTER, "factor");
     for (int i = 0; i < t->value_count; i++)
         p->row_value[i] = vector_parameter(f, CLASS_POINTER, arena_printf(p->arena, "row%d", i));
-    int count = vector_parameter(f, CLASS_INDEX, "rows"), tile = vector_loop(f, count, 0, rows, NULL, NULL, 0);
+    int keys = vector_parameter(f, CLASS_INDEX, "keys"), count = vector_parameter(f, CLASS_INDEX, "rows");
+    int tile = vector_loop(f, count, 0, v.rows, NULL, NULL, 0);
     int64_t bytes = dtype_bits(t->weights_type) / 8;
+    VectorAddress sums_at = vector_plus(vector_at(so_far, 0), tile, 4 * t->value_pitch);
     Factor weight = {vector_plus(vector_at(a, 0), tile, bytes * t->pitch), bytes * t->pitch, bytes};
     Factor packed = {vector_at(b, 0), 0, 4 * t->value_pitch};
-    multiply(p, t->weights_type, weight, packed, t->keys, rows, vectors, sums);
+    start_sums(p, sums_at, v.kind & ATTEND_FIRST ? -1 : factor, tile, v.rows, v.vectors, sums);
+    multiply(p, t->weights_type, weight, packed, (Steps){keys, 0}, v.rows, v.vectors, sums);
     if (t->query_axis >= 0)
         p->counter[t->query_axis] = tile;
-    for (int i = 0; i < rows; i++) {
-        p->reciprocal[i] = -1;
-        for (int j = 0; j < vectors; j++)
-            store_result(p, sums[i * vectors + j], i, j, last_lanes, last && j == vectors - 1);
-    }
+    end_sums(p, sums_at, v.rows, v.vectors, v.last, v.kind & ATTEND_LAST, sums);
     vector_end(f, NULL, NULL);
     return finish(p, c, why, err);
 }
 
 /* ---- the whole ---- */
 
+/* Is a kind wanted for so many blocks of keys? */
+static bool kind_wanted(const Attend *t, int kind) {
+    if (t->key_blocks == 1)
+        return kind == (ATTEND_FIRST | ATTEND_LAST);
+    return kind != (ATTEND_FIRST | ATTEND_LAST) && (kind || t->key_blocks > 2);
+}
+
 static bool tile_functions(Attend *t, Compiled *c, const char **why, whet_error *err) {
     const int tall = t->tile_rows, wide = t->tile_vectors; /* of a whole tile */
     assert(tall > 0 && wide > 0 && t->lanes > 0);
-    int64_t key_vectors = t->pitch / t->lanes, value_vectors = t->value_pitch / t->lanes;
+    int64_t key_vectors = (t->keys + t->lanes - 1) / t->lanes, value_vectors = t->value_pitch / t->lanes;
     for (int r = 0; r < 2; r++)
         for (int v = 0; v < 2; v++) {
             int rows = r ? (int)(t->queries % tall) : t->queries >= tall ? tall : 0;
@@ -356,9 +452,13 @@ static bool tile_functions(Attend *t, Compiled *c, const char **why, whet_error 
             t->scores_function[r][v] = rows && keys ? scores_function(t, rows, keys, c, why, err) : -1;
             if (rows && keys && t->scores_function[r][v] < 0)
                 return false;
-            t->values_function[r][v] = rows && width ? values_function(t, rows, width, v, c, why, err) : -1;
-            if (rows && width && t->values_function[r][v] < 0)
-                return false;
+            for (int kind = 0; kind < ATTEND_KINDS; kind++) {
+                bool wanted = rows && width && kind_wanted(t, kind);
+                t->values_function[kind][r][v] =
+                    wanted ? values_function(t, (ValuesTile){rows, width, kind, v}, c, why, err) : -1;
+                if (wanted && t->values_function[kind][r][v] < 0)
+                    return false;
+            }
         }
     return true;
 }

@@ -4,6 +4,7 @@
  * first, and a task is a block of queries. A row of scores is never cut, so results are the same either way. */
 #include "schedule/attend.h"
 
+#include <float.h>
 #include <stdatomic.h>
 
 enum { ALIGN_FLOATS = 16 };
@@ -16,7 +17,8 @@ typedef struct Work {
     const whet_allocator *allocator;
     size_t key_floats, value_floats, block_floats;
     int64_t blocks;
-    float *packed; /* of all heads; NULL: a task packs for itself */
+    float *packed; /* of all heads; NULL: a task packs for itself, */
+    bool streams;  /* a block of keys at a time */
     atomic_bool late, no_memory;
 } Work;
 
@@ -54,28 +56,35 @@ static int put_places(const Work *w, const At *at, int64_t *arguments) {
 
 /* ---- packing ---- */
 
-/* Vector `v` of a factor's lanes. */
-static void pack_vector(const Work *w, const AttendFactor *f, At at, int64_t v, int64_t rows, float *to) {
-    int64_t arguments[NEST_MAX_ACCESSES + 2], first = v * w->t->lanes;
-    bool whole = w->t->nest.axis[f->lanes].extent - first >= w->t->lanes;
+/* Lanes of a factor from `first` on: as many as one of its functions packs; returns how many vectors. */
+static int64_t pack_lanes(const Work *w, const AttendFactor *f, At at, int64_t first, int64_t rows, float *to) {
+    int64_t arguments[NEST_MAX_ACCESSES + 2], lanes = f->together * w->t->lanes;
+    bool whole = w->t->nest.axis[f->lanes].extent - first >= lanes;
     at.digit[f->lanes] = first;
     int n = put_places(w, &at, arguments);
     arguments[n++] = (int64_t)(intptr_t)to;
     arguments[n] = rows;
     schedule_call(w->c, whole ? f->whole : f->part, arguments);
+    return f->together;
 }
 
-static void pack_head(const Work *w, int64_t head, float *keys) {
+/* Keys [key, key + count) of a head, which begin with a panel. */
+static void pack_keys(const Work *w, At at, int64_t key, int64_t count, float *to) {
     const Attend *t = w->t;
-    At at = {{0}};
-    float *values = keys + w->key_floats;
-    set_digits(t, t->outer, t->outer_count, head, &at);
-    for (int64_t v = 0; v < t->pitch / t->lanes; v++) {
-        float *panel = keys + v / t->tile_vectors * t->depth * t->tile_vectors * t->lanes;
-        pack_vector(w, &t->key, at, v, t->depth, panel + v % t->tile_vectors * t->lanes);
+    float *values = to + w->key_floats;
+    for (int64_t v = 0; v < (count + t->lanes - 1) / t->lanes;) {
+        float *panel = to + v / t->tile_vectors * t->depth * t->tile_vectors * t->lanes;
+        v += pack_lanes(w, &t->key, at, key + v * t->lanes, t->depth, panel + v % t->tile_vectors * t->lanes);
     }
-    for (int64_t v = 0; v < t->value_pitch / t->lanes; v++)
-        pack_vector(w, &t->values, at, v, t->keys, values + v * t->lanes);
+    at.digit[t->key_axis] = key;
+    for (int64_t v = 0; v < t->value_pitch / t->lanes;)
+        v += pack_lanes(w, &t->values, at, v * t->lanes, count, values + v * t->lanes);
+}
+
+static void pack_head(const Work *w, int64_t head, float *to) {
+    At at = {{0}};
+    set_digits(w->t, w->t->outer, w->t->outer_count, head, &at);
+    pack_keys(w, at, 0, w->t->keys, to);
 }
 
 /* ---- a block of queries ---- */
@@ -83,8 +92,12 @@ static void pack_head(const Work *w, int64_t head, float *keys) {
 typedef struct Block {
     At at;
     int64_t rows;
-    const float *keys, *packed_values;
-    float *query, *scores, *weights, *row_values, *rows_scratch;
+    int64_t key, keys; /* those at hand */
+    int64_t packed_from;
+    const float *packed_keys, *packed_values;
+    float *query, *scores, *weights, *sums, *rows_scratch;
+    float *row_values;                   /* of all keys so far, */
+    float *here, *top, *before, *factor; /* and where keys come in blocks: of those at hand, and attend_softmax.c's */
 } Block;
 
 /* An argument that steps on from row to row. */
@@ -116,19 +129,20 @@ static void score(const Work *w, const Block *b) {
     int64_t depth = t->depth + (t->lanes - t->depth % t->lanes) % t->lanes;
     int n = put_places(w, &b->at, arguments);
     if (t->query.access < 0) {
-        for (int64_t v = 0; v < depth / t->lanes; v++)
-            pack_vector(w, &t->query, b->at, v, b->rows, b->query + v * t->lanes);
+        for (int64_t v = 0; v < depth / t->lanes && b->key == 0;)
+            v += pack_lanes(w, &t->query, b->at, v * t->lanes, b->rows, b->query + v * t->lanes);
         arguments[n] = (int64_t)(intptr_t)b->query;
         row = depth;
     } else {
         arguments[n] = arguments[t->query.access];
         row = t->query_axis < 0 ? 0 : t->nest.access[t->query.access].stride[t->query_axis];
     }
-    int64_t vectors = t->pitch / t->lanes;
+    int64_t vectors = (b->keys + t->lanes - 1) / t->lanes;
+    const float *keys = b->packed_keys + (b->key - b->packed_from) * t->depth;
     for (int64_t v = 0; v < vectors; v += t->tile_vectors) {
         bool part = vectors - v < t->tile_vectors;
         int function[2] = {t->scores_function[0][part], t->scores_function[1][part]};
-        arguments[n + 1] = (int64_t)(intptr_t)(b->keys + v * t->lanes * t->depth);
+        arguments[n + 1] = (int64_t)(intptr_t)(keys + v * t->lanes * t->depth);
         arguments[n + 2] = (int64_t)(intptr_t)(b->scores + v * t->lanes);
         call_tiles(w, function, arguments, (const Stepped[]){{n, 4 * row}, {n + 2, 4 * t->pitch}}, n + 3, b->rows, false);
     }
@@ -137,14 +151,17 @@ static void score(const Work *w, const Block *b) {
 /* What the rows' access is: one of ours, the table, or a tensor. */
 static const char *rows_base(const Work *w, const Block *b, const Access *access) {
     const Attend *t = w->t;
+    const float *own = NULL;
     if (access->tensor == ROWS_TABLE)
         return (const char *)t->rows->table + offset_at(access, &b->at, t->rows->nest.axis_count);
     if (access->tensor == t->scores || access->tensor == t->weights)
-        return (const char *)(access->tensor == t->scores ? b->scores : b->weights);
+        own = access->tensor == t->scores ? b->scores : b->weights;
+    if (t->before >= 0 && (access->tensor == t->top || access->tensor == t->before || access->tensor == t->factor))
+        own = access->tensor == t->top ? b->top : access->tensor == t->before ? b->before : b->factor;
     for (int v = 0; v < t->value_count; v++)
         if (access->tensor == t->value[v].tensor)
-            return (const char *)(b->row_values + (size_t)v * aligned((size_t)t->block));
-    return (const char *)w->data[access->tensor] + offset_at(access, &b->at, t->rows->nest.axis_count);
+            own = (t->before < 0 ? b->row_values : b->here) + (size_t)v * aligned((size_t)t->block);
+    return own ? (const char *)own : (const char *)w->data[access->tensor] + offset_at(access, &b->at, t->rows->nest.axis_count);
 }
 
 static void weigh(const Work *w, const Block *b) {
@@ -161,17 +178,34 @@ static void weigh(const Work *w, const Block *b) {
         for (int s = 0; s < r->scratch_count; s++)
             arguments[n++] = (int64_t)(intptr_t)(b->rows_scratch + (size_t)s * r->scratch_floats);
         arguments[n++] = rows;
-        arguments[n] = 0;
+        arguments[n++] = 0;
+        arguments[n++] = b->keys / w->t->lanes * w->t->lanes;
+        arguments[n] = b->keys % w->t->lanes;
         if (rows)
             schedule_call(w->c, w->t->rows_function + f, arguments);
         row += rows;
     }
 }
 
+/* What earlier keys and these give together. */
+static void merge(const Work *w, Block *b) {
+    const Attend *t = w->t;
+    float *top = b->top;
+    for (int v = 0; v < t->value_count; v++) {
+        float *all = b->row_values + (size_t)v * aligned((size_t)t->block);
+        const float *here = b->here + (size_t)v * aligned((size_t)t->block);
+        for (int64_t i = 0; i < b->rows; i++)
+            all[i] = b->key ? all[i] * b->factor[i] + here[i] : here[i];
+    }
+    b->top = b->before;
+    b->before = top;
+}
+
 static void mix(const Work *w, const Block *b) {
     const Attend *t = w->t;
+    int kind = (b->key == 0 ? ATTEND_FIRST : 0) | (b->key + b->keys == t->keys ? ATTEND_LAST : 0);
     for (int64_t v = 0; v < t->value_pitch / t->lanes; v += t->tile_vectors) {
-        int64_t arguments[NEST_MAX_ACCESSES + ATTEND_MAX_ROW_VALUES + 3], tile = t->tile_rows;
+        int64_t arguments[NEST_MAX_ACCESSES + ATTEND_MAX_ROW_VALUES + 6], tile = t->tile_rows;
         bool part = v / t->tile_vectors >= t->width_panels;
         for (int rest = 0; rest < 2; rest++) {
             int64_t first = rest ? b->rows / tile * tile : 0, rows = rest ? b->rows % tile : b->rows / tile * tile;
@@ -181,32 +215,69 @@ static void mix(const Work *w, const Block *b) {
                 at.digit[t->query_axis] += first;
             int n = put_places(w, &at, arguments);
             arguments[n++] = (int64_t)(intptr_t)((char *)b->weights + first * t->pitch * (dtype_bits(t->weights_type) / 8));
-            arguments[n++] = (int64_t)(intptr_t)(b->packed_values + v * t->lanes);
+            arguments[n++] = (int64_t)(intptr_t)(b->packed_values + (b->key - b->packed_from) * t->value_pitch + v * t->lanes);
+            arguments[n++] = (int64_t)(intptr_t)(b->sums + first * t->value_pitch + v * t->lanes);
+            arguments[n++] = (int64_t)(intptr_t)(b->factor + first);
             for (int i = 0; i < t->value_count; i++)
                 arguments[n++] = (int64_t)(intptr_t)(b->row_values + (size_t)i * aligned((size_t)t->block) + first);
+            arguments[n++] = b->keys;
             arguments[n] = rows;
             if (rows)
-                schedule_call(w->c, t->values_function[rest][part], arguments);
+                schedule_call(w->c, t->values_function[kind][rest][part], arguments);
         }
     }
 }
 
-static void run_block(const Work *w, int64_t head, int64_t shared, int64_t block, const float *keys, float *scratch) {
+static float *cut(float *memory, size_t *at, int64_t floats) {
+    float *piece = memory ? memory + *at : NULL;
+    *at += aligned((size_t)floats);
+    return piece;
+}
+
+/* A block's pieces of `memory`, if there is any; how many floats that takes. */
+static size_t lay_out(const Attend *t, Block *b, float *memory) {
+    int64_t values = (int64_t)aligned((size_t)t->block) * ATTEND_MAX_ROW_VALUES;
+    size_t at = 0;
+    b->scores = cut(memory, &at, t->block * t->pitch);
+    b->weights = cut(memory, &at, t->block * t->pitch);
+    b->sums = cut(memory, &at, t->block * t->value_pitch);
+    b->query = cut(memory, &at, t->block * (t->depth + t->lanes));
+    b->row_values = cut(memory, &at, values);
+    b->here = cut(memory, &at, values);
+    b->top = cut(memory, &at, t->block);
+    b->before = cut(memory, &at, t->block);
+    b->factor = cut(memory, &at, t->block);
+    b->rows_scratch = cut(memory, &at, (int64_t)t->rows->scratch_floats * t->rows->scratch_count);
+    return at;
+}
+
+/* `packed`: the head's, or room for one block of keys, if it is the only one to want them. */
+static void run_block(const Work *w, int64_t head, int64_t shared, int64_t block, float *packed, float *scratch) {
     const Attend *t = w->t;
-    size_t cells = aligned((size_t)(t->block * t->pitch)), depth = (size_t)(t->depth + t->lanes);
     int64_t first = block * t->block;
-    Block b = {.keys = keys, .packed_values = keys + w->key_floats, .scores = scratch, .weights = scratch + cells};
-    b.row_values = b.weights + cells;
-    b.query = b.row_values + aligned((size_t)t->block) * ATTEND_MAX_ROW_VALUES;
-    b.rows_scratch = b.query + aligned((size_t)t->block * depth);
+    Block b = {.packed_keys = packed, .packed_values = packed + w->key_floats};
+    lay_out(t, &b, scratch);
     b.rows = t->queries - first < t->block ? t->queries - first : t->block;
     set_digits(t, t->outer, t->outer_count, head, &b.at);
     set_digits(t, t->inner, t->inner_count, shared, &b.at);
     if (t->query_axis >= 0)
         b.at.digit[t->query_axis] = first;
-    score(w, &b);
-    weigh(w, &b);
-    mix(w, &b);
+    for (int64_t i = 0; i < b.rows; i++)
+        b.before[i] = -FLT_MAX;
+    for (; b.key < t->keys; b.key += t->key_block) {
+        b.keys = t->keys - b.key < t->key_block ? t->keys - b.key : t->key_block;
+        if (w->streams) {
+            b.at.digit[t->key_axis] = 0;
+            pack_keys(w, b.at, b.key, b.keys, packed);
+            b.packed_from = b.key;
+        }
+        b.at.digit[t->key_axis] = b.key;
+        score(w, &b);
+        weigh(w, &b);
+        if (t->before >= 0)
+            merge(w, &b);
+        mix(w, &b);
+    }
 }
 
 /* ---- tasks ---- */
@@ -230,7 +301,8 @@ static void head_task(void *context, size_t head) {
     float *scratch = stop(w) ? NULL : take(w, floats);
     if (!scratch)
         return;
-    pack_head(w, (int64_t)head, scratch);
+    if (!w->streams)
+        pack_head(w, (int64_t)head, scratch);
     for (int64_t i = 0; i < w->t->shared * w->blocks && !stop(w); i++)
         run_block(w, (int64_t)head, i / w->blocks, i % w->blocks, scratch, scratch + packed);
     memory_free(w->allocator, scratch, floats * sizeof *scratch);
@@ -268,16 +340,16 @@ whet_status attend_run(const Compiled *c, void *const *data, const EvalOptions *
     const Attend *t = c->state;
     Work w = {.c = c, .t = t, .data = data, .options = options};
     w.allocator = options && options->allocator ? options->allocator : c->allocator;
-    w.key_floats = aligned((size_t)(t->panels * t->depth * t->tile_vectors * t->lanes));
-    w.value_floats = aligned((size_t)(t->keys * t->value_pitch));
-    w.block_floats = 2 * aligned((size_t)(t->block * t->pitch)) + aligned((size_t)t->block) * ATTEND_MAX_ROW_VALUES +
-                     aligned((size_t)(t->block * (t->depth + t->lanes))) +
-                     t->rows->scratch_floats * (size_t)t->rows->scratch_count;
+    w.block_floats = lay_out(t, &(Block){.rows = 0}, NULL);
     w.blocks = (t->queries + t->block - 1) / t->block;
+    w.streams = t->shared * w.blocks == 1 && !t->values.turned;
+    int64_t panel = (int64_t)t->tile_vectors * t->lanes, panels = w.streams ? t->key_block / panel : t->panels;
+    w.key_floats = aligned((size_t)(panels * panel * t->depth));
+    w.value_floats = aligned((size_t)((w.streams ? t->key_block : t->keys) * t->value_pitch));
     int threads = options && options->parallel ? options->parallel->threads : 1;
     double work =
         (double)t->heads * (double)t->shared * (double)t->queries * (double)t->keys * (double)(t->depth + t->width) / 50;
-    if (threads == 1 || t->heads >= (int64_t)threads * HEADS_A_THREAD)
+    if (threads == 1 || w.streams || t->heads >= (int64_t)threads * HEADS_A_THREAD)
         schedule_parallel(options, work, (size_t)t->heads, head_task, &w);
     else
         run_in_blocks(&w, work);

@@ -16,7 +16,7 @@ int attend_source(const Attend *t, int tensor) {
 
 /* ---- which definition is what ---- */
 
-static int definition_of(const Kernel *kernel, int tensor) {
+int attend_definition_of(const Kernel *kernel, int tensor) {
     for (int i = 0; i < kernel->definition_count; i++)
         if (kernel->definitions[i].tensor == tensor)
             return i;
@@ -48,7 +48,7 @@ static bool reduces(const Definition *d) {
 static bool from_inputs(const Kernel *kernel, const Expr *e, int *left) {
     if ((*left)-- <= 0 || e->op == EXPR_REDUCE)
         return false;
-    int source = e->op == EXPR_READ ? definition_of(kernel, e->tensor) : -1;
+    int source = e->op == EXPR_READ ? attend_definition_of(kernel, e->tensor) : -1;
     if (source >= 0)
         return !reduces(&kernel->definitions[source]) && from_inputs(kernel, kernel->definitions[source].value, left);
     for (int i = 0; i < 3; i++)
@@ -73,17 +73,7 @@ static int find_first(const Kernel *kernel) {
 
 /* ---- the kernel of the rows ---- */
 
-typedef struct Copier {
-    Attend *t;
-    Arena *arena;
-    const Definition *from;
-    Definition *to;
-    const Expr *cut; /* becomes a read of `tensor` */
-    int tensor;
-    Expr **made; /* by Expr.id */
-} Copier;
-
-static Expr *copy_expr(Copier *c, const Expr *e) {
+static Expr *copy_expr(AttendCopy *c, const Expr *e) {
     if (c->made[e->id])
         return c->made[e->id];
     Expr *to = ARENA_NEW(c->arena, Expr);
@@ -103,9 +93,9 @@ static Expr *copy_expr(Copier *c, const Expr *e) {
     return c->made[e->id] = to;
 }
 
-/* A definition of `value` in place of that of `from`. */
-static bool copy_definition(Copier *c, const Expr *value) {
-    size_t count = (size_t)c->from->expr_count + 1;
+bool attend_copy_definition(AttendCopy *c, const Expr *value) {
+    enum { ROOM = 4 }; /* for expressions around the value */
+    size_t count = (size_t)c->from->expr_count + ROOM;
     *c->to = *c->from;
     c->made = ARENA_ARRAY(c->arena, Expr *, count);
     c->to->exprs = ARENA_ARRAY(c->arena, Expr *, count);
@@ -113,7 +103,7 @@ static bool copy_definition(Copier *c, const Expr *value) {
     return c->made && c->to->exprs && (c->to->value = copy_expr(c, value)) != NULL;
 }
 
-static int add_tensor(Kernel *k, const char *name, Role role, const KernelTensor *like) {
+int attend_add_tensor(Kernel *k, const char *name, Role role, const KernelTensor *like) {
     KernelTensor *tensor = &k->tensors[k->tensor_count];
     *tensor = *like;
     tensor->name = name;
@@ -125,10 +115,10 @@ static int add_tensor(Kernel *k, const char *name, Role role, const KernelTensor
 /* The scores: the first definition, its sum read from a tensor. */
 static bool add_scores(Attend *t, const Definition *first, Arena *arena) {
     Kernel *k = &t->rows_kernel;
-    t->scores = add_tensor(k, "scores", ROLE_INPUT, &k->tensors[first->tensor]);
-    Copier c = {
-        .t = t, .arena = arena, .from = first, .to = &k->definitions[k->definition_count++], .cut = t->dot, .tensor = t->scores};
-    if (!copy_definition(&c, first->value))
+    t->scores = attend_add_tensor(k, "scores", ROLE_INPUT, &k->tensors[first->tensor]);
+    AttendCopy c = {
+        .arena = arena, .from = first, .to = &k->definitions[k->definition_count++], .cut = t->dot, .tensor = t->scores};
+    if (!attend_copy_definition(&c, first->value))
         return false;
     c.to->axis_count = first->parallel_count;
     return true;
@@ -140,8 +130,8 @@ static bool add_row_sum(Attend *t, const Definition *result, const Expr *reduce,
     Definition *d = &k->definitions[k->definition_count++];
     int rank = result->parallel_count - (width >= 0), n = 0;
     KernelTensor like = {.rank = rank, .dims = ARENA_ARRAY(arena, int64_t, (size_t)rank + 1), .count = 1};
-    Copier c = {.t = t, .arena = arena, .from = result, .to = d};
-    if (!like.dims || !copy_definition(&c, reduce))
+    AttendCopy c = {.arena = arena, .from = result, .to = d};
+    if (!like.dims || !attend_copy_definition(&c, reduce))
         return false;
     d->left = ARENA_ARRAY(arena, Index, (size_t)rank + 1);
     d->axes = ARENA_ARRAY(arena, Axis, (size_t)result->axis_count + 1);
@@ -161,7 +151,7 @@ static bool add_row_sum(Attend *t, const Definition *result, const Expr *reduce,
         like.count *= result->axes[a].extent;
     }
     d->left_count = rank;
-    d->tensor = add_tensor(k, "sum", ROLE_OUTPUT, &like);
+    d->tensor = attend_add_tensor(k, "sum", ROLE_OUTPUT, &like);
     t->value[t->value_count++] = (AttendRowValue){.tensor = d->tensor, .reduce = reduce};
     return true;
 }
@@ -182,6 +172,34 @@ static int find_width(const Definition *result, const Expr *weights) {
     return width;
 }
 
+/* A value that another definition gives a row. */
+static bool add_row_read(Attend *t, const Expr *read, const char **why) {
+    for (int i = 0; i < t->value_count; i++)
+        if (!t->value[i].reduce && t->value[i].tensor == read->tensor)
+            return true;
+    if (t->value_count == ATTEND_MAX_ROW_VALUES || read->type != DT_F32 || read->guarded) {
+        *why = "more values of rows than attention takes";
+        return false;
+    }
+    t->rows_kernel.tensors[read->tensor].role = ROLE_OUTPUT;
+    t->value[t->value_count++] = (AttendRowValue){.tensor = read->tensor};
+    return true;
+}
+
+/* Those that sums are divided by. */
+static bool add_divisor_reads(Attend *t, const Expr *e, const char **why) {
+    if (e->op == EXPR_READ)
+        return add_row_read(t, e, why);
+    for (int i = 0; i < 3; i++)
+        if (e->arg[i] && !add_divisor_reads(t, e->arg[i], why))
+            return false;
+    return true;
+}
+
+static bool add_divisor_values(Attend *t, const Kernel *kernel, const char **why) {
+    return t->divided < 0 || add_divisor_reads(t, kernel->definitions[t->divided].value->arg[1], why);
+}
+
 static bool add_row_values(Attend *t, const Definition *result, const Expr *weights, Arena *arena, const char **why) {
     const Kernel *kernel = t->rows->nest.kernel;
     int width = find_width(result, weights);
@@ -192,20 +210,14 @@ static bool add_row_values(Attend *t, const Definition *result, const Expr *weig
     for (int i = 0; i < result->expr_count; i++) {
         const Expr *e = result->exprs[i];
         bool sum = e->op == EXPR_REDUCE && e != t->mix;
-        int source = e->op == EXPR_READ && e->tensor != t->weights ? definition_of(kernel, e->tensor) : -1;
+        int source = e->op == EXPR_READ && e->tensor != t->weights ? attend_definition_of(kernel, e->tensor) : -1;
         bool row = source >= 0 && attend_source(t, e->tensor) < 0;
-        if (!sum && !row)
-            continue;
-        if (t->value_count == ATTEND_MAX_ROW_VALUES || (row && (e->type != DT_F32 || e->guarded))) {
+        if (row && !add_row_read(t, e, why))
+            return false;
+        if (sum && t->value_count == ATTEND_MAX_ROW_VALUES)
             *why = "more values of rows than attention takes";
+        if (sum && (*why || !add_row_sum(t, result, e, width, arena)))
             return false;
-        }
-        if (sum && !add_row_sum(t, result, e, width, arena))
-            return false;
-        if (row) {
-            t->rows_kernel.tensors[e->tensor].role = ROLE_OUTPUT;
-            t->value[t->value_count++] = (AttendRowValue){.tensor = e->tensor};
-        }
     }
     return true;
 }
@@ -266,7 +278,7 @@ static bool check(const Kernel *kernel, const char **why) {
         bool last = i == kernel->definition_count - 1;
         if ((kernel->tensors[kernel->definitions[i].tensor].role == ROLE_OUTPUT) != last)
             *why = "outputs besides the result";
-        if (definition_of(kernel, kernel->definitions[i].tensor) != i)
+        if (attend_definition_of(kernel, kernel->definitions[i].tensor) != i)
             *why = "a tensor that several definitions write";
     }
     return *why == NULL;
@@ -285,11 +297,11 @@ bool attend_split(Attend *t, const Kernel *kernel, Arena *arena, const char **wh
     }
     t->dot = product_of(&kernel->definitions[t->first]);
     t->rows->nest.kernel = kernel;
-    if (!set_factors(t, kernel, why))
+    if (!set_factors(t, kernel, why) || !attend_find_division(t, kernel, arena))
         return false;
     Kernel *k = &t->rows_kernel;
     *k = *kernel;
-    k->tensors = ARENA_ARRAY(arena, KernelTensor, (size_t)kernel->tensor_count + 2 + ATTEND_MAX_ROW_VALUES);
+    k->tensors = ARENA_ARRAY(arena, KernelTensor, (size_t)kernel->tensor_count + 4 + ATTEND_MAX_ROW_VALUES);
     k->definitions = ARENA_ARRAY(arena, Definition, (size_t)kernel->definition_count + 2 + ATTEND_MAX_ROW_VALUES);
     if (!k->tensors || !k->definitions)
         return false;
@@ -305,8 +317,9 @@ bool attend_split(Attend *t, const Kernel *kernel, Arena *arena, const char **wh
             k->definitions[k->definition_count++] = *d;
     }
     k->tensors[t->weights].role = ROLE_OUTPUT;
-    if (!add_row_values(t, &kernel->definitions[last], t->weights_read, arena, why))
+    if (!add_divisor_values(t, kernel, why) || !add_row_values(t, &kernel->definitions[last], t->weights_read, arena, why))
         return false;
+    attend_find_maximum(t, kernel);
     drop_unread(k);
     return true;
 }

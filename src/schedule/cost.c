@@ -158,3 +158,14 @@ double cost_transpose(const Target *target, int64_t elements) {
     int lanes = target->bytes / 4;
     return (double)elements / lanes * FROM_L2 * ((double)elements * 8 > l2 ? 2 : 1);
 }
+
+/* Scores and weights of a block of queries in an eighth of L2, beside the keys that they come from: from 128 to 2048 keys hardly
+ * differ where there are many queries. */
+int64_t cost_attend_keys(const Target *target) {
+    enum { QUERIES = 32, LEAST = 128, MOST = 1024 };
+    int64_t l2 = target->cache_bytes[1] > 0 ? (int64_t)target->cache_bytes[1] : FALLBACK_L2;
+    int64_t keys = LEAST;
+    while (keys < MOST && 2 * keys * QUERIES * 2 * 4 <= l2 / 8)
+        keys *= 2;
+    return keys;
+}

@@ -31,4 +31,7 @@ double cost_contract(const Target *target, ContractShape shape, int element_byte
 double cost_pack(const Target *target, int64_t depth, int64_t columns, int64_t step);
 double cost_transpose(const Target *target, int64_t elements);
 
+/* Keys of attention that are taken at once. */
+int64_t cost_attend_keys(const Target *target);
+
 #endif

@@ -29,10 +29,12 @@ typedef struct Rows {
     Nest nest;                /* rows, then columns (marked `reduced`), over all definitions; temporaries have no access */
     RowDefinition item[ROWS_MAX_DEFINITIONS];
     int count, main, scratch_count, pass_count;
-    bool fixed;    /* row_axis is set, and lanes are columns: the rows are those of another template's tiles */
-    bool across;   /* lanes are rows; otherwise columns */
-    int lane_axis; /* -1: extent 1 */
-    int row_axis;  /* -1: extent 1 */
+    int64_t counted; /* how many columns there are is an argument of the code, which takes this many at most; 0: it is known */
+    bool nan_summed; /* a NaN among the columns ends in a sum that all that is made of the row goes through */
+    bool fixed;      /* row_axis is set, and lanes are columns: the rows are those of another template's tiles */
+    bool across;     /* lanes are rows; otherwise columns */
+    int lane_axis;   /* -1: extent 1 */
+    int row_axis;    /* -1: extent 1 */
     int outer[NEST_MAX_AXES], outer_count;   /* other axes of rows: the driver's */
     int column[NEST_MAX_AXES], column_count; /* outermost first; along: the last one is the axis of lanes */
     int64_t rows, columns, outer_total, lane_extent;
@@ -79,7 +81,7 @@ bool rows_never_positive(const Rows *r, int item, const Expr *e);
 bool rows_nan_spreads(const Rows *r, int item, const Expr *max);
 
 /* rows_emit.c. Parameters: a pointer an access, a pointer a row of scratch, the number of rows, and (across, whole vectors) the
- * number of rows along the axis of lanes. */
+ * number of rows along the axis of lanes; counted: columns in whole vectors, and those of the last, narrower one. */
 const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const char **why, whet_error *err);
 
 /* 1 / x as a product of two factors, of which `reciprocal` neither overflows nor vanishes. */

@@ -19,6 +19,8 @@ static VectorAddress over_columns(const Emitting *p, VectorAddress a, const int6
     for (int k = 0; k <= last; k++)
         if (p->counter[k] >= 0)
             a = vector_plus(a, p->counter[k], bytes * stride[k]);
+    if (p->start >= 0)
+        a = vector_plus(a, p->start, bytes * stride[last]);
     return last < 0 ? a : vector_offset(a, bytes * p->offset * stride[last]);
 }
 

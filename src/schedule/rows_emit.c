@@ -176,6 +176,8 @@ static void emit_step(Emitting *p, int64_t offset, int step, int *sums) {
         go_to(p, copy);
         if (r->across)
             p->mask = rows_row_mask(p);
+        else if (r->counted)
+            p->mask = p->start >= 0 ? vector_mask_below(p->f, DT_F32, p->last) : -1;
         else
             p->mask = left < r->lanes ? vector_mask_first(p->f, DT_F32, (int)left) : -1;
         for (int i = 0; i < r->count; i++)
@@ -194,8 +196,26 @@ static void interleave(Emitting *p) {
     p->chain_count = 0;
 }
 
+/* As many columns as the arguments say: whole vectors, then at most one that is not. */
+static void emit_counted(Emitting *p, int *sums) {
+    int last = p->r->column_count - 1, inside[MAX_ACCUMULATORS];
+    for (int part = 0; part < 2; part++) {
+        int counter = vector_loop(p->f, part ? p->last : p->full, 0, p->r->lanes, sums, inside, p->accumulators);
+        p->start = part ? p->full : -1;
+        p->counter[last] = part ? -1 : counter;
+        emit_step(p, 0, 0, inside);
+        interleave(p);
+        vector_end(p->f, inside, sums);
+    }
+    p->counter[last] = p->start = -1;
+}
+
 static void emit_innermost(Emitting *p, int *sums) {
     const Rows *r = p->r;
+    if (r->counted) {
+        emit_counted(p, sums);
+        return;
+    }
     int last = r->column_count - 1, count = p->accumulators, inside[MAX_ACCUMULATORS];
     int64_t extent = last < 0 ? 1 : r->nest.axis[r->column[last]].extent, unit = r->across ? 1 : r->lanes;
     int64_t group = unit * r->steps[p->pass], whole = extent / group * group;
@@ -352,6 +372,9 @@ static void add_parameters(Emitting *p, Arena *arena, int *rows, int *lanes) {
         p->scratch[i] = vector_parameter(p->f, CLASS_POINTER, arena_printf(arena, "scratch%d", i));
     *rows = vector_parameter(p->f, CLASS_INDEX, "rows");
     *lanes = vector_parameter(p->f, CLASS_INDEX, "lanes");
+    p->full = r->counted ? vector_parameter(p->f, CLASS_INDEX, "full") : -1;
+    p->last = r->counted ? vector_parameter(p->f, CLASS_INDEX, "last") : -1;
+    p->start = -1;
 }
 
 const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const char **why, whet_error *err) {

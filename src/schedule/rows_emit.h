@@ -40,6 +40,7 @@ typedef struct Emitting {
     Slot slot[ROWS_MAX_DEFINITIONS];
     int pointer[NEST_MAX_ACCESSES], scratch[ROWS_MAX_DEFINITIONS + 1];
     int row, block;             /* counters; block -1: none */
+    int full, last, start;      /* counted: columns in whole vectors, and behind them; where a loop over columns begins, or -1 */
     int counter[NEST_MAX_AXES]; /* of column axes; -1: no loop is open */
     int pass, copy;
     int64_t offset;                          /* along the innermost column axis */

@@ -77,6 +77,8 @@ bool rows_never_positive(const Rows *r, int item, const Expr *e) {
         return false;
     of = here;
     const Expr *top = meaning(r, &of, e->arg[1]);
+    if (top->op == EXPR_MAX) /* of the columns so far, and those before them */
+        top = top->arg[0]->op == EXPR_REDUCE ? top->arg[0] : top->arg[1];
     return top->op == EXPR_REDUCE && top->reduce == REDUCE_MAX && top->type == DT_F32 &&
            same_meaning(r, here, e->arg[0], of, top->arg[0]);
 }
@@ -110,6 +112,8 @@ static bool poisoned(Poison *p, const RowDefinition *item, const Expr *e, bool e
 }
 
 bool rows_nan_spreads(const Rows *r, int item, const Expr *max) {
+    if (r->nan_summed)
+        return true;
     Poison p = {.r = r, .of = &r->item[item], .max = max, .left = MOST_NODES};
     for (int i = 0; i < r->count; i++)
         if (!r->item[i].temporary && !poisoned(&p, &r->item[i], r->item[i].definition->value, true))

@@ -204,6 +204,8 @@ static bool choose_axes(Rows *r, const char **why) {
     if (!r->across && r->lane_axis >= 0)
         r->column[r->column_count++] = r->lane_axis;
     r->lane_extent = r->lane_axis < 0 ? 1 : nest->axis[r->lane_axis].extent;
+    if (r->counted)
+        r->columns = r->lane_extent = r->counted;
     r->rows = r->row_axis < 0 ? 1 : nest->axis[r->row_axis].extent;
     for (int x = 0; x < nest->axis_count; x++)
         if (!nest->axis[x].reduced && x != r->row_axis && x != r->lane_axis) {
@@ -231,10 +233,11 @@ static bool varies(const Rows *r, const Expr *e) {
 /* Only passes that reduce need several steps a round; and those with functions in them are long: the CPU itself overlaps their
  * steps. */
 static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
+    int unroll = r->counted ? 1 : options->unroll;
     for (int pass = 0; pass <= r->pass_count; pass++)
-        r->steps[pass] = options->unroll ? options->unroll : (int)smaller(steps, PLAIN_STEPS);
+        r->steps[pass] = unroll ? unroll : (int)smaller(steps, PLAIN_STEPS);
     for (int i = 0; i < r->count; i++)
-        for (int k = 0; k < r->item[i].definition->expr_count && !options->unroll; k++)
+        for (int k = 0; k < r->item[i].definition->expr_count && !unroll; k++)
             if (r->item[i].definition->exprs[k]->op == EXPR_REDUCE)
                 r->steps[pass_of(r, r->item[i].definition->exprs[k]) - 1] = steps;
     for (int i = 0; i < r->count; i++)
@@ -247,7 +250,7 @@ static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
             bool heavy = e->op >= EXPR_SQRT && e->op <= EXPR_ERF && varies(r, e);
             if (heavy)
                 r->heavy[pass_of(r, e)] = true;
-            if (heavy && !options->unroll)
+            if (heavy && !unroll)
                 r->steps[pass_of(r, e)] = (int)smaller(steps, HEAVY_STEPS);
         }
 }
@@ -266,6 +269,7 @@ static int rows_at_once(const Rows *r, const Compiled *c, int64_t vectors, int s
     enum { SHORT = 16, WAY_BYTES = 4096 };
     bool crowded = r->columns * 4 % (WAY_BYTES / 2) == 0;
     int copies = r->columns != r->lane_extent ? 1 : vectors > 2 && (crowded || (vectors > SHORT && is_heavy(r))) ? 2 : 4;
+    copies = r->counted ? 4 : copies;
     while (copies > 1 && (copies > r->rows || copies * steps > c->target.registers[CLASS_VECTOR] / 2))
         copies /= 2;
     return r->shrunk ? 1 : copies;

@@ -70,9 +70,9 @@ static int intern(Lowering *l, Group g) {
     return l->group_count++;
 }
 
-/* A term that instructions can say: a counter times 1, 2, 4 or 8. */
-static bool stays(const Lowering *l, int index, int64_t coef) {
-    return l->indexed && index >= l->copy.from->parameter_count && (coef == 1 || coef == 2 || coef == 4 || coef == 8);
+/* A term that instructions can say: an index times 1, 2, 4 or 8. */
+static bool stays(const Lowering *l, int64_t coef) {
+    return l->indexed && (coef == 1 || coef == 2 || coef == 4 || coef == 8);
 }
 
 static void group_address(Lowering *l, int op, const VectorAddress *a) {
@@ -87,10 +87,16 @@ static void group_address(Lowering *l, int op, const VectorAddress *a) {
         g.term[at].index = a->term[t].index;
         g.term[at].coef = a->term[t].coef;
     }
-    if (g.terms && f->ops[op].code != VECTOR_GATHER && stays(l, g.term[g.terms - 1].index, g.term[g.terms - 1].coef)) {
+    bool may = g.terms && f->ops[op].code != VECTOR_GATHER;
+    int last = g.terms - 1;
+    if (may && g.term[last].index >= f->parameter_count && stays(l, g.term[last].coef)) {
         g.terms--;
-        l->index_of[op] = g.term[g.terms].index;
-        l->coef_of[op] = (int)g.term[g.terms].coef;
+        l->index_of[op] = g.term[last].index;
+        l->coef_of[op] = (int)g.term[last].coef;
+    } else if (may && g.term[0].index < f->parameter_count && stays(l, g.term[0].coef)) { /* a parameter: sorted first */
+        l->index_of[op] = g.term[0].index;
+        l->coef_of[op] = (int)g.term[0].coef;
+        memmove(g.term, g.term + 1, (size_t)--g.terms * sizeof *g.term);
     }
     l->group_of[op] = intern(l, g);
 }
