@@ -1,6 +1,7 @@
 #!/bin/sh
-# Builds TARGET in folder BUILD: tools/build.sh BUILD TARGET [CMake's arguments]. CMake is run when the arguments are not those of
-# the last time, or when the test library that was missing has come; otherwise the build tool alone, which sees new files itself.
+# Builds TARGET (one word of one or more) in folder BUILD: tools/build.sh BUILD TARGET [CMake's arguments]. CMake is run when the
+# arguments are not those of the last time, or when the test library that was missing has come; otherwise the build tool alone,
+# which sees new files itself.
 set -eu
 unset MAKEFLAGS MFLAGS MAKELEVEL # the build tool is not a part of the make that called this
 build=$1
@@ -18,4 +19,5 @@ if [ "$(cat "$build/arguments" 2>/dev/null)" != "$arguments" ] ||
     cmake -S . -B "$build" $generator "$@" >/dev/null
     echo "$arguments" >"$build/arguments"
 fi
-exec cmake --build "$build" --parallel "${JOBS:-2}" --target "$target"
+# shellcheck disable=SC2086  # $target may be several words
+exec cmake --build "$build" --parallel "${JOBS:-2}" --target $target
