@@ -108,6 +108,15 @@ WHET_API void whet_tensor_file_free(whet_tensor_file *file);
 
 /* ---- Options --------------------------------------------------------------------------------------------------------------- */
 
+/* In what matrix products, convolutions, attention and recurrent layers take f32 factors. BF16: rounded to bf16 (nearest, ties to
+ * even), products summed in f32; everything between them stays f32. So on every CPU: twice as fast as f32 where there are dot
+ * products of bf16, at the speed of f32 elsewhere, and with half the weights everywhere. docs/precision.md */
+typedef enum whet_precision {
+    WHET_PRECISION_MODEL = 0, /* as the model is stored: BF16 if its weights are bf16, else F32 */
+    WHET_PRECISION_F32,
+    WHET_PRECISION_BF16
+} whet_precision;
+
 /* Zero-initialise ({0}) for the defaults. */
 typedef struct whet_options {
     const whet_allocator *allocator; /* must outlive every handle made with it */
@@ -127,7 +136,8 @@ typedef struct whet_options {
     int perf_map; /* not 0: the names of kernels are added to /tmp/perf-PID.map, where Linux' `perf report` looks for them: the
                      vector function and the beginning of the kernel. A file that cannot be written is an error
                      (WHET_ERROR_FILE). It is left when the process ends */
-    int no_fuse;  /* not 0: sessions run node by node as the model has them: no kernel does the work of several nodes */
+    whet_precision precision; /* of a model, when it is loaded */
+    int no_fuse; /* not 0: sessions run node by node as the model has them: no kernel does the work of several nodes */
 } whet_options;
 
 /* ---- Models ---------------------------------------------------------------------------------------------------------------- */

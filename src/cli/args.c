@@ -155,6 +155,14 @@ static bool set_threads(const Args *args, Common *common, const char *word) {
     return true;
 }
 
+static bool set_precision(const Args *args, Common *common, const char *word) {
+    bool bf16 = strcmp(word, "bf16") == 0;
+    if (!bf16 && strcmp(word, "f32") != 0)
+        return usage_error(args, "--precision wants f32 or bf16, not '%s'", word), false;
+    common->options.precision = bf16 ? WHET_PRECISION_BF16 : WHET_PRECISION_F32;
+    return true;
+}
+
 bool common_option(const Args *args, Common *common, int id, const char *value) {
     int64_t seed;
     switch (id) {
@@ -164,6 +172,7 @@ bool common_option(const Args *args, Common *common, int id, const char *value) 
     case OPTION_SCHEDULE: common->options.schedule = value; return true;
     case OPTION_PERF: common->options.perf_map = true; return true;
     case OPTION_EXACT: common->options.exact = true; return true;
+    case OPTION_PRECISION: return set_precision(args, common, value);
     case OPTION_NO_FUSE: common->options.no_fuse = 1; return true;
     case OPTION_JSON: common->json = true; return true;
     case OPTION_SEED:

@@ -96,6 +96,7 @@ enum {
     OPTION_PERF,
     OPTION_JSON,
     OPTION_NO_FUSE,
+    OPTION_PRECISION,
     OPTION_OWN
 };
 
@@ -118,6 +119,8 @@ enum {
     { OPTION_SCHEDULE, "schedule", "KNOBS", "of a kernel: knobs as 'mr=8 nv=3 kc=256', in place of those that are chosen" }
 #define OPTION_ROW_EXACT                                                                                                         \
     { OPTION_EXACT, "exact", NULL, "compute sums of products as they are written: no Winograd" }
+#define OPTION_ROW_PRECISION                                                                                                     \
+    { OPTION_PRECISION, "precision", "TYPE", "f32 or bf16: what products of a model take; default: as its weights are stored" }
 #define OPTION_ROW_PERF                                                                                                          \
     { OPTION_PERF, "perf", NULL, "write the names of kernels to /tmp/perf-PID.map, for perf report" }
 #define OPTION_ROW_NO_FUSE                                                                                                       \

@@ -271,6 +271,7 @@ static const Option options[] = {
     OPTION_ROW_MEMORY_LIMIT,
     OPTION_ROW_TARGET,
     OPTION_ROW_EXACT,
+    OPTION_ROW_PRECISION,
     OPTION_ROW_NO_FUSE,
     OPTION_ROW_END,
 };

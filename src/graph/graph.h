@@ -121,8 +121,9 @@ struct Node {
     int opset;               /* the version of `domain` in force */
     const struct OpRow *row; /* ops/ops.h; NULL until graph_resolve */
     Graph *graph;
-    int number; /* its place in the file's list, from 0: how messages count */
-    int mark;   /* scratch of one pass */
+    int number;  /* its place in the file's list, from 0: how messages count */
+    int mark;    /* scratch of one pass */
+    bool rounds; /* its products are of f32 rounded to bf16: passes/precision.c */
 };
 
 struct Graph {
@@ -191,6 +192,9 @@ whet_status graph_simplify(Model *model, whet_error *err);
 
 /* passes/widen.c: f16 and bf16 inside a model whose weights are stored in them become f32. Before graph_resolve. */
 whet_status graph_widen(Model *model, whet_error *err);
+
+/* passes/precision.c: matrix products, convolutions and attention in bf16, or not. Last of all. */
+void graph_set_precision(Model *model, bool bf16);
 
 /* report.c: the report of whet_model_check for people: what the model is, then all that is not supported. WHET_OK: it will run;
  * WHET_ERROR_UNSUPPORTED: it will not, and the report lists why; other errors: it cannot be read, and there is no report. */

@@ -28,8 +28,10 @@ typedef struct Rewriter {
     const Expr *guard;  /* the read that stands around all this and may be outside; NULL: none */
     int replaced;       /* a tensor whose reads become `number`; -1: none */
     const Expr *number;
-    int inside; /* so many reductions */
-    int width;  /* axes that `to` has in the end, at most */
+    bool rounds;     /* products are rounded: rewrite_round_products */
+    const int *twin; /* rewrite_take_rounded; NULL: nothing is taken */
+    int inside;      /* so many reductions */
+    int width;       /* axes that `to` has in the end, at most */
     const char *why;
 } Rewriter;
 
@@ -155,6 +157,29 @@ static Expr *rewrite_args(Rewriter *r, const Expr *e) {
     return same ? same : measured(r, out);
 }
 
+static Expr *new_cast(Rewriter *r, DType type, Expr *x) {
+    Expr *e = x ? new_expr(r, EXPR_CAST, type) : NULL;
+    if (e)
+        e->arg[0] = x;
+    return measured(r, e);
+}
+
+/* Is it a sum of products of two f32 reads? Squares are none. */
+static bool is_product_of_f32(const Expr *e) {
+    const Expr *product = e->arg[0];
+    if (e->reduce != REDUCE_SUM || e->type != DT_F32 || product->op != EXPR_MUL)
+        return false;
+    return product->arg[0] != product->arg[1] && product->arg[0]->op == EXPR_READ && product->arg[1]->op == EXPR_READ;
+}
+
+static Expr *rounded_product(Rewriter *r, const Expr *product) {
+    Expr *out = arena_copy(r->arena, product, sizeof *product);
+    for (int i = 0; out && i < 2; i++)
+        if (!(out->arg[i] = new_cast(r, DT_F32, new_cast(r, DT_BF16, product->arg[i]))))
+            return NULL;
+    return measured(r, out);
+}
+
 static Expr *rewrite_reduce(Rewriter *r, const Expr *e) {
     int axes[KERNEL_MAX_AXES], count = 0;
     for (int i = 0; i < e->axis_count; i++) {
@@ -174,6 +199,8 @@ static Expr *rewrite_reduce(Rewriter *r, const Expr *e) {
     r->inside++;
     Expr *operand = rewrite(r, e->arg[0]);
     r->inside--;
+    if (r->rounds && operand && is_product_of_f32(e))
+        operand = rounded_product(r, operand);
     Expr *out = operand ? arena_copy(r->arena, e, sizeof *e) : NULL;
     if (!out)
         return NULL;
@@ -206,8 +233,23 @@ static Expr *rewrite_read(Rewriter *r, const Expr *e) {
     return measured(r, out);
 }
 
+/* bf16(x[...]) of a tensor that has a twin: a read of that, which holds x rounded. */
+static Expr *rewrite_cast(Rewriter *r, const Expr *e) {
+    const Expr *read = e->arg[0];
+    bool taken = r->twin && e->type == DT_BF16 && read->op == EXPR_READ && read->type == DT_F32 && r->twin[read->tensor] >= 0;
+    if (!taken || read->arg[0])
+        return rewrite_args(r, e);
+    Expr *out = rewrite_read(r, read);
+    if (out) {
+        out->type = DT_BF16;
+        out->tensor = r->twin[read->tensor];
+    }
+    return out;
+}
+
 static Expr *rewrite_new(Rewriter *r, const Expr *e) {
     switch (e->op) {
+    case EXPR_CAST: return rewrite_cast(r, e);
     case EXPR_NUMBER: return arena_copy(r->arena, e, sizeof *e);
     case EXPR_AXIS: return affine_expr(r, &r->map[e->axis]);
     case EXPR_READ: return rewrite_read(r, e);
@@ -281,6 +323,30 @@ Definition *rewrite_rename(Arena *arena, const Definition *d, const int *tensors
 
 Definition *rewrite_number(Arena *arena, const Definition *d, int tensor, const Expr *number) {
     return rewrite_same(arena, d, &(Rewriter){.replaced = tensor, .number = number}, NULL);
+}
+
+static Definition *rewrite_round_products(Arena *arena, const Definition *d) {
+    return rewrite_same(arena, d, &(Rewriter){.rounds = true, .replaced = -1}, NULL);
+}
+
+Definition *rewrite_take_rounded(Arena *arena, const Definition *d, const int *twin) {
+    return rewrite_same(arena, d, &(Rewriter){.twin = twin, .replaced = -1}, NULL);
+}
+
+bool kernel_round_products(Kernel *kernel) {
+    for (int i = 0; i < kernel->definition_count; i++) {
+        const Definition *d = rewrite_round_products(kernel->arena, &kernel->definitions[i]);
+        if (!d)
+            return false;
+        kernel->definitions[i] = *d;
+    }
+    return true;
+}
+
+const Expr *expr_rounded_read(const Expr *e) {
+    const Expr *half = e->op == EXPR_CAST && e->type == DT_F32 ? e->arg[0] : NULL;
+    bool is = half && half->op == EXPR_CAST && half->type == DT_BF16 && half->arg[0]->op == EXPR_READ;
+    return is && half->arg[0]->type == DT_F32 ? half->arg[0] : NULL;
 }
 
 Definition *rewrite_permute(Arena *arena, const Definition *d, const int *order) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernel/rewrite.h"
 #include "ops/ops.h"
 
 whet_status op_infer(OpCall *call) {
@@ -175,6 +176,8 @@ whet_status op_lower(OpCall *call, Lowered *out) {
         status = bind(call, &text, &bindings, out);
     if (!status && text.length)
         take_shapes(call, out);
+    if (!status && text.length && call->node->rounds && !kernel_round_products(out->kernel))
+        status = error_memory(call->err);
     if (!status && !text.length && !call->row->run)
         status = op_error(call, WHET_ERROR_UNSUPPORTED, "these types or attributes are not supported");
     text_free(&text);

@@ -2,6 +2,7 @@
  * takes it back where the schedule refuses what it would have taken apart.
  *
  *   merging    products of one input with constants as one: merge.c
+ *   halves     what products take rounded to bf16 is kept so: halve.c
  *   maps       what does not reduce goes where it is read: moved data always, what is computed when it is not computed more often
  *   epilogues  a reduction goes to the one elementwise definition that reads it: biases, activations, residuals, placement
  *   rows       reductions over the same rows, with all that lies between them, become one kernel of several definitions
@@ -663,6 +664,6 @@ static bool fuse_attention(Plan *plan) {
 bool plan_fuse(Plan *plan) {
     for (int g = plan->group_count - 1; g >= 0; g--)
         drop_dead(plan, g);
-    return plan_merge_products(plan) && fuse_maps(plan, true) && fuse_epilogues(plan) && fuse_maps(plan, false) &&
-           fuse_epilogues(plan) && fuse_rows(plan) && fuse_attention(plan);
+    return plan_merge_products(plan) && plan_halve(plan) && fuse_maps(plan, true) && fuse_epilogues(plan) &&
+           fuse_maps(plan, false) && fuse_epilogues(plan) && fuse_rows(plan) && fuse_attention(plan);
 }

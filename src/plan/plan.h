@@ -111,6 +111,9 @@ bool plan_take_bias(Plan *plan, int product);
 /* merge.c */
 bool plan_merge_products(Plan *plan);
 
+/* halve.c: what products take rounded to bf16 is kept so. */
+bool plan_halve(Plan *plan);
+
 /* show.c */
 bool plan_name(Plan *plan, NodeNames *names, const Node *node); /* false: out of memory */
 void plan_print(Plan *plan, Text *out);

@@ -1,4 +1,5 @@
 /* One node on its inputs: runs its kernel, makes its view, or calls its C; and the functions that C may call (ops.h). */
+#include "kernel/rewrite.h"
 #include "run/run.h"
 
 #include <stdlib.h>
@@ -163,6 +164,8 @@ static whet_status make_kernel(Call *call, const Text *text, OpKernel *k) {
     whet_status status = kernel_bind(k->kernel, NULL, 0, NULL, 0, err);
     if (status)
         return error_prefix(err, "a kernel of the operator");
+    if (l->call.node->rounds && !kernel_round_products(k->kernel))
+        return error_memory(err);
     for (int t = 0; t < k->kernel->input_count; t++)
         constant[t] = constant_for(&l->call, &signature, &k->kernel->tensors[t]);
     Runner *runner = call->runner;

@@ -37,9 +37,11 @@ static const struct {
     ScheduleTemplate *template;
 } templates[] = {
     {"window", schedule_window}, /* before contractions, which would take a depthwise one as many small products */
+    {"round", schedule_round}, /* before those that read what is rounded */
     {"relayout", schedule_relayout}, /* channels first, as the next two would have it */
     {"winograd", schedule_winograd},
     {"contract", schedule_contract},
+    {"round", schedule_round_all},
     {"map", schedule_map},
     {"rows", schedule_rows},
     {"attend", schedule_attend},
@@ -59,7 +61,7 @@ static int count_products(const Kernel *kernel) {
 
 /* The template whose refusal says most: by the kind of kernel. */
 static size_t most_fitting(const Kernel *kernel) {
-    enum { WINDOW, RELAYOUT, WINOGRAD, CONTRACT, MAP, ROWS, ATTEND, CHAIN };
+    enum { WINDOW, ROUND, RELAYOUT, WINOGRAD, CONTRACT, ROUND_ALL, MAP, ROWS, ATTEND, CHAIN };
     const Definition *d = &kernel->definitions[0];
     bool reduces = false;
     for (int i = 0; i < kernel->definition_count; i++)

@@ -26,7 +26,7 @@
 /* A block that is packed in each run should stay in L2 and come from the allocator's small end. */
 enum { PACKED_BLOCK_BYTES = 96 << 10, GATHERED_BYTES = 96 << 10 };
 enum { AHEAD_LEAST = 64 << 10 }; /* smaller weights stay in a cache nearby */
-/* Registers of a tile whose bytes are widened: those of A and of two vectors of B, and one for products. */
+/* Registers of a tile whose bytes or bf16 are widened: those of A and of two vectors of B, and one for products. */
 enum { SPARE_OF_PAIRS = 7, SHORT_SUM = 64 };
 
 /* ---- recognition ---- */
@@ -154,9 +154,9 @@ static void print_contract(const Compiled *c, Text *out) {
         text_printf(out, " (%lld lines of %lld)", (long long)k->lines, (long long)k->line);
     text_printf(
         out, " n=%lld k=%lld, %s x %s: tile %d x %d, depth in blocks of %lld, rows in blocks of %lld, unrolled %d times, %s%s\n",
-        (long long)k->columns, (long long)k->steps, dtype_name(k->fa.type), dtype_name(k->fb.type), k->knobs.mr, k->nr,
-        (long long)k->knobs.kc * k->group, (long long)k->knobs.mc, k->knobs.unroll,
-        k->constant ? "B packed once" : "B packed panel by panel",
+        (long long)k->columns, (long long)k->steps, dtype_name(k->fa.type),
+        k->fb.rounded ? "f32 as bf16" : dtype_name(k->fb.type), k->knobs.mr, k->nr, (long long)k->knobs.kc * k->group,
+        (long long)k->knobs.mc, k->knobs.unroll, k->constant ? "B packed once" : "B packed panel by panel",
         k->on_tiles   ? ", outer products"
         : k->gathered ? ", rows of A gathered"
                       : "");
@@ -195,7 +195,8 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const
     k->lanes = c->target.bytes / 4;
     k->constant = options->constant && options->constant[k->nest.access[k->b].tensor] && (!k->fb.centred || k->fb.zero_known);
     int spare = options->spare_registers;
-    if (k->group == 4 && !c->target.dot4_us && !c->target.dot4_ss && spare < SPARE_OF_PAIRS)
+    bool pairs = k->dot == VECTOR_DOT2 ? !c->target.dot2 : k->group == 4 && !c->target.dot4_us && !c->target.dot4_ss;
+    if (pairs && spare < SPARE_OF_PAIRS)
         spare = SPARE_OF_PAIRS;
     int64_t rows = 1;
     for (int i = 0; i < count; i++)
@@ -249,8 +250,10 @@ static void put_axis(const Contract *k, Text *key, int axis) {
 /* All that panels depend on: how B is walked, and how wide panels are. */
 static void put_key(const Contract *k, Text *key) {
     const Access *b = &k->nest.access[k->b];
-    const int64_t head[] = {k->nr,   k->n_count, k->k_count, k->outer_count, b->guard_count, b->offset,
-                            b->type, k->group,   k->fb.flip, k->b_first,     k->column_sums, k->column_sums ? k->knobs.kc : 0};
+    const int64_t head[] = {k->nr,          k->n_count, k->k_count,     k->outer_count,
+                            b->guard_count, b->offset,  b->type,        k->group,
+                            k->fb.flip,     k->b_first, k->column_sums, k->column_sums ? k->knobs.kc : 0,
+                            k->fb.rounded};
     char outside[4];
     contract_outside(k, &k->fb, NULL, outside);
     put(key, "contract", 8);
@@ -321,7 +324,7 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
         return error_memory(err), false;
     c->run = contract_run;
     c->print = print_contract;
-    c->print_c = k->gathered || k->single || (k->group == 1 && k->pack_function >= 0)
+    c->print_c = k->gathered || k->single || (k->sum == DT_F32 && k->pack_function >= 0)
                      ? NULL
                      : contract_print_c; /* the C target: plain loops instead */
     return true;

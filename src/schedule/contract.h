@@ -24,8 +24,9 @@ enum {
 /* One side of the product: contract_types.c. */
 typedef struct ContractFactor {
     int access;
-    DType type; /* in memory */
-    int zero;   /* the access of its zero point; -1: there is none, or it is a number */
+    DType type;   /* in memory */
+    bool rounded; /* f32 in memory, bf16 as it is multiplied: f32(bf16(b[k, n])). Of B alone: where it is packed */
+    int zero;     /* the access of its zero point; -1: there is none, or it is a number */
     bool zero_known;
     int64_t zero_value;
     bool centred; /* outside, a guarded read gives the zero point */

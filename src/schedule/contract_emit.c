@@ -490,14 +490,23 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
 
 /* ---- panels ---- */
 
+/* A vector of a row of B: bytes or halves, in the lower bits of 32; of f32 that are rounded, at bit `shift`. */
+static int load_narrow(VectorFunction *f, const Contract *k, VectorAddress rows, int64_t element, int shift) {
+    VectorAddress at = vector_offset(rows, element * contract_size(k, k->b));
+    if (k->fb.rounded) {
+        int upper = convert_bf16_bits(f, vector_load(f, DT_F32, DT_F32, at, -1));
+        return shift ? upper : vector_immediate(f, VECTOR_SHR, upper, 16);
+    }
+    int x = vector_load(f, DT_S32, contract_size(k, k->b) == 1 ? DT_U8 : DT_U16, at, -1);
+    return shift ? vector_immediate(f, VECTOR_SHL, x, shift) : x;
+}
+
 /* Vector j of a group of a panel: its columns of the rows of bytes or halves from `first` on that make up 32 bits, side by side.
  */
 static int emit_side_by_side(VectorFunction *f, const Contract *k, VectorAddress rows, int first, int j) {
-    int size = contract_size(k, k->b), value = -1;
-    for (int r = 0; r < 4 / size; r++) {
-        VectorAddress at = vector_offset(rows, ((int64_t)(first + r) * k->nr + (int64_t)j * k->lanes) * size);
-        int x = vector_load(f, DT_S32, size == 1 ? DT_U8 : DT_U16, at, -1);
-        x = r ? vector_immediate(f, VECTOR_SHL, x, 8 * size * r) : x;
+    int bits = k->sum == DT_F32 ? 16 : 8, value = -1;
+    for (int r = 0; r < 32 / bits; r++) {
+        int x = load_narrow(f, k, rows, (int64_t)(first + r) * k->nr + (int64_t)j * k->lanes, bits * r);
         value = r ? vector_binary(f, VECTOR_OR, value, x) : x;
     }
     return k->fb.flip ? vector_binary(f, VECTOR_XOR, value, vector_const(f, DT_S32, (int32_t)0x80808080)) : value;

@@ -11,12 +11,14 @@
  * Sums of columns of B' lie behind its packed panel, sums of rows of A' - Za are made by the driver. A zero point that is known
  * to be 0 costs nothing.
  *
- * Floats: f16 and bf16 are stored so and multiplied as f32; B is widened when it is packed. Two factors of bf16 stay bf16 where
- * the machine multiplies pairs of them: products are exact, sums of two are rounded together, and subnormal numbers count as
- * zero. */
+ * Floats: f16 and bf16 are stored so and multiplied as f32; B is widened when it is packed. Two factors of bf16 stay bf16 and are
+ * multiplied by pairs: products are exact; where the machine has an instruction for it, subnormal numbers count as zero. B may be
+ * f32 that is rounded, `f32(bf16(b[k, n]))`, when it is packed; round.c sees to it that A is not. */
 #include "schedule/contract.h"
 
 #include <string.h>
+
+#include "kernel/rewrite.h"
 
 /* ---- one factor ---- */
 
@@ -149,9 +151,11 @@ static bool find_zero(Contract *k, const Definition *temporary, const Expr *oute
 
 static bool find_factor(Contract *k, const Expr *e, ContractFactor *f, int *absorbed, const char **why) {
     const Kernel *kernel = k->nest.kernel;
-    const Expr *outer = without_cast(e)->op == EXPR_READ ? without_cast(e) : NULL;
+    const Expr *exact = expr_rounded_read(e), *outer = without_cast(e)->op == EXPR_READ ? without_cast(e) : NULL;
     const Definition *temporary = outer ? definition_of(kernel, outer->tensor) : NULL;
-    *f = (ContractFactor){.zero = -1, .zero_known = true};
+    *f = (ContractFactor){.zero = -1, .zero_known = true, .rounded = exact != NULL};
+    if (exact)
+        e = exact;
     if (temporary) {
         if (e != outer)
             return refuse(why, "a factor that converts a temporary");
@@ -191,8 +195,15 @@ static const Expr *find_sum(const Definition *d) {
     return found;
 }
 
+/* As it is multiplied. */
+static bool is_bf16(const ContractFactor *f) {
+    return f->rounded || f->type == DT_BF16;
+}
+
 static bool served(const Contract *k, const char **why) {
     DType a = k->fa.type, b = k->fb.type;
+    if ((k->fa.rounded && !is_bf16(&k->fb)) || (k->fb.rounded && !is_bf16(&k->fa)))
+        return refuse(why, "one factor of two that is rounded");
     if (k->sum == DT_F32 && is_float(a) && is_float(b))
         return true;
     if (k->sum == DT_S32 && is_byte(a) && is_byte(b))
@@ -270,7 +281,9 @@ static void choose_bytes(Contract *k, const Target *target) {
 }
 
 bool contract_choose_types(Contract *k, const Target *target, const char **why) {
-    bool bf16 = k->fa.type == DT_BF16 && k->fb.type == DT_BF16;
+    bool bf16 = is_bf16(&k->fa) && is_bf16(&k->fb);
+    if (k->fa.rounded)
+        return refuse(why, "rows that are rounded where they are read");
     k->group = 1;
     k->unit = 4;
     k->dot = VECTOR_FMA;
@@ -281,7 +294,7 @@ bool contract_choose_types(Contract *k, const Target *target, const char **why) 
         k->group = 4;
         k->unit = 8;
         k->dot = VECTOR_MMLA;
-    } else if (bf16 && target->dot2) {
+    } else if (bf16) { /* where the machine has none, two multiply-adds: vector/rewrite.c */
         k->group = 2;
         k->dot = VECTOR_DOT2;
     }

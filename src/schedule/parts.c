@@ -177,12 +177,22 @@ static void take_packing(Compiled *c, Parts *parts, int i, Text *key) {
     text_put_n(key, (const char *)packing->key, packing->key_bytes);
 }
 
+/* A part, with the code of the whole. */
+static Compiled part_of(const Compiled *c, int i) {
+    Compiled part = ((const Parts *)c->state)->part[i];
+    part.code = c->code;
+    part.made = c->made;
+    part.first_function += c->first_function; /* it may be a part itself */
+    return part;
+}
+
 static void pack(const Compiled *c, const void *constant, size_t piece, void *to) {
     const Parts *parts = c->state;
     int i = parts->count - 1;
     while (piece < parts->piece[i] || !parts->part[i].packing.bytes)
         i--;
-    parts->part[i].pack(&parts->part[i], constant, piece - parts->piece[i], (char *)to + parts->offset[i]);
+    const Compiled part = part_of(c, i);
+    part.pack(&part, constant, piece - parts->piece[i], (char *)to + parts->offset[i]);
 }
 
 static bool join_functions(Compiled *c, Parts *parts) {
@@ -211,10 +221,7 @@ static whet_status run_parts(const Compiled *c, void **own, void *const *data, c
     const Parts *parts = c->state;
     whet_status status = WHET_OK;
     for (int i = 0; !status && i < parts->count; i++) {
-        Compiled part = parts->part[i];
-        part.code = c->code;
-        part.made = c->made;
-        part.first_function += c->first_function; /* it may be a part itself */
+        const Compiled part = part_of(c, i);
         if (part.packing.bytes) {
             char *packed = c->packed ? c->packed : data[part.packing.tensor];
             own[part.packing.tensor] = packed + (options && options->unpacked ? 0 : parts->offset[i]);

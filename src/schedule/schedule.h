@@ -201,6 +201,8 @@ void expr_store_first(VectorFunction *f, DType type, int value, VectorAddress ad
 /* convert.c: a CAST of what is in `value`; and a value that an operation gave, made to fit its type again. */
 int convert_emit(ExprEmitter *emitter, const Expr *cast, int value);
 int convert_fit(ExprEmitter *emitter, DType type, int value);
+/* A f32 rounded to bf16: its bits in the upper half of s32, zeros below. */
+int convert_bf16_bits(VectorFunction *f, int value);
 
 /* quantize.c: a CAST that quantizes, or takes apart what was quantized; -1: it is neither. */
 int quantize_emit(ExprEmitter *emitter, const Expr *cast);
@@ -242,8 +244,8 @@ struct Compiled {
 /* Each fills `c` (arena, target and allocator are set): functions, state, run, print. False: *why or `err` says why not; an
  * `err` whose status is set is an error, not a refusal. */
 typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
-ScheduleTemplate schedule_window, schedule_relayout, schedule_winograd, schedule_contract, schedule_map, schedule_rows,
-    schedule_attend, schedule_map_chain, schedule_parts, schedule_stages;
+ScheduleTemplate schedule_window, schedule_round, schedule_relayout, schedule_winograd, schedule_contract, schedule_round_all,
+    schedule_map, schedule_rows, schedule_attend, schedule_map_chain, schedule_parts, schedule_stages;
 
 bool schedule_has_parts(const Kernel *kernel); /* parts.c: several definitions. schedule_stages: each a part of its own */
 /* compile.c: all templates but schedule_parts in turn; `c` is empty again where none takes its kernel. */

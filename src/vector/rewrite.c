@@ -53,11 +53,12 @@ static int store_bf16(VectorFunction *to, const VectorOp *op) {
     return vector_append(to, &store);
 }
 
-/* Bytes of a vector as two of 16 bits: those at even places, sign or zeros in front, and those at odd ones. A vector that many
- * products read is taken apart once, until a loop begins or ends. */
+/* Narrow elements of a vector as two of wider ones: bytes as 16 bits (sign or zeros in front), bf16 as f32; those at even places,
+ * and those at odd ones. A vector that many products read is taken apart once, until a loop begins or ends. */
+typedef enum Wider { WIDER_UNSIGNED, WIDER_SIGNED, WIDER_FLOAT } Wider;
 typedef struct Halves {
-    int bytes;
-    bool is_signed;
+    int narrow;
+    Wider wider;
     int part[2];
 } Halves;
 typedef struct Memory {
@@ -65,20 +66,36 @@ typedef struct Memory {
     int count;
 } Memory;
 
-static const int *halves(VectorFunction *to, Memory *memory, int bytes, bool is_signed) {
+static const int *halves(VectorFunction *to, Memory *memory, int narrow, Wider wider) {
     for (int i = 0; i < memory->count; i++)
-        if (memory->known[i].bytes == bytes && memory->known[i].is_signed == is_signed)
+        if (memory->known[i].narrow == narrow && memory->known[i].wider == wider)
             return memory->known[i].part;
     Halves *new = &memory->known[memory->count < (int)COUNT(memory->known) ? memory->count++ : 0];
-    int x = vector_convert(to, VECTOR_BITS, DT_S16, bytes), even;
-    if (is_signed)
+    int x = vector_convert(to, VECTOR_BITS, wider == WIDER_FLOAT ? DT_S32 : DT_S16, narrow), even, odd;
+    if (wider == WIDER_FLOAT) {
+        even = vector_convert(to, VECTOR_BITS, DT_F32, vector_immediate(to, VECTOR_SHL, x, 16));
+        odd = vector_convert(to, VECTOR_BITS, DT_F32, vector_binary(to, VECTOR_AND, x, vector_const(to, DT_S32, -0x10000)));
+    } else if (wider == WIDER_SIGNED) {
         even = vector_immediate(to, VECTOR_SAR, vector_immediate(to, VECTOR_SHL, x, 8), 8);
-    else
-        even = vector_convert(
-            to, VECTOR_BITS, DT_S16,
-            vector_binary(to, VECTOR_AND, vector_convert(to, VECTOR_BITS, DT_S32, bytes), vector_const(to, DT_S32, 0x00ff00ff)));
-    *new = (Halves){bytes, is_signed, {even, vector_immediate(to, is_signed ? VECTOR_SAR : VECTOR_SHR, x, 8)}};
+        odd = vector_immediate(to, VECTOR_SAR, x, 8);
+    } else {
+        int both = vector_convert(to, VECTOR_BITS, DT_S32, narrow);
+        even = vector_convert(to, VECTOR_BITS, DT_S16, vector_binary(to, VECTOR_AND, both, vector_const(to, DT_S32, 0x00ff00ff)));
+        odd = vector_immediate(to, VECTOR_SHR, x, 8);
+    }
+    *new = (Halves){narrow, wider, {even, odd}};
     return new->part;
+}
+
+/* Two products of bf16, which are exact in f32: the odd one first, as machines do. */
+static int dot2(VectorFunction *to, Memory *memory, const VectorOp *op) {
+    int sum = op->arg[2];
+    Halves x, y;
+    memcpy(x.part, halves(to, memory, op->arg[0], WIDER_FLOAT), sizeof x.part);
+    memcpy(y.part, halves(to, memory, op->arg[1], WIDER_FLOAT), sizeof y.part);
+    for (int odd = 1; odd >= 0; odd--)
+        sum = vector_ternary(to, VECTOR_FMA, x.part[odd], y.part[odd], sum);
+    return sum;
 }
 
 /* Four products of bytes: of u8 * s8 where that is native (s8 + 128 is u8, and what is too much is taken off again), else of
@@ -92,8 +109,8 @@ static int dot4(VectorFunction *to, Memory *memory, const VectorOp *op, const bo
         return vector_binary(to, VECTOR_SUB, vector_ternary(to, VECTOR_DOT4_US, shifted, b, sum), more);
     }
     Halves x, y;
-    memcpy(x.part, halves(to, memory, a, op->code == VECTOR_DOT4_SS), sizeof x.part);
-    memcpy(y.part, halves(to, memory, b, true), sizeof y.part);
+    memcpy(x.part, halves(to, memory, a, op->code == VECTOR_DOT4_SS ? WIDER_SIGNED : WIDER_UNSIGNED), sizeof x.part);
+    memcpy(y.part, halves(to, memory, b, WIDER_SIGNED), sizeof y.part);
     for (int odd = 0; odd < 2; odd++)
         sum = vector_ternary(to, VECTOR_DOT2_SS, x.part[odd], y.part[odd], sum);
     return sum;
@@ -173,6 +190,8 @@ const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[
             result = store_bf16(copy.to, &op);
         else if ((op.code == VECTOR_DOT4_US || op.code == VECTOR_DOT4_SS) && native[VECTOR_DOT2_SS])
             result = dot4(copy.to, &memory, &op, native);
+        else if (op.code == VECTOR_DOT2)
+            result = dot2(copy.to, &memory, &op);
         else if (op.code == VECTOR_SCALE && op.type == DT_F32)
             result = scale(copy.to, &op);
         else {
