@@ -664,6 +664,6 @@ static bool fuse_attention(Plan *plan) {
 bool plan_fuse(Plan *plan) {
     for (int g = plan->group_count - 1; g >= 0; g--)
         drop_dead(plan, g);
-    return plan_merge_products(plan) && plan_halve(plan) && fuse_maps(plan, true) && fuse_epilogues(plan) &&
-           fuse_maps(plan, false) && fuse_epilogues(plan) && fuse_rows(plan) && fuse_attention(plan);
+    return plan_halve(plan) && plan_merge_products(plan) && fuse_maps(plan, true) && plan_lift_halves(plan) &&
+           fuse_epilogues(plan) && fuse_maps(plan, false) && fuse_epilogues(plan) && fuse_rows(plan) && fuse_attention(plan);
 }

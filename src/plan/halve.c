@@ -1,21 +1,24 @@
-/* Tensors whose products take them rounded to bf16 are kept rounded: whatever makes `x` shall write it so, once, rather than every
- * product round it while it reads.
+/* Tensors whose products take them rounded to bf16 are kept rounded: whatever makes `x` shall write it so, once, rather than
+ * every product round it while it reads.
  *
  *     y[m, n] = sum(k) f32(bf16(x[m, k])) * f32(bf16(w[k, n]))
  *
  *     t[m, k] = bf16(x[m, k])                                     its twin, one for all that read x rounded
  *     y[m, n] = sum(k) f32(t[m, k]) * f32(bf16(w[k, n]))
  *
- * The twin is a map like any other: the rules of fuse.c put it behind the product, or into the rows, that make x. A constant stays
- * as it is, for it is rounded where it is packed. Where x is only another place of something else (a transpose, a part), the
- * twin is that of the other: rounding goes up through moves, to where numbers are made.
+ * The twin is a map like any other: the rules of fuse.c put it behind the product, or into the rows, that make x. A constant
+ * stays as it is, for it is rounded where it is packed. Where all that is read of something are rounded places of it (transposes,
+ * parts), plan_lift_halves rounds it first and moves it then:
  *
- * Requires groups as nodes gave them, merged (merge.c) and laid out; before the rules of fuse.c. */
+ *     q[h, m, d] = bf16(y[m, 64*h + d])   k[h, m, d] = bf16(y[m, 64*h + d + 768])
+ *     t[m, n] = bf16(y[m, n])   q[h, m, d] = t[m, 64*h + d]   k[h, m, d] = t[m, 64*h + d + 768]
+ *
+ * plan_halve requires groups as nodes gave them, laid out, before the rules of fuse.c; plan_lift_halves that maps have met (rule
+ * 1).
+ */
 #include <string.h>
 
 #include "plan/plan.h"
-
-enum { MOVES_FOLLOWED = 8 };
 
 typedef struct Halves {
     Plan *plan;
@@ -27,24 +30,14 @@ static bool fail(const Halves *h) {
     return error_memory(h->plan->err), false;
 }
 
-/* A definition that moves its tensor as `like` moves an f32 one: bf16, and of other tensors. */
-static Definition *as_half(Plan *plan, const Definition *like, int from, int to) {
-    int *names = ARENA_ARRAY(plan->arena, int, (size_t)plan->tensor_count);
-    for (int t = 0; names && t < plan->tensor_count; t++)
-        names[t] = t == like->tensor ? to : t == like->value->tensor ? from : t;
-    Definition *d = names ? rewrite_rename(plan->arena, like, names) : NULL;
-    if (d)
-        d->value->type = DT_BF16;
-    return d;
-}
-
 /* to[..] = bf16(from[..]) */
 static Definition *rounding(Plan *plan, int from, int to) {
     Definition *d = plan_copy_of(plan, from);
     Expr *cast = ARENA_NEW(plan->arena, Expr);
     if (!d || !cast)
         return NULL;
-    *cast = (Expr){.op = EXPR_CAST, .type = DT_BF16, .arg = {d->value}, .axis = -1, .tensor = -1, .id = 1, .depth = 2, .weight = 2};
+    *cast =
+        (Expr){.op = EXPR_CAST, .type = DT_BF16, .arg = {d->value}, .axis = -1, .tensor = -1, .id = 1, .depth = 2, .weight = 2};
     d->exprs = ARENA_ARRAY(plan->arena, Expr *, 2);
     if (!d->exprs)
         return NULL;
@@ -73,18 +66,6 @@ static bool insert(Plan *plan, int at, Definition *d, const Group *nodes) {
     return true;
 }
 
-/* The group that does nothing but move data into the tensor, all of it; NULL: it is made otherwise. */
-static const Group *mover_of(const Plan *plan, const PlanTensor *t) {
-    const Group *g = t->writer_count == 1 && t->writer >= 0 ? plan->groups[t->writer] : NULL;
-    if (!g || g->gone || g->step >= 0 || g->partial || g->count != 1)
-        return NULL;
-    const Definition *d = g->definitions[0];
-    bool moves = d->value->op == EXPR_READ && d->value->type == DT_F32 && !d->value->arg[0] && d->tensor == t->root;
-    for (int i = 0; moves && i < d->value->index_count; i++)
-        moves = d->value->index[i].affine;
-    return moves ? g : NULL;
-}
-
 static bool is_known(const Plan *plan, int tensor) {
     return plan->tensors[plan->tensors[tensor].root].known != NULL;
 }
@@ -100,32 +81,19 @@ static int viewed(Plan *plan, int of, int like) {
 }
 
 /* The twin of a root, read by group `reader`; -1: an error. It stands behind whatever writes the tensor. */
-static int twin_of(Halves *h, int root, int reader, int followed) {
+static int twin_of(Halves *h, int root, int reader) {
     Plan *plan = h->plan;
     if (root < h->count && h->twin[root] >= 0)
         return h->twin[root];
-    const Group *mover = followed < MOVES_FOLLOWED ? mover_of(plan, &plan->tensors[root]) : NULL;
-    int source = mover ? mover->definitions[0]->value->tensor : -1, from = -1;
-    if (mover && is_known(plan, source))
-        mover = NULL;
-    if (mover) {
-        from = twin_of(h, plan->tensors[source].root, plan->tensors[root].writer, followed + 1);
-        from = from < 0 ? -1 : viewed(plan, from, source);
-        if (from < 0)
-            return -1;
-        mover = mover_of(plan, &plan->tensors[root]);
-    }
     const PlanTensor *t = &plan->tensors[root];
     int64_t dims[WHET_MAX_RANK];
     memcpy(dims, t->dims, sizeof dims);
     int writer = t->writer, twin = plan_tensor(plan, DT_BF16, t->rank, dims, NULL);
     if (twin < 0)
         return -1;
-    const Group *nodes = plan->groups[writer >= 0 ? writer : reader];
-    Definition *d = mover ? as_half(plan, mover->definitions[0], from, twin) : rounding(plan, root, twin);
     if (root < h->count)
         h->twin[root] = twin;
-    return insert(plan, plan->tensors[root].writer + 1, d, nodes) ? twin : -1;
+    return insert(plan, writer + 1, rounding(plan, root, twin), plan->groups[writer >= 0 ? writer : reader]) ? twin : -1;
 }
 
 /* Inside of a kernel of several definitions the schedule finds its own way. */
@@ -147,13 +115,12 @@ static bool halve(Halves *h, Group *g, Definition **definition) {
     memset(twin, -1, (size_t)known * sizeof *twin);
     for (int i = 0; i < d->expr_count; i++) {
         const Expr *read = expr_rounded_read(d->exprs[i]);
-        if (!read || read->arg[0] || twin[read->tensor] >= 0 || is_known(plan, read->tensor) ||
-            is_own(plan, g, read->tensor))
+        if (!read || read->arg[0] || twin[read->tensor] >= 0 || is_known(plan, read->tensor) || is_own(plan, g, read->tensor))
             continue;
         int at = 0;
         while (plan->groups[at] != g)
             at++;
-        int of = twin_of(h, plan->tensors[read->tensor].root, at, 0);
+        int of = twin_of(h, plan->tensors[read->tensor].root, at);
         twin[read->tensor] = of < 0 ? -1 : viewed(plan, of, read->tensor);
         if (twin[read->tensor] < 0)
             return fail(h);
@@ -195,5 +162,77 @@ bool plan_halve(Plan *plan) {
         while (plan->groups[i] != g)
             i++;
     }
+    return true;
+}
+
+/* The read in `bf16(x[..])`, all that the group does; NULL: it is something else. */
+static Expr *rounded_place(const Group *g) {
+    const Definition *d = g->count == 1 && g->step < 0 && !g->gone && !g->partial ? g->definitions[0] : NULL;
+    if (!d || d->value->op != EXPR_CAST || d->value->type != DT_BF16 || d->axis_count > d->parallel_count)
+        return NULL;
+    Expr *read = d->value->arg[0];
+    return read->op == EXPR_READ && read->type == DT_F32 && !read->arg[0] ? read : NULL;
+}
+
+/* The tensor in its own order. */
+static bool is_whole(const Plan *plan, const Group *g, const Expr *read) {
+    const Definition *d = g->definitions[0];
+    if (plan->tensors[read->tensor].root != read->tensor || read->index_count != d->left_count)
+        return false;
+    for (int i = 0; i < d->left_count; i++)
+        if (!read->index[i].affine || read->index[i].offset != d->left[i].offset ||
+            memcmp(read->index[i].coef, d->left[i].coef, (size_t)d->axis_count * sizeof(int64_t)) != 0)
+            return false;
+    return true;
+}
+
+static bool wants_lift(const Plan *plan, int root) {
+    const PlanTensor *t = &plan->tensors[root];
+    bool whole = t->reader_count == 1;
+    if (t->root != root || t->kept || t->known || t->type != DT_F32 || !t->reader_count || t->writer_count != 1)
+        return false;
+    for (int i = 0; i < t->reader_count; i++) {
+        const Expr *read = rounded_place(plan->groups[t->readers[i]]);
+        if (!read)
+            return false;
+        whole = whole && is_whole(plan, plan->groups[t->readers[i]], read);
+    }
+    return !whole;
+}
+
+static bool lift(Halves *h, int root) {
+    Plan *plan = h->plan;
+    const PlanTensor *t = &plan->tensors[root];
+    int count = t->reader_count, *readers = arena_copy(plan->arena, t->readers, (size_t)count * sizeof *readers);
+    int twin = readers ? twin_of(h, root, readers[0]) : -1;
+    if (twin < 0)
+        return fail(h);
+    for (int i = 0; i < count; i++) {
+        int at = readers[i] + (readers[i] > plan->tensors[root].writer); /* the twin's group came in between */
+        Group *g = plan->groups[at];
+        int known = plan->tensor_count, *names = ARENA_ARRAY(plan->arena, int, (size_t)known);
+        int from = viewed(plan, twin, rounded_place(g)->tensor);
+        if (!names || from < 0)
+            return fail(h);
+        memset(names, -1, (size_t)known * sizeof *names);
+        names[rounded_place(g)->tensor] = from;
+        Definition *d = rewrite_take_rounded(plan->arena, g->definitions[0], names);
+        if (!d || !(g->definitions = ARENA_ARRAY(plan->arena, Definition *, 1)))
+            return fail(h);
+        g->definitions[0] = d;
+        g->given = NULL;
+        g->verdict = NULL;
+        plan_drop_reader(plan, root, at);
+        if (!plan_add_reader(plan, from, at))
+            return fail(h);
+    }
+    return true;
+}
+
+bool plan_lift_halves(Plan *plan) {
+    Halves h = {plan, NULL, 0};
+    for (int t = 0, count = plan->tensor_count; t < count; t++)
+        if (wants_lift(plan, t) && !lift(&h, t))
+            return false;
     return true;
 }

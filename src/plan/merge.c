@@ -219,6 +219,11 @@ static bool moves_only(const Definition *d) {
     return d->value->op == EXPR_READ;
 }
 
+/* Data is only moved, and rounded on its way into a product (halve.c). */
+static bool moves_into_product(const Definition *d) {
+    return moves_only(d) || (d->value->op == EXPR_CAST && d->value->type == DT_BF16 && d->value->arg[0]->op == EXPR_READ);
+}
+
 /* Who reads the tensor takes a slice as well as the whole: what moves data into a product, products. */
 static bool takes_slices(const Plan *plan, int tensor, int followed) {
     const PlanTensor *t = &plan->tensors[plan->tensors[tensor].root];
@@ -230,7 +235,7 @@ static bool takes_slices(const Plan *plan, int tensor, int followed) {
             return false;
         const Definition *d = g->definitions[0];
         bool product = d->axis_count > d->parallel_count;
-        if (!product && (!moves_only(d) || !takes_slices(plan, d->tensor, followed + 1)))
+        if (!product && (!moves_into_product(d) || !takes_slices(plan, d->tensor, followed + 1)))
             return false;
     }
     return true;

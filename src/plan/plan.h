@@ -113,6 +113,7 @@ bool plan_merge_products(Plan *plan);
 
 /* halve.c: what products take rounded to bf16 is kept so. */
 bool plan_halve(Plan *plan);
+bool plan_lift_halves(Plan *plan);
 
 /* show.c */
 bool plan_name(Plan *plan, NodeNames *names, const Node *node); /* false: out of memory */

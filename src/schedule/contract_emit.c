@@ -191,7 +191,8 @@ static void emit_next(const Tile *t, int counter) {
         emit_later(t, row_at(t, k->a, t->mr), t->mr * contract_size(k, k->a) * contract_m_stride(k, k->a), counter);
     if (k->next_panel && t->rows >= 0) {
         int64_t row = (int64_t)contract_block_bytes(k) / k->line;
-        emit_later(t, vector_plus(vector_at(t->pointer[k->b], (int64_t)k->panel_bytes), t->row_counter, row), t->mr * row, counter);
+        emit_later(t, vector_plus(vector_at(t->pointer[k->b], (int64_t)k->panel_bytes), t->row_counter, row), t->mr * row,
+                   counter);
     }
 }
 

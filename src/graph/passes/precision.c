@@ -1,9 +1,9 @@
-/* bf16 as a precision: marks the nodes whose products are computed so. What is marked is the sum of products alone: its factors are
- * rounded to bf16 (to the nearest, ties to even) and summed in f32; what such a node computes besides, and all other nodes, stay as
- * they are. op_lower writes it into the kernel (kernel_round_products), so that the notation says all of it.
+/* bf16 as a precision: marks the nodes whose products are computed so. What is marked is the sum of products alone: its factors
+ * are rounded to bf16 (to the nearest, ties to even) and summed in f32; what such a node computes besides, and all other nodes,
+ * stay as they are. op_lower writes it into the kernel (kernel_round_products), so that the notation says all of it.
  *
- * Operators are listed by name, for a sum of products alone says little: a resize or a Fourier transform is one too, and wants its
- * factors as they are. Depthwise convolutions stay f32: they are bound by memory and sum few products.
+ * Operators are listed by name, for a sum of products alone says little: a resize or a Fourier transform is one too, and wants
+ * its factors as they are. Depthwise convolutions stay f32: they are bound by memory and sum few products.
  *
  * Requires and breaks nothing; recreates Node.rounds. Last of all passes, so that folding is done in f32. */
 #include "graph/passes/pass.h"
@@ -11,8 +11,8 @@
 #include <string.h>
 
 static bool is_product(const Node *node) {
-    static const char *const names[] = {"MatMul",    "Gemm",      "Conv",      "ConvTranspose", "Einsum",
-                                        "Attention", "FusedConv", "FusedGemm", "FusedMatMul",   "MultiHeadAttention",
+    static const char *const names[] = {"MatMul",    "Gemm",      "Conv",      "ConvTranspose",      "Einsum",
+                                        "Attention", "FusedConv", "FusedGemm", "FusedMatMul",        "MultiHeadAttention",
                                         "LSTM",      "GRU",       "RNN",       "GroupQueryAttention"};
     for (size_t i = 0; i < COUNT(names); i++)
         if (strcmp(node->op, names[i]) == 0)
