@@ -1,4 +1,5 @@
-/* Convolutions of images channels first, in stages: transposed, computed channels last, transposed back. Against the evaluator,
+/* Convolutions of images channels first: padded or as they lie with pixels over the lanes, or in stages: transposed, computed
+ * channels last, transposed back. Against the evaluator,
  * with sentinels around every tensor; what must not be taken so; constants, threads and exactness drawn from a printed seed. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,8 +52,35 @@ static const Sample samples[] = {
      "in x: f32[1, 48, 101]\nin f: f32[48, 48, 5]\n"
      "y[n:1, o, w:101] = sum(c, j) x[n, c, w + j - 2]? * f[o, c, j]"},
     {"stages", false, /* no taps, and lanes that pixels do not fill */
-     "in x: f32[1, 128, 7, 7]\nin f: f32[96, 128]\n"
+     "in x: f32[1, 128, 3, 3]\nin f: f32[96, 128]\n"
      "y[n, o, h, w] = sum(c) x[n, c, h, w] * f[o, c]"},
+    {"stages", true, /* few outputs: padded */
+     "in x: f32[2, 5, 21, 37]\nin f: f32[4, 5, 3, 3]\nin b: f32[4]\nin r: f32[2, 4, 21, 37]\n"
+     "y[n:2, o, h:21, w:37] = max((sum(c, i, j) x[n, c, h + i - 1, w + j - 1]? * f[o, c, i, j]) + b[o] + r[n, o, h, w], 0)"},
+    {"stages", true, /* and rows that are far apart, or dilated */
+     "in x: f32[1, 6, 23, 40]\nin f: f32[3, 6, 5, 3]\n"
+     "y[n:1, o, h:11, w:38] = sum(c, i, j) x[n, c, 2*h + i - 1, w + 2*j - 1]? * f[o, c, i, j]"},
+    {"stages", true, /* groups of four */
+     "in x: f32[1, 32, 14, 30]\nin f: f32[32, 4, 3, 3]\n"
+     "y[n:1, 4*g:8 + m:4, h:14, w:30] = sum(c, i, j) x[n, 4*g + c, h + i - 1, w + j - 1]? * f[4*g + m, c, i, j]"},
+    {"stages", true, /* one channel */
+     "in x: f32[1, 1, 29, 40]\nin f: f32[16, 1, 8, 8]\nin b: f32[16]\n"
+     "y[n:1, o, h:29, w:40] = max((sum(c, i, j) x[n, c, h + i - 3, w + j - 3]? * f[o, c, i, j]) + b[o], 0)"},
+    {"stages", true, /* one output */
+     "in x: f32[2, 8, 20, 33]\nin f: f32[1, 8, 5, 5]\n"
+     "y[n:2, o, h:20, w:33] = sum(c, i, j) x[n, c, h + i - 2, w + j - 2]? * f[o, c, i, j]"},
+    {"stages", true, /* one of each, strided: rows times a vector */
+     "in x: f32[1, 501]\nin f: f32[200]\ny[n:1, w:251] = sum(j) x[n, 2*w + j - 99]? * f[j]"},
+    {"rows", true, "in x: f32[41, 70]\nin f: f32[70]\ny[m] = sum(k) x[m, k] * f[k]"},
+    {"stages", false, /* one channel without borders, its pixels far apart */
+     "in x: f32[1, 1, 1240]\nin f: f32[33, 1, 64]\n"
+     "y[n:1, o, w:74] = sum(c, j) x[n, c, 16*w + j] * f[o, c, j]"},
+    {"contract", false, /* large ones without taps are read as they lie */
+     "in x: f32[2, 36, 20, 20]\nin f: f32[40, 36]\nin b: f32[40]\n"
+     "y[n, o, h, w] = max((sum(c) x[n, c, h, w] * f[o, c]) + b[o], 0)"},
+    {"contract", false, /* with taps, but without borders */
+     "in x: f32[2, 3, 18, 34]\nin f: f32[5, 3, 3, 3]\n"
+     "y[n:2, o, h:16, w:32] = sum(c, i, j) x[n, c, h + i, w + j] * f[o, c, i, j]"},
     {"stages", true, /* transposed: a definition a phase */
      "in x: f32[1, 12, 9, 10]\nin f: f32[12, 20, 2, 2]\nin b: f32[20]\n"
      "y[n, o, 2*h:9, 2*w:10] = (sum(c) x[n, c, h, w] * f[c, o, 0, 0]) + b[o]\n"

@@ -27,7 +27,7 @@
 enum { PACKED_BLOCK_BYTES = 96 << 10, GATHERED_BYTES = 96 << 10 };
 enum { AHEAD_LEAST = 64 << 10 }; /* smaller weights stay in a cache nearby */
 /* Registers of a tile whose bytes or bf16 are widened: those of A and of two vectors of B, and one for products. */
-enum { SPARE_OF_PAIRS = 7, SHORT_SUM = 64 };
+enum { SPARE_OF_PAIRS = 7, SHORT_SUM = 64, LEAST_VECTOR = 8 };
 
 /* ---- recognition ---- */
 
@@ -35,10 +35,11 @@ static int64_t magnitude(int64_t x) {
     return x < 0 ? -x : x;
 }
 
-/* All accesses but B walk `outer` and the outermost axis of N as one. */
+/* All accesses but B (it too, where it is read as it lies) walk `outer` and the outermost axis of N as one. */
 static bool joins_columns(const Contract *k, int outer) {
     for (int i = 0; i < k->nest.access_count; i++)
-        if (i != k->b && !access_merges(&k->nest.access[i], outer, k->n_axis[0], k->nest.axis[k->n_axis[0]].extent))
+        if ((i != k->b || k->direct) &&
+            !access_merges(&k->nest.access[i], outer, k->n_axis[0], k->nest.axis[k->n_axis[0]].extent))
             return false;
     return k->nest.access[k->b].stride[outer] != 0;
 }
@@ -46,6 +47,7 @@ static bool joins_columns(const Contract *k, int outer) {
 static void find_columns(Contract *k, bool taken[NEST_MAX_AXES]) {
     const Nest *nest = &k->nest;
     int first = -1;
+    k->n_count = 0;
     k->columns = 1;
     for (int x = 0; x < nest->parallel_count; x++)
         if (nest->access[0].stride[x] == 1)
@@ -77,6 +79,7 @@ static void find_columns(Contract *k, bool taken[NEST_MAX_AXES]) {
 /* Depth, the steps that are longest to A outermost: that is the order in which it lies in memory. */
 static void find_depth(Contract *k) {
     const Nest *nest = &k->nest;
+    k->k_count = 0;
     k->steps = 1;
     for (int x = nest->parallel_count; x < nest->axis_count; x++) {
         int at = k->k_count++;
@@ -90,6 +93,7 @@ static void find_depth(Contract *k) {
 /* Of the parallel axes that are no columns, those along which B stands still are rows; the others are batches. */
 static int find_rows(Contract *k, const bool taken[NEST_MAX_AXES], int *rows) {
     int count = 0;
+    k->outer_count = 0;
     for (int x = 0; x < k->nest.parallel_count; x++)
         if (!taken[x] && !contract_b_moves(k, x))
             rows[count++] = x;
@@ -156,7 +160,10 @@ static void print_contract(const Compiled *c, Text *out) {
         out, " n=%lld k=%lld, %s x %s: tile %d x %d, depth in blocks of %lld, rows in blocks of %lld, unrolled %d times, %s%s\n",
         (long long)k->columns, (long long)k->steps, dtype_name(k->fa.type),
         k->fb.rounded ? "f32 as bf16" : dtype_name(k->fb.type), k->knobs.mr, k->nr, (long long)k->knobs.kc * k->group,
-        (long long)k->knobs.mc, k->knobs.unroll, k->constant ? "B packed once" : "B packed panel by panel",
+        (long long)k->knobs.mc, k->knobs.unroll,
+        k->constant ? "B packed once"
+        : k->direct ? "B as it lies"
+                    : "B packed panel by panel",
         k->on_tiles   ? ", outer products"
         : k->gathered ? ", rows of A gathered"
                       : "");
@@ -217,8 +224,8 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const
     if (!checked_mul(k->depth, k->unit, &panel) || !checked_mul(panel + sums, k->nr, &panel) ||
         !checked_mul(panel, k->batches * k->panels, &whole))
         return false;
-    k->panel_bytes = (size_t)panel;
-    k->packed_bytes = (size_t)whole;
+    k->panel_bytes = k->direct ? 0 : (size_t)panel;
+    k->packed_bytes = k->direct ? 0 : (size_t)whole;
     k->ahead = k->constant && k->packed_bytes >= AHEAD_LEAST ? bytes_ahead(k->rows, options->far) : 0;
     k->next_panel = k->constant && !k->ahead && fetches_next(k, &c->target);
     return true;
@@ -290,20 +297,77 @@ static bool describe_packing(const Contract *k, Compiled *c) {
     return fine;
 }
 
+/* Columns, depth, rows and batches; the number of rows' axes. */
+static int find_loops(Contract *k, int rows[NEST_MAX_AXES]) {
+    bool taken[NEST_MAX_AXES] = {false};
+    find_columns(k, taken);
+    find_depth(k);
+    return find_rows(k, taken, rows);
+}
+
+/* ---- B as it lies ---- */
+
+static int64_t extent_of(const Contract *k, const int *axis, int count) {
+    int64_t extent = 1;
+    for (int i = 0; i < count; i++)
+        extent *= k->nest.axis[axis[i]].extent;
+    return extent;
+}
+
+/* Its columns lie side by side, f32 and never outside. */
+static bool may_be_direct(const Contract *k, const Compiled *c, const ScheduleOptions *options) {
+    const Access *b = &k->nest.access[k->b];
+    return !options->whole && k->group == 1 && k->fb.type == DT_F32 && !k->fb.rounded && k->sum == DT_F32 && !c->target.tiles.count && k->n_count &&
+           contract_n_stride(k, k->b) == 1 && !b->guard_count && !k->nest.access[k->a].guard_count &&
+           !(options->constant && options->constant[b->tensor]);
+}
+
+/* One row A, and a B that would have to be transposed for it: each element of the result is a sum over what lies side by side in
+ * both, which is a matter of rows. */
+static bool is_rows_by_vector(const Contract *k, const ScheduleOptions *options, const int rows[NEST_MAX_AXES], int count) {
+    const Access *a = &k->nest.access[k->a], *b = &k->nest.access[k->b];
+    if (k->group > 1 || extent_of(k, rows, count) > 1 || !k->n_count || !k->k_count || contract_n_stride(k, k->b) == 1 ||
+        (options->constant && options->constant[b->tensor]) || a->guard_count || b->guard_count)
+        return false;
+    int inner = k->k_axis[k->k_count - 1];
+    return a->stride[inner] == 1 && b->stride[inner] == 1 && k->nest.axis[inner].extent >= LEAST_VECTOR;
+}
+
+/* B as it lies may have fewer columns in a piece, but nothing is packed. `rows`: set anew if that is cheaper. */
+static int choose_direct(Contract *k, const Compiled *c, const ScheduleOptions *options, int rows[NEST_MAX_AXES], int count) {
+    if (!may_be_direct(k, c, options))
+        return count;
+    ContractKnobs knobs[2] = {{0}, {0}};
+    ContractShape packed = {.rows = extent_of(k, rows, count), .columns = k->columns, .depth = k->steps}, direct = packed;
+    double pieces = (double)extent_of(k, k->outer, k->outer_count);
+    double slots = pieces * (cost_contract(&c->target, packed, 4, PACKED_BLOCK_BYTES, 0, &knobs[0]) +
+                             cost_pack(&c->target, k->steps, k->columns, 1));
+    k->direct = true;
+    count = find_loops(k, rows);
+    direct.columns = k->columns;
+    pieces = (double)extent_of(k, k->outer, k->outer_count);
+    if (pieces * cost_contract(&c->target, direct, 4, 0, 0, &knobs[1]) < slots)
+        return count;
+    k->direct = false;
+    return find_loops(k, rows);
+}
+
 bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     Contract *k = ARENA_NEW(&c->arena, Contract);
     if (!k)
         return error_memory(err), false;
     k->known = options->constant;
-    bool taken[NEST_MAX_AXES] = {false};
     int rows[NEST_MAX_AXES];
     if (!contract_find_factors(k, c->kernel, why))
         return false;
-    find_columns(k, taken);
-    find_depth(k);
-    int count = find_rows(k, taken, rows);
+    int count = find_loops(k, rows);
     if (!contract_choose_types(k, &c->target, why))
         return false;
+    if (is_rows_by_vector(k, options, rows, count)) {
+        *why = "a product of rows and a vector: each is a sum along contiguous elements";
+        return false;
+    }
+    count = choose_direct(k, c, options, rows, count);
     bool for_rows = k->group == 1 ? k->nest.covers && !c->kernel->partial : k->outer_count && k->steps < SHORT_SUM;
     if (!count && !k->n_count && for_rows) { /* each sum would be a tile of one element */
         *why = "sums of products with neither rows nor columns";
@@ -324,7 +388,7 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
         return error_memory(err), false;
     c->run = contract_run;
     c->print = print_contract;
-    c->print_c = k->gathered || k->single || (k->sum == DT_F32 && k->pack_function >= 0)
+    c->print_c = k->gathered || k->single || k->direct || (k->sum == DT_F32 && k->pack_function >= 0)
                      ? NULL
                      : contract_print_c; /* the C target: plain loops instead */
     return true;

@@ -33,9 +33,9 @@ typedef struct ContractFactor {
     bool flip;    /* its bytes are multiplied with the sign bit turned: 128 more, or less */
 } ContractFactor;
 
-/* One loop of the depth as A walks it. The innermost one counts groups. */
+/* One loop of the depth as A walks it, and B where it is read as it lies. The innermost one counts groups. */
 typedef struct ContractLevel {
-    int64_t extent, a_stride;
+    int64_t extent, a_stride, b_stride;
     int64_t steps; /* of depth, in one round */
     int guard;     /* of A, that this level's counter is part of; -1: none */
     int64_t coef;  /* and its factor there */
@@ -59,6 +59,7 @@ typedef struct Contract {
     int group, unit;                       /* which lie side by side in `unit` bytes of a panel */
     bool by_lane;                          /* A is multiplied by lane (Target.by_lane) */
     bool paired;                           /* two rows by two columns at once (MMLA): A is gathered by pairs of rows */
+    bool direct;                           /* B is read as it lies: its columns are contiguous, it is not packed */
     bool b_first;                          /* the dot takes B as its first, unsigned operand */
     bool column_sums, row_sums;            /* what zero points ask for */
     int n_axis[NEST_MAX_AXES], n_count;    /* outermost first; one axis to all accesses but B */
@@ -117,6 +118,17 @@ static inline int64_t contract_m_stride(const Contract *k, int access) {
     if (access == k->a && k->gathered)
         return k->a_pitch;
     return k->m_axis < 0 ? 0 : k->nest.access[access].stride[k->m_axis];
+}
+
+/* From a round of a level to the next, in bytes of B. */
+static inline int64_t contract_b_step(const Contract *k, const ContractLevel *level) {
+    return k->direct ? contract_size(k, k->b) * level->b_stride : k->unit * level->steps * k->nr;
+}
+
+/* Rounds of two levels, one in the other, follow each other at the distance of the inner one. */
+static inline bool contract_levels_join(const Contract *k, const ContractLevel *outer, const ContractLevel *inner) {
+    return outer->a_stride == inner->a_stride * inner->extent &&
+           (!k->direct || outer->b_stride == inner->b_stride * inner->extent);
 }
 
 /* B moves along an axis. */

@@ -43,13 +43,13 @@ typedef struct Step {
 
 static Step step_to(const Tile *t, Step step, int level, int64_t by) {
     step.a = vector_offset(step.a, contract_size(t->k, t->k->a) * by * t->level[level].a_stride);
-    step.b = vector_offset(step.b, t->k->unit * by * t->level[level].steps * t->k->nr);
+    step.b = vector_offset(step.b, by * contract_b_step(t->k, &t->level[level]));
     return step;
 }
 
 static Step step_along(const Tile *t, Step step, int level, int counter) {
     step.a = vector_plus(step.a, counter, contract_size(t->k, t->k->a) * t->level[level].a_stride);
-    step.b = vector_plus(step.b, counter, t->k->unit * t->level[level].steps * t->k->nr);
+    step.b = vector_plus(step.b, counter, contract_b_step(t->k, &t->level[level]));
     return step;
 }
 
@@ -63,12 +63,22 @@ static int splat_a(const Tile *t, VectorAddress at) {
     return flip_a(t, vector_splat(t->f, k->sum, k->group > 1 ? k->sum : k->fa.type, at));
 }
 
+static int mask_of(const Tile *t, int vector) {
+    return vector == t->nv - 1 ? t->mask : -1;
+}
+
+/* Vector j of a step of B; of columns as they lie, no more than there are. */
+static int load_b(const Tile *t, VectorAddress step, int j) {
+    return vector_load(t->f, t->k->sum, t->k->sum, vector_offset(step, (int64_t)j * t->f->bytes),
+                       t->k->direct ? mask_of(t, j) : -1);
+}
+
 static void emit_step(const Tile *t, Step step, int *sums) {
     const Contract *k = t->k;
     int b[CONTRACT_MAX_SUMS];
     int64_t m = contract_size(k, k->a) * contract_m_stride(k, k->a);
     for (int j = 0; j < t->nv; j++)
-        b[j] = vector_load(t->f, k->sum, k->sum, vector_offset(step.b, (int64_t)j * t->f->bytes), -1);
+        b[j] = load_b(t, step.b, j);
     for (int i = step.from; i < step.end; i++) {
         int a = splat_a(t, vector_offset(step.a, i * m));
         for (int j = 0; j < t->nv; j++)
@@ -114,15 +124,14 @@ static void emit_lanes(const Tile *t, Step step, int *sums) {
                                                  : VECTOR_DOT4_SS_LANE;
     int a[CONTRACT_MAX_SUMS], total = CONTRACT_LANES * t->nv;
     int64_t m = contract_size(k, k->a) * contract_m_stride(k, k->a);
-    int next = vector_load(t->f, k->sum, k->sum, step.b, -1);
+    int64_t deeper = contract_b_step(k, &t->level[t->level_count - 1]);
+    int next = load_b(t, step.b, 0);
     for (int i = step.from; i < step.end; i++)
         a[i] = flip_a(t, vector_load(t->f, k->sum, k->sum, vector_offset(step.a, i * m), -1));
     for (int v = 0; v < total; v++) {
         int b = next, lane = v / t->nv, j = v % t->nv;
         if (v + 1 < total)
-            next = vector_load(
-                t->f, k->sum, k->sum,
-                vector_offset(step.b, (int64_t)((v + 1) / t->nv) * 4 * k->nr + (int64_t)((v + 1) % t->nv) * t->f->bytes), -1);
+            next = load_b(t, vector_offset(step.b, (v + 1) / t->nv * deeper), (v + 1) % t->nv);
         for (int i = step.from; i < step.end; i++)
             sums[i * t->nv + j] = vector_by_lane(t->f, code, b, a[i], sums[i * t->nv + j], lane);
     }
@@ -149,7 +158,7 @@ static void emit_values(Tile *t, int level, int64_t from, int64_t end, Step step
  * below where A lets them. Border tiles are few: what is inside is not unrolled. */
 static void emit_taps(Tile *t, int level, Step step, int *sums) {
     ContractLevel *own = &t->level[level], *below = level + 1 < t->level_count ? &t->level[level + 1] : NULL;
-    bool merges = below && below->guard < 0 && own->a_stride == below->a_stride * below->extent;
+    bool merges = below && below->guard < 0 && contract_levels_join(t->k, own, below);
     for (int64_t tap = 0, count; tap < own->extent; tap += count) {
         const ContractPattern *p = t->pattern;
         Step to = step_to(t, step, level, tap);
@@ -239,17 +248,13 @@ static void make_mask(Tile *t) {
     t->mask = t->edge_lanes ? vector_mask_first(t->f, DT_F32, t->edge_lanes) : -1;
 }
 
-static int mask_of(const Tile *t) {
-    return t->vector == t->nv - 1 ? t->mask : -1;
-}
-
 static int read_operand(ExprEmitter *e, const Expr *read) {
     Tile *t = e->context;
     int access = nest_find(&t->k->nest, read);
     VectorAddress at = place(t, access, t->row, t->vector);
     DType type = t->k->nest.access[access].type;
     if (contract_n_stride(t->k, access))
-        return expr_load(t->f, type, at, mask_of(t));
+        return expr_load(t->f, type, at, mask_of(t, t->vector));
     return expr_splat(t->f, type, at);
 }
 
@@ -263,7 +268,7 @@ static void store_sum(Tile *t, ExprEmitter *e, int value) {
         if (e->refused)
             return;
     }
-    expr_store(t->f, e ? k->nest.access[0].type : k->sum, value, place(t, 0, t->row, t->vector), mask_of(t));
+    expr_store(t->f, e ? k->nest.access[0].type : k->sum, value, place(t, 0, t->row, t->vector), mask_of(t, t->vector));
 }
 
 /* Rows of a heavy epilogue that go side by side, for functions are long chains of operations: at least CHAINS vectors, where
@@ -338,8 +343,8 @@ static int zero_point(Tile *t, const ContractFactor *f) {
         return vector_const(t->f, DT_S32, (double)(f->zero_value + offset));
     VectorAddress at = place(t, f->zero, t->row, t->vector);
     DType type = t->k->nest.access[f->zero].type;
-    int zero =
-        contract_n_stride(t->k, f->zero) ? vector_load(t->f, DT_S32, type, at, mask_of(t)) : vector_splat(t->f, DT_S32, type, at);
+    int zero = contract_n_stride(t->k, f->zero) ? vector_load(t->f, DT_S32, type, at, mask_of(t, t->vector))
+                                                : vector_splat(t->f, DT_S32, type, at);
     return offset ? vector_binary(t->f, VECTOR_ADD, zero, vector_const(t->f, DT_S32, (double)offset)) : zero;
 }
 
@@ -368,7 +373,7 @@ static void emit_start(Tile *t, const Variant *v, int *sums) {
             value =
                 vector_load(t->f, k->sum, k->sum, vector_offset(row_at(t, k->a, t->row), (int64_t)t->vector * t->f->bytes), -1);
         else if (!v->first)
-            value = vector_load(t->f, k->sum, k->sum, place(t, 0, t->row, t->vector), mask_of(t));
+            value = vector_load(t->f, k->sum, k->sum, place(t, 0, t->row, t->vector), mask_of(t, t->vector));
         if (k->column_sums)
             value =
                 moves ? minus_product(t, value, zero_point(t, &k->fa), columns) : vector_binary(t->f, VECTOR_SUB, value, columns);
@@ -474,7 +479,7 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
     add_parameters(&t, c->vectors);
     t.row_counter = t.rows < 0 ? -1 : vector_loop(t.f, t.rows, 0, t.mr, NULL, NULL, 0);
     int sums[CONTRACT_MAX_SUMS];
-    if (!v->first || k->row_sums)
+    if (!v->first || k->row_sums || k->direct)
         make_mask(&t);
     for (t.vector = 0; t.vector < t.nv; t.vector++)
         emit_start(&t, v, sums);

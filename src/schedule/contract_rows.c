@@ -68,7 +68,7 @@ static void take_line(Contract *k, const Line *line, const int *axis, int count)
 
 static void add_level(Contract *k, ContractLevel level) {
     ContractLevel *last = k->level_count ? &k->level[k->level_count - 1] : NULL;
-    if (last && last->guard < 0 && level.guard < 0 && last->a_stride == level.a_stride * level.extent) {
+    if (last && last->guard < 0 && level.guard < 0 && contract_levels_join(k, last, &level)) {
         level.extent *= last->extent;
         *last = level;
         return;
@@ -82,7 +82,8 @@ static bool lay_levels(Contract *k, const char **why) {
     k->level_count = 0;
     for (int i = 0; i < k->k_count; i++) {
         int x = k->k_axis[i];
-        ContractLevel level = {.extent = k->nest.axis[x].extent, .a_stride = a->stride[x], .guard = -1};
+        ContractLevel level = {
+            .extent = k->nest.axis[x].extent, .a_stride = a->stride[x], .b_stride = k->nest.access[k->b].stride[x], .guard = -1};
         for (int g = 0; g < a->guard_count; g++)
             if (a->guard[g].coef[x]) {
                 if (level.guard >= 0) {
@@ -251,7 +252,7 @@ int contract_tile_levels(const Contract *k, const ContractPattern *pattern, int6
             level.extent = depth / level.steps;
         if (l == k->patterned && pattern->inside)
             level.guard = -1;
-        if (last && last->guard < 0 && level.guard < 0 && last->a_stride == level.a_stride * level.extent) {
+        if (last && last->guard < 0 && level.guard < 0 && contract_levels_join(k, last, &level)) {
             level.extent *= last->extent;
             *last = level;
             continue;
@@ -396,7 +397,7 @@ static Line *best_line(const Contract *k, Line *line, int count) {
 
 bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *given, int64_t panel_limit, int spare,
                         const int *axis, int count, const char **why) {
-    for (int gathered = k->paired || k->on_tiles; gathered < 2; gathered++) {
+    for (int gathered = k->paired || k->on_tiles; gathered < (k->direct ? 1 : 2); gathered++) {
         Line line[NEST_MAX_AXES], *best;
         int lines = count ? count : 1;
         k->gathered = gathered;

@@ -77,7 +77,8 @@ typedef struct Part {
     int64_t first_sum;
 } Part;
 
-/* Where the taps of this line begin, in elements of A and bytes of the panel; counts of those inside, by level. */
+/* Where the taps of this line begin, in elements of A and bytes of B (of the block, where it is packed); counts of those inside,
+ * by level. */
 static int find_taps(const Contract *k, const Corner *line, int64_t block, int64_t *a, int64_t *b, int64_t *counts) {
     int count = 0;
     for (int l = 0; l < k->level_count; l++) {
@@ -91,7 +92,7 @@ static int find_taps(const Contract *k, const Corner *line, int64_t block, int64
             counts[count++] = end > from ? end - from : 0;
         }
         *a += from * level->a_stride;
-        *b += (from - begin) * level->steps * k->unit * k->nr;
+        *b += (k->direct ? from : from - begin) * contract_b_step(k, level);
     }
     return count;
 }
@@ -131,6 +132,8 @@ static void set_call(const Work *w, const Part *part, const Corner *line, int64_
                 part->gathered + (k->on_tiles ? (first - part->first) * row : size * contract_gathered_at(k, part->first, first));
         if (k->scalar[i] >= 0)
             memcpy(call->scalars[k->scalar[i]], at, (size_t)size);
+        else if (i == k->b && k->direct)
+            add_pointer(call, at + b, 0, size * k->nr);
         else if (i == k->b)
             add_pointer(call, part->packed + b, 0, (int64_t)k->panel_bytes);
         else
@@ -300,7 +303,7 @@ static void walk_panels(const Task *t, Part part, Range tiles) {
     }
 }
 
-/* Panels that lie packed: a block of A stays in L2 while all panels pass. */
+/* Panels that lie packed, or need not be: a block of A stays in L2 while all panels pass. */
 static void walk_packed(const Task *t, Part part) {
     Work *w = t->w;
     const Contract *k = w->k;
@@ -354,7 +357,7 @@ static bool task_memory(Task *t) {
     int64_t rows = k->knobs.mc < k->rows ? k->knobs.mc : k->rows;
     if (k->paired) /* whole pairs in each line, and two rows on the way to them */
         rows = least(k->knobs.mc / k->knobs.mr, k->lines * k->tiles) * (k->knobs.mr + k->knobs.mr % 2) + 2;
-    size_t panel = t->w->packed ? 0 : contract_block_bytes(k);
+    size_t panel = t->w->packed || k->direct ? 0 : contract_block_bytes(k);
     size_t gathered = k->gathered ? (size_t)(rows * k->a_pitch) * (size_t)contract_size(k, k->a) : 0;
     size_t strips = 0, tile_rows = 0;
     if (k->on_tiles) { /* the last tile of a block stores all its rows */
@@ -388,7 +391,7 @@ static void run_tiles(Work *w, Corner corner, Range rows, Range panels) {
     Part part = {.row_sums = t.row_sums, .first_sum = row_of(k, t.rows.from)};
     if (k->row_sums && !k->gathered)
         sum_rows(&t, part.first_sum, row_of(k, t.rows.to), NULL);
-    if (w->packed)
+    if (w->packed || k->direct)
         walk_packed(&t, part);
     else
         walk_unpacked(&t, part);
@@ -421,7 +424,7 @@ static int64_t make_grid(Work *w, int64_t outer) {
     w->panels_each = ceiling(k->panels, w->panel_tasks);
     w->panel_tasks = ceiling(k->panels, w->panels_each);
     int64_t tiles = k->lines * k->tiles, row_tasks = least(ceiling(wanted, w->panel_tasks), tiles);
-    if (!w->packed && w->panel_tasks > 1) /* each would pack the same panels again */
+    if (!w->packed && !k->direct && w->panel_tasks > 1) /* each would pack the same panels again */
         row_tasks = 1;
     w->rows_each = ceiling(tiles, row_tasks);
     w->row_tasks = ceiling(tiles, w->rows_each);

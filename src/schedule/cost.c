@@ -169,3 +169,8 @@ int64_t cost_attend_keys(const Target *target) {
         keys *= 2;
     return keys;
 }
+
+double cost_copy(const Target *target, int64_t elements) {
+    enum { SLOTS = 6 };
+    return (double)elements / (target->bytes / 4) * SLOTS;
+}

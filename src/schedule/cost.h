@@ -27,9 +27,11 @@ typedef struct ContractKnobs {
 double cost_contract(const Target *target, ContractShape shape, int element_bytes, int64_t panel_limit, int spare,
                      ContractKnobs *knobs);
 
-/* Slots of packing `depth` rows of B, whose columns are `step` elements apart, in a run; of transposing so many elements. */
+/* Slots of packing `depth` rows of B, whose columns are `step` elements apart, in a run; of transposing or copying so many
+ * elements. */
 double cost_pack(const Target *target, int64_t depth, int64_t columns, int64_t step);
 double cost_transpose(const Target *target, int64_t elements);
+double cost_copy(const Target *target, int64_t elements); /* with a border around it */
 
 /* Keys of attention that are taken at once. */
 int64_t cost_attend_keys(const Target *target);

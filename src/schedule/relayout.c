@@ -1,17 +1,24 @@
-/* Convolutions of images channels first: the image is transposed, the convolution runs channels last, and its result is
- * transposed back. Each element is moved twice at the speed of a cache, where the sum reads it taps times outputs often; with
- * pixels over the lanes the image is packed once a tap instead, and lanes are lost where pixels are no whole vectors.
+/* Convolutions of images channels first, in one of three ways. As they lie, with pixels over the lanes: contractions read an
+ * unpadded image where it is. Padded: the same from a copy with its border written out,
+ *
+ *     t[n, c, h, w] = x[n, c, h - 1, w - 1]?     map
+ *     y[n, o, h, w] = sum(...) t[n, c, h + i, w + j] * f[o, c, i, j]
+ *
+ * Or transposed: the convolution runs channels last, and its result is transposed back. Each element is moved twice at the speed
+ * of a cache, where the sum reads it taps times outputs often; lanes are lost where pixels or outputs are no whole vectors.
  *
  *     t[n, h, w, c] = x[n, c, h, w]              map
  *     u[n, h, w, o] = sum(...) t[...]? * f[...]  whatever template is best, Winograd's too; a definition a phase, if transposed
  *     y[n, o, h, w] = u[n, h, w, o]              map
  *
  * What its epilogue reads of the result's shape (a residual) is transposed too. All of it is a rewritten kernel that runs in
- * stages (parts.c). The cost model decides: products without taps (1x1) lose more by it than they gain, unless images are small.
+ * stages (parts.c). The cost model decides: few outputs are padded, many are transposed, products without taps (1x1) stay as
+ * they are unless images are small.
  */
 #include "kernel/rewrite.h"
 #include "schedule/cost.h"
 #include "schedule/schedule.h"
+#include "schedule/winograd.h"
 
 #include <string.h>
 
@@ -21,7 +28,11 @@ typedef struct Relayout {
     bool placed[KERNEL_MAX_TENSORS];
     int last[KERNEL_MAX_TENSORS];  /* of tensors that are placed: the dimension that shall be the last one; -1: as it is */
     int other[KERNEL_MAX_TENSORS]; /* the transposed tensor; itself where there is none */
-    double direct, relaid;         /* slots */
+    bool turns;                    /* it can be transposed */
+    double direct, relaid, padded; /* slots; padded: 0 where that cannot be */
+    const Expr *read;              /* of the image that is padded, */
+    Index *index;                  /* by this much before its first element, */
+    int64_t *dims;                 /* to these dims */
 } Relayout;
 
 static bool refuse(const char **why, const char *reason) {
@@ -152,6 +163,8 @@ static bool place_operands(Relayout *r, const Product *p, const char **why) {
 
 /* ---- the choice ---- */
 
+static const double UNALIGNED = 1.08; /* taps of a line begin anywhere in it */
+
 /* The result is contiguous along no axis. */
 static bool is_strided(const Product *p) {
     return p->d->left[p->d->left_count - 1].coef[p->lane] != 1;
@@ -166,30 +179,132 @@ static bool has_taps(const Relayout *r, const Product *p) {
     return elements > (double)r->kernel->tensors[r->image].count;
 }
 
-static void count_slots(Relayout *r, const Product *p, const Target *target, bool constant) {
-    const Definition *d = p->d;
-    int64_t columns = 1, images = 1, outputs = 1, groups = 1, depth = 1, y_dim = output_dim(p, d->left, d->left_count);
-    for (int a = 0; a < d->axis_count; a++) {
-        int64_t extent = d->axes[a].extent;
-        bool ahead = y_dim > 0 && moves(d->left, (int)y_dim, a); /* of the channels: no column */
-        *(a >= d->parallel_count ? &depth
-          : is_output(p, a)      ? &outputs
-          : !is_pixel(p, a)      ? &groups
-          : ahead                ? &images
-                                 : &columns) *= extent;
+/* Weights, but not the image, move along it: what is summed over in one index of the image. -1: none. */
+static int tap_of(const Product *p, const Index *index) {
+    int tap = -1, place = -1;
+    for (int a = 0; a < p->d->axis_count; a++) {
+        if (!index->coef[a] || p->d->axes[a].extent == 1)
+            continue;
+        int *slot = a < p->d->parallel_count ? &place : &tap;
+        if (*slot >= 0 || index->coef[a] != 1)
+            return -1;
+        *slot = a;
     }
-    int64_t step = p->image->index[p->image->index_count - 1].coef[p->lane];
-    bool strided = is_strided(p);
-    ContractKnobs knobs = {0}, mine = {0};
-    ContractShape first = {.rows = outputs, .columns = strided ? 1 : columns, .depth = depth};
-    ContractShape last = {.rows = columns * images, .columns = outputs, .depth = depth, .packed_once = constant};
-    r->direct += (double)(groups * images) * (double)(strided ? columns : 1) * cost_contract(target, first, 4, 0, 0, &knobs) +
-                 (double)(groups * images) * cost_pack(target, depth, columns, step);
-    r->relaid += (double)groups * cost_contract(target, last, 4, 0, 0, &mine) +
-                 (constant ? 0 : (double)groups * cost_pack(target, depth, outputs, depth));
+    return place >= 0 ? tap : -1;
 }
 
-static bool find_all(Relayout *r, const Target *target, const ScheduleOptions *options, const char **why) {
+/* What Winograd's tiles leave of the sum once it is transposed. */
+static double share_of_tiles(const Product *p, const Target *target, int64_t outputs) {
+    int64_t taps[2] = {0, 0}, places[2] = {1, 1}, channels = 1;
+    int found = 0;
+    for (int i = 0; i < p->image->index_count; i++) {
+        int tap = tap_of(p, &p->image->index[i]);
+        if (tap < 0)
+            continue;
+        if (found == 2)
+            return 1;
+        taps[found] = p->d->axes[tap].extent;
+        for (int a = 0; a < p->d->parallel_count; a++)
+            places[found] *= p->image->index[i].coef[a] ? p->d->axes[a].extent : 1;
+        found++;
+    }
+    for (int a = p->d->parallel_count; a < p->d->axis_count; a++)
+        channels *= p->d->axes[a].extent;
+    if (found < 2 || taps[0] != taps[1] || (taps[0] != 3 && taps[0] != 5))
+        return 1;
+    return winograd_share((int)taps[0], places[0], places[1], channels / (taps[0] * taps[1]), outputs, target->bytes / 4);
+}
+
+/* Loops of a product, as the image is read. */
+typedef struct Sizes {
+    int64_t columns, images, outputs, groups, depth;
+    int64_t step; /* elements of the image from a column to the next */
+} Sizes;
+
+static Sizes sizes_of(const Product *p) {
+    const Definition *d = p->d;
+    Sizes s = {1, 1, 1, 1, 1, p->image->index[p->image->index_count - 1].coef[p->lane]};
+    int y_dim = output_dim(p, d->left, d->left_count);
+    for (int a = 0; a < d->axis_count; a++) {
+        bool ahead = y_dim > 0 && moves(d->left, y_dim, a); /* of the channels: no column */
+        *(a >= d->parallel_count ? &s.depth
+          : is_output(p, a)      ? &s.outputs
+          : !is_pixel(p, a)      ? &s.groups
+          : ahead                ? &s.images
+                                 : &s.columns) *= d->axes[a].extent;
+    }
+    return s;
+}
+
+/* One output whose pixels are apart: each sum lies side by side in the image, as the template of rows takes it. */
+static bool are_rows(const Product *p, Sizes s) {
+    int64_t side_by_side = 1;
+    for (int a = p->d->parallel_count; a < p->d->axis_count; a++)
+        side_by_side *= p->image->index[p->image->index_count - 1].coef[a] == 1 ? p->d->axes[a].extent : 1;
+    return s.outputs == 1 && s.step > 1 && side_by_side > 1;
+}
+
+/* The sum with pixels over the lanes, nothing packed: a line of the image at a time, all of them where there are no taps. */
+static double slots_of_lines(const Relayout *r, const Product *p, const Target *target, Sizes s) {
+    enum { ROW_SLOTS = 10 };
+    if (are_rows(p, s))
+        return (double)(s.groups * s.images * s.columns) * (ROW_SLOTS + 2 * (double)s.depth / (target->bytes / 4));
+    int64_t line = has_taps(r, p) || p->image->guarded ? p->d->axes[p->lane].extent : s.columns;
+    ContractKnobs knobs = {0};
+    ContractShape shape = {.rows = s.outputs, .columns = line, .depth = s.depth};
+    double unaligned = p->image->guarded || has_taps(r, p) ? UNALIGNED : 1;
+    return unaligned * (double)(s.groups * s.images * (s.columns / line)) * cost_contract(target, shape, 4, 0, 0, &knobs);
+}
+
+static void count_slots(Relayout *r, const Product *p, const Target *target, const ScheduleOptions *options) {
+    const bool constant = options->constant && options->constant[r->weights], strided = is_strided(p);
+    const Sizes s = sizes_of(p);
+    const double pieces = (double)(s.groups * s.images);
+    ContractKnobs knobs = {0}, mine = {0};
+    ContractShape first = {.rows = s.outputs, .columns = strided ? 1 : s.columns, .depth = s.depth};
+    ContractShape last = {.rows = s.columns * s.images, .columns = s.outputs, .depth = s.depth, .packed_once = constant};
+    double direct = pieces * (double)(strided ? s.columns : 1) * cost_contract(target, first, 4, 0, 0, &knobs) +
+                    pieces * cost_pack(target, s.depth, s.columns, s.step);
+    if (!strided && (s.step == 1 || are_rows(p, s))) {
+        double lines = slots_of_lines(r, p, target, s);
+        if (r->read)
+            r->padded = lines;
+        else if (!p->image->guarded && lines < direct)
+            direct = lines;
+    }
+    double tiles =
+        constant && s.groups == 1 && !options->exact && options->winograd >= 0 ? share_of_tiles(p, target, s.outputs) : 1;
+    r->direct += direct;
+    r->relaid += (double)s.groups * tiles * cost_contract(target, last, 4, 0, 0, &mine) +
+                 (constant ? 0 : (double)s.groups * cost_pack(target, s.depth, s.outputs, s.depth));
+}
+
+/* How far reads of the image leave it, if zeros are there. */
+static bool find_borders(Relayout *r, const Product *p, Arena *arena) {
+    const KernelTensor *t = &r->kernel->tensors[r->image];
+    const int count = p->image->index_count;
+    if (!p->image->guarded || p->image->arg[0] || t->type != DT_F32)
+        return true;
+    r->index = arena_copy(arena, p->image->index, (size_t)count * sizeof *r->index);
+    r->dims = arena_copy(arena, t->dims, (size_t)count * sizeof *r->dims);
+    if (!r->index || !r->dims)
+        return false;
+    for (int i = 0; i < count; i++) {
+        int64_t least = r->index[i].offset, most = least;
+        for (int a = 0; a < p->d->axis_count; a++) {
+            int64_t reach = r->index[i].coef[a] * (p->d->axes[a].extent - 1);
+            *(reach < 0 ? &least : &most) += reach;
+        }
+        if (least >= 0 && most < t->dims[i])
+            continue;
+        r->index[i].offset -= least;
+        r->dims[i] = most - least + 1;
+    }
+    r->read = p->image;
+    return true;
+}
+
+static bool find_all(Relayout *r, const Target *target, const ScheduleOptions *options, Arena *arena, const char **why) {
     int64_t writes = 0;
     r->result = r->kernel->definitions[0].tensor;
     for (int i = 0; i < r->kernel->definition_count; i++) {
@@ -210,25 +325,35 @@ static bool find_all(Relayout *r, const Target *target, const ScheduleOptions *o
         if (d->tensor != r->result || p.image->tensor != r->image || p.weights->tensor != r->weights)
             return refuse(why, "definitions of several tensors");
         int from = channel_dim(&p), to = output_dim(&p, d->left, d->left_count);
-        if (from < 0 || to < 0)
-            return refuse(why, "no channels");
-        if (!place(r, r->image, from, why) || !place(r, r->result, to, why) || !place_operands(r, &p, why))
-            return false;
+        r->turns =
+            r->turns && to >= 0 && place(r, r->image, from, why) && place(r, r->result, to, why) && place_operands(r, &p, why);
         bool constant = options->constant && options->constant[r->weights];
         if (!constant && !has_taps(r, &p) && !is_strided(&p))
             return refuse(why, "a product of two matrices");
-        count_slots(r, &p, target, constant);
+        if (r->kernel->definition_count == 1 && !find_borders(r, &p, arena))
+            return refuse(why, "out of memory"); /* the arena's failure is sticky */
+        count_slots(r, &p, target, options);
     }
     if (r->kernel->partial || writes != r->kernel->tensors[r->result].count)
         return refuse(why, "a part of a tensor");
     return true;
 }
 
-static bool is_cheaper(Relayout *r, const Target *target) {
+typedef enum Way { AS_IT_IS, PADDED, TRANSPOSED } Way;
+
+static Way cheapest(Relayout *r, const Target *target) {
+    int64_t padded = 1;
     for (int t = 0; t < r->kernel->tensor_count; t++)
         if (r->placed[t] && r->last[t] >= 0)
             r->relaid += cost_transpose(target, r->kernel->tensors[t].count);
-    return r->relaid < r->direct;
+    for (int i = 0; r->padded > 0 && i < r->kernel->tensors[r->image].rank; i++)
+        if (!checked_mul(padded, r->dims[i], &padded))
+            r->padded = 0;
+    if (r->padded > 0)
+        r->padded += cost_copy(target, padded);
+    if (r->padded > 0 && r->padded < r->direct && (!r->turns || r->padded < r->relaid))
+        return PADDED;
+    return r->turns && r->relaid < r->direct ? TRANSPOSED : AS_IT_IS;
 }
 
 /* ---- the kernel ---- */
@@ -264,6 +389,13 @@ static void put_read(Text *text, const char *name, int rank, int last) {
     text_printf(text, last < 0 ? "]" : "i%d]", last);
 }
 
+/* A definition of two tensors, which are `numbers` of the kernel in the order of the text. */
+static Definition *parse_copy(Kernel *kernel, const Text *text, const KernelArg args[2], const int numbers[2], whet_error *err) {
+    Kernel *copy = text->failed ? NULL : kernel_parse(kernel->arena, text->data, text->length, err);
+    bool fine = copy && kernel_bind(copy, args, 2, NULL, 0, err) == WHET_OK;
+    return fine ? rewrite_rename(kernel->arena, &copy->definitions[0], numbers) : NULL;
+}
+
 /* to[i0, i2, i3, i1] = from[i0, i1, i2, i3], or the way back. */
 static bool add_copy(const Relayout *r, Kernel *kernel, int tensor, bool back, whet_error *err) {
     const KernelTensor *t = &kernel->tensors[tensor], *other = &kernel->tensors[r->other[tensor]];
@@ -274,10 +406,8 @@ static bool add_copy(const Relayout *r, Kernel *kernel, int tensor, bool back, w
     put_read(&text, back ? "t" : "u", t->rank, back ? -1 : r->last[tensor]);
     text_put(&text, " = ");
     put_read(&text, back ? "u" : "t", t->rank, back ? r->last[tensor] : -1);
-    Kernel *copy = text.failed ? NULL : kernel_parse(kernel->arena, text.data, text.length, err);
-    bool fine = copy && kernel_bind(copy, args, (int)COUNT(args), NULL, 0, err) == WHET_OK;
+    Definition *d = parse_copy(kernel, &text, args, numbers, err);
     text_free(&text);
-    Definition *d = fine ? rewrite_rename(kernel->arena, &copy->definitions[0], numbers) : NULL;
     if (d)
         kernel->definitions[kernel->definition_count++] = *d;
     return d != NULL;
@@ -298,7 +428,8 @@ static bool add_product(const Relayout *r, Kernel *kernel, const Definition *def
     return true;
 }
 
-static Kernel *build(Relayout *r, Arena *arena, whet_error *err) {
+/* The kernel with room for more tensors and definitions, of which it has none yet. */
+static Kernel *begin(const Relayout *r, Arena *arena) {
     const Kernel *from = r->kernel;
     Kernel *to = arena_copy(arena, from, sizeof *from);
     if (!to)
@@ -310,6 +441,14 @@ static Kernel *build(Relayout *r, Arena *arena, whet_error *err) {
     if (!to->tensors || !to->definitions)
         return NULL;
     memcpy(to->tensors, from->tensors, (size_t)from->tensor_count * sizeof *from->tensors);
+    return to;
+}
+
+static Kernel *transpose(Relayout *r, Arena *arena, whet_error *err) {
+    const Kernel *from = r->kernel;
+    Kernel *to = begin(r, arena);
+    if (!to)
+        return NULL;
     for (int t = 0; t < from->tensor_count; t++) {
         r->other[t] = t;
         if (r->placed[t] && r->last[t] >= 0 && !add_tensor(r, to, t))
@@ -323,23 +462,71 @@ static Kernel *build(Relayout *r, Arena *arena, whet_error *err) {
     return add_copy(r, to, r->result, true, err) ? to : NULL;
 }
 
+/* u[i0, i1] = t[i0, i1 - 1]?, u the padded image. */
+static bool add_border(const Relayout *r, Kernel *kernel, int padded, whet_error *err) {
+    const KernelTensor *t = &kernel->tensors[r->image];
+    KernelArg args[] = {{"t", t->type, t->rank, t->dims}, {"u", t->type, t->rank, r->dims}};
+    int numbers[2] = {r->image, padded};
+    Text text;
+    text_init(&text);
+    put_read(&text, "u", t->rank, -1);
+    text_put(&text, " = t[");
+    for (int i = 0; i < t->rank; i++)
+        text_printf(&text, "%si%d - %lld", i ? ", " : "", i, (long long)(r->index[i].offset - r->read->index[i].offset));
+    text_put(&text, "]?");
+    Definition *d = parse_copy(kernel, &text, args, numbers, err);
+    text_free(&text);
+    if (d)
+        kernel->definitions[kernel->definition_count++] = *d;
+    return d != NULL;
+}
+
+static Kernel *pad(Relayout *r, Arena *arena, whet_error *err) {
+    Kernel *to = begin(r, arena);
+    if (!to)
+        return NULL;
+    int padded = to->tensor_count++;
+    KernelTensor *t = &to->tensors[padded];
+    for (int i = 0; i <= padded; i++)
+        r->other[i] = i;
+    *t = to->tensors[r->image];
+    t->name = arena_printf(arena, "%s_padded", t->name);
+    t->role = ROLE_TEMPORARY;
+    t->dims = r->dims;
+    t->count = 1;
+    for (int i = 0; i < t->rank; i++)
+        t->count *= t->dims[i];
+    Definition *d = t->name ? rewrite_rename(arena, &r->kernel->definitions[0], r->other) : NULL;
+    if (!d || !add_border(r, to, padded, err))
+        return NULL;
+    Expr *read = d->exprs[r->read->id];
+    read->tensor = padded;
+    read->index = r->index;
+    read->guarded = false;
+    to->definitions[to->definition_count++] = *d;
+    return to;
+}
+
 bool schedule_relayout(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     const Kernel *whole = c->kernel;
     Relayout *r = ARENA_NEW(&c->arena, Relayout);
     if (!r)
         return error_memory(err), false;
     r->kernel = whole;
+    r->turns = true;
     if (options->whole)
         return refuse(why, "no stages are wanted");
     if (whole->definition_count + whole->tensor_count > KERNEL_MAX_TENSORS / 2)
         return refuse(why, "more tensors than are transposed");
-    if (!find_all(r, &c->target, options, why))
+    if (!find_all(r, &c->target, options, &c->arena, why))
         return false;
-    if (r->last[r->result] < 0)
-        return refuse(why, "channels that are last already");
-    if (!is_cheaper(r, &c->target))
+    r->turns = r->turns && r->last[r->result] >= 0;
+    if (!r->turns && r->padded <= 0)
+        return refuse(why, "channels that are last already, or none");
+    Way way = cheapest(r, &c->target);
+    if (way == AS_IT_IS)
         return refuse(why, "transposing would cost more than it saves");
-    Kernel *kernel = build(r, &c->arena, err);
+    Kernel *kernel = way == PADDED ? pad(r, &c->arena, err) : transpose(r, &c->arena, err);
     if (!kernel)
         return err->status ? false : (error_memory(err), false);
     c->kernel = kernel;

@@ -178,20 +178,30 @@ static double tile_slots(const Winograd *w, int m, int r) {
 
 /* The outputs of a tile in each direction; 0: sums as they are written are as fast. Of one image: the bits of an answer do not
  * depend on how many are asked for at once. */
-static int choose(const Winograd *w, const ScheduleOptions *options, int r) {
+static int best_tile(const Winograd *w, int r, double *slots) {
     static const int sizes[] = {4, 2};
-    if (options->winograd)
-        return options->winograd;
-    double best = 0.9 * direct_slots(w, r);
     int chosen = 0;
+    *slots = 0.9 * direct_slots(w, r);
     for (size_t i = 0; i < COUNT(sizes); i++) {
         WinogradMatrices matrices;
-        if (!winograd_matrices(sizes[i], r, &matrices) || tile_slots(w, sizes[i], r) >= best)
+        if (!winograd_matrices(sizes[i], r, &matrices) || tile_slots(w, sizes[i], r) >= *slots)
             continue;
-        best = tile_slots(w, sizes[i], r);
+        *slots = tile_slots(w, sizes[i], r);
         chosen = sizes[i];
     }
     return chosen;
+}
+
+static int choose(const Winograd *w, const ScheduleOptions *options, int r) {
+    double slots;
+    return options->winograd ? options->winograd : best_tile(w, r, &slots);
+}
+
+double winograd_share(int taps, int64_t rows, int64_t columns, int64_t channels, int64_t outputs, int lanes) {
+    const Winograd w = {.rows = rows, .columns = columns, .channels = channels, .outputs = outputs, .lanes = lanes};
+    double slots;
+    return channels >= LEAST_CHANNELS && outputs >= LEAST_CHANNELS && best_tile(&w, taps, &slots) ? slots / direct_slots(&w, taps)
+                                                                                                  : 1;
 }
 
 /* Tiles of a block: what their points fill stays in L2; but weights that do not are read again for each block. */

@@ -31,6 +31,10 @@ bool winograd_matrices(int m, int r, WinogradMatrices *out);
 /* Rows [from, to) as vector code. */
 void linear_emit(const Linear *l, VectorFunction *f, const int *inputs, int from, int to, int *outputs);
 
+/* The slots of an image of rows x columns outputs beside those of the sum as it is written, by the tile that is best: at most 1.
+ */
+double winograd_share(int taps, int64_t rows, int64_t columns, int64_t channels, int64_t outputs, int lanes);
+
 /* ---- the template ---- */
 
 typedef struct Winograd {
