@@ -209,10 +209,11 @@ static inline int64_t contract_gathered_at(const Contract *k, int64_t first, int
 /* The sum of a row of A over the whole depth. `row`: as it lies, or gathered. */
 int64_t contract_row_sum(const Contract *k, const void *row);
 int64_t contract_integer(DType type, const void *data, int64_t at); /* element `at` of u8, s8 or s32 */
-/* contract_run.c. The second: tiles [from, to) of the rows of the first batch, on this thread; B is packed. */
+/* contract_run.c. The second: tiles [from, to) of the rows of the first batch by `panels` panels from `panel` on, on this thread;
+ * B is packed, from that panel on. */
 whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err);
-whet_status contract_run_tiles(const Compiled *c, void *const *data, int64_t from, int64_t to, const EvalOptions *options,
-                               whet_error *err);
+whet_status contract_run_tiles(const Compiled *c, void *const *data, int64_t from, int64_t to, int64_t panel, int64_t panels,
+                               const EvalOptions *options, whet_error *err);
 
 /* Runs are short: a call would cost more than the copy. Pieces of 16 bytes, the last of which overlaps the one before. */
 static inline void contract_copy_bytes(char *to, const char *from, int64_t bytes) {

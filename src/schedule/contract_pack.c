@@ -151,6 +151,19 @@ static void copy_step(const Panel *p, char *to) {
     memset(to + p->columns * p->size, 0, (size_t)(p->k->nr - p->columns) * (size_t)p->size);
 }
 
+static void next_step(Panel *p) {
+    const Contract *k = p->k;
+    p->phase = p->phase + 1 < p->period ? p->phase + 1 : 0;
+    for (int i = k->k_count - 1; i >= 0; i--) {
+        int axis = k->k_axis[i];
+        add_axis(p->access, axis, 1, &p->step_offset, p->step_position);
+        if (++p->digit[i] < k->nest.axis[axis].extent)
+            return;
+        add_axis(p->access, axis, -p->digit[i], &p->step_offset, p->step_position);
+        p->digit[i] = 0;
+    }
+}
+
 /* A matrix, row behind row: `count` of them from the step at hand on. Each lies in other pages than the one before, where no
  * machine fetches ahead by itself. False: B is something else. */
 static bool copy_rows(const Panel *p, int64_t count, char *to) {
@@ -170,17 +183,34 @@ static bool copy_rows(const Panel *p, int64_t count, char *to) {
     return true;
 }
 
-static void next_step(Panel *p) {
+/* A matrix the other way round: steps that lie behind each other in each column are taken together, so that a line is read once.
+ * False: B is something else. */
+static bool copy_columns(Panel *p, int64_t count, char *to) {
+    enum { STEPS = 16 };
     const Contract *k = p->k;
-    p->phase = p->phase + 1 < p->period ? p->phase + 1 : 0;
-    for (int i = k->k_count - 1; i >= 0; i--) {
-        int axis = k->k_axis[i];
-        add_axis(p->access, axis, 1, &p->step_offset, p->step_position);
-        if (++p->digit[i] < k->nest.axis[axis].extent)
-            return;
-        add_axis(p->access, axis, -p->digit[i], &p->step_offset, p->step_position);
-        p->digit[i] = 0;
+    if (p->size != 4 || p->access->guard_count || p->run_count != 1 || !k->k_count)
+        return false;
+    int inner = k->k_count - 1;
+    int64_t step = 4 * p->access->stride[k->k_axis[inner]], column = 4 * p->access->stride[inner_axis(k)];
+    if (step < 4 || column <= step)
+        return false;
+    for (int64_t steps; count > 0; count -= steps, to += steps * 4 * k->nr) {
+        const char *from = p->data + 4 * (p->run[0].offset + p->step_offset);
+        steps = k->nest.axis[k->k_axis[inner]].extent - p->digit[inner];
+        steps = steps < STEPS ? steps : STEPS;
+        steps = steps < count ? steps : count;
+        for (int c = 0; c < k->nr; c++, from += column) {
+            if (c < p->columns)
+                __builtin_prefetch(from + 2 * STEPS * step);
+            for (int64_t i = 0; i < steps && c < p->columns; i++)
+                memcpy(to + 4 * (i * k->nr + c), from + i * step, 4);
+            for (int64_t i = 0; i < steps && c >= p->columns; i++)
+                memset(to + 4 * (i * k->nr + c), 0, 4);
+        }
+        for (int64_t i = 0; i < steps; i++)
+            next_step(p);
     }
+    return true;
 }
 
 /* The steps after which the axes that guards know start again. */
@@ -267,7 +297,7 @@ void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_
         pack_chunks(&p, c, from, end, out, sums);
         return;
     }
-    if (copy_rows(&p, end - from, out))
+    if (copy_rows(&p, end - from, out) || copy_columns(&p, end - from, out))
         return;
     for (int64_t step = from; step < end; step++, out += 4 * k->nr) {
         copy_step(&p, out);

@@ -12,7 +12,8 @@ typedef struct Work {
     void *const *data;
     const EvalOptions *options;
     const whet_allocator *allocator;
-    bool packed;                                            /* B was, before the run */
+    bool packed;                                            /* B was, before the run: */
+    int64_t first_panel;                                    /* from this one on */
     int64_t row_tasks, panel_tasks, rows_each, panels_each; /* the grid of one outer index, rows in tiles */
     atomic_bool late, no_memory;
 } Work;
@@ -308,7 +309,7 @@ static void walk_packed(const Task *t, Part part) {
     Work *w = t->w;
     const Contract *k = w->k;
     const char *packed = w->c->packed ? w->c->packed : w->data[k->nest.access[k->b].tensor];
-    packed += (size_t)(t->corner.batch * k->panels) * k->panel_bytes;
+    packed += (t->corner.batch * k->panels - w->first_panel) * (int64_t)k->panel_bytes;
     for (part.block = 0; part.block < k->blocks; part.block++)
         for (Range tiles = next_block(k, t->rows, t->rows.from); tiles.from < t->rows.to;
              tiles = next_block(k, t->rows, tiles.to)) {
@@ -454,18 +455,11 @@ whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions
     return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
 }
 
-whet_status contract_run_tiles(const Compiled *c, void *const *data, int64_t from, int64_t to, const EvalOptions *options,
-                               whet_error *err) {
+whet_status contract_run_tiles(const Compiled *c, void *const *data, int64_t from, int64_t to, int64_t panel, int64_t panels,
+                               const EvalOptions *options, whet_error *err) {
     const Contract *k = c->state;
-    Work w = {.c = c,
-              .k = k,
-              .data = data,
-              .options = options,
-              .packed = true,
-              .row_tasks = 1,
-              .panel_tasks = 1,
-              .panels_each = k->panels};
+    Work w = {.c = c, .k = k, .data = data, .options = options, .packed = true, .first_panel = panel};
     w.allocator = options && options->allocator ? options->allocator : c->allocator;
-    run_tiles(&w, corner_of(k, 0), (Range){from, to}, (Range){0, k->panels});
+    run_tiles(&w, corner_of(k, 0), (Range){from, to}, (Range){panel, panel + panels});
     return atomic_load(&w.no_memory) ? error_memory(err) : WHET_OK;
 }

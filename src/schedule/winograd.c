@@ -273,74 +273,41 @@ static bool make_product(Winograd *w, Compiled *c, const ScheduleOptions *option
 
 /* ---- weights ---- */
 
-enum { STRIP = 16 };
-
-typedef double Strip[STRIP];
-
-/* sum(k) coef[k] * x[k * step]; most of the first and last rows of G are zeros. */
-static void combine(const double *coef, int count, Strip *x, int step, Strip out) {
-    Strip sum;
-    bool begun = false;
-    for (int k = 0; k < count; k++) {
-        double c = coef[k];
-        const double *from = x[k * step];
-        if (c == 0)
-            continue;
-        if (begun)
-            for (int l = 0; l < STRIP; l++)
-                sum[l] += c * from[l];
-        else
-            for (int l = 0; l < STRIP; l++)
-                sum[l] = c * from[l];
-        begun = true;
-    }
-    memcpy(out, sum, sizeof sum);
-}
-
-/* u = G g G^T of one channel and STRIP outputs: points of them go `step` bytes apart. */
-static void transform_strip(const WinogradMatrices *m, Strip *g, int64_t count, char *to, size_t step) {
-    Strip half[LINEAR_MAX * LINEAR_MAX], whole;
-    float u[STRIP];
-    for (int i = 0; i < m->n; i++)
-        for (int b = 0; b < m->r; b++)
-            combine(m->weights[i], m->r, g + b, m->r, half[i * m->r + b]);
-    for (int i = 0; i < m->n; i++)
-        for (int j = 0; j < m->n; j++, to += step) {
-            combine(m->weights[j], m->r, half + i * m->r, 1, whole);
-            for (int l = 0; l < STRIP; l++)
-                u[l] = (float)whole[l];
-            memcpy(to, u, (size_t)count * sizeof *u);
-        }
-}
-
-/* The taps of one channel for outputs from `first` on; zeros behind the last. */
-static void gather_strip(const Winograd *w, const char *constant, int64_t channel, int64_t first, Strip *g) {
+/* The taps of one channel for a panel of outputs, [taps][nr]; zeros behind the last. */
+static void gather_taps(const Winograd *w, const char *from, int64_t count, float *taps) {
+    enum { AHEAD = 256 }; /* bytes: every output's weights are a stream of their own, more than machines follow */
     const Access *access = &w->nest.access[w->w];
-    int64_t count = least(w->outputs - first, STRIP);
-    for (int a = 0; a < w->matrices.r; a++)
-        for (int b = 0; b < w->matrices.r; b++, g++) {
-            int64_t from = access->offset + channel * access->stride[w->c] + a * access->stride[w->i] + b * access->stride[w->j];
-            const char *at = constant + 4 * (from + first * access->stride[w->v]);
-            for (int64_t l = 0; l < STRIP; l++) {
-                float value = 0;
-                if (l < count)
-                    memcpy(&value, at + 4 * l * access->stride[w->v], sizeof value);
-                (*g)[l] = (double)value;
-            }
-        }
+    int64_t nr = w->contract->nr, r = w->matrices.r;
+    if (count < nr)
+        memset(taps, 0, (size_t)(r * r * nr) * sizeof *taps);
+    for (int64_t l = 0; l < count; l++, from += 4 * access->stride[w->v]) {
+        __builtin_prefetch(from + AHEAD);
+        for (int64_t a = 0; a < r; a++)
+            for (int64_t b = 0; b < r; b++)
+                memcpy(&taps[(a * r + b) * nr + l], from + 4 * (a * access->stride[w->i] + b * access->stride[w->j]), 4);
+    }
+}
+
+void winograd_pack(const Compiled *c, const void *constant, int64_t panel, char *to, size_t step) {
+    const Winograd *w = c->state;
+    const Access *access = &w->nest.access[w->w];
+    int64_t nr = w->contract->nr, first = panel * nr, count = least(w->outputs - first, nr);
+    enum { MOST = LINEAR_MAX * LINEAR_MAX * CONTRACT_MAX_WIDTH };
+    _Alignas(VECTOR_MAX_BYTES) float taps[MOST], points[MOST];
+    for (int64_t channel = 0; channel < w->channels; channel++, to += 4 * nr) {
+        int64_t offset = access->offset + channel * access->stride[w->c] + first * access->stride[w->v];
+        gather_taps(w, (const char *)constant + 4 * offset, count, taps);
+        int64_t arguments[] = {(int64_t)(intptr_t)taps, (int64_t)(intptr_t)points, nr};
+        schedule_call(c, w->weights, arguments);
+        for (int64_t point = 0; point < w->points; point++)
+            contract_copy_bytes(to + (size_t)point * step, (const char *)&points[point * nr], 4 * nr);
+    }
 }
 
 /* A piece is a panel of all points. */
 static void pack_piece(const Compiled *c, const void *constant, size_t piece, void *to) {
     const Winograd *w = c->state;
-    int64_t nr = w->contract->nr, first = (int64_t)piece * nr;
-    Strip g[LINEAR_MAX * LINEAR_MAX];
-    char *panel = (char *)to + piece * w->contract->panel_bytes;
-    for (int64_t channel = 0; channel < w->channels; channel++)
-        for (int64_t at = 0; at < nr; at += STRIP) {
-            gather_strip(w, constant, channel, first + at, g);
-            transform_strip(&w->matrices, g, least(nr - at, STRIP), panel + 4 * (channel * nr + at), w->point_bytes);
-        }
+    winograd_pack(c, constant, (int64_t)piece, (char *)to + piece * w->contract->panel_bytes, w->point_bytes);
 }
 
 static bool describe_packing(const Winograd *w, Compiled *c) {
@@ -378,7 +345,7 @@ static int add_function(Compiled *c, const VectorFunction *f) {
 }
 
 static bool emit_all(Winograd *w, Compiled *c, const char **why, whet_error *err) {
-    enum { MOST = 6 };
+    enum { MOST = 7 };
     const VectorFunction **more = ARENA_ARRAY(&c->arena, const VectorFunction *, (size_t)c->function_count + MOST);
     if (!more)
         return error_memory(err), false;
@@ -387,7 +354,8 @@ static bool emit_all(Winograd *w, Compiled *c, const char **why, whet_error *err
     int m = w->matrices.m, rows = (int)(w->rows % m), columns = (int)(w->columns % m);
     w->input = add_function(c, winograd_emit_input(w, c, false, err));
     w->patch = w->input < 0 ? -1 : add_function(c, winograd_emit_input(w, c, true, err));
-    if (w->patch < 0)
+    w->weights = w->patch < 0 ? -1 : add_function(c, winograd_emit_weights(w, c, err));
+    if (w->weights < 0)
         return false;
     for (int last_row = 0; last_row < 2; last_row++)
         for (int last = 0; last < 2; last++) {
@@ -422,8 +390,8 @@ bool schedule_winograd(Compiled *c, const ScheduleOptions *options, const char *
     if (!options->constant || !options->constant[w->nest.access[w->w].tensor])
         return refuse(why, "weights that are not constant");
     bool fine = plan(w, c, options, why) && make_product(w, c, options, why, err) && emit_all(w, c, why, err);
-    c->packing = (Packing){0}; /* the product's own */
-    c->takes_unpacked = false;
+    c->packing = (Packing){0};          /* the product's own */
+    c->takes_unpacked = w->blocks == 1; /* or weights would be transformed again for each block */
     c->print_c = NULL;
     if (fine && !describe_packing(w, c))
         return error_memory(err), false;

@@ -55,14 +55,19 @@ typedef struct Winograd {
     Contract *contract;
     size_t point_bytes;             /* packed weights of one point */
     int64_t v_plane, m_plane;       /* floats from one point to the next */
-    int input, patch, output[2][2]; /* functions: from the image, from a copy with its border; last rows, last columns */
+    int input, patch, output[2][2]; /* functions: from the image, from a copy with its border; last rows, last columns, */
+    int weights;                    /* of weights */
 } Winograd;
 
 /* winograd_emit.c. The input's parameters: where the tile lies, where its first point goes, lanes. The output's: a pointer an
- * access (the window's: the tile's first point; the weights': nothing), lanes. */
+ * access (the window's: the tile's first point; the weights': nothing), lanes. The weights': taps of a channel, [taps][nr],
+ * their points, [points][nr], nr. */
 const VectorFunction *winograd_emit_input(const Winograd *w, Compiled *c, bool patch, whet_error *err);
 const VectorFunction *winograd_emit_output(const Winograd *w, Compiled *c, int rows, int columns, const char **why,
                                            whet_error *err);
+/* Weights of panel `panel`, transformed: those of each point `step` bytes behind the one before. */
+void winograd_pack(const Compiled *c, const void *constant, int64_t panel, char *to, size_t step);
+const VectorFunction *winograd_emit_weights(const Winograd *w, Compiled *c, whet_error *err);
 /* winograd_run.c */
 whet_status winograd_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err);
 

@@ -138,3 +138,43 @@ const VectorFunction *winograd_emit_output(const Winograd *w, Compiled *c, int r
     *why = e.refused;
     return !e.refused && vector_finish(f, err) ? f : NULL;
 }
+
+/* ---- weights ---- */
+
+/* sum(k) coef[k] * x[k]; most of the first and last rows of G are zeros. */
+static int combine(VectorFunction *f, const double *coef, int count, const int *x) {
+    int sum = -1;
+    for (int k = 0; k < count; k++) {
+        if (coef[k] == 0)
+            continue;
+        int c = vector_const(f, DT_F64, coef[k]);
+        sum = sum < 0 ? vector_binary(f, VECTOR_MUL, x[k], c) : vector_ternary(f, VECTOR_FMA, x[k], c, sum);
+    }
+    return sum;
+}
+
+/* u = G g G^T of one channel, in f64. */
+const VectorFunction *winograd_emit_weights(const Winograd *w, Compiled *c, whet_error *err) {
+    const WinogradMatrices *m = &w->matrices;
+    VectorFunction *f = schedule_function(c->vectors, "winograd_weights", &c->target);
+    if (!f)
+        return error_memory(err), NULL;
+    int taps = vector_parameter(f, CLASS_POINTER, "taps"), u = vector_parameter(f, CLASS_POINTER, "u");
+    int count = vector_parameter(f, CLASS_INDEX, "lanes"), lane = vector_loop(f, count, 0, w->lanes / 2, NULL, NULL, 0);
+    int64_t nr = w->contract->nr;
+    for (int i = 0; i < m->n; i++) {
+        int half[LINEAR_MAX], column[LINEAR_MAX];
+        for (int b = 0; b < m->r; b++) {
+            for (int a = 0; a < m->r; a++)
+                if (m->weights[i][a] != 0)
+                    column[a] =
+                        vector_load(f, DT_F64, DT_F32, vector_plus(vector_at(taps, 4 * (a * m->r + b) * nr), lane, 4), -1);
+            half[b] = combine(f, m->weights[i], m->r, column);
+        }
+        for (int j = 0; j < m->n; j++)
+            vector_store(f, DT_F32, combine(f, m->weights[j], m->r, half),
+                         vector_plus(vector_at(u, 4 * (i * m->n + j) * nr), lane, 4), -1);
+    }
+    vector_end(f, NULL, NULL);
+    return vector_finish(f, err) ? f : NULL;
+}

@@ -14,7 +14,8 @@ typedef struct Work {
     void *const *data;
     const EvalOptions *options;
     const whet_allocator *allocator;
-    const char *packed;
+    const char *packed;     /* weights, */
+    bool unpacked;          /* or as the model has them */
     float *scratch;         /* of all tasks */
     int64_t scratch_floats; /* of one */
     int64_t parts, tasks;   /* parts of a block */
@@ -133,21 +134,41 @@ static void input_task(void *context, size_t i) {
 
 /* ---- the product ---- */
 
-/* One point: the contraction template's driver on a kernel of its own. */
-static void product_task(void *context, size_t point) {
-    const Block *b = context;
+/* One point: the contraction template's driver on a kernel of its own. `packed`: weights from panel `panel` on. */
+static void multiply(const Block *b, size_t point, const char *packed, int64_t panel, int64_t panels) {
     const Winograd *w = b->k->w;
     Compiled part = *b->k->c;
     void *data[KERNEL_MAX_TENSORS] = {NULL};
     whet_error err;
     part.kernel = w->product;
     part.state = w->contract;
-    part.packed = (void *)(uintptr_t)(b->k->packed + point * w->point_bytes);
+    part.packed = (void *)(uintptr_t)packed;
     data[w->contract->nest.access[0].tensor] = b->m + (int64_t)point * w->m_plane;
     data[w->contract->nest.access[w->contract->a].tensor] = b->v + (int64_t)point * w->v_plane;
     const EvalOptions alone = {.allocator = b->k->allocator};
-    if (contract_run_tiles(&part, data, b->from, b->to, &alone, &err) != WHET_OK)
+    if (contract_run_tiles(&part, data, b->from, b->to, panel, panels, &alone, &err) != WHET_OK)
         atomic_store(&b->k->no_memory, true);
+}
+
+static void product_task(void *context, size_t point) {
+    const Block *b = context;
+    multiply(b, point, b->k->packed + point * b->k->w->point_bytes, 0, b->k->w->contract->panels);
+}
+
+/* All points of a panel, whose weights are transformed first, into scratch that stays in the second cache. */
+static void panel_task(void *context, size_t panel) {
+    const Block *b = context;
+    const Winograd *w = b->k->w;
+    size_t step = w->contract->panel_bytes, bytes = step * (size_t)w->points;
+    char *weights = memory_alloc(b->k->allocator, bytes);
+    if (!weights) {
+        atomic_store(&b->k->no_memory, true);
+        return;
+    }
+    winograd_pack(b->k->c, b->k->packed, (int64_t)panel, weights, step);
+    for (int64_t point = 0; point < w->points; point++)
+        multiply(b, (size_t)point, weights + (size_t)point * step, (int64_t)panel, 1);
+    memory_free(b->k->allocator, weights, bytes);
 }
 
 /* ---- the output ---- */
@@ -200,7 +221,10 @@ static void run_part(Work *k, int64_t unit, float *scratch, const EvalOptions *o
     schedule_parallel(options, each * (double)w->channels, chunks, input_task, &b);
     if (stopped(k))
         return;
-    schedule_parallel(options, macs / 32, (size_t)w->points, product_task, &b);
+    if (k->unpacked)
+        schedule_parallel(options, macs, (size_t)w->contract->panels, panel_task, &b);
+    else
+        schedule_parallel(options, macs / 32, (size_t)w->points, product_task, &b);
     if (stopped(k))
         return;
     schedule_parallel(options, each * (double)w->outputs, chunks, output_task, &b);
@@ -245,7 +269,8 @@ whet_status winograd_run(const Compiled *c, void *const *data, const EvalOptions
     Work k = {.c = c, .w = w, .data = data, .options = options};
     k.allocator = options && options->allocator ? options->allocator : c->allocator;
     k.packed = c->packed ? c->packed : data[w->nest.access[w->w].tensor];
-    cut(&k, options && options->parallel ? options->parallel->threads : 1);
+    k.unpacked = options && options->unpacked;
+    cut(&k, options && options->parallel && !k.unpacked ? options->parallel->threads : 1);
     k.scratch_floats = w->points * (w->v_plane + w->m_plane);
     size_t bytes = (size_t)(k.tasks * k.scratch_floats) * sizeof(float) + 64;
     char *memory = memory_alloc(k.allocator, bytes);
