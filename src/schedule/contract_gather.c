@@ -191,14 +191,21 @@ static bool all_inside(const Gather *in, const Runs *runs) {
     return true;
 }
 
+/* Two pieces that overlap. */
+#define COPY_RUNS(piece)                                                                                                          \
+    for (int r = 0; r < runs->count; r++, to += bytes) {                                                                          \
+        memcpy(to, from + runs->delta[r], piece);                                                                                 \
+        memcpy(to + bytes - (piece), from + runs->delta[r] + bytes - (piece), piece);                                             \
+    }
+
 static void copy_runs(const Runs *runs, const char *from, char *to) {
-    enum { PIECE = 16 };
     int64_t bytes = runs->bytes;
-    if (bytes >= PIECE && bytes <= 2 * PIECE) /* two pieces that overlap */
-        for (int r = 0; r < runs->count; r++, to += bytes) {
-            memcpy(to, from + runs->delta[r], PIECE);
-            memcpy(to + bytes - PIECE, from + runs->delta[r] + bytes - PIECE, PIECE);
-        }
+    if (bytes >= 4 && bytes <= 8)
+        COPY_RUNS(4)
+    else if (bytes > 8 && bytes <= 16)
+        COPY_RUNS(8)
+    else if (bytes > 16 && bytes <= 32)
+        COPY_RUNS(16)
     else
         for (int r = 0; r < runs->count; r++, to += bytes)
             contract_copy_bytes(to, from + runs->delta[r], bytes);
@@ -218,41 +225,104 @@ static void pair_rows(const char *from, int64_t groups, size_t row_bytes, int ro
     }
 }
 
+/* The rows behind each other: their place by digits of row axes. */
+typedef struct RowWalk {
+    const Contract *k;
+    int64_t digit[NEST_MAX_AXES];
+} RowWalk;
+
+static void walk_to(RowWalk *walk, Gather *in, int64_t row) {
+    for (int i = walk->k->row_count - 1; i >= 0; i--) {
+        int64_t extent = walk->k->nest.axis[walk->k->row_axis[i]].extent;
+        walk->digit[i] = row % extent;
+        move(in->a, walk->k->row_axis[i], walk->digit[i], &in->offset, in->position);
+        row /= extent;
+    }
+}
+
+/* `by` rows on, no further than the end of the innermost axis. */
+static void walk_on(RowWalk *walk, Gather *in, int64_t by) {
+    for (int i = walk->k->row_count - 1; i >= 0; i--, by = 1) {
+        int axis = walk->k->row_axis[i];
+        move(in->a, axis, by, &in->offset, in->position);
+        walk->digit[i] += by;
+        if (walk->digit[i] < walk->k->nest.axis[axis].extent)
+            break;
+        move(in->a, axis, -walk->digit[i], &in->offset, in->position);
+        walk->digit[i] = 0;
+    }
+}
+
+/* How many rows from here on, along the innermost axis, are inside with all their depth. */
+static int64_t rows_inside(const RowWalk *walk, const Gather *in, const Runs *runs, int64_t most) {
+    int last = walk->k->row_count - 1, axis = last < 0 ? -1 : walk->k->row_axis[last];
+    if (axis < 0 || !all_inside(in, runs))
+        return 0;
+    most = least(most, walk->k->nest.axis[axis].extent - walk->digit[last]);
+    for (int g = 0; g < in->a->guard_count; g++) {
+        int64_t coef = in->a->guard[g].coef[axis];
+        if (coef > 0)
+            most = least(most, (in->a->guard[g].extent - 1 - in->position[g] - runs->high[g]) / coef + 1);
+        else if (coef < 0)
+            most = least(most, (in->position[g] + runs->low[g]) / -coef + 1);
+    }
+    return most;
+}
+
+static void pad_row(char *to, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i++) /* hardly any: no call */
+        to[i] = 0;
+}
+
+/* Of whole rows, if that is what is wanted: their runs; *outer and *unit of run_of_two, or -1. */
+static void plan_runs(const Contract *k, bool all, int *outer, int64_t *unit, Runs *runs) {
+    const Access *a = &k->nest.access[k->a];
+    int inner = k->k_count ? k->k_axis[k->k_count - 1] : -1;
+    *runs = (Runs){.count = 0};
+    if (all && run_of_two(k, outer, unit)) {
+        find_runs(k, a, *unit * k->nest.axis[*outer].extent, k->k_count - 2, runs);
+        return;
+    }
+    *outer = -1;
+    if (all && inner >= 0 && a->stride[inner] == 1)
+        find_runs(k, a, k->nest.axis[inner].extent, k->k_count - 1, runs);
+}
+
 void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t row, int64_t count, int64_t from, int64_t end,
                           void *to) {
     size_t size = (size_t)contract_size(k, k->a), pitch = (size_t)k->a_pitch * size;
-    int64_t first = from * k->group, steps = least(end * k->group, k->steps) - first, pad = (end - from) * k->group - steps;
+    int64_t first = from * k->group, steps = least(end * k->group, k->steps) - first;
+    int64_t row_bytes = steps * (int64_t)size, pad = ((end - from) * k->group - steps) * (int64_t)size, together, unit;
     int64_t last = contract_gathered_at(k, row, row + count - 1);
     char *apart = (char *)to + pitch * 2 * (size_t)(last / (2 * k->a_pitch) + 1); /* of a pair on its way: behind all */
-    int outer = -1;
-    int64_t unit = 0;
-    bool all = first == 0 && steps == k->steps, whole = all && run_of_two(k, &outer, &unit);
-    const Access *access = &k->nest.access[k->a];
-    int inner = k->k_count ? k->k_axis[k->k_count - 1] : -1;
-    Runs runs = {.count = 0};
-    if (whole)
-        find_runs(k, access, unit * k->nest.axis[outer].extent, k->k_count - 2, &runs);
-    else if (all && inner >= 0 && access->stride[inner] == 1)
-        find_runs(k, access, k->nest.axis[inner].extent, k->k_count - 1, &runs);
-    for (int64_t r = row; r < row + count; r++) {
-        Gather in = {.k = k, .a = access, .from = a->data, .outside = a->outside, .size = size, .offset = a->offset};
-        int64_t rest = r, odd = r % k->line % 2;
+    int outer;
+    Runs runs;
+    RowWalk walk = {.k = k};
+    Gather in = {.k = k, .a = &k->nest.access[k->a], .from = a->data, .outside = a->outside, .size = size, .offset = a->offset};
+    plan_runs(k, first == 0 && steps == k->steps, &outer, &unit, &runs);
+    memcpy(in.position, a->position, sizeof in.position);
+    walk_to(&walk, &in, row);
+    for (int64_t r = row; r < row + count; r += together) {
+        int64_t odd = r % k->line % 2;
         char *lies = (char *)to + size * (size_t)contract_gathered_at(k, row, r),
              *out = k->paired ? apart + pitch * (size_t)odd : lies;
-        memcpy(in.position, a->position, sizeof in.position);
-        for (int i = k->row_count - 1; i >= 0; i--) {
-            int64_t extent = k->nest.axis[k->row_axis[i]].extent;
-            move(in.a, k->row_axis[i], rest % extent, &in.offset, in.position);
-            rest /= extent;
+        together = rows_inside(&walk, &in, &runs, k->paired ? 1 : row + count - r);
+        int64_t step = together > 1 ? in.a->stride[k->row_axis[k->row_count - 1]] * (int64_t)size : 0;
+        for (int64_t i = 0; i < together; i++, out += i < together ? pitch : 0) {
+            copy_runs(&runs, in.from + in.offset * (int64_t)size + i * step, out);
+            pad_row(out + row_bytes, pad);
         }
-        if (all_inside(&in, &runs))
-            copy_runs(&runs, in.from + in.offset * (int64_t)size, out);
-        else if (whole)
-            gather_whole_row(&in, outer, unit, out);
-        else
-            gather_row(&in, first, first + steps, out);
-        memset(out + (size_t)steps * size, 0, (size_t)pad * size);
+        if (!together) {
+            Gather here = in; /* which goes through the depth */
+            if (outer >= 0)
+                gather_whole_row(&here, outer, unit, out);
+            else
+                gather_row(&here, first, first + steps, out);
+            pad_row(out + row_bytes, pad);
+            together = 1;
+        }
         if (k->paired && (odd || r % k->line == k->line - 1 || r == row + count - 1))
             pair_rows(apart, end - from, pitch, 1 + (int)odd, odd ? lies - k->unit : lies);
+        walk_on(&walk, &in, together);
     }
 }

@@ -34,73 +34,8 @@ static const Definition *definition_of(const Kernel *kernel, int tensor) {
     return NULL;
 }
 
-/* Every axis is one index, in order; dimensions of one element may have none. */
-static bool is_identity(const Definition *d, const Index *index, int count, const int64_t *dims) {
-    int axis = 0;
-    for (int i = 0; i < count; i++) {
-        bool moves = false;
-        if (!index[i].affine || index[i].offset)
-            return false;
-        for (int a = 0; a < d->axis_count; a++) {
-            if (index[i].coef[a] && (a != axis || index[i].coef[a] != 1))
-                return false;
-            moves |= index[i].coef[a] != 0;
-        }
-        if (!moves && dims[i] != 1)
-            return false;
-        axis += moves;
-    }
-    return axis == d->axis_count && d->parallel_count == d->axis_count;
-}
-
-/* d[..] = f(x[..]): element for element, over all of both. */
-static bool copies_shape(const Kernel *kernel, const Definition *d, const Expr *read) {
-    const KernelTensor *to = &kernel->tensors[d->tensor], *from = &kernel->tensors[read->tensor];
-    int64_t elements = 1;
-    if (read->guarded || to->rank != from->rank || !is_identity(d, d->left, d->left_count, to->dims) ||
-        !is_identity(d, read->index, read->index_count, from->dims))
-        return false;
-    for (int i = 0; i < to->rank; i++)
-        if (to->dims[i] != from->dims[i])
-            return false;
-    for (int a = 0; a < d->axis_count; a++)
-        elements *= d->axes[a].extent;
-    return elements == to->count;
-}
-
-/* The index of the left side that is axis `axis`. */
-static int dim_of_axis(const Definition *d, int axis) {
-    int dim = 0;
-    while (dim < d->left_count - 1 && !d->left[dim].coef[axis])
-        dim++;
-    return dim;
-}
-
 static const Expr *without_cast(const Expr *e) {
     return e->op == EXPR_CAST ? e->arg[0] : e;
-}
-
-/* The place of `inner`, a read in the definition of a temporary, where the temporary is read at `outer`. */
-static Index *composed(const Kernel *kernel, const Definition *of, const Definition *in, const Expr *inner, const Expr *outer) {
-    Index *out = ARENA_ARRAY(kernel->arena, Index, (size_t)inner->index_count + 1);
-    for (int i = 0; out && i < inner->index_count; i++) {
-        const Index *from = &inner->index[i];
-        out[i].coef = ARENA_ARRAY(kernel->arena, int64_t, (size_t)in->axis_count + 1);
-        if (!out[i].coef)
-            return NULL;
-        out[i].affine = from->affine;
-        out[i].offset = from->offset;
-        for (int t = 0; from->affine && t < of->axis_count; t++) {
-            if (!from->coef[t])
-                continue;
-            const Index *at = &outer->index[dim_of_axis(of, t)];
-            out[i].affine = out[i].affine && at->affine && !outer->guarded;
-            out[i].offset += from->coef[t] * at->offset;
-            for (int a = 0; at->affine && a < in->axis_count; a++)
-                out[i].coef[a] += from->coef[t] * at->coef[a];
-        }
-    }
-    return out;
 }
 
 /* The value that all elements of a known tensor have. */
@@ -142,7 +77,7 @@ static bool find_zero(Contract *k, const Definition *temporary, const Expr *oute
     int map[NEST_MAX_AXES];
     for (int a = 0; a < main->axis_count; a++)
         map[a] = a;
-    Index *index = temporary ? composed(k->nest.kernel, temporary, main, read, outer) : NULL;
+    Index *index = temporary ? nest_composed(k->nest.kernel, temporary, main, read, outer) : NULL;
     if (!index)
         return refuse(why, "a zero point that is not read directly");
     f->zero = k->nest.access_count;
@@ -164,15 +99,18 @@ static bool find_factor(Contract *k, const Expr *e, ContractFactor *f, int *abso
     const Expr *zero = e->op == EXPR_SUB ? e->arg[1] : NULL, *read = without_cast(zero ? e->arg[0] : e);
     if (read->op != EXPR_READ)
         return refuse(why, "not a sum of products of two tensors");
-    if (definition_of(kernel, read->tensor) || (temporary && !copies_shape(kernel, temporary, read)))
+    if (definition_of(kernel, read->tensor) || (temporary && !nest_copies(kernel, temporary, read)))
         return refuse(why, "a temporary that is more than a conversion");
     f->access = nest_find(&k->nest, temporary ? outer : read);
     f->type = kernel->tensors[read->tensor].type;
     if (zero && (k->reduction->type != DT_S32 || !find_zero(k, temporary, outer, zero, f, why)))
         return refuse(why, *why ? *why : "a difference of floats");
     Access *access = &k->nest.access[f->access];
-    access->tensor = read->tensor;
-    access->type = f->type;
+    if (temporary) {
+        Index *index = nest_copied_index(kernel, temporary, read, outer);
+        if (!index || !nest_read_instead(&k->nest, f->access, read->tensor, index, why))
+            return refuse(why, *why ? *why : "out of memory");
+    }
     if (temporary) {
         f->centred = access->guard_count && zero;
         if (access->guard_count && access->outside != 0 && zero)

@@ -91,6 +91,15 @@ bool nest_add_at(Nest *nest, const Definition *definition, const int *map, const
     return add_access(nest, definition, map, read, index, 0, why);
 }
 
+bool nest_read_instead(Nest *nest, int access, int tensor, const Index *index, const char **why) {
+    Access *a = &nest->access[access];
+    int map[NEST_MAX_AXES];
+    for (int i = 0; i < nest->axis_count; i++)
+        map[i] = i;
+    *a = (Access){.read = a->read, .tensor = tensor, .type = nest->kernel->tensors[tensor].type, .outside = a->outside};
+    return flatten(&nest->kernel->tensors[tensor], nest->definition, map, index, a->read->guarded, a, why);
+}
+
 bool nest_add(Nest *nest, const Definition *definition, const int *map, const Expr *read, const char **why) {
     return nest_add_at(nest, definition, map, read, read ? read->index : definition->left, why);
 }

@@ -153,10 +153,18 @@ bool nest_add(Nest *nest, const Definition *definition, const int *map, const Ex
 /* The same with other indices than the read's own, one a dimension of its tensor, in axes of `definition`. */
 bool nest_add_at(Nest *nest, const Definition *definition, const int *map, const Expr *read, const Index *index,
                  const char **why);
+/* Before axes are dropped: the access of a guarded or plain read becomes one of `tensor`, at these indices. */
+bool nest_read_instead(Nest *nest, int access, int tensor, const Index *index, const char **why);
 void nest_simplify(Nest *nest);
 int nest_find(const Nest *nest, const Expr *read); /* the access of a read; -1: none */
 /* The axis that an index of a read or a left side is, alone; -1: the constant 0; -2: something else. */
 int index_plain_axis(const Definition *d, const Index *index);
+/* nest_copy.c. d[..] = f(x[..], ...): `read` is of a tensor of as many elements, element for element, in whatever order of
+ * dimensions. Then, where d is read at `outer`: the index of x, one a dimension (those of one element that have no axis are
+ * paired as they come), and the place of another read in d, `inner`. NULL: out of memory. */
+bool nest_copies(const Kernel *kernel, const Definition *d, const Expr *read);
+Index *nest_copied_index(const Kernel *kernel, const Definition *d, const Expr *read, const Expr *outer);
+Index *nest_composed(const Kernel *kernel, const Definition *of, const Definition *in, const Expr *inner, const Expr *outer);
 /* The access walks `outer` and `inner` as one axis, and neither is guarded. */
 bool access_merges(const Access *access, int outer, int inner, int64_t inner_extent);
 
