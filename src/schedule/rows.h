@@ -12,10 +12,11 @@ typedef struct RowDefinition {
     int map[KERNEL_MAX_AXES]; /* its axes -> axes of the nest before merging; -1: not known */
     bool columnwise;          /* has a value for every column; otherwise one a row */
     bool temporary;
-    int write;   /* access; -1: a temporary */
+    int write;   /* access; of a temporary, the output it is kept in; -1: none */
     int scratch; /* columnwise temporaries that a later pass reads: which row of scratch; -1: none */
     int pass;    /* columnwise: the first pass that can compute it; otherwise it is known before this pass */
     bool again;  /* columnwise and cheap: later passes compute it again */
+    bool kept;   /* a temporary that is not: later passes find it in `write` or `scratch` */
 } RowDefinition;
 
 /* One function: so many rows (across: vectors of rows) at once. */
@@ -77,6 +78,8 @@ bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const
 /* rows_facts.c */
 /* `e` of definition `item` is x - max(x): at most 0, or NaN. */
 bool rows_never_positive(const Rows *r, int item, const Expr *e);
+/* `e` is the sum of exp of such: at least 1 and no more than there are columns, or NaN. */
+bool rows_at_least_one(const Rows *r, int item, const Expr *e);
 /* Where the operand of a maximum is NaN, every output of its row is: the maximum need not carry it. */
 bool rows_nan_spreads(const Rows *r, int item, const Expr *max);
 

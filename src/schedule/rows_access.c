@@ -108,6 +108,15 @@ int rows_load(Emitting *p, int access) {
     return vector_ternary(p->f, VECTOR_SELECT, mask, x, outside_value(p, a));
 }
 
+void rows_fetch_next(const Emitting *p) {
+    const Rows *r = p->r;
+    for (int i = 0; i < r->nest.access_count && !r->across && !r->fixed; i++) {
+        int64_t ahead = p->shape->copies * rows_row_stride(r, i) * rows_element_bytes(r, i);
+        if (r->nest.access[i].read && rows_row_stride(r, i) && rows_lane_stride(r, i) == 1)
+            vector_prefetch(p->f, vector_offset(place(p, i), ahead));
+    }
+}
+
 /* ---- stores ---- */
 
 /* Numbers that fit s32, and are not negative, as s64: pairs of each lane and zeros. */

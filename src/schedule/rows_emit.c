@@ -106,9 +106,13 @@ static void hoist(Emitting *p, Slot *slot, const Expr *expr, bool *seen) {
     hoist(p, slot, expr->arg[0], seen);
     if (even_quotient(slot, expr) && expr->arg[1]->op != EXPR_NUMBER && !p->r->spread_late) {
         int divisor = rows_emit_in(p, slot, expr->arg[1]);
-        if (!p->refused)
-            rows_reciprocal(p->f, divisor, rows_at_copy(slot->reciprocal, expr, p->copy),
-                            rows_at_copy(slot->scale, expr, p->copy));
+        if (p->refused)
+            return;
+        int *reciprocal = rows_at_copy(slot->reciprocal, expr, p->copy);
+        if (rows_at_least_one(p->r, slot->index, expr->arg[1]))
+            *reciprocal = vector_binary(p->f, VECTOR_DIV, rows_number(p, 1), divisor);
+        else
+            rows_reciprocal(p->f, divisor, reciprocal, rows_at_copy(slot->scale, expr, p->copy));
         return;
     }
     for (int k = 1; k < 3; k++)
@@ -180,6 +184,8 @@ static void emit_step(Emitting *p, int64_t offset, int step, int *sums) {
             p->mask = p->start >= 0 ? vector_mask_below(p->f, DT_F32, p->last) : -1;
         else
             p->mask = left < r->lanes ? vector_mask_first(p->f, DT_F32, (int)left) : -1;
+        if (r->heavy[p->pass])
+            rows_fetch_next(p);
         for (int i = 0; i < r->count; i++)
             if (r->item[i].columnwise && r->item[i].pass == p->pass && (r->item[i].write >= 0 || r->item[i].scratch >= 0))
                 columnwise_value(p, i);

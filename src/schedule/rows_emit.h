@@ -65,6 +65,9 @@ void rows_store(Emitting *p, int access, int value, bool first);
 void rows_store_scratch(const Emitting *p, const RowDefinition *item, int value);
 int rows_load_scratch(const Emitting *p, const RowDefinition *item);
 
+/* Passes with functions bring the next rows from the second cache to the first. */
+void rows_fetch_next(const Emitting *p);
+
 /* rows_emit.c: an expression of a definition, at the place in question. */
 int rows_emit_in(Emitting *p, Slot *slot, const Expr *expr);
 

@@ -1,6 +1,7 @@
-/* What is known of the values of a row kernel by how they are made. Both facts are softmax's:
+/* What is known of the values of a row kernel by how they are made. The facts are softmax's:
  *
  *     x - (max(j) x)      is never above zero, so its exp needs no guard against overflow;
+ *     sum(j) exp(that)    is at least 1 and at most the number of columns, or NaN: its reciprocal is a plain number;
  *     max(j) x            need not carry NaN where every output is NaN anyway, by a sum that the NaN is in. */
 #include "schedule/rows.h"
 
@@ -81,6 +82,15 @@ bool rows_never_positive(const Rows *r, int item, const Expr *e) {
         top = top->arg[0]->op == EXPR_REDUCE ? top->arg[0] : top->arg[1];
     return top->op == EXPR_REDUCE && top->reduce == REDUCE_MAX && top->type == DT_F32 &&
            same_meaning(r, here, e->arg[0], of, top->arg[0]);
+}
+
+bool rows_at_least_one(const Rows *r, int item, const Expr *e) {
+    const RowDefinition *here = &r->item[item];
+    e = meaning(r, &here, e);
+    if (e->op != EXPR_REDUCE || e->reduce != REDUCE_SUM || e->type != DT_F32)
+        return false;
+    e = meaning(r, &here, e->arg[0]);
+    return e->op == EXPR_EXP && e->type == DT_F32 && rows_never_positive(r, (int)(here - r->item), e->arg[0]);
 }
 
 /* ---- NaN ---- */

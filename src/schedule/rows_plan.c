@@ -74,8 +74,7 @@ static void plan_passes(Rows *r) {
         if (!item->columnwise || !read_later(r, i))
             continue;
         item->again = !rows_reduces(item->definition) && work_of(r, item->definition) <= CHEAP;
-        if (!item->again && item->write < 0)
-            item->scratch = r->scratch_count++;
+        item->kept = !item->again && item->write < 0;
     }
 }
 
@@ -215,6 +214,56 @@ static bool choose_axes(Rows *r, const char **why) {
     return true;
 }
 
+/* ---- what is kept for later passes ---- */
+
+static bool reads_item(const Definition *d, int tensor) {
+    for (int k = 0; k < d->expr_count; k++)
+        if (d->exprs[k]->op == EXPR_READ && d->exprs[k]->tensor == tensor)
+            return true;
+    return false;
+}
+
+/* The definition that alone reads `source` in later passes, and not in order to reduce it; -1: there is none. */
+static int only_reader(const Rows *r, int source) {
+    int reader = -1;
+    for (int i = 0; i < r->count; i++) {
+        const Definition *d = r->item[i].definition;
+        if (!reads_item(d, r->item[source].definition->tensor))
+            continue;
+        for (int k = 0; k < d->expr_count; k++)
+            if (d->exprs[k]->op == EXPR_REDUCE && pass_of(r, d->exprs[k]) - 1 > r->item[source].pass)
+                return -1;
+        if (!r->item[i].columnwise || r->item[i].pass == r->item[source].pass)
+            continue;
+        if (reader >= 0)
+            return -1;
+        reader = i;
+    }
+    return reader;
+}
+
+/* The output that the only reader will write, where nothing else lies in it and rows begin at whole lines: these then come from
+ * the second cache while functions are computed. -1: none. */
+static int idle_output(const Rows *r, int source) {
+    int reader = only_reader(r, source), access = reader < 0 ? -1 : r->item[reader].write;
+    if (r->across || r->fixed || access < 0 || r->item[reader].temporary)
+        return -1;
+    for (int i = 0; i < r->count; i++)
+        if (i != reader && r->item[i].write == access)
+            return -1;
+    if (rows_row_stride(r, access) % r->lanes)
+        return -1;
+    bool same = r->nest.access[access].type == DT_F32 && r->item[source].definition->value->type == DT_F32;
+    return same ? access : -1;
+}
+
+static void keep_for_later(Rows *r) {
+    for (int i = 0; i < r->count; i++) {
+        if (r->item[i].kept && (r->item[i].write = idle_output(r, i)) < 0)
+            r->item[i].scratch = r->scratch_count++;
+    }
+}
+
 /* ---- tiles ---- */
 
 enum { HEAVY_STEPS = 1, PLAIN_STEPS = 2 };
@@ -337,6 +386,7 @@ bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const
     plan_passes(r);
     if (!choose_axes(r, why))
         return false;
+    keep_for_later(r);
     if (r->across)
         size_across(r, options);
     else

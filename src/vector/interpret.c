@@ -162,7 +162,7 @@ static int32_t to_int(float x) {
         case VECTOR_MAX_OR: *out = a > b ? a : b; break;                                                                         \
         case VECTOR_FMA: *out = FMA(a, b, c); break;                                                                             \
         case VECTOR_FNMA: *out = FMA(-a, b, c); break;                                                                           \
-        case VECTOR_SCALE: *out = isnan(b) ? b : SCALE(a, (int)b); break;                                                        \
+        case VECTOR_SCALE: *out = isnan(b) ? b : SCALE(a, (int)FLOOR(b)); break;                                                 \
         case VECTOR_SQRT: *out = SQRT(a); break;                                                                                 \
         case VECTOR_FLOOR: *out = FLOOR(a); break;                                                                               \
         case VECTOR_CEIL: *out = CEIL(a); break;                                                                                 \

@@ -26,9 +26,21 @@ static int extreme(VectorFunction *to, const VectorOp *op) {
     return vector_ternary(to, VECTOR_SELECT, vector_binary(to, VECTOR_UNORDERED, a, a), a, picked);
 }
 
+static bool is_whole(const VectorFunction *f, int x) {
+    const VectorOp *op = f->values[x].op >= 0 ? &f->ops[f->values[x].op] : NULL;
+    if (!op || op->result != x)
+        return false;
+    if (op->code == VECTOR_ADD || op->code == VECTOR_SUB)
+        return is_whole(f, op->arg[0]) && is_whole(f, op->arg[1]);
+    if (op->code == VECTOR_CONST)
+        return op->number == (double)(int64_t)op->number;
+    return op->code == VECTOR_CVT || (op->code >= VECTOR_FLOOR && op->code <= VECTOR_ROUND);
+}
+
 /* 2^b in two factors, so that results reach down to the subnormals and up to infinity. */
 static int scale(VectorFunction *to, const VectorOp *op) {
-    int whole = vector_convert(to, VECTOR_CVT, DT_S32, op->arg[1]), y = op->arg[0];
+    int b = is_whole(to, op->arg[1]) ? op->arg[1] : vector_unary(to, VECTOR_FLOOR, op->arg[1]);
+    int whole = vector_convert(to, VECTOR_CVT, DT_S32, b), y = op->arg[0];
     int half = vector_immediate(to, VECTOR_SAR, whole, 1);
     int power[2] = {half, vector_binary(to, VECTOR_SUB, whole, half)};
     for (int i = 0; i < 2; i++) {

@@ -64,7 +64,7 @@ typedef enum RegisterClass {
     X(FMA,           "fma",           'V', "VVV",    "F",  2, 2) /* a * b + c, rounded once */                                   \
     X(FNMA,          "fnma",          'V', "VVV",    "F",  2, 2) /* c - a * b, rounded once */                                   \
     X(FMA_LANE,      "fma_lane",      'V', "VVV#",   "F",  2, 2) /* a * b[lane of each 128 bits] + c: NEON, SVE */               \
-    X(SCALE,         "scale",         'V', "VV",     "F",  0, 1) /* a * 2^b, b a whole number in [-252, 254]; rounded once where |a| is in [2^-24, 2^24] */\
+    X(SCALE,         "scale",         'V', "VV",     "F",  0, 1) /* a * 2^floor(b), b in [-252, 255); rounded once where |a| is in [2^-24, 2^24] */\
     X(SQRT,          "sqrt",          'V', "V",      "F",  0, 1)                                                                 \
     X(FLOOR,         "floor",         'V', "V",      "F",  0, 1)                                                                 \
     X(CEIL,          "ceil",          'V', "V",      "F",  0, 1)                                                                 \

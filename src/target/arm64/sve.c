@@ -225,7 +225,8 @@ static void encode_convert(Arm64Encoder *e, const VectorOp *op, int at) {
 static void encode_scale(Arm64Encoder *e, const VectorOp *op, int at) {
     bool is64 = bytes_of(op->type) == 8;
     int to = result(e, op), t = arm64_scratch(e, at, 0);
-    emit3(e, is64 ? ARM64_SVE_FCVTZS_D : ARM64_SVE_FCVTZS_S, t, ALL, reg(e, op->arg[1]));
+    emit3(e, is64 ? ARM64_SVE_FRINTM_D : ARM64_SVE_FRINTM_S, t, ALL, reg(e, op->arg[1]));
+    emit3(e, is64 ? ARM64_SVE_FCVTZS_D : ARM64_SVE_FCVTZS_S, t, ALL, t);
     arm64_sve_move(e, to, reg(e, op->arg[0]));
     emit3(e, is64 ? ARM64_SVE_FSCALE_D : ARM64_SVE_FSCALE_S, to, ALL, t);
 }
