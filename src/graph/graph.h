@@ -77,6 +77,7 @@ typedef struct Value {
     Node *producer; /* NULL: graph input or initializer */
     int producer_output;
     bool is_input, is_initializer; /* both: an input with a default */
+    bool stored_half;              /* f32 whose content is stored as f16 or bf16: passes/widen.c */
     int mark;                      /* scratch of one pass */
 } Value;
 
@@ -155,6 +156,7 @@ typedef struct Model {
     int opset;            /* of the default domain */
     struct FileMap *maps; /* onnx/: the model's file and its external data, unmapped by model_free */
     size_t file_bytes;    /* of all of them */
+    bool brain;           /* weights are stored as bf16 (passes/widen.c) */
     Map stand_ins;        /* of a model read from text: constants of which only a hash is there (Value *, Tensor *) -> it */
 } Model;
 

@@ -200,6 +200,8 @@ whet_status infer_graph(Infer *infer, Graph *graph, int nesting) {
         Value *value = graph->values[i];
         if (value->is_initializer && value->type.constant)
             set_constant_type(&value->type, value->type.constant);
+        if (value->stored_half)
+            value->type.type = DT_F32;
         value->type.content = NULL;
         value->type.content_count = 0;
     }

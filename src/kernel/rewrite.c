@@ -30,6 +30,8 @@ typedef struct Rewriter {
     const Expr *number;
     bool rounds;     /* products are rounded: rewrite_round_products */
     const int *twin; /* rewrite_take_rounded; NULL: nothing is taken */
+    int stored;      /* kernel_store_narrower: the tensor, and the type it has now */
+    DType narrower;  /* NONE: none */
     int inside;      /* so many reductions */
     int width;       /* axes that `to` has in the end, at most */
     const char *why;
@@ -107,6 +109,13 @@ static Expr *new_binary(Rewriter *r, ExprOp op, Expr *x, Expr *y) {
     return measured(r, e);
 }
 
+static Expr *new_cast(Rewriter *r, DType type, Expr *x) {
+    Expr *e = x ? new_expr(r, EXPR_CAST, type) : NULL;
+    if (e)
+        e->arg[0] = x;
+    return measured(r, e);
+}
+
 /* An affine function as an s64 expression. */
 static Expr *affine_expr(Rewriter *r, const Affine *f) {
     Expr *sum = NULL;
@@ -157,26 +166,27 @@ static Expr *rewrite_args(Rewriter *r, const Expr *e) {
     return same ? same : measured(r, out);
 }
 
-static Expr *new_cast(Rewriter *r, DType type, Expr *x) {
-    Expr *e = x ? new_expr(r, EXPR_CAST, type) : NULL;
-    if (e)
-        e->arg[0] = x;
-    return measured(r, e);
+/* x[..], or f32(x[..]) of an x that is stored narrower. */
+static const Expr *stored_read(const Expr *e) {
+    const Expr *read = e->op == EXPR_CAST && e->type == DT_F32 ? e->arg[0] : e;
+    return read->op == EXPR_READ && (read == e || read->type == DT_F16 || read->type == DT_BF16) ? read : NULL;
 }
 
-/* Is it a sum of products of two f32 reads? Squares are none. */
+/* Is it a sum of products of two reads? Squares are none. */
 static bool is_product_of_f32(const Expr *e) {
     const Expr *product = e->arg[0];
     if (e->reduce != REDUCE_SUM || e->type != DT_F32 || product->op != EXPR_MUL)
         return false;
-    return product->arg[0] != product->arg[1] && product->arg[0]->op == EXPR_READ && product->arg[1]->op == EXPR_READ;
+    return product->arg[0] != product->arg[1] && stored_read(product->arg[0]) && stored_read(product->arg[1]);
 }
 
 static Expr *rounded_product(Rewriter *r, const Expr *product) {
     Expr *out = arena_copy(r->arena, product, sizeof *product);
-    for (int i = 0; out && i < 2; i++)
-        if (!(out->arg[i] = new_cast(r, DT_F32, new_cast(r, DT_BF16, product->arg[i]))))
+    for (int i = 0; out && i < 2; i++) {
+        bool is_rounded = product->arg[i]->op == EXPR_CAST && product->arg[i]->arg[0]->type == DT_BF16;
+        if (!is_rounded && !(out->arg[i] = new_cast(r, DT_F32, new_cast(r, DT_BF16, product->arg[i]))))
             return NULL;
+    }
     return measured(r, out);
 }
 
@@ -230,7 +240,10 @@ static Expr *rewrite_read(Rewriter *r, const Expr *e) {
     const Expr *guard = e->guarded ? e : r->guard;
     out->guarded = guard != NULL;
     out->arg[0] = guard && guard->arg[0] ? arena_copy(r->arena, guard->arg[0], sizeof **guard->arg) : NULL;
-    return measured(r, out);
+    if (r->narrower == DT_NONE || e->tensor != r->stored)
+        return measured(r, out);
+    out->type = r->narrower;
+    return new_cast(r, e->type, measured(r, out));
 }
 
 /* bf16(x[...]) of a tensor that has a twin: a read of that, which holds x rounded. */
@@ -343,10 +356,22 @@ bool kernel_round_products(Kernel *kernel) {
     return true;
 }
 
+bool kernel_store_narrower(Kernel *kernel, int tensor, DType type) {
+    for (int i = 0; i < kernel->definition_count; i++) {
+        Rewriter r = {.stored = tensor, .narrower = type, .replaced = -1};
+        const Definition *d = rewrite_same(kernel->arena, &kernel->definitions[i], &r, NULL);
+        if (!d)
+            return false;
+        kernel->definitions[i] = *d;
+    }
+    kernel->tensors[tensor].type = type;
+    return true;
+}
+
 const Expr *expr_rounded_read(const Expr *e) {
     const Expr *half = e->op == EXPR_CAST && e->type == DT_F32 ? e->arg[0] : NULL;
-    bool is = half && half->op == EXPR_CAST && half->type == DT_BF16 && half->arg[0]->op == EXPR_READ;
-    return is && half->arg[0]->type == DT_F32 ? half->arg[0] : NULL;
+    return half && half->op == EXPR_CAST && half->type == DT_BF16 && half->arg[0]->type == DT_F32 ? stored_read(half->arg[0])
+                                                                                                  : NULL;
 }
 
 Definition *rewrite_permute(Arena *arena, const Definition *d, const int *order) {

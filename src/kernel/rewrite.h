@@ -34,12 +34,15 @@ Definition *rewrite_drop_units(Arena *arena, const Definition *d);
 /* `d` with a one-element constant in place of every read of `tensor` outside of indices. */
 Definition *rewrite_number(Arena *arena, const Definition *d, int tensor, const Expr *number);
 
-/* bf16 as a precision. The first: the factors of all sums of products of two f32 reads are rounded, `f32(bf16(x[..]))`; false:
- * out of memory. The second: `d` with a read of tensor twin[x] in place of every `bf16(x[..])`, where twin[x] is not -1; a value
- * outside other than zero stays. The third: the read in `f32(bf16(x[..]))` of an f32 tensor; NULL: it is something else. */
+/* bf16 as a precision. The first: the factors of all sums of products of two reads of f32 are rounded, `f32(bf16(x[..]))`, unless
+ * they are stored so; false: out of memory. The second: `d` with a read of tensor twin[x] in place of every `bf16(x[..])`, where
+ * twin[x] is not -1; a value outside other than zero stays. The third: the read in `f32(bf16(x[..]))` of an f32 tensor, or
+ * (f32(x[..]) inside) of an f16 one; NULL: it is something else. */
 bool kernel_round_products(Kernel *kernel);
 Definition *rewrite_take_rounded(Arena *arena, const Definition *d, const int *twin);
 const Expr *expr_rounded_read(const Expr *e);
+/* Input `tensor` is stored as a narrower type: reads become `f32(x[..])`. False: out of memory. */
+bool kernel_store_narrower(Kernel *kernel, int tensor, DType type);
 
 /* Orders parallel axes as the left side's dims do, and reduced ones as `reduced` says (NULL: as they are). */
 Definition *rewrite_permute(Arena *arena, const Definition *d, const int *order);

@@ -9,7 +9,36 @@
 #include "kernel/rewrite.h"
 #include "ops/ops.h"
 
+/* Weights that the graph has as f32 and the file as halves (passes/widen.c) are f32 to rules. stored[i]: as what input i is
+ * stored; NULL: nobody asks. */
+static bool widen_stored(OpCall *call, DType *stored) {
+    for (int i = 0; i < call->in_count && i < call->node->input_count; i++) {
+        const Value *value = call->node->inputs[i];
+        if (!value || !value->stored_half || !call->in[i] || call->in[i]->type == DT_F32)
+            continue;
+        Type *wide = arena_copy(call->arena, call->in[i], sizeof *wide);
+        if (!wide)
+            return false;
+        wide->type = DT_F32;
+        if (stored)
+            stored[i] = call->in[i]->type;
+        call->in[i] = wide;
+    }
+    return true;
+}
+
+/* The kernel reads what is stored narrower as it is, and rounds factors where that is wanted. */
+static bool narrow_kernel(OpCall *call, const DType *stored, const Lowered *lowered) {
+    for (int i = 0; i < call->in_count; i++)
+        if (stored[i] != DT_NONE && lowered->in_tensor[i] >= 0 &&
+            !kernel_store_narrower(lowered->kernel, lowered->in_tensor[i], stored[i]))
+            return false;
+    return !call->node->rounds || kernel_round_products(lowered->kernel);
+}
+
 whet_status op_infer(OpCall *call) {
+    if (!widen_stored(call, NULL))
+        return error_memory(call->err);
     whet_status status = op_check_call(call);
     if (status || !call->row->shape)
         return status;
@@ -156,6 +185,9 @@ static void take_shapes(OpCall *call, const Lowered *lowered) {
 
 whet_status op_lower(OpCall *call, Lowered *out) {
     *out = (Lowered){0};
+    DType *stored = ARENA_ARRAY(call->arena, DType, (size_t)call->in_count);
+    if (!stored || !widen_stored(call, stored))
+        return error_memory(call->err);
     whet_status status = op_infer(call);
     if (status || (!call->row->text && !call->row->build))
         return status;
@@ -176,7 +208,7 @@ whet_status op_lower(OpCall *call, Lowered *out) {
         status = bind(call, &text, &bindings, out);
     if (!status && text.length)
         take_shapes(call, out);
-    if (!status && text.length && call->node->rounds && !kernel_round_products(out->kernel))
+    if (!status && text.length && !narrow_kernel(call, stored, out))
         status = error_memory(call->err);
     if (!status && !text.length && !call->row->run)
         status = op_error(call, WHET_ERROR_UNSUPPORTED, "these types or attributes are not supported");

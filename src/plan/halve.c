@@ -115,7 +115,8 @@ static bool halve(Halves *h, Group *g, Definition **definition) {
     memset(twin, -1, (size_t)known * sizeof *twin);
     for (int i = 0; i < d->expr_count; i++) {
         const Expr *read = expr_rounded_read(d->exprs[i]);
-        if (!read || read->arg[0] || twin[read->tensor] >= 0 || is_known(plan, read->tensor) || is_own(plan, g, read->tensor))
+        if (!read || read->arg[0] || read->type != DT_F32 || twin[read->tensor] >= 0 || is_known(plan, read->tensor) ||
+            is_own(plan, g, read->tensor))
             continue;
         int at = 0;
         while (plan->groups[at] != g)

@@ -16,7 +16,8 @@ static whet_status prepare(whet_model *out, double reading, whet_error *err) {
         status = graph_infer_loosely(model, err);
     if (!status)
         status = graph_simplify(model, err);
-    graph_set_precision(model, out->options.precision == WHET_PRECISION_BF16);
+    graph_set_precision(model, out->options.precision == WHET_PRECISION_BF16 ||
+                                   (out->options.precision == WHET_PRECISION_MODEL && model->brain));
     if (status)
         return *model->path ? error_prefix(err, "%s", model->path) : status;
     out->program = program_new(&model->arena, model->graph, err);

@@ -157,10 +157,11 @@ static void print_contract(const Compiled *c, Text *out) {
     if (k->lines > 1)
         text_printf(out, " (%lld lines of %lld)", (long long)k->lines, (long long)k->line);
     text_printf(
-        out, " n=%lld k=%lld, %s x %s: tile %d x %d, depth in blocks of %lld, rows in blocks of %lld, unrolled %d times, %s%s\n",
-        (long long)k->columns, (long long)k->steps, dtype_name(k->fa.type),
-        k->fb.rounded ? "f32 as bf16" : dtype_name(k->fb.type), k->knobs.mr, k->nr, (long long)k->knobs.kc * k->group,
-        (long long)k->knobs.mc, k->knobs.unroll,
+        out,
+        " n=%lld k=%lld, %s x %s%s: tile %d x %d, depth in blocks of %lld, rows in blocks of %lld, unrolled %d times, %s%s\n",
+        (long long)k->columns, (long long)k->steps, dtype_name(k->fa.type), dtype_name(k->fb.type),
+        k->fb.rounded ? " as bf16" : "", k->knobs.mr, k->nr, (long long)k->knobs.kc * k->group, (long long)k->knobs.mc,
+        k->knobs.unroll,
         k->constant ? "B packed once"
         : k->direct ? "B as it lies"
                     : "B packed panel by panel",

@@ -25,7 +25,7 @@ enum {
 typedef struct ContractFactor {
     int access;
     DType type;   /* in memory */
-    bool rounded; /* f32 in memory, bf16 as it is multiplied: f32(bf16(b[k, n])). Of B alone: where it is packed */
+    bool rounded; /* f32 or f16 in memory, bf16 as it is multiplied: f32(bf16(b[k, n])). Of B alone: where it is packed */
     int zero;     /* the access of its zero point; -1: there is none, or it is a number */
     bool zero_known;
     int64_t zero_value;

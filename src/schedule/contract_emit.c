@@ -496,11 +496,11 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
 
 /* ---- panels ---- */
 
-/* A vector of a row of B: bytes or halves, in the lower bits of 32; of f32 that are rounded, at bit `shift`. */
+/* A vector of a row of B: bytes or halves, in the lower bits of 32; of what is rounded, at bit `shift`. */
 static int load_narrow(VectorFunction *f, const Contract *k, VectorAddress rows, int64_t element, int shift) {
     VectorAddress at = vector_offset(rows, element * contract_size(k, k->b));
     if (k->fb.rounded) {
-        int upper = convert_bf16_bits(f, vector_load(f, DT_F32, DT_F32, at, -1));
+        int upper = convert_bf16_bits(f, vector_load(f, DT_F32, k->fb.type, at, -1));
         return shift ? upper : vector_immediate(f, VECTOR_SHR, upper, 16);
     }
     int x = vector_load(f, DT_S32, contract_size(k, k->b) == 1 ? DT_U8 : DT_U16, at, -1);

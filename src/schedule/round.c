@@ -23,7 +23,7 @@ static int find_rounded(const Kernel *kernel, const void *const *constant, int t
     memset(twin, -1, KERNEL_MAX_TENSORS * sizeof *twin);
     for (int i = 0; i < d->expr_count; i++) {
         const Expr *read = expr_rounded_read(d->exprs[i]);
-        if (read && !read->arg[0] && twin[read->tensor] < 0 && !(constant && constant[read->tensor]))
+        if (read && !read->arg[0] && read->type == DT_F32 && twin[read->tensor] < 0 && !(constant && constant[read->tensor]))
             twin[read->tensor] = kernel->tensor_count + count++;
     }
     return count;

@@ -1,10 +1,12 @@
 /* Models whose weights are stored in half precision are computed in f32 inside.
  *
  * Half precision is storage to such a model: no exporter means every intermediate value to be rounded to 11 bits, and the engines
- * people compare with (onnxruntime on CPUs) do not round them either. So f16 and bf16 weights become f32 constants, f16 values
+ * people compare with (onnxruntime on CPUs) do not round them either. So f16 and bf16 constants become f32 constants, f16 values
  * between nodes f32 values, and only the graph's rim keeps its types: inputs are widened where they come in, outputs narrowed
- * where they go out. A model without half-precision weights (the specification's single-operator cases, say) stays to the
- * letter: each node rounds its outputs.
+ * where they go out. Weights that products alone read are f32 values too, but their content stays as it is stored (the one place
+ * where a value and its content differ in type): it is widened where it is packed, or not at all, if products are of bf16. A
+ * model without half-precision weights (the specification's single-operator cases, say) stays to the letter: each node rounds its
+ * outputs.
  *
  * Requires: graphs as read, before rows are found and types inferred. Recreates: nothing. Breaks: declared types of values inside
  * (changed), the order of nodes (graph_resolve sorts).
@@ -28,13 +30,44 @@ static bool is_bound_to_bits(const Node *node) {
 }
 
 typedef struct Findings {
-    bool weights, bound;
+    bool weights, brain, bound; /* brain: some are bf16 */
 } Findings;
+
+/* Weights that products alone read stay as they are stored: kernels widen them where they pack or read them (ops/lower.c). Marks
+ * them with 1, all other values with 0. */
+static bool takes_halves(const Node *node, int input) {
+    static const char *const names[] = {"MatMul", "Gemm", "Conv", "ConvTranspose"};
+    for (size_t i = 0; i < COUNT(names); i++)
+        if (input == 1 && !*node->domain && strcmp(node->op, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool mark_weights(Graph *graph, void *context) {
+    (void)context;
+    for (size_t v = 0; v < graph->value_count; v++)
+        graph->values[v]->mark = is_weight(graph->values[v]) && !graph->values[v]->is_input;
+    return true;
+}
+
+static bool unmark_others(Graph *graph, void *context) {
+    (void)context;
+    for (size_t n = 0; n < graph->node_count; n++)
+        for (int i = 0; i < graph->nodes[n]->input_count; i++)
+            if (graph->nodes[n]->inputs[i] && !takes_halves(graph->nodes[n], i))
+                graph->nodes[n]->inputs[i]->mark = 0;
+    for (int o = 0; o < graph->output_count; o++)
+        graph->outputs[o]->mark = 0;
+    return true;
+}
 
 static bool look(Graph *graph, void *context) {
     Findings *found = context;
     for (size_t v = 0; v < graph->value_count; v++)
-        found->weights |= is_weight(graph->values[v]);
+        if (is_weight(graph->values[v])) {
+            found->weights = true;
+            found->brain |= (DType)graph->values[v]->type.constant->type == DT_BF16;
+        }
     for (size_t n = 0; n < graph->node_count; n++)
         found->bound |= is_bound_to_bits(graph->nodes[n]);
     return true;
@@ -64,7 +97,8 @@ static Tensor *widened(Arena *arena, const Tensor *half) {
 
 static bool widen_value(Value *value) {
     Type *type = &value->type;
-    if (type->constant && is_half((DType)type->constant->type)) {
+    value->stored_half = value->mark != 0;
+    if (type->constant && !value->stored_half && is_half((DType)type->constant->type)) {
         type->constant = widened(&value->graph->model->arena, type->constant);
         if (!type->constant)
             return false;
@@ -167,6 +201,8 @@ static bool widen(Graph *graph) {
         in[i] = graph->inputs[i]->type.constant ? DT_NONE : graph->inputs[i]->type.type;
     for (int o = 0; o < graph->output_count; o++)
         out[o] = graph->outputs[o]->producer ? graph->outputs[o]->type.type : DT_NONE;
+    pass_each_graph(graph, mark_weights, NULL);
+    pass_each_graph(graph, unmark_others, NULL);
     if (!pass_each_graph(graph, widen_inside, NULL))
         return false;
     for (int i = 0; i < graph->input_count; i++)
@@ -186,5 +222,6 @@ whet_status graph_widen(Model *model, whet_error *err) {
     pass_each_graph(model->graph, look, &found);
     if (!found.weights || found.bound)
         return WHET_OK;
+    model->brain = found.brain;
     return widen(model->graph) ? WHET_OK : error_memory(err);
 }
