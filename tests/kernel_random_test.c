@@ -265,10 +265,12 @@ static void check_split(const Kernel *kernel, void *const *data, int output) {
 
 static int64_t taken, refused, elements, open_elements;
 
+static const char *said; /* the kernel */
+
 static void check_values(const KernelTensor *y, const void *got, const void *want, const Doubt *doubt, const char *engine) {
     int64_t bad = naive_compare_data(y, got, want, doubt);
     if (bad >= 0)
-        fail_msg("%s: element %lld is %.9g, not %.9g within %.3g", engine, (long long)bad, data_get(y->type, got, bad),
+        fail_msg("%s\n%s: element %lld is %.9g, not %.9g within %.3g", said, engine, (long long)bad, data_get(y->type, got, bad),
                  data_get(y->type, want, bad), doubt[bad].slack);
     if (!data_intact(y, got))
         fail_msg("%s writes around its output", engine);
@@ -317,6 +319,7 @@ static bool check_kernel(Maker *m) {
         return false;
     }
     check_text(kernel);
+    said = m->heads.data;
     void *data[KERNEL_MAX_TENSORS] = {NULL}, *want[KERNEL_MAX_TENSORS] = {NULL};
     int output = kernel->tensor_count - 1;
     for (int t = 0; t < kernel->tensor_count; t++) {

@@ -566,13 +566,47 @@ static void one_packing_serves_any_number_of_rows(void **state) {
     check_packing("arm64+sme512");
 }
 
+/* Numbers of 64 bits, quotients and remainders are machine code everywhere. */
+static void long_numbers(void **state) {
+    (void)state;
+    static const char *const targets[] = {"x86-avx2", "x86-avx512", "arm64", "arm64+sve256"};
+    static const char *const kernels[] = {
+        "in x: s64[7, 9]\nin z: s64[9]\ny[i, j] = x[i, j] * z[j] + i",
+        "in x: s64[99]\nin z: s64[99]\ny[i] = select(x[i] < z[i], x[i] // z[i], x[i] % 7)",
+        "in x: u64[99]\nin z: u64[99]\ny[i] = max(x[i] / z[i], fmod(x[i], z[i]))",
+        "in x: s32[99]\nin z: s32[99]\ny[i] = x[i] / z[i]",
+        "in x: f32[99]\nin z: f32[99]\ny[i] = fmod(x[i], z[i]) + x[i] % z[i]",
+        "in x: f64[99]\ny[i] = f32(floor(x[i] * 0.5)) + 1",
+        "in x: s64[40, 3]\nin k: s64[20]\ny[i, j] = x[k[j], i]",
+        "in x: s64[99]\nin m: bool[99]\ny[i] = f16(select(m[98 - i], x[i] >> 3, s64(i) << 40))",
+    };
+    for (size_t t = 0; t < COUNT(targets); t++)
+        for (size_t i = 0; i < COUNT(kernels); i++) {
+            Arena arena;
+            whet_error err;
+            const char *why = NULL;
+            Compiled *compiled = NULL;
+            Target target;
+            arena_init(&arena, NULL);
+            assert_true(target_named(targets[t], &target));
+            Kernel *kernel = kernel_parse(&arena, kernels[i], strlen(kernels[i]), &err);
+            if (!kernel || kernel_bind(kernel, NULL, 0, NULL, 0, &err) != WHET_OK)
+                fail_msg("%s: %s", kernels[i], err.message);
+            if (schedule_compile(kernel, &target, NULL, &compiled, &why, &err) != WHET_OK)
+                fail_msg("%s: %s: %s", targets[t], kernels[i], why ? why : err.message);
+            compiled_free(compiled);
+            arena_free(&arena);
+        }
+}
+
 /* What no template takes is refused with a reason, not with wrong code. */
 static void refusals(void **state) {
     (void)state;
     static const struct {
         const char *text, *reason;
     } cases[] = {
-        {"y[i:4] = fmod(x[i], 3)", "fmod"},
+        {"y[i:4] = f32(pow(s32(x[i]), s32(i)))", "a power of integers"},
+        {"y[i:4] = f32(exp(f64(x[i])))", "a function of f64"},
         {"y[i] = x[i] + f32(x[(i * i) % 7]?)", "guarded gather"},
     };
     Target target;
@@ -598,7 +632,7 @@ static void refusals(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(on_avx2),      cmocka_unit_test(on_avx512),
-        cmocka_unit_test(elsewhere),    cmocka_unit_test(interpreted),
+        cmocka_unit_test(long_numbers), cmocka_unit_test(elsewhere),    cmocka_unit_test(interpreted),
         cmocka_unit_test(memory_fails), cmocka_unit_test(deadline_passes),
         cmocka_unit_test(refusals),     cmocka_unit_test(one_packing_serves_any_number_of_rows),
     };

@@ -38,8 +38,8 @@ typedef struct Program {
     VectorFunction *f;
     Random r;
     int input[INPUTS], output, limit;
-    int floats[MAX_LIVE], ints[MAX_LIVE], masks[MAX_LIVE];
-    int float_count, int_count, mask_count;
+    int floats[MAX_LIVE], ints[MAX_LIVE], masks[MAX_LIVE], longs[MAX_LIVE], doubles[MAX_LIVE], long_masks[MAX_LIVE];
+    int float_count, int_count, mask_count, long_count, double_count, long_mask_count;
     int counters[3], counter_count;
     int64_t at; /* of the next store */
     bool wide_ok;
@@ -70,6 +70,49 @@ static VectorAddress some_address(Program *p) {
 #define FLOAT(x) keep(p, p->floats, &p->float_count, x)
 #define INT(x)   keep(p, p->ints, &p->int_count, x)
 #define MASK(x)  keep(p, p->masks, &p->mask_count, x)
+#define L        pick(p, p->longs, p->long_count)
+#define D        pick(p, p->doubles, p->double_count)
+#define LM       pick(p, p->long_masks, p->long_mask_count)
+#define LONG(x)  keep(p, p->longs, &p->long_count, x)
+#define DOUBLE(x) keep(p, p->doubles, &p->double_count, x)
+#define LMASK(x) keep(p, p->long_masks, &p->long_mask_count, x)
+
+/* Lanes of 64 bits. */
+static void add_long_value(Program *p) {
+    static const VectorCode binary[] = {VECTOR_ADD, VECTOR_SUB, VECTOR_MUL_LONG, VECTOR_MUL_LOWER,
+                                        VECTOR_AND, VECTOR_OR,  VECTOR_XOR,      VECTOR_AND_NOT};
+    static const VectorCode double_binary[] = {VECTOR_ADD, VECTOR_SUB, VECTOR_MUL, VECTOR_DIV};
+    static const VectorCode rounding[] = {VECTOR_FLOOR, VECTOR_TRUNC};
+    static const VectorCode compare[] = {VECTOR_EQ, VECTOR_NE, VECTOR_LT, VECTOR_LE};
+    static const DType memory[] = {DT_S64, DT_S32, DT_U32, DT_S16, DT_U16, DT_S8, DT_U8, DT_BOOL};
+    VectorFunction *f = p->f;
+    Random *r = &p->r;
+    int a, b;
+    switch (below(r, 15)) {
+    case 0: LONG(vector_load(f, DT_S64, memory[below(r, 8)], some_address(p), below(r, 2) ? LM : -1)); break;
+    case 1: LONG(vector_splat(f, DT_S64, memory[below(r, 8)], some_address(p))); break;
+    case 2: LONG(vector_const(f, DT_S64, below(r, 3) ? below(r, 9) - 4 : ldexp(below(r, 9) - 4, below(r, 61)))); break;
+    case 3:
+    case 4: a = L, b = L, LONG(vector_binary(f, binary[below(r, COUNT(binary))], a, b)); break;
+    case 5: LONG(vector_immediate(f, below(r, 2) ? VECTOR_SHL : VECTOR_SHR, L, below(r, 64))); break;
+    case 6:
+        a = L, b = vector_binary(f, VECTOR_AND, L, vector_const(f, DT_S64, 63));
+        LONG(vector_binary(f, below(r, 2) ? VECTOR_SHL_BY : VECTOR_SHR_BY, a, b));
+        break;
+    case 7: a = L, b = L, LMASK(vector_binary(f, compare[below(r, 4)], a, b)); break;
+    case 8: a = D, b = D, LMASK(vector_binary(f, compare[below(r, 4)], a, b)); break;
+    case 9: a = LM, b = L, LONG(vector_ternary(f, VECTOR_SELECT, a, b, L)); break;
+    case 10: a = D, b = D, DOUBLE(vector_binary(f, double_binary[below(r, 4)], a, b)); break;
+    case 11: DOUBLE(vector_unary(f, rounding[below(r, 2)], D)); break;
+    case 12: DOUBLE(vector_convert(f, VECTOR_CVT, DT_F64, F)); break;
+    case 13: FLOAT(vector_convert(f, VECTOR_CVT, DT_F32, D)); break;
+    default:
+        if (below(r, 2))
+            INT(vector_convert(f, VECTOR_BITS, DT_S32, L));
+        else
+            LONG(vector_convert(f, VECTOR_BITS, DT_S64, S));
+    }
+}
 
 /* Gathers, lanes that change places, elements that are narrower in memory. */
 static void add_moved_value(Program *p, int kind) {
@@ -115,7 +158,11 @@ static void add_value(Program *p) {
     VectorFunction *f = p->f;
     Random *r = &p->r;
     int a, b;
-    int kind = below(r, 32);
+    int kind = below(r, 40);
+    if (kind >= 32) {
+        add_long_value(p);
+        return;
+    }
     if (kind >= 23) {
         add_moved_value(p, kind);
         return;
@@ -168,22 +215,24 @@ static void add_store(Program *p) {
         a = vector_plus(a, p->counters[i], 64 * (1 + below(&p->r, 3)));
     if (p->at < 2048)
         p->at += 4 * below(&p->r, 20);
+    static const DType memory[] = {DT_S64, DT_S32, DT_U32, DT_S16, DT_U16, DT_S8, DT_U8, DT_BOOL};
     int kind = below(&p->r, 4);
-    int value = below(&p->r, 2) ? F : S;
+    int value = below(&p->r, 3) == 0 ? L : below(&p->r, 2) ? F : S;
     DType type = p->f->failed ? DT_F32 : p->f->values[value].type;
-    if (below(&p->r, 2)) /* narrower in memory; other NaNs there would not be told from numbers */
+    if (type == DT_S64)
+        type = memory[below(&p->r, 8)];
+    else if (below(&p->r, 2)) /* narrower in memory; other NaNs there would not be told from numbers */
         type = type == DT_S32 ? (DType[]){DT_S8, DT_U8, DT_S16, DT_U16}[below(&p->r, 4)] : type;
     if (kind == 0)
         vector_store_first(p->f, type, value, a);
     else
-        vector_store(p->f, type, value, a, kind == 1 ? M : -1);
+        vector_store(p->f, type, value, a, kind != 1 ? -1 : !p->f->failed && p->f->values[value].type == DT_S64 ? LM : M);
 }
 
 static void add_body(Program *p, int depth);
 
 static void add_loop(Program *p, int depth) {
-    int initial[4], inside[4], after[4], count = below(&p->r, 4), floats = p->float_count, ints = p->int_count,
-                                         masks = p->mask_count;
+    int initial[4], inside[4], after[4], count = below(&p->r, 4);
     Program saved = *p;
     for (int i = 0; i < count; i++)
         initial[i] = F;
@@ -196,11 +245,9 @@ static void add_loop(Program *p, int depth) {
     for (int i = 0; i < count; i++)
         inside[i] = F;
     vector_end(p->f, inside, after);
-    memcpy(p->floats, saved.floats, sizeof saved.floats); /* what the body made is gone */
-    memcpy(p->ints, saved.ints, sizeof saved.ints);
-    memcpy(p->masks, saved.masks, sizeof saved.masks);
-    p->float_count = floats, p->int_count = ints, p->mask_count = masks;
-    p->counter_count--;
+    saved.r = p->r; /* what the body made is gone */
+    saved.at = p->at;
+    *p = saved;
     for (int i = 0; i < count; i++)
         FLOAT(after[i]);
 }
@@ -230,6 +277,11 @@ static VectorFunction *random_program(Arena *arena, uint64_t seed, int bytes) {
         keep(&p, p.floats, &p.float_count, vector_load(p.f, DT_F32, DT_F32, vector_at(p.input[i], 64 * i), -1));
         keep(&p, p.ints, &p.int_count, vector_load(p.f, DT_S32, DT_S32, vector_at(p.input[i], 64 * i), -1));
     }
+    for (int i = 0; i < 2; i++) {
+        keep(&p, p.longs, &p.long_count, vector_load(p.f, DT_S64, i ? DT_S64 : DT_S32, vector_at(p.input[i], 64 * i), -1));
+        keep(&p, p.doubles, &p.double_count, vector_load(p.f, DT_F64, DT_F32, vector_at(p.input[i], 64 * i), -1));
+    }
+    keep(&p, p.long_masks, &p.long_mask_count, vector_mask_first(p.f, DT_F64, below(&p.r, bytes / 8 + 1)));
     keep(&p, p.masks, &p.mask_count, vector_mask_first(p.f, DT_F32, below(&p.r, bytes / 4 + 1)));
     keep(&p, p.masks, &p.mask_count, vector_mask_below(p.f, DT_F32, p.limit));
     add_body(&p, 0);

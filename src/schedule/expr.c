@@ -7,8 +7,10 @@
  *     bool                         a mask
  *     s64 u64                      as s32, where every value is known to fit: axes, literals, what is computed of them
  *
+ * Where that does not do, lanes have 64 bits: wide.h.
+ *
  * convert.c goes from one to the other; math.c has the functions. */
-#include "schedule/schedule.h"
+#include "schedule/wide.h"
 
 #include <math.h>
 #include <string.h>
@@ -296,7 +298,8 @@ static int emit_compare(ExprEmitter *e, const Expr *expr, int a, int b) {
 
 /* ---- integers ---- */
 
-static bool exact_in_f32(ExprRange r) {
+bool expr_exact_in_f32(const ExprEmitter *e, const Expr *expr) {
+    ExprRange r = e->range[expr->id];
     return r.low > -(1 << 24) && r.high < 1 << 24;
 }
 
@@ -304,8 +307,8 @@ static bool exact_in_f32(ExprRange r) {
 static int emit_quotient(ExprEmitter *e, const Expr *expr, int a, int b) {
     ExprRange divisor = e->range[expr->arg[1]->id];
     bool floored = expr->op == EXPR_FLOORDIV || expr->op == EXPR_MOD;
-    if (!exact_in_f32(e->range[expr->arg[0]->id]) || !exact_in_f32(divisor))
-        return expr_refuse(e, "a division of integers of 32 or 64 bits");
+    if (!expr_exact_in_f32(e, expr->arg[0]) || !expr_exact_in_f32(e, expr->arg[1]))
+        return e->wide ? wide_divide_32(e, expr, a, b) : expr_refuse(e, "a division of integers of 32 or 64 bits");
     int x = vector_convert(e->f, VECTOR_CVT, DT_F32, a), y = vector_convert(e->f, VECTOR_CVT, DT_F32, b);
     int q = vector_unary(e->f, floored ? VECTOR_FLOOR : VECTOR_TRUNC, vector_binary(e->f, VECTOR_DIV, x, y));
     q = vector_convert(e->f, VECTOR_CVT, DT_S32, q);
@@ -397,8 +400,8 @@ static int emit_power(ExprEmitter *e, const Expr *expr) {
     double power;
     bool is_float = dtype_kind(expr->type) == KIND_FLOAT, known = expr_known_number(e, expr->arg[1], &power);
     bool plain = known && (power == 1 || power == 2 || power == 3 || (is_float && power == -1));
-    if (!plain && !is_float)
-        return expr_refuse(e, "a power of integers");
+    if (!plain && (!is_float || wide_type(expr->type)))
+        return expr_refuse(e, is_float ? "a function of f64" : "a power of integers");
     int x = expr_emit(e, expr->arg[0]);
     if (e->refused)
         return -1;
@@ -409,15 +412,18 @@ static int emit_power(ExprEmitter *e, const Expr *expr) {
     if (power == 1)
         return x;
     if (power == -1)
-        return vector_binary(e->f, VECTOR_DIV, number(e, 1), x);
-    int square = vector_binary(e->f, VECTOR_MUL, x, x);
-    return power == 2 ? square : vector_binary(e->f, VECTOR_MUL, square, x);
+        return vector_binary(e->f, VECTOR_DIV, vector_const(e->f, wide_type(expr->type) ? DT_F64 : DT_F32, 1), x);
+    VectorCode product = e->wide && wide_type(expr->type) && !is_float ? VECTOR_MUL_LONG : VECTOR_MUL;
+    int square = vector_binary(e->f, product, x, x);
+    return power == 2 ? square : vector_binary(e->f, product, square, x);
 }
 
 static int emit_select(ExprEmitter *e, const Expr *expr) {
     int mask = expr_emit(e, expr->arg[0]), yes = expr_emit(e, expr->arg[1]), no = expr_emit(e, expr->arg[2]);
     if (e->refused)
         return -1;
+    if (e->wide && wide_type(expr->type))
+        return wide_select(e, mask, yes, no);
     if (expr->type != DT_BOOL)
         return vector_ternary(e->f, VECTOR_SELECT, mask, yes, no);
     yes = vector_binary(e->f, VECTOR_MASK_AND, mask, yes);
@@ -439,8 +445,8 @@ static bool type_served(const ExprEmitter *e, const Expr *expr) {
     case DT_S32:
     case DT_U32: return true;
     case DT_S64:
-    case DT_U64: return fits_32(e->range[expr->id]);
-    default: return false;
+    case DT_U64: return e->wide || fits_32(e->range[expr->id]);
+    default: return e->wide && expr->type == DT_F64;
     }
 }
 
@@ -449,9 +455,12 @@ static int emit_operation(ExprEmitter *e, const Expr *expr) {
     int a = expr_emit(e, expr->arg[0]);
     if (e->refused)
         return -1;
+    bool wide = e->wide && wide_type(type);
     if (expr->op == EXPR_SHL || expr->op == EXPR_SHR)
-        return emit_shift(e, expr, a);
+        return wide ? wide_shift(e, expr, a) : emit_shift(e, expr, a);
     if (expr_info[expr->op].arity == 1) {
+        if (wide)
+            return wide_operation(e, expr, a, -1);
         if (type == DT_BOOL)
             return expr->op == EXPR_NOT ? negate(e, a) : expr_refuse(e, "an operation on booleans");
         return dtype_kind(type) == KIND_FLOAT ? emit_float_unary(e, expr, a) : emit_integer_unary(e, expr, a);
@@ -463,6 +472,8 @@ static int emit_operation(ExprEmitter *e, const Expr *expr) {
     int b = expr_emit(e, expr->arg[1]);
     if (e->refused)
         return -1;
+    if (wide)
+        return wide_operation(e, expr, a, b);
     if (type == DT_BOOL)
         return emit_logic(e, expr, a, b);
     if (row_of(comparisons, COUNT(comparisons), expr->op))
@@ -471,6 +482,8 @@ static int emit_operation(ExprEmitter *e, const Expr *expr) {
         return emit_integer(e, expr, a, b);
     if (expr->op == EXPR_ATAN2)
         return math_atan2(e->f, a, b);
+    if ((expr->op == EXPR_MOD || expr->op == EXPR_FMOD) && e->wide)
+        return wide_remainder(e, expr, a, b);
     if (expr->op == EXPR_FLOORDIV)
         return vector_unary(e->f, VECTOR_FLOOR, vector_binary(e->f, VECTOR_DIV, a, b));
     const Row *row = row_of(arithmetic, COUNT(arithmetic), expr->op);
@@ -493,10 +506,10 @@ static bool leaves_type(const Expr *expr) {
     case EXPR_CEIL:
     case EXPR_TRUNC:
     case EXPR_ROUND:
-    case EXPR_MOD:
     case EXPR_FMOD:
     case EXPR_AXIS:
     case EXPR_CAST: return false;
+    case EXPR_MOD: return dtype_kind(expr->type) == KIND_FLOAT;
     case EXPR_NEG:
     case EXPR_ABS: return dtype_kind(expr->type) != KIND_FLOAT;
     default: return true;
@@ -505,8 +518,12 @@ static bool leaves_type(const Expr *expr) {
 
 static int emit(ExprEmitter *e, const Expr *expr) {
     double value;
+    bool wide = e->wide && wide_type(expr->type);
     switch (expr->op) {
-    case EXPR_NUMBER: return expr_known_number(e, expr, &value) ? emit_number(e, expr->type, value) : -1;
+    case EXPR_NUMBER:
+        if (wide)
+            return wide_number(e, expr);
+        return expr_known_number(e, expr, &value) ? emit_number(e, expr->type, value) : -1;
     case EXPR_READ: return expr_known_number(e, expr, &value) ? emit_number(e, expr->type, value) : e->read(e, expr);
     case EXPR_SELECT: return emit_select(e, expr);
     case EXPR_POW: return emit_power(e, expr);
@@ -516,11 +533,13 @@ static int emit(ExprEmitter *e, const Expr *expr) {
     case EXPR_CAST: {
         if (expr_known_number(e, expr, &value))
             return emit_number(e, expr->type, value);
-        int x = quantize_emit(e, expr);
+        int x = e->wide ? -1 : quantize_emit(e, expr);
         if (x >= 0 || e->refused)
             return e->refused ? -1 : x;
         x = expr_emit(e, expr->arg[0]);
-        return e->refused ? -1 : convert_emit(e, expr, x);
+        if (e->refused)
+            return -1;
+        return wide || (e->wide && wide_type(expr->arg[0]->type)) ? wide_cast(e, expr, x) : convert_emit(e, expr, x);
     }
     default: return emit_operation(e, expr);
     }
@@ -543,6 +562,6 @@ int expr_emit(ExprEmitter *e, const Expr *expr) {
 }
 
 int expr_emit_to_store(ExprEmitter *e, const Expr *expr) {
-    e->unrounded = dtype_kind(expr->type) == KIND_FLOAT || expr->op == EXPR_CAST ? expr : NULL;
+    e->unrounded = !e->wide && (dtype_kind(expr->type) == KIND_FLOAT || expr->op == EXPR_CAST) ? expr : NULL;
     return expr_emit(e, expr);
 }

@@ -11,6 +11,7 @@ static void map_print(const Compiled *c, Text *out) {
         const MapBox *box = &m->boxes[0];
         text_printf(out, "%smap %lld x %lld x %lld: %d vectors a round", p ? "# " : "", (long long)box->outer_total,
                     (long long)map_extent(box, m->row), (long long)map_extent(box, m->column), plan->unroll);
+        text_put(out, m->wide ? ", lanes of 64 bits" : "");
         text_put(out, m->boxes[0].tiled ? ", transposed in registers" : m->scattered ? ", one by one" : "");
         if (m->bits)
             text_printf(out, ", moved as %s", dtype_name(m->bits));
@@ -72,7 +73,8 @@ static bool plan_passes(Compiled *c, MapPlan *plan, const ScheduleOptions *optio
             empty = empty || kernel->definitions[d].axes[a].extent == 0;
         if (empty && kernel->definition_count > 1)
             continue;
-        if (!map_plan_pass(m, kernel, d, c->target.bytes / 4, tiles, &c->arena, why) || !map_plan_gathers(m, &c->arena, why, err))
+        if (!map_plan_pass(m, kernel, d, &c->target, tiles, &c->arena, why) ||
+            !map_plan_gathers(m, &c->arena, why, err))
             return false;
         boxes += m->box_count;
         plan->pass_count++;

@@ -46,6 +46,7 @@ typedef struct MapPass {
     bool scattered;      /* written element by element */
     bool moves;          /* the value is a read: its bits go as they are */
     DType bits;          /* in lanes of this type; DT_NONE: lanes of 32 bits */
+    bool wide;           /* lanes of 64 bits: wide.h */
     MapBox *boxes;
     int box_count;
     MapGather gathers[NEST_MAX_ACCESSES];
@@ -81,8 +82,9 @@ static inline int map_bytes(DType type) {
     return dtype_bits(type) / 8;
 }
 
-/* map_plan.c. `lanes` of 32 bits in a vector; 0 tiles: `tiles` false. */
-bool map_plan_pass(MapPass *pass, const Kernel *kernel, int definition, int lanes, bool tiles, Arena *arena, const char **why);
+/* map_plan.c */
+bool map_plan_pass(MapPass *pass, const Kernel *kernel, int definition, const Target *target, bool tiles, Arena *arena,
+                   const char **why);
 /* Which passes clear, and which need not wait. */
 void map_plan_order(MapPlan *plan, const Kernel *kernel);
 

@@ -4,6 +4,7 @@
  * Columns are constants. The vector that is left over at a segment's end begins earlier and computes some elements again; only
  * where a segment is shorter than a vector are there masks. What does not change along the columns is computed once a row. */
 #include "schedule/map.h"
+#include "schedule/wide.h"
 
 #include <string.h>
 
@@ -19,14 +20,14 @@ typedef struct Emitting {
     VectorFunction *f;
     ExprEmitter e;
     int pointer[NEST_MAX_ACCESSES];
-    int steps[NEST_MAX_ACCESSES]; /* by access: iota times its stride, for reads with gaps; -1 */
+    int steps[NEST_MAX_ACCESSES]; /* by access: iota times its stride, for reads with gaps; -1. In both halves of wide lanes */
     int backwards;                /* the lanes in reverse; -1 */
     DType bits;                   /* see MapPass; DT_NONE: lanes of 32 bits */
     int lanes, unroll;
     /* the place: columns from `begin` + counter + offset on, of a row counter + row_offset */
     int row, column, block; /* block: of columns, in squares */
     int64_t at, row_offset;
-    int mask;
+    int mask, half_mask; /* of lanes; of the halves of wide ones */
     bool single; /* one element in all lanes */
     const MapSegment *segment;
     /* what is known of a row */
@@ -100,11 +101,50 @@ static int read_backwards(Emitting *p, int access) {
     return from_raw(p, type, vector_binary(p->f, VECTOR_PERMUTE, x, p->backwards));
 }
 
+static int wide_outside(Emitting *p, const Access *a) {
+    if (!wide_type(a->type))
+        return outside_value(p, a);
+    const Expr *outside = a->read->arg[0];
+    return outside ? wide_number(&p->e, outside) : vector_const(p->f, a->type == DT_F64 ? DT_F64 : DT_S64, 0);
+}
+
+/* Offsets that lie along the columns, and what the columns add. */
+static int wide_index(Emitting *p, int access) {
+    const Access *a = &p->m->nest.access[access];
+    bool by_lane = a->offsets && map_column_stride(p->m, a->offsets);
+    if (!by_lane)
+        return p->steps[access];
+    VectorAddress at = place(p, a->offsets, 0, 0);
+    int offsets = p->single ? vector_splat(p->f, DT_S64, DT_S32, at) : vector_load(p->f, DT_S64, DT_S32, at, p->mask);
+    int index = wide_twice(p->f, offsets);
+    return p->steps[access] < 0 || p->single ? index : vector_binary(p->f, VECTOR_ADD, index, p->steps[access]);
+}
+
+/* In lanes of 64 bits. */
+static int read_wide(Emitting *p, int access) {
+    const Access *a = &p->m->nest.access[access];
+    bool by_lane = a->offsets && map_column_stride(p->m, a->offsets);
+    int64_t stride = map_column_stride(p->m, access);
+    VectorAddress at = place(p, access, 0, 0);
+    int x;
+    if (p->segment->outside >> access & 1)
+        return wide_outside(p, a);
+    if (by_lane || (!p->single && stride != 0 && stride != 1))
+        x = wide_gather(p->f, a->type, at, wide_index(p, access), p->half_mask);
+    else if (p->single || stride == 0)
+        x = wide_splat(p->f, a->type, at);
+    else
+        x = wide_load(p->f, a->type, at, p->mask);
+    return a->source == ACCESS_NUMBERS ? wide_extend(&p->e, DT_U32, x) : x;
+}
+
 static int read_value(ExprEmitter *e, const Expr *expr) {
     Emitting *p = e->context;
     int access = nest_find(&p->m->nest, expr);
     const Access *a = &p->m->nest.access[access];
     int64_t stride = map_column_stride(p->m, access);
+    if (p->m->wide)
+        return read_wide(p, access);
     if (p->segment->outside >> access & 1)
         return outside_value(p, a);
     if (a->offsets && map_column_stride(p->m, a->offsets))
@@ -135,7 +175,11 @@ static void store(Emitting *p) {
     DType type = p->m->nest.access[0].type;
     if (p->e.refused)
         return;
-    if (p->bits && p->single)
+    if (p->m->wide && p->single)
+        wide_store_first(p->f, type, value, place(p, 0, 0, 0));
+    else if (p->m->wide)
+        wide_store(p->f, type, value, place(p, 0, 0, 0), p->mask);
+    else if (p->bits && p->single)
         vector_store_first(p->f, p->bits, value, place(p, 0, 0, 0));
     else if (p->bits)
         vector_store(p->f, p->bits, value, place(p, 0, 0, 0), p->mask);
@@ -194,7 +238,7 @@ static void start_row(Emitting *p) {
     const Definition *d = p->m->nest.definition;
     p->even_count = 0;
     p->at = p->row_offset = 0;
-    p->mask = -1;
+    p->mask = p->half_mask = -1;
     p->segment = &p->box->segments[0];
     if (p->box->segment_count > 1 || p->m->moves)
         return; /* what is outside differs along the row */
@@ -209,7 +253,7 @@ static void start_row(Emitting *p) {
 /* ---- rows ---- */
 
 static int mask_of(Emitting *p, int64_t columns) {
-    return vector_mask_first(p->f, p->bits ? p->bits : DT_F32, (int)columns);
+    return vector_mask_first(p->f, p->bits ? p->bits : p->m->wide ? DT_F64 : DT_F32, (int)columns);
 }
 
 /* Columns [from, end) in lanes of 32 bits where the type's own cannot be masked. */
@@ -225,8 +269,10 @@ static void emit_short(Emitting *p, int64_t from, int64_t columns) {
         emit_vector(p, from + at);
     if (columns > whole) {
         p->mask = whole && p->lanes <= columns ? -1 : mask_of(p, columns - whole);
+        if (p->m->wide && p->mask >= 0)
+            p->half_mask = vector_mask_first(p->f, DT_F32, 2 * (int)(columns - whole));
         emit_vector(p, p->mask < 0 ? from + columns - p->lanes : from + whole);
-        p->mask = -1;
+        p->mask = p->half_mask = -1;
     }
     p->bits = bits;
     p->lanes = lanes;
@@ -366,12 +412,17 @@ static void prepare_indices(Emitting *p) {
         int64_t stride = map_column_stride(p->m, i);
         bool by_lane = a->offsets && map_column_stride(p->m, a->offsets);
         p->steps[i] = -1;
-        if (p->bits || stride == 0 || p->m->scattered || (stride == 1 && !by_lane) ||
+        bool plain = stride == 0 || p->m->scattered || (stride == 1 && !by_lane);
+        if (p->m->wide && !plain && wide_type(a->type) && p->m->nest.kernel->tensors[a->read->tensor].count >= INT32_MAX / 4)
+            expr_refuse(&p->e, "a read of 64 bits whose elements lie too far from each other");
+        if (p->bits || plain ||
             (p->box->tiled && p->m->transposed >> i & 1))
             continue;
         if (stride > INT32_MAX / 1024 || stride < -INT32_MAX / 1024)
             expr_refuse(&p->e, "a read whose elements lie too far from each other");
-        p->steps[i] = vector_iota(p->f, DT_S32, stride);
+        p->steps[i] = p->m->wide ? wide_steps(p->f, stride) : vector_iota(p->f, DT_S32, stride);
+        if (p->m->wide)
+            continue;
         if (stride == -1 && p->backwards < 0)
             p->backwards = vector_binary(p->f, VECTOR_ADD, p->steps[i], vector_const(p->f, DT_S32, p->lanes - 1));
     }
@@ -387,7 +438,8 @@ static bool start(Emitting *p, const ScheduleOptions *options, Compiled *c) {
                          .constant = options->constant,
                          .read = read_value,
                          .axis = read_value,
-                         .context = p};
+                         .context = p,
+                         .wide = p->m->wide};
     if (!p->f || !p->varies || !expr_start(&p->e, c->vectors))
         return false;
     find_varying(p);
@@ -404,12 +456,13 @@ const VectorFunction *map_emit(const MapPass *m, const MapBox *box, const Schedu
                   .column = -1,
                   .row = -1,
                   .block = -1,
-                  .mask = -1};
+                  .mask = -1,
+                  .half_mask = -1};
     if (!start(&p, options, c)) {
         error_memory(err);
         return NULL;
     }
-    p.lanes = vector_lanes(p.f, p.bits ? p.bits : DT_F32);
+    p.lanes = vector_lanes(p.f, p.bits ? p.bits : m->wide ? DT_F64 : DT_F32);
     p.even_most = options->spare_registers ? 0 : c->target.bytes == 64 ? MOST_EVEN : 3;
     for (int i = 0; i < m->nest.access_count; i++)
         p.pointer[i] = vector_parameter(p.f, CLASS_POINTER,

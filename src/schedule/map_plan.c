@@ -6,6 +6,7 @@
  * A guarded read is inside of its tensor or outside, and where that changes the iteration space is cut: into boxes, and into
  * segments of columns within a box. So no code asks a guard, and the interior is as fast as if there were none. */
 #include "schedule/map.h"
+#include "schedule/wide.h"
 
 #include <math.h>
 #include <string.h>
@@ -300,6 +301,8 @@ static void find_bits(MapPass *m) {
     bool by_lane = false;
     for (int x = 0; read->offsets && x < m->nest.axis_count; x++)
         by_lane = by_lane || (write->stride[x] == 1 && m->nest.access[read->offsets].stride[x]);
+    if (type == DT_F64 && by_lane)
+        return; /* in lanes of 64 bits */
     if (read->guard_count && (read->outside != 0 || signbit(read->outside)) && type != DT_F64 && write->type != type)
         return; /* what is outside has a meaning */
     m->moves = true;
@@ -309,22 +312,32 @@ static void find_bits(MapPass *m) {
         m->scattered = true;
 }
 
-static bool types_served(const MapPass *m, const char **why) {
-    for (int i = 0; i < m->nest.access_count; i++)
-        if (m->nest.access[i].source == ACCESS_TENSOR && dtype_bits(m->nest.access[i].type) > 32 && !m->moves)
-            *why = "an element type of 64 bits";
+/* What is computed, not moved, may want lanes of 64 bits. */
+static bool find_width(MapPass *m, const Kernel *kernel, const Target *target, Arena *arena, const char **why) {
+    ExprEmitter e = {.definition = m->nest.definition, .kernel = kernel};
+    if (m->moves)
+        return true;
+    if (!expr_start(&e, arena)) {
+        *why = "out of memory";
+        return false;
+    }
+    m->wide = wide_needed(&e);
+    if (m->wide && !target->wide)
+        *why = "an element type of 64 bits";
     return *why == NULL;
 }
 
-bool map_plan_pass(MapPass *m, const Kernel *kernel, int definition, int lanes, bool tiles, Arena *arena, const char **why) {
+bool map_plan_pass(MapPass *m, const Kernel *kernel, int definition, const Target *target, bool tiles, Arena *arena,
+                   const char **why) {
+    int lanes = target->bytes / 4;
     memset(m, 0, sizeof *m);
     if (!nest_of_map(kernel, &kernel->definitions[definition], &m->nest, why))
         return false;
     find_bits(m);
-    if (!types_served(m, why))
+    if (!find_width(m, kernel, target, arena, why))
         return false;
     bool scattered = m->scattered;
-    find_axes(m, lanes, tiles);
+    find_axes(m, lanes, tiles && !m->wide);
     m->scattered = m->scattered || scattered;
     for (int i = 0; i < m->nest.access_count; i++)
         if (m->nest.access[i].source == ACCESS_OFFSETS && map_row_stride(m, i) && !map_column_stride(m, i))

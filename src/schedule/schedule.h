@@ -187,18 +187,21 @@ typedef struct ExprEmitter {
     int (*axis)(struct ExprEmitter *emitter, const Expr *axis);    /* an axis as s32; NULL: refused */
     ExprRange *range;                                              /* by Expr.id, of integers */
     const Expr *unrounded; /* its last rounding, or saturation, is left to what stores it */
+    bool wide;             /* lanes have 64 bits: wide.h */
 } ExprEmitter;
 bool expr_start(ExprEmitter *emitter, Arena *arena); /* false: out of memory. Call before the first expr_emit */
 void expr_forget(ExprEmitter *emitter);              /* the place has changed: nothing is known any more */
 /* `expr` is that vector: reductions must be given so, everything else may be. */
 void expr_know(ExprEmitter *emitter, const Expr *expr, int value);
-/* A vector of expr_register(expr->type), or a mask for bool; -1 once refused. Every lane has 32 bits; see expr.c. */
+/* A vector of expr_register(expr->type), or a mask for bool; -1 once refused. Every lane has 32 bits, see expr.c; or 64, see
+ * wide.h. */
 int expr_emit(ExprEmitter *emitter, const Expr *expr);
 /* The same, for expr_store alone, which rounds halves and saturates integers itself. */
 int expr_emit_to_store(ExprEmitter *emitter, const Expr *expr);
 /* A number, a tensor of one element that is known now, or a small integer of these converted. */
 bool expr_known_number(const ExprEmitter *emitter, const Expr *expr, double *value);
-int expr_refuse(ExprEmitter *emitter, const char *why); /* -1 */
+bool expr_exact_in_f32(const ExprEmitter *emitter, const Expr *expr); /* an integer, whatever it is */
+int expr_refuse(ExprEmitter *emitter, const char *why);              /* -1 */
 DType expr_register(DType type);                        /* of the lanes: DT_F32 or DT_S32; DT_NONE: a mask */
 /* Memory of any type of up to 32 bits, in registers as expr_emit has it. */
 int expr_load(VectorFunction *f, DType type, VectorAddress address, int mask);

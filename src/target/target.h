@@ -67,6 +67,7 @@ struct Target {
     bool dot2;                      /* products of bf16 by twos are native */
     bool mmla_bytes, mmla_bf16; /* MMLA of bytes, of bf16: two rows by two columns at once, at twice the rate of dot products */
     bool lookup;                /* LOOKUP is one instruction */
+    bool wide;                  /* whole numbers in lanes of 64 bits */
     TargetTiles tiles;
     bool runs_here;
     size_t cache_bytes[3]; /* of one core; 0: unknown */

@@ -35,6 +35,9 @@ static bool type_allowed(char types, const VectorOp *op) {
     case 'F': return op->type == DT_F32 || op->type == DT_F64;
     case 'I': return op->type == DT_S32 || op->type == DT_S16;
     case 'S': return op->type == DT_S32;
+    case 'L': return op->type == DT_S64;
+    case 'K': return op->type == DT_S32 || op->type == DT_S16 || op->type == DT_S64;
+    case 'W': return op->type == DT_S32 || op->type == DT_S64;
     case 'N': return dtype_bits(op->type) <= 64 && op->type != DT_F16 && op->type != DT_BF16 && op->type != DT_NONE;
     case '-': return op->type == DT_NONE;
     default: return op->type != DT_NONE;

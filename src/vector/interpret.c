@@ -100,6 +100,11 @@ static void store_lane(const Lanes *from, int lane, DType type, DType to, char *
         memcpy(at, &from->u8[lane * (dtype_bits(type) / 8)], (size_t)dtype_bits(type) / 8);
         return;
     }
+    if (type == DT_S64) { /* the lowest bytes */
+        for (int i = 0; i < dtype_bits(to) / 8; i++)
+            at[i] = (char)(uint8_t)(from->u64[lane] >> 8 * i);
+        return;
+    }
     if (to == DT_F32) {
         float single = (float)from->f64[lane];
         memcpy(at, &single, 4);
@@ -187,7 +192,9 @@ static bool lane_int(const VectorOp *op, int64_t a, int64_t b, int64_t *out, boo
     switch (op->code) {
     case VECTOR_ADD: *out = (int64_t)((uint64_t)a + (uint64_t)b); break;
     case VECTOR_SUB: *out = (int64_t)((uint64_t)a - (uint64_t)b); break;
-    case VECTOR_MUL: *out = (int64_t)((uint64_t)a * (uint64_t)b); break;
+    case VECTOR_MUL:
+    case VECTOR_MUL_LONG: *out = (int64_t)((uint64_t)a * (uint64_t)b); break;
+    case VECTOR_MUL_LOWER: *out = (int64_t)((uint64_t)(uint32_t)a * (uint64_t)(uint32_t)b); break;
     case VECTOR_MIN: *out = a < b ? a : b; break;
     case VECTOR_MAX: *out = a > b ? a : b; break;
     case VECTOR_SHL: *out = (int64_t)((uint64_t)a << shift); break;
@@ -428,6 +435,15 @@ static void run_const(const Machine *m, const VectorOp *op, Lanes *out) {
 
 static bool run_convert(Machine *m, const VectorOp *op, Lanes *out) {
     const Lanes *a = &m->value[op->arg[0]];
+    if (op->code == VECTOR_CVT && (op->type == DT_F64 || op->from == DT_F64)) {
+        bool narrows = op->type == DT_F32;
+        for (int i = 0; i < m->bytes / 8; i++)
+            if (narrows)
+                out->f32[2 * i] = (float)a->f64[i];
+            else
+                out->f64[i] = (double)a->f32[2 * i];
+        return (narrows ? op->from == DT_F64 : op->from == DT_F32) || refuse(m, op);
+    }
     if (op->code != VECTOR_BITS && !(op->type == DT_F32 && op->from == DT_S32) && !(op->type == DT_S32 && op->from == DT_F32))
         return refuse(m, op);
     for (int i = 0; i < m->bytes / 4; i++)

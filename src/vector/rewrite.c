@@ -51,6 +51,15 @@ static int scale(VectorFunction *to, const VectorOp *op) {
     return y;
 }
 
+/* Products of halves; that of the upper ones is beyond the lane. */
+static int mul_long(VectorFunction *to, const VectorOp *op) {
+    int a = op->arg[0], b = op->arg[1];
+    int left = vector_binary(to, VECTOR_MUL_LOWER, vector_immediate(to, VECTOR_SHR, a, 32), b);
+    int right = vector_binary(to, VECTOR_MUL_LOWER, a, vector_immediate(to, VECTOR_SHR, b, 32));
+    int upper = vector_immediate(to, VECTOR_SHL, vector_binary(to, VECTOR_ADD, left, right), 32);
+    return vector_binary(to, VECTOR_ADD, vector_binary(to, VECTOR_MUL_LOWER, a, b), upper);
+}
+
 /* Floats to bf16, to the nearest, ties to even; NaNs keep their upper bits and become quiet. */
 static int store_bf16(VectorFunction *to, const VectorOp *op) {
     int x = op->arg[0], bits = vector_convert(to, VECTOR_BITS, DT_S32, x);
@@ -204,6 +213,8 @@ const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[
             result = dot4(copy.to, &memory, &op, native);
         else if (op.code == VECTOR_DOT2)
             result = dot2(copy.to, &memory, &op);
+        else if (op.code == VECTOR_MUL_LONG)
+            result = mul_long(copy.to, &op);
         else if (op.code == VECTOR_SCALE && op.type == DT_F32)
             result = scale(copy.to, &op);
         else {

@@ -36,7 +36,8 @@ typedef enum RegisterClass {
  *   args     operands in order: V vector of the operation's type, W vector of its `from` type, M mask, P pointer, I index,
  *            T tile; then A an address, # an immediate number, ? an optional mask (lanes that are off are not touched in
  *            memory and read as zero)
- *   types    F f32 f64; I s32 s16; S s32; N F and I, s8 u8 u16; B any element; X the pairs the legend names; - no element type
+ *   types    F f32 f64; I s32 s16; S s32; L s64; K I and L; W S and L; N F and K, s8 u8 u16; B any element; X the pairs the
+ *            legend names; - no element type
  *   tie      the operand whose register the result takes over when it can, -1: none
  *   flops    of one lane
  * The meaning of each is in docs/internals/vector.md and, exactly, in interpret.c. */
@@ -49,13 +50,15 @@ typedef enum RegisterClass {
     X(SPLAT,         "splat",         'V', "A",      "B", -1, 0) /* one element of memory in every lane */                       \
     X(LOAD_BLOCK,    "load_block",    'V', "A",      "B", -1, 0) /* 128 bits of memory in every 128 bits */                        \
     X(GATHER,        "gather",        'V', "WA#?",   "B", -1, 0) /* lane i from address + # * index i; indices are s32 */        \
-    X(STORE,         "store",         '-', "VA?",    "B", -1, 0) /* narrowed to `from` in memory: floats round to even, integers saturate */\
+    X(STORE,         "store",         '-', "VA?",    "B", -1, 0) /* narrowed to `from` in memory: floats round to even, integers saturate, s64 is cut off */\
     X(STORE_FIRST,   "store_first",   '-', "VA",     "B", -1, 0) /* lane 0 alone */                                              \
     X(PREFETCH,      "prefetch",      '-', "A",      "-", -1, 0)                                                                 \
     X(PREFETCH_L2,   "prefetch_l2",   '-', "A",      "-", -1, 0) /* as far as the second cache */                               \
     X(ADD,           "add",           'V', "VV",     "N",  0, 1)                                                                 \
     X(SUB,           "sub",           'V', "VV",     "N",  0, 1)                                                                 \
     X(MUL,           "mul",           'V', "VV",     "N",  0, 1)                                                                 \
+    X(MUL_LONG,      "mul_long",      'V', "VV",     "L",  0, 1) /* MUL of s64 */                                                \
+    X(MUL_LOWER,     "mul_lower",     'V', "VV",     "L",  0, 1) /* of the lower 32 bits of each lane, unsigned */               \
     X(DIV,           "div",           'V', "VV",     "F",  0, 1)                                                                 \
     X(MIN,           "min",           'V', "VV",     "N",  0, 1) /* NaN if either is */                                          \
     X(MAX,           "max",           'V', "VV",     "N",  0, 1)                                                                 \
@@ -75,13 +78,13 @@ typedef enum RegisterClass {
     X(OR,            "or",            'V', "VV",     "B",  0, 1)                                                                 \
     X(XOR,           "xor",           'V', "VV",     "B",  0, 1)                                                                 \
     X(AND_NOT,       "and_not",       'V', "VV",     "B",  1, 1) /* ~a & b */                                                    \
-    X(SHL,           "shl",           'V', "V#",     "I",  0, 1)                                                                 \
-    X(SHR,           "shr",           'V', "V#",     "I",  0, 1) /* zeros come in */                                             \
+    X(SHL,           "shl",           'V', "V#",     "K",  0, 1)                                                                 \
+    X(SHR,           "shr",           'V', "V#",     "K",  0, 1) /* zeros come in */                                             \
     X(SAR,           "sar",           'V', "V#",     "I",  0, 1) /* copies of the sign come in */                                \
-    X(SHL_BY,        "shl_by",        'V', "VV",     "S",  0, 1) /* by a number of each lane, unsigned; by the width or more: 0 */\
-    X(SHR_BY,        "shr_by",        'V', "VV",     "S",  0, 1)                                                                 \
+    X(SHL_BY,        "shl_by",        'V', "VV",     "W",  0, 1) /* by a number of each lane, unsigned; by the width or more: 0; of s64 below 64 alone */\
+    X(SHR_BY,        "shr_by",        'V', "VV",     "W",  0, 1)                                                                 \
     X(SAR_BY,        "sar_by",        'V', "VV",     "S",  0, 1) /* by the width or more: copies of the sign */                  \
-    X(CVT,           "cvt",           'V', "W",      "X",  0, 1) /* s32 <-> f32; to s32 towards zero, out of range and NaN: INT32_MIN */\
+    X(CVT,           "cvt",           'V', "W",      "X",  0, 1) /* s32 <-> f32; to s32 towards zero, out of range and NaN: INT32_MIN; f64 <-> f32 of even lanes, zeros in odd ones */\
     X(CVT_ROUND,     "cvt_round",     'V', "W",      "X",  0, 1) /* f32 -> s32, ties to even; out of range and NaN: INT32_MIN */ \
     X(BITS,          "bits",          'V', "W",      "B",  0, 0) /* the same bits as another type */                             \
     X(EQ,            "eq",            'M', "VV",     "N", -1, 1)                                                                 \

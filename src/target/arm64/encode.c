@@ -45,13 +45,13 @@ void arm64_refuse(Arm64Encoder *e, const char *why) {
 
 void arm64_element_bits(DType type, double number, unsigned char out[8]) {
     float f = (float)number;
-    int32_t i = type == DT_F32 || type == DT_F64 ? 0 : (int32_t)number; /* of narrower floats the bits are given */
+    int64_t i = type == DT_F32 || type == DT_F64 ? 0 : (int64_t)number; /* of narrower floats the bits are given */
     if (type == DT_F64)
         memcpy(out, &number, 8);
     else if (type == DT_F32)
         memcpy(out, &f, 4);
     else
-        memcpy(out, &i, 4);
+        memcpy(out, &i, 8); /* little-endian, like the code */
     for (int size = dtype_bits(type) / 8; size < 8; size *= 2)
         memcpy(out + size, out, (size_t)size);
 }

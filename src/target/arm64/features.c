@@ -142,6 +142,7 @@ bool arm64_target(uint64_t features, int bytes, int streaming, Target *out) {
         .dot2 = (features & FEATURE(BF16)) != 0,
         .mmla_bytes = (features & FEATURE(I8MM)) != 0,
         .mmla_bf16 = (features & FEATURE(BF16)) != 0,
+        .wide = true,
         .tiles = tiles,
         .compile = arm64_compile,
         .entry = code_entry,

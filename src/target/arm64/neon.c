@@ -31,37 +31,39 @@ void arm64_neon_move(Arm64Encoder *e, int to, int from) {
 /* The form of a row for an element type; 0: none. Integers by their size; what differs for unsigned ones has a row of its own. */
 typedef struct Row {
     VectorCode code;
-    Arm64Form f32, f64, i8, i16, i32;
+    Arm64Form f32, f64, i8, i16, i32, i64;
     bool swapped;     /* operands change places */
     bool is_unsigned; /* for u8, u16 and u32 alone */
 } Row;
 
-#define BITS(form)   ARM64_##form##_16B, ARM64_##form##_16B, ARM64_##form##_16B, ARM64_##form##_16B, ARM64_##form##_16B
-#define LANES(form)  ARM64_##form##_4S, ARM64_##form##_2D, ARM64_##form##_16B, ARM64_##form##_8H, ARM64_##form##_4S
+#define BITS(form)                                                                                                               \
+    ARM64_##form##_16B, ARM64_##form##_16B, ARM64_##form##_16B, ARM64_##form##_16B, ARM64_##form##_16B, ARM64_##form##_16B
+#define LANES(form)  ARM64_##form##_4S, ARM64_##form##_2D, ARM64_##form##_16B, ARM64_##form##_8H, ARM64_##form##_4S, ARM64_##form##_2D
 #define FLOATS(form) ARM64_F##form##_4S, ARM64_F##form##_2D
-#define INTS(form)   ARM64_##form##_16B, ARM64_##form##_8H, ARM64_##form##_4S
+#define INTS(form)   ARM64_##form##_16B, ARM64_##form##_8H, ARM64_##form##_4S, 0
+#define LONGS(form)  ARM64_##form##_16B, ARM64_##form##_8H, ARM64_##form##_4S, ARM64_##form##_2D
 // clang-format off
 static const Row rows[] = {
-    {VECTOR_ADD, FLOATS(ADD), INTS(ADD), false, false},
-    {VECTOR_SUB, FLOATS(SUB), INTS(SUB), false, false},
+    {VECTOR_ADD, FLOATS(ADD), LONGS(ADD), false, false},
+    {VECTOR_SUB, FLOATS(SUB), LONGS(SUB), false, false},
     {VECTOR_MUL, FLOATS(MUL), INTS(MUL), false, false},
-    {VECTOR_DIV, FLOATS(DIV), 0, 0, 0, false, false},
+    {VECTOR_DIV, FLOATS(DIV), 0, 0, 0, 0, false, false},
     {VECTOR_MIN, FLOATS(MIN), INTS(UMIN), false, true},
     {VECTOR_MAX, FLOATS(MAX), INTS(UMAX), false, true},
     {VECTOR_MIN, FLOATS(MIN), INTS(SMIN), false, false},
     {VECTOR_MAX, FLOATS(MAX), INTS(SMAX), false, false},
-    {VECTOR_FMA, FLOATS(MLA), 0, 0, 0, false, false},
-    {VECTOR_FNMA, FLOATS(MLS), 0, 0, 0, false, false},
+    {VECTOR_FMA, FLOATS(MLA), 0, 0, 0, 0, false, false},
+    {VECTOR_FNMA, FLOATS(MLS), 0, 0, 0, 0, false, false},
     {VECTOR_AND, BITS(AND), false, false},
     {VECTOR_OR, BITS(ORR), false, false},
     {VECTOR_XOR, BITS(EOR), false, false},
     {VECTOR_AND_NOT, BITS(BIC), true, false},
-    {VECTOR_EQ, FLOATS(CMEQ), INTS(CMEQ), false, false},
-    {VECTOR_NE, FLOATS(CMEQ), INTS(CMEQ), false, false},
-    {VECTOR_LT, FLOATS(CMGT), INTS(CMHI), true, true},
+    {VECTOR_EQ, FLOATS(CMEQ), LONGS(CMEQ), false, false},
+    {VECTOR_NE, FLOATS(CMEQ), LONGS(CMEQ), false, false},
+    {VECTOR_LT, FLOATS(CMGT), LONGS(CMHI), true, true},
     {VECTOR_LE, FLOATS(CMGE), INTS(CMHS), true, true},
-    {VECTOR_LT, FLOATS(CMGT), INTS(CMGT), true, false},
-    {VECTOR_LE, FLOATS(CMGE), INTS(CMGE), true, false},
+    {VECTOR_LT, FLOATS(CMGT), LONGS(CMGT), true, false},
+    {VECTOR_LE, FLOATS(CMGE), LONGS(CMGE), true, false},
     {VECTOR_MASK_AND, BITS(AND), false, false},
     {VECTOR_MASK_OR, BITS(ORR), false, false},
     {VECTOR_MASK_XOR, BITS(EOR), false, false},
@@ -69,11 +71,11 @@ static const Row rows[] = {
     {VECTOR_ODD, LANES(UZP2), false, false},
     {VECTOR_ZIP_LOW, LANES(ZIP1), false, false},
     {VECTOR_ZIP_HIGH, LANES(ZIP2), false, false},
-    {VECTOR_SQRT, FLOATS(SQRT), 0, 0, 0, false, false},
-    {VECTOR_FLOOR, FLOATS(RINTM), 0, 0, 0, false, false},
-    {VECTOR_CEIL, FLOATS(RINTP), 0, 0, 0, false, false},
-    {VECTOR_TRUNC, FLOATS(RINTZ), 0, 0, 0, false, false},
-    {VECTOR_ROUND, FLOATS(RINTN), 0, 0, 0, false, false},
+    {VECTOR_SQRT, FLOATS(SQRT), 0, 0, 0, 0, false, false},
+    {VECTOR_FLOOR, FLOATS(RINTM), 0, 0, 0, 0, false, false},
+    {VECTOR_CEIL, FLOATS(RINTP), 0, 0, 0, 0, false, false},
+    {VECTOR_TRUNC, FLOATS(RINTZ), 0, 0, 0, 0, false, false},
+    {VECTOR_ROUND, FLOATS(RINTN), 0, 0, 0, 0, false, false},
 };
 // clang-format on
 
@@ -93,8 +95,9 @@ static Arm64Form form_of(Arm64Encoder *e, VectorCode code, DType type) {
                      : type == DT_F64 ? row->f64
                      : size == 1      ? row->i8
                      : size == 2      ? row->i16
-                                      : row->i32;
-    if (!form || (size == 8 && type != DT_F64))
+                     : size == 4      ? row->i32
+                                      : row->i64;
+    if (!form)
         arm64_refuse(e, vector_info[code].name);
     return form;
 }
@@ -148,11 +151,12 @@ static void encode_select(Arm64Encoder *e, const VectorOp *op) {
 }
 
 static void encode_shift(Arm64Encoder *e, const VectorOp *op) {
-    static const Arm64Form shifts[2][3] = {{ARM64_SHL_8H, ARM64_USHR_8H, ARM64_SSHR_8H},
-                                           {ARM64_SHL_4S, ARM64_USHR_4S, ARM64_SSHR_4S}};
+    static const Arm64Form shifts[3][3] = {{ARM64_SHL_8H, ARM64_USHR_8H, ARM64_SSHR_8H},
+                                           {ARM64_SHL_4S, ARM64_USHR_4S, ARM64_SSHR_4S},
+                                           {ARM64_SHL_2D, ARM64_USHR_2D, ARM64_SSHR_2D}};
     int by = (int)op->number;
     if (by)
-        emit3(e, shifts[bytes_of(op->type) == 4][op->code - VECTOR_SHL], result(e, op), reg(e, op->arg[0]), by);
+        emit3(e, shifts[bytes_of(op->type) / 4][op->code - VECTOR_SHL], result(e, op), reg(e, op->arg[0]), by);
     else
         arm64_neon_move(e, result(e, op), reg(e, op->arg[0]));
 }
@@ -160,6 +164,13 @@ static void encode_shift(Arm64Encoder *e, const VectorOp *op) {
 /* By a vector: the low byte of each lane, signed, to the left; 63 and more are one. */
 static void encode_shift_by(Arm64Encoder *e, const VectorOp *op, int at) {
     int t = arm64_scratch(e, at, 0);
+    if (op->type == DT_S64) { /* never that far */
+        int by = op->code == VECTOR_SHL_BY ? reg(e, op->arg[1]) : t;
+        if (by == t)
+            emit2(e, ARM64_NEG_2D, t, reg(e, op->arg[1]));
+        emit3(e, ARM64_USHL_2D, result(e, op), reg(e, op->arg[0]), by);
+        return;
+    }
     arm64_emit(e->code, MOVI_4S_0, t, 63);
     emit3(e, ARM64_UMIN_4S, t, t, reg(e, op->arg[1]));
     if (op->code != VECTOR_SHL_BY)
@@ -167,9 +178,28 @@ static void encode_shift_by(Arm64Encoder *e, const VectorOp *op, int at) {
     emit3(e, op->code == VECTOR_SAR_BY ? ARM64_SSHL_4S : ARM64_USHL_4S, result(e, op), reg(e, op->arg[0]), t);
 }
 
+/* Of the lower halves. */
+static void encode_mul_lower(Arm64Encoder *e, const VectorOp *op, int at) {
+    int t = arm64_scratch(e, at, 0), u = arm64_scratch(e, at, 1);
+    emit2(e, ARM64_XTN_2S, t, reg(e, op->arg[0]));
+    emit2(e, ARM64_XTN_2S, u, reg(e, op->arg[1]));
+    emit3(e, ARM64_UMULL_2D, result(e, op), t, u);
+}
+
+/* Even lanes side by side, then twice as wide; and the other way round. */
+static void encode_convert_f64(Arm64Encoder *e, const VectorOp *op) {
+    int to = result(e, op);
+    emit2(e, op->type == DT_F64 ? ARM64_XTN_2S : ARM64_FCVTN_2S, to, reg(e, op->arg[0]));
+    emit2(e, op->type == DT_F64 ? ARM64_FCVTL_2D : ARM64_UXTL_2D, to, to);
+}
+
 /* Arm's conversions saturate and give 0 for NaN: what is not below 2^31 becomes INT32_MIN, which the others give themselves. */
 static void encode_convert(Arm64Encoder *e, const VectorOp *op, int at) {
     int to = result(e, op), from = reg(e, op->arg[0]);
+    if (op->type == DT_F64 || op->from == DT_F64) {
+        encode_convert_f64(e, op);
+        return;
+    }
     if (op->type == DT_F32) {
         emit2(e, ARM64_SCVTF_4S, to, from);
         return;
@@ -225,12 +255,13 @@ static void encode_const(Arm64Encoder *e, const VectorOp *op) {
     memcpy(data + 8, data, 8);
     memcpy(&word, data, 4);
     bool same_bytes = word == (word & 0xff) * 0x01010101u;
-    if (op->type != DT_F64 && move_byte(e, to, word))
+    bool narrow = bytes_of(op->type) < 8;
+    if (narrow && move_byte(e, to, word))
         return;
     int bits = op->type == DT_F32 ? short_float(word) : -1;
     if (bits >= 0)
         emit2(e, ARM64_FMOV_4S, to, bits);
-    else if (op->type != DT_F64 && same_bytes)
+    else if (narrow && same_bytes)
         emit2(e, ARM64_MOVI_16B, to, (int)(word & 0xff));
     else
         load_bytes(e, to, data);
@@ -396,6 +427,10 @@ static bool narrow(Arm64Encoder *e, const VectorOp *op, int from, int t) {
         emit2(e, ARM64_SQXTUN_4H, t, from);
         if (to != DT_U16)
             emit2(e, ARM64_UQXTN_8B, t, t);
+    } else if (op->type == DT_S64 && dtype_kind(to) != KIND_FLOAT) {
+        static const Arm64Form halves[] = {ARM64_XTN_2S, ARM64_XTN_4H, ARM64_XTN_8B};
+        for (int step = 0, size = 8; size > bytes_of(to); size /= 2, step++)
+            emit2(e, halves[step], t, step ? t : from);
     } else if (bytes_of(op->type) == 2 && bytes_of(to) == 1)
         emit2(e,
               dtype_kind(op->type) == KIND_UNSIGNED ? ARM64_UQXTN_8B
@@ -606,6 +641,7 @@ void arm64_neon_op(Arm64Encoder *e, const VectorOp *op, int at) {
     case VECTOR_SHL_BY:
     case VECTOR_SHR_BY:
     case VECTOR_SAR_BY: encode_shift_by(e, op, at); break;
+    case VECTOR_MUL_LOWER: encode_mul_lower(e, op, at); break;
     case VECTOR_ROUND_TO: encode_round_to(e, op); break;
     case VECTOR_BLOCK_EVEN: arm64_neon_move(e, result(e, op), reg(e, op->arg[0])); break; /* one block a register */
     case VECTOR_BLOCK_ODD: arm64_neon_move(e, result(e, op), reg(e, op->arg[1])); break;

@@ -31,6 +31,7 @@ static unsigned char neon_scratch(const VectorOp *op) {
     case VECTOR_REDUCE_MIN:
     case VECTOR_REDUCE_MAX: return floats ? 2 : 1;
     case VECTOR_PERMUTE:
+    case VECTOR_MUL_LOWER:
     case VECTOR_DOT2_SS:
     case VECTOR_DOT4_US:
     case VECTOR_DOT4_SS: return 2;
@@ -47,12 +48,15 @@ static unsigned char sve_scratch(const VectorOp *op) {
     case VECTOR_SCALE:
     case VECTOR_PERMUTE:
     case VECTOR_REDUCE_ADD: return 1;
+    case VECTOR_SHL:
+    case VECTOR_SHR: return op->type == DT_S64;
     case VECTOR_ZIP_LOW:
     case VECTOR_ZIP_HIGH:
     case VECTOR_BLOCK_EVEN:
     case VECTOR_BLOCK_ODD:
     case VECTOR_REDUCE_MIN:
     case VECTOR_REDUCE_MAX:
+    case VECTOR_MUL_LOWER:
     case VECTOR_DOT2_SS:
     case VECTOR_DOT4_US: return 2;
     default: return to_integer(op);
@@ -130,7 +134,7 @@ void arm64_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
         native[missing[i]] = false;
     for (size_t i = 0; i < COUNT(of_tiles); i++)
         native[of_tiles[i]] = arm64_is_unit(target);
-    native[VECTOR_SCALE] = scalable;
+    native[VECTOR_SCALE] = native[VECTOR_MUL_LONG] = scalable;
     native[VECTOR_FMA_LANE] = !scalable;
     native[VECTOR_STORE] = bf16; /* to bf16 */
     native[VECTOR_DOT4_US] = scalable || (target->features & (FEATURE(I8MM) | FEATURE(DOTPROD))) != 0;

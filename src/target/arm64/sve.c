@@ -59,16 +59,16 @@ typedef enum Shape {
 typedef struct Row {
     VectorCode code;
     Shape shape;
-    Arm64Form f32, f64, i8, i16, i32; /* integers by their size */
-    bool swapped;                     /* operands change places */
-    bool is_unsigned;                 /* for u8, u16 and u32 alone */
+    Arm64Form f32, f64, i8, i16, i32, i64; /* integers by their size */
+    bool swapped;                          /* operands change places */
+    bool is_unsigned;                      /* for u8, u16 and u32 alone */
 } Row;
 
 #define FLOATS(form)  ARM64_SVE_F##form##_S, ARM64_SVE_F##form##_D
-#define INTS(form)    ARM64_SVE_##form##_B, ARM64_SVE_##form##_H, ARM64_SVE_##form##_S
+#define INTS(form)    ARM64_SVE_##form##_B, ARM64_SVE_##form##_H, ARM64_SVE_##form##_S, ARM64_SVE_##form##_D
 #define NO_FLOATS     0, 0
-#define NO_INTS       0, 0, 0
-#define ANY(form)     ARM64_SVE_##form, ARM64_SVE_##form, ARM64_SVE_##form, ARM64_SVE_##form, ARM64_SVE_##form
+#define NO_INTS       0, 0, 0, 0
+#define ANY(form)     ARM64_SVE_##form, ARM64_SVE_##form, ARM64_SVE_##form, ARM64_SVE_##form, ARM64_SVE_##form, ARM64_SVE_##form
 #define BY_SIZE(form) ARM64_SVE_##form##_S, ARM64_SVE_##form##_D, INTS(form)
 // clang-format off
 static const Row rows[] = {
@@ -76,6 +76,7 @@ static const Row rows[] = {
     {VECTOR_SUB, THREE, FLOATS(SUB), INTS(SUB), false, false},
     {VECTOR_MUL, THREE, FLOATS(MUL), NO_INTS, false, false},
     {VECTOR_MUL, OVERWRITES, NO_FLOATS, INTS(MUL), false, false},
+    {VECTOR_MUL_LONG, OVERWRITES, NO_FLOATS, INTS(MUL), false, false},
     {VECTOR_DIV, DIVIDES, FLOATS(DIV), NO_INTS, false, false},
     {VECTOR_MIN, OVERWRITES, NO_FLOATS, INTS(UMIN), false, true},
     {VECTOR_MAX, OVERWRITES, NO_FLOATS, INTS(UMAX), false, true},
@@ -89,8 +90,8 @@ static const Row rows[] = {
     {VECTOR_AND_NOT, THREE, ANY(BIC), true, false},
     {VECTOR_EQ, COMPARES, FLOATS(CMEQ), INTS(CMPEQ), false, false},
     {VECTOR_NE, COMPARES, FLOATS(CMNE), INTS(CMPNE), false, false},
-    {VECTOR_LT, COMPARES, NO_FLOATS, ARM64_SVE_CMPHI_B, ARM64_SVE_CMPHI_H, 0, true, true},
-    {VECTOR_LE, COMPARES, NO_FLOATS, ARM64_SVE_CMPHS_B, ARM64_SVE_CMPHS_H, 0, true, true},
+    {VECTOR_LT, COMPARES, NO_FLOATS, ARM64_SVE_CMPHI_B, ARM64_SVE_CMPHI_H, 0, 0, true, true},
+    {VECTOR_LE, COMPARES, NO_FLOATS, ARM64_SVE_CMPHS_B, ARM64_SVE_CMPHS_H, 0, 0, true, true},
     {VECTOR_LT, COMPARES, FLOATS(CMGT), INTS(CMPGT), true, false},
     {VECTOR_LE, COMPARES, FLOATS(CMGE), INTS(CMPGE), true, false},
     {VECTOR_UNORDERED, COMPARES, FLOATS(CMUO), NO_INTS, false, false},
@@ -99,9 +100,9 @@ static const Row rows[] = {
     {VECTOR_MASK_XOR, MASKS, ANY(PEOR), false, false},
     {VECTOR_EVEN, THREE, BY_SIZE(UZP1), false, false},
     {VECTOR_ODD, THREE, BY_SIZE(UZP2), false, false},
-    {VECTOR_SHL_BY, DIVIDES, NO_FLOATS, 0, 0, ARM64_SVE_LSL_S_BY, false, false},
-    {VECTOR_SHR_BY, DIVIDES, NO_FLOATS, 0, 0, ARM64_SVE_LSR_S_BY, false, false},
-    {VECTOR_SAR_BY, DIVIDES, NO_FLOATS, 0, 0, ARM64_SVE_ASR_S_BY, false, false},
+    {VECTOR_SHL_BY, DIVIDES, NO_FLOATS, 0, 0, ARM64_SVE_LSL_S_BY, ARM64_SVE_LSL_D_BY, false, false},
+    {VECTOR_SHR_BY, DIVIDES, NO_FLOATS, 0, 0, ARM64_SVE_LSR_S_BY, ARM64_SVE_LSR_D_BY, false, false},
+    {VECTOR_SAR_BY, DIVIDES, NO_FLOATS, 0, 0, ARM64_SVE_ASR_S_BY, 0, false, false},
     {VECTOR_SQRT, UNARY, FLOATS(SQRT), NO_INTS, false, false},
     {VECTOR_FLOOR, UNARY, FLOATS(RINTM), NO_INTS, false, false},
     {VECTOR_CEIL, UNARY, FLOATS(RINTP), NO_INTS, false, false},
@@ -119,7 +120,7 @@ static Arm64Form form_of_row(const Row *row, DType type) {
            : size == 1      ? row->i8
            : size == 2      ? row->i16
            : size == 4      ? row->i32
-                            : 0;
+                            : row->i64;
 }
 
 static const Row *row_of(VectorCode code, DType type) {
@@ -135,7 +136,9 @@ static Arm64Form reversed_form(Arm64Form form) {
                                          {ARM64_SVE_FDIV_D, ARM64_SVE_FDIVR_D},
                                          {ARM64_SVE_LSL_S_BY, ARM64_SVE_LSLR_S_BY},
                                          {ARM64_SVE_LSR_S_BY, ARM64_SVE_LSRR_S_BY},
-                                         {ARM64_SVE_ASR_S_BY, ARM64_SVE_ASRR_S_BY}};
+                                         {ARM64_SVE_ASR_S_BY, ARM64_SVE_ASRR_S_BY},
+                                         {ARM64_SVE_LSL_D_BY, ARM64_SVE_LSLR_D_BY},
+                                         {ARM64_SVE_LSR_D_BY, ARM64_SVE_LSRR_D_BY}};
     for (size_t i = 0; i < COUNT(pairs); i++)
         if (pairs[i][0] == form)
             return pairs[i][1];
@@ -190,11 +193,29 @@ static void encode_select(Arm64Encoder *e, const VectorOp *op) {
           reg(e, op->arg[2]));
 }
 
-static void encode_shift(Arm64Encoder *e, const VectorOp *op) {
+/* By a register of numbers: the forms with the number in them split it. */
+static void shift_long(Arm64Encoder *e, const VectorOp *op, int at) {
+    int t = arm64_scratch(e, at, 0);
+    Arm64Form form = op->code == VECTOR_SHL ? ARM64_SVE_LSL_D_BY : ARM64_SVE_LSR_D_BY;
+    arm64_emit(e->code, SVE_DUP_D, t, (int64_t)op->number);
+    overwrite(e, form, reversed_form(form), result(e, op), reg(e, op->arg[0]), t);
+}
+
+static void encode_mul_lower(Arm64Encoder *e, const VectorOp *op, int at) {
+    int t = arm64_scratch(e, at, 0), u = arm64_scratch(e, at, 1);
+    emit3(e, ARM64_SVE_UXTW_D, t, ALL, reg(e, op->arg[0]));
+    emit3(e, ARM64_SVE_UXTW_D, u, ALL, reg(e, op->arg[1]));
+    emit3(e, ARM64_SVE_MUL_D, t, ALL, u);
+    arm64_sve_move(e, result(e, op), t);
+}
+
+static void encode_shift(Arm64Encoder *e, const VectorOp *op, int at) {
     static const Arm64Form shifts[2][3] = {{ARM64_SVE_LSL_H, ARM64_SVE_LSR_H, ARM64_SVE_ASR_H},
                                            {ARM64_SVE_LSL_S, ARM64_SVE_LSR_S, ARM64_SVE_ASR_S}};
     int by = (int)op->number;
-    if (by)
+    if (by && op->type == DT_S64)
+        shift_long(e, op, at);
+    else if (by)
         emit3(e, shifts[bytes_of(op->type) == 4][op->code - VECTOR_SHL], result(e, op), reg(e, op->arg[0]), by);
     else
         arm64_sve_move(e, result(e, op), reg(e, op->arg[0]));
@@ -208,6 +229,10 @@ static void splat_word(Arm64Encoder *e, int to, uint32_t word) {
 /* Arm's conversions saturate and give 0 for NaN: what is not below 2^31 becomes INT32_MIN, which the others give themselves. */
 static void encode_convert(Arm64Encoder *e, const VectorOp *op, int at) {
     int to = result(e, op), from = reg(e, op->arg[0]);
+    if (op->type == DT_F64 || op->from == DT_F64) {
+        emit3(e, op->type == DT_F64 ? ARM64_SVE_FCVT_D_S : ARM64_SVE_FCVT_S_D, to, ALL, from);
+        return;
+    }
     if (op->type == DT_F32) {
         emit3(e, ARM64_SVE_SCVTF_S, to, ALL, from);
         return;
@@ -239,7 +264,7 @@ static void encode_const(Arm64Encoder *e, const VectorOp *op) {
     memcpy(&word, data, 4);
     if (bytes_of(op->type) == 1)
         arm64_emit(e->code, SVE_DUP_B, to, (int8_t)data[0]);
-    else if (op->type == DT_F64) {
+    else if (bytes_of(op->type) == 8) {
         int64_t both;
         memcpy(&both, data, 8);
         arm64_move_number(e, ARM64_TEMPORARY, both);
@@ -261,8 +286,15 @@ static const struct {
     Arm64Form load, splat, store;
 } memory[] = {
     {8, DT_F64, ARM64_SVE_LD1D_D, ARM64_SVE_LD1RD_D, ARM64_SVE_ST1D_D},
-    {8, DT_F32, ARM64_SVE_LD1W_D, 0, ARM64_SVE_ST1W_D},
-    {8, DT_S32, ARM64_SVE_LD1SW_D, 0, 0},
+    {8, DT_S64, ARM64_SVE_LD1D_D, ARM64_SVE_LD1RD_D, ARM64_SVE_ST1D_D},
+    {8, DT_F32, ARM64_SVE_LD1W_D, ARM64_SVE_LD1RW_D, ARM64_SVE_ST1W_D},
+    {8, DT_S32, ARM64_SVE_LD1SW_D, ARM64_SVE_LD1RSW_D, ARM64_SVE_ST1W_D},
+    {8, DT_U32, ARM64_SVE_LD1W_D, ARM64_SVE_LD1RW_D, ARM64_SVE_ST1W_D},
+    {8, DT_S16, ARM64_SVE_LD1SH_D, ARM64_SVE_LD1RSH_D, ARM64_SVE_ST1H_D},
+    {8, DT_U16, ARM64_SVE_LD1H_D, ARM64_SVE_LD1RH_D, ARM64_SVE_ST1H_D},
+    {8, DT_S8, ARM64_SVE_LD1SB_D, ARM64_SVE_LD1RSB_D, ARM64_SVE_ST1B_D},
+    {8, DT_U8, ARM64_SVE_LD1B_D, ARM64_SVE_LD1RB_D, ARM64_SVE_ST1B_D},
+    {8, DT_BOOL, ARM64_SVE_LD1B_D, ARM64_SVE_LD1RB_D, ARM64_SVE_ST1B_D},
     {4, DT_F32, ARM64_SVE_LD1W_S, ARM64_SVE_LD1RW_S, ARM64_SVE_ST1W_S},
     {4, DT_S32, ARM64_SVE_LD1W_S, ARM64_SVE_LD1RW_S, ARM64_SVE_ST1W_S},
     {4, DT_U32, ARM64_SVE_LD1W_S, ARM64_SVE_LD1RW_S, ARM64_SVE_ST1W_S},
@@ -339,20 +371,6 @@ static void encode_load_block(Arm64Encoder *e, const VectorOp *op) {
     emit4(e, ARM64_SVE_LD1RQW, result(e, op), ALL, base, offset);
 }
 
-/* Where no form splats and widens: as a word, which is widened in 64-bit lanes. */
-static void splat_narrow(Arm64Encoder *e, const VectorOp *op, int base, int64_t offset) {
-    int to = result(e, op);
-    if (op->type != DT_F64 || bytes_of(op->from) != 4) {
-        arm64_refuse(e, "splat of this memory type");
-        return;
-    }
-    emit4(e, ARM64_SVE_LD1RW_S, to, ALL, base, offset);
-    if (op->from == DT_F32)
-        emit3(e, ARM64_SVE_FCVT_D_S, to, ALL, to);
-    else
-        emit3(e, ARM64_SVE_SCVTF_D_S, to, ALL, to);
-}
-
 /* Lane i from base + scale * index i: forms that multiply by 4, or by what a scratch register multiplies by before. */
 static void encode_gather(Arm64Encoder *e, const VectorOp *op, int at) {
     static const struct {
@@ -391,7 +409,7 @@ static void encode_splat(Arm64Encoder *e, const VectorOp *op) {
         return;
     int base = arm64_address(e, &op->address, 0, 63 * unit, unit, &offset);
     if (!memory[row].splat) {
-        splat_narrow(e, op, base, offset);
+        arm64_refuse(e, "splat of this memory type");
         return;
     }
     emit4(e, memory[row].splat, result(e, op), ALL, base, offset);
@@ -432,7 +450,7 @@ static void encode_store(Arm64Encoder *e, const VectorOp *op, int at) {
     int value = reg(e, op->arg[0]), row = memory_row(e, op);
     if (row < 0)
         return;
-    if (op->from != op->type && bytes_of(op->from) < bytes_of(op->type)) {
+    if (op->type != DT_S64 && bytes_of(op->from) < bytes_of(op->type)) {
         int t = arm64_scratch(e, at, 0);
         narrow(e, op, at, value, t);
         value = t;
@@ -612,7 +630,8 @@ void arm64_sve_op(Arm64Encoder *e, const VectorOp *op, int at) {
     case VECTOR_SCALE: encode_scale(e, op, at); break;
     case VECTOR_SHL:
     case VECTOR_SHR:
-    case VECTOR_SAR: encode_shift(e, op); break;
+    case VECTOR_SAR: encode_shift(e, op, at); break;
+    case VECTOR_MUL_LOWER: encode_mul_lower(e, op, at); break;
     case VECTOR_CVT:
     case VECTOR_CVT_ROUND: encode_convert(e, op, at); break;
     case VECTOR_BITS: arm64_sve_move(e, result(e, op), reg(e, op->arg[0])); break;

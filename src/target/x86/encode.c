@@ -128,29 +128,31 @@ void encode_move(Encoder *e, X86Operand to, X86Operand from) {
 
 /* Operations whose rows differ in the mnemonic alone, by type. */
 #define M(name) ZYDIS_MNEMONIC_##name
-enum { OF_F32, OF_F64, OF_S32, OF_S32_WIDE, OF_S16, OF_U16, OF_S8, OF_U8, OF_COUNT };
+enum { OF_F32, OF_F64, OF_S32, OF_S32_WIDE, OF_S16, OF_U16, OF_S8, OF_U8, OF_S64, OF_S64_WIDE, OF_COUNT };
 static const struct {
     VectorCode code;
     short mnemonic[OF_COUNT]; /* ZydisMnemonic; 0: there is none */
     bool commutes;
 } binaries[] = {
     // clang-format off
-    /* f32, f64, s32, s32 under EVEX, s16, u16, s8, u8 */
-    {VECTOR_ADD, {M(VADDPS), M(VADDPD), M(VPADDD), M(VPADDD), M(VPADDW), M(VPADDW), M(VPADDB), M(VPADDB)}, true},
-    {VECTOR_SUB, {M(VSUBPS), M(VSUBPD), M(VPSUBD), M(VPSUBD), M(VPSUBW), M(VPSUBW), M(VPSUBB), M(VPSUBB)}, false},
+    /* f32, f64, s32, s32 under EVEX, s16, u16, s8, u8, s64, s64 under EVEX */
+    {VECTOR_ADD, {M(VADDPS), M(VADDPD), M(VPADDD), M(VPADDD), M(VPADDW), M(VPADDW), M(VPADDB), M(VPADDB), M(VPADDQ), M(VPADDQ)}, true},
+    {VECTOR_SUB, {M(VSUBPS), M(VSUBPD), M(VPSUBD), M(VPSUBD), M(VPSUBW), M(VPSUBW), M(VPSUBB), M(VPSUBB), M(VPSUBQ), M(VPSUBQ)}, false},
     {VECTOR_MUL, {M(VMULPS), M(VMULPD), M(VPMULLD), M(VPMULLD), M(VPMULLW), M(VPMULLW), 0, 0}, true},
+    {VECTOR_MUL_LONG, {0, 0, 0, 0, 0, 0, 0, 0, 0, M(VPMULLQ)}, true},
+    {VECTOR_MUL_LOWER, {0, 0, 0, 0, 0, 0, 0, 0, M(VPMULUDQ), M(VPMULUDQ)}, true},
     {VECTOR_DIV, {M(VDIVPS), M(VDIVPD), 0, 0, 0, 0, 0, 0}, false},
     {VECTOR_MIN, {0, 0, M(VPMINSD), M(VPMINSD), M(VPMINSW), M(VPMINUW), M(VPMINSB), M(VPMINUB)}, true},
     {VECTOR_MAX, {0, 0, M(VPMAXSD), M(VPMAXSD), M(VPMAXSW), M(VPMAXUW), M(VPMAXSB), M(VPMAXUB)}, true},
     {VECTOR_MIN_OR, {M(VMINPS), M(VMINPD), 0, 0, 0, 0, 0, 0}, false},
     {VECTOR_MAX_OR, {M(VMAXPS), M(VMAXPD), 0, 0, 0, 0, 0, 0}, false},
     {VECTOR_SCALE, {M(VSCALEFPS), M(VSCALEFPD), 0, 0, 0, 0, 0, 0}, false},
-    {VECTOR_AND, {M(VANDPS), M(VANDPD), M(VPAND), M(VPANDD), 0, 0, 0, 0}, true},
-    {VECTOR_OR, {M(VORPS), M(VORPD), M(VPOR), M(VPORD), 0, 0, 0, 0}, true},
-    {VECTOR_XOR, {M(VXORPS), M(VXORPD), M(VPXOR), M(VPXORD), 0, 0, 0, 0}, true},
-    {VECTOR_AND_NOT, {M(VANDNPS), M(VANDNPD), M(VPANDN), M(VPANDND), 0, 0, 0, 0}, false},
-    {VECTOR_SHL_BY, {0, 0, M(VPSLLVD), M(VPSLLVD), 0, 0, 0, 0}, false},
-    {VECTOR_SHR_BY, {0, 0, M(VPSRLVD), M(VPSRLVD), 0, 0, 0, 0}, false},
+    {VECTOR_AND, {M(VANDPS), M(VANDPD), M(VPAND), M(VPANDD), 0, 0, 0, 0, M(VPAND), M(VPANDQ)}, true},
+    {VECTOR_OR, {M(VORPS), M(VORPD), M(VPOR), M(VPORD), 0, 0, 0, 0, M(VPOR), M(VPORQ)}, true},
+    {VECTOR_XOR, {M(VXORPS), M(VXORPD), M(VPXOR), M(VPXORD), 0, 0, 0, 0, M(VPXOR), M(VPXORQ)}, true},
+    {VECTOR_AND_NOT, {M(VANDNPS), M(VANDNPD), M(VPANDN), M(VPANDND), 0, 0, 0, 0, M(VPANDN), M(VPANDNQ)}, false},
+    {VECTOR_SHL_BY, {0, 0, M(VPSLLVD), M(VPSLLVD), 0, 0, 0, 0, M(VPSLLVQ), M(VPSLLVQ)}, false},
+    {VECTOR_SHR_BY, {0, 0, M(VPSRLVD), M(VPSRLVD), 0, 0, 0, 0, M(VPSRLVQ), M(VPSRLVQ)}, false},
     {VECTOR_SAR_BY, {0, 0, M(VPSRAVD), M(VPSRAVD), 0, 0, 0, 0}, false},
     // clang-format on
 };
@@ -167,6 +169,8 @@ static int type_column(const Encoder *e, VectorCode code, DType type) {
     bool bits = code == VECTOR_AND || code == VECTOR_OR || code == VECTOR_XOR || code == VECTOR_AND_NOT;
     if (type == DT_F32 || type == DT_F64)
         return type == DT_F32 ? OF_F32 : OF_F64;
+    if (type == DT_S64)
+        return e->wide ? OF_S64_WIDE : OF_S64;
     if (type == DT_S32 || bits)
         return e->wide ? OF_S32_WIDE : OF_S32;
     switch (type) {
@@ -249,13 +253,35 @@ static void encode_unary(Encoder *e, const VectorOp *op) {
 }
 
 static void encode_shift(Encoder *e, const VectorOp *op) {
-    static const ZydisMnemonic shifts[2][3] = {{ZYDIS_MNEMONIC_VPSLLD, ZYDIS_MNEMONIC_VPSRLD, ZYDIS_MNEMONIC_VPSRAD},
-                                               {ZYDIS_MNEMONIC_VPSLLW, ZYDIS_MNEMONIC_VPSRLW, ZYDIS_MNEMONIC_VPSRAW}};
-    encode_vector(e, shifts[op->type == DT_S16][op->code - VECTOR_SHL], result(e, op), encode_operand(e, op->arg[0]),
+    static const ZydisMnemonic shifts[3][3] = {{ZYDIS_MNEMONIC_VPSLLW, ZYDIS_MNEMONIC_VPSRLW, ZYDIS_MNEMONIC_VPSRAW},
+                                               {ZYDIS_MNEMONIC_VPSLLD, ZYDIS_MNEMONIC_VPSRLD, ZYDIS_MNEMONIC_VPSRAD},
+                                               {ZYDIS_MNEMONIC_VPSLLQ, ZYDIS_MNEMONIC_VPSRLQ}};
+    encode_vector(e, shifts[bytes_of(op->type) / 4][op->code - VECTOR_SHL], result(e, op), encode_operand(e, op->arg[0]),
                   number_operand((int64_t)op->number), nothing);
 }
 
+/* Even lanes side by side, then twice as wide; and the other way round. */
+static void encode_convert_f64(Encoder *e, const VectorOp *op) {
+    X86Operand to = result(e, op), half = vector_of(reg_of(e, op->result), e->f->bytes / 2), from = encode_operand(e, op->arg[0]);
+    if (op->type == DT_F32) {
+        encode_vector(e, ZYDIS_MNEMONIC_VCVTPD2PS, half, from, nothing, nothing);
+        encode_vector(e, ZYDIS_MNEMONIC_VPMOVZXDQ, to, half, nothing, nothing);
+        return;
+    }
+    if (e->wide)
+        encode_vector(e, ZYDIS_MNEMONIC_VPMOVQD, half, from, nothing, nothing);
+    else {
+        encode_vector(e, ZYDIS_MNEMONIC_VSHUFPS, to, from, from, number_operand(0x88));
+        encode_vector(e, ZYDIS_MNEMONIC_VPERMPD, to, to, number_operand(0xd8), nothing);
+    }
+    encode_vector(e, ZYDIS_MNEMONIC_VCVTPS2PD, to, half, nothing, nothing);
+}
+
 static void encode_convert(Encoder *e, const VectorOp *op) {
+    if (op->type == DT_F64 || op->from == DT_F64) {
+        encode_convert_f64(e, op);
+        return;
+    }
     int mnemonic = op->type == DT_F32             ? ZYDIS_MNEMONIC_VCVTDQ2PS
                    : op->code == VECTOR_CVT_ROUND ? ZYDIS_MNEMONIC_VCVTPS2DQ
                                                   : ZYDIS_MNEMONIC_VCVTTPS2DQ;
@@ -299,35 +325,39 @@ static void compare_wide(Encoder *e, const VectorOp *op) {
     int which = (int)op->code - VECTOR_EQ;
     int mnemonic = op->type == DT_F32   ? ZYDIS_MNEMONIC_VCMPPS
                    : op->type == DT_F64 ? ZYDIS_MNEMONIC_VCMPPD
+                   : op->type == DT_S64 ? ZYDIS_MNEMONIC_VPCMPQ
                                         : ZYDIS_MNEMONIC_VPCMPD;
     X86Operand to = e->wide ? register_operand(ZYDIS_REGISTER_K0 + mask_of(e, op->result)) : result(e, op);
     encode_vector(e, mnemonic, to, encode_operand(e, a), encode_operand(e, b),
-                  number_operand(op->type == DT_S32 ? ints[which] : floats[which]));
+                  number_operand(dtype_kind(op->type) != KIND_FLOAT ? ints[which] : floats[which]));
 }
 
 static void compare_integers(Encoder *e, const VectorOp *op, int at) {
     X86Operand to = result(e, op), a = encode_operand(e, op->arg[0]), b = encode_operand(e, op->arg[1]);
+    bool is64 = op->type == DT_S64;
+    int equal = is64 ? ZYDIS_MNEMONIC_VPCMPEQQ : ZYDIS_MNEMONIC_VPCMPEQD;
+    int greater = is64 ? ZYDIS_MNEMONIC_VPCMPGTQ : ZYDIS_MNEMONIC_VPCMPGTD;
     if (op->code == VECTOR_EQ) {
         if (e->selection->folded[op->arg[0]]) {
             X86Operand swap = a;
             a = b;
             b = swap;
         }
-        encode_vector(e, ZYDIS_MNEMONIC_VPCMPEQD, to, a, b, nothing);
+        encode_vector(e, equal, to, a, b, nothing);
         return;
     }
     if (op->code == VECTOR_LT) {
-        encode_vector(e, ZYDIS_MNEMONIC_VPCMPGTD, to, b, a, nothing);
+        encode_vector(e, greater, to, b, a, nothing);
         return;
     }
     X86Operand ones = scratch(e, at); /* NE and LE are the opposite of EQ and "greater" */
-    encode_vector(e, op->code == VECTOR_NE ? ZYDIS_MNEMONIC_VPCMPEQD : ZYDIS_MNEMONIC_VPCMPGTD, to, a, b, nothing);
+    encode_vector(e, op->code == VECTOR_NE ? equal : greater, to, a, b, nothing);
     encode_vector(e, ZYDIS_MNEMONIC_VPCMPEQD, ones, ones, ones, nothing);
     encode_vector(e, ZYDIS_MNEMONIC_VPXOR, to, to, ones, nothing);
 }
 
 static void encode_compare(Encoder *e, const VectorOp *op, int at) {
-    if (!e->wide && op->type == DT_S32)
+    if (!e->wide && (op->type == DT_S32 || op->type == DT_S64))
         compare_integers(e, op, at);
     else
         compare_wide(e, op);

@@ -1,7 +1,7 @@
 /* Loads, splats, stores and gathers, widened and narrowed on the way. Memory types that differ from the register's:
  *
  *     f32 <-> f16 (bf16 is read; rewrite.c makes integers of what is written), s32 <-> u8 s8 u16 s16 bool, f64 <-> f32, s32 ->
- * f64, s16 <- u8 s8
+ * f64, s16 <- u8 s8, s64 <-> u8 s8 u16 s16 u32 s32 bool
  *
  * AVX-512 has all of them under masks. AVX2 has masks for lanes of 32 and 64 bits alone: elsewhere lanes are asked for one by
  * one, which only the edges of a tensor pay. */
@@ -17,7 +17,10 @@ static const struct {
     {DT_S32, DT_BOOL, ZYDIS_MNEMONIC_VPMOVZXBD}, {DT_S32, DT_S16, ZYDIS_MNEMONIC_VPMOVSXWD},
     {DT_S32, DT_U16, ZYDIS_MNEMONIC_VPMOVZXWD},  {DT_S16, DT_S8, ZYDIS_MNEMONIC_VPMOVSXBW},
     {DT_S16, DT_U8, ZYDIS_MNEMONIC_VPMOVZXBW},   {DT_F64, DT_F32, ZYDIS_MNEMONIC_VCVTPS2PD},
-    {DT_F64, DT_S32, ZYDIS_MNEMONIC_VCVTDQ2PD},
+    {DT_F64, DT_S32, ZYDIS_MNEMONIC_VCVTDQ2PD},  {DT_S64, DT_S8, ZYDIS_MNEMONIC_VPMOVSXBQ},
+    {DT_S64, DT_U8, ZYDIS_MNEMONIC_VPMOVZXBQ},   {DT_S64, DT_BOOL, ZYDIS_MNEMONIC_VPMOVZXBQ},
+    {DT_S64, DT_S16, ZYDIS_MNEMONIC_VPMOVSXWQ},  {DT_S64, DT_U16, ZYDIS_MNEMONIC_VPMOVZXWQ},
+    {DT_S64, DT_S32, ZYDIS_MNEMONIC_VPMOVSXDQ},  {DT_S64, DT_U32, ZYDIS_MNEMONIC_VPMOVZXDQ},
 };
 
 static ZydisMnemonic widening(const VectorOp *op) {
@@ -171,6 +174,10 @@ static ZydisMnemonic narrowing(const VectorOp *op) {
         return ZYDIS_MNEMONIC_VCVTPS2PH;
     if (op->type == DT_F64 && op->from == DT_F32)
         return ZYDIS_MNEMONIC_VCVTPD2PS;
+    if (op->type == DT_S64 && dtype_kind(op->from) != KIND_FLOAT) {
+        int size = bytes_of(op->from);
+        return size == 1 ? ZYDIS_MNEMONIC_VPMOVQB : size == 2 ? ZYDIS_MNEMONIC_VPMOVQW : ZYDIS_MNEMONIC_VPMOVQD;
+    }
     if (op->type != DT_S32)
         return ZYDIS_MNEMONIC_INVALID;
     switch (op->from) {
@@ -189,7 +196,7 @@ static X86Operand stored(const Encoder *e, const VectorOp *op) {
 
 /* The value, not negative. */
 static X86Operand clamped(Encoder *e, const VectorOp *op, int at) {
-    bool is_unsigned = op->from == DT_U8 || op->from == DT_U16 || op->from == DT_BOOL;
+    bool is_unsigned = op->type == DT_S32 && (op->from == DT_U8 || op->from == DT_U16 || op->from == DT_BOOL);
     X86Operand value = stored(e, op), t = scratch(e, at);
     if (!is_unsigned)
         return value;
@@ -202,9 +209,27 @@ static X86Operand rounding_operand(const VectorOp *op) {
     return op->from == DT_F16 ? number_operand(0) : nothing; /* to even, whatever the CPU's mode */
 }
 
+/* The lower halves of s64, then the lowest bytes of these. */
+static void pack_long(Encoder *e, const VectorOp *op, int reg) {
+    X86Operand value = stored(e, op), t = vector_of(reg, 32), low = vector_of(reg, 16);
+    unsigned char lowest[16] = {0};
+    int size = bytes_of(op->from);
+    encode_vector(e, ZYDIS_MNEMONIC_VSHUFPS, t, value, value, number_operand(0x88));
+    encode_vector(e, ZYDIS_MNEMONIC_VPERMPD, t, t, number_operand(0xd8), nothing);
+    if (size == 4)
+        return;
+    for (int i = 0; i < 4 * size; i++)
+        lowest[i] = (unsigned char)(i / size * 4 + i % size);
+    encode_vector(e, ZYDIS_MNEMONIC_VPSHUFB, low, low, encode_pool(e, lowest, 16), nothing);
+}
+
 /* AVX2 packs within halves: their lower quarters are brought together. */
 static void pack(Encoder *e, const VectorOp *op, int reg) {
     X86Operand value = stored(e, op), t = vector_of(reg, 32), low = vector_of(reg, 16);
+    if (op->type == DT_S64) {
+        pack_long(e, op, reg);
+        return;
+    }
     if (op->type != DT_S32) {
         encode_vector(e, narrowing(op), low, value, rounding_operand(op), nothing);
         return;
@@ -248,7 +273,7 @@ static void store_narrow(Encoder *e, const VectorOp *op, int at) {
         encode_masked(e, narrowing(op), mask, false, to, value, rounding_operand(op), nothing);
     } else {
         narrow(e, op, at);
-        encode_vector(e, bytes == 8 ? ZYDIS_MNEMONIC_VMOVQ : ZYDIS_MNEMONIC_VMOVUPS, to,
+        encode_vector(e, bytes == 4 ? ZYDIS_MNEMONIC_VMOVSS : bytes == 8 ? ZYDIS_MNEMONIC_VMOVQ : ZYDIS_MNEMONIC_VMOVUPS, to,
                       vector_of(scratch_register(e, at, 0), 16), nothing, nothing);
     }
 }

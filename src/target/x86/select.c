@@ -9,6 +9,8 @@ static unsigned memory_operands(VectorCode code) {
     switch (code) {
     case VECTOR_ADD:
     case VECTOR_MUL:
+    case VECTOR_MUL_LONG:
+    case VECTOR_MUL_LOWER:
     case VECTOR_MIN:
     case VECTOR_MAX:
     case VECTOR_AND:
@@ -47,11 +49,13 @@ static unsigned memory_operands(VectorCode code) {
 
 /* AVX2 compares integers for "equal" and "greater" alone, by two registers where the result is turned round. */
 static bool integer_compare(const VectorOp *op) {
-    return (op->code == VECTOR_NE || op->code == VECTOR_LT || op->code == VECTOR_LE) && op->type == DT_S32;
+    return (op->code == VECTOR_NE || op->code == VECTOR_LT || op->code == VECTOR_LE) && dtype_kind(op->type) != KIND_FLOAT;
 }
 
 static bool may_take(const Target *target, const VectorOp *user, int operand) {
     if (target->bytes < 64 && integer_compare(user))
+        return false;
+    if (user->code == VECTOR_CVT && (user->type == DT_F64 || user->from == DT_F64)) /* lanes move in registers */
         return false;
     return memory_operands(user->code) >> operand & 1;
 }
@@ -194,7 +198,7 @@ void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
     for (size_t i = 0; i < COUNT(missing); i++)
         native[missing[i]] = false;
     if (target->bytes < 64)
-        native[VECTOR_SCALE] = false;
+        native[VECTOR_SCALE] = native[VECTOR_MUL_LONG] = false;
     if (target->features & vnni)
         native[VECTOR_DOT4_US] = true;
     if (target->bytes == 64 && target->features & FEATURE(AVX512_BF16))
