@@ -631,10 +631,9 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_avx2),      cmocka_unit_test(on_avx512),
-        cmocka_unit_test(long_numbers), cmocka_unit_test(elsewhere),    cmocka_unit_test(interpreted),
-        cmocka_unit_test(memory_fails), cmocka_unit_test(deadline_passes),
-        cmocka_unit_test(refusals),     cmocka_unit_test(one_packing_serves_any_number_of_rows),
+        cmocka_unit_test(on_avx2),         cmocka_unit_test(on_avx512),   cmocka_unit_test(long_numbers),
+        cmocka_unit_test(elsewhere),       cmocka_unit_test(interpreted), cmocka_unit_test(memory_fails),
+        cmocka_unit_test(deadline_passes), cmocka_unit_test(refusals),    cmocka_unit_test(one_packing_serves_any_number_of_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,18 +64,18 @@ static VectorAddress some_address(Program *p) {
     return a;
 }
 
-#define F        pick(p, p->floats, p->float_count)
-#define S        pick(p, p->ints, p->int_count)
-#define M        pick(p, p->masks, p->mask_count)
-#define FLOAT(x) keep(p, p->floats, &p->float_count, x)
-#define INT(x)   keep(p, p->ints, &p->int_count, x)
-#define MASK(x)  keep(p, p->masks, &p->mask_count, x)
-#define L        pick(p, p->longs, p->long_count)
-#define D        pick(p, p->doubles, p->double_count)
-#define LM       pick(p, p->long_masks, p->long_mask_count)
-#define LONG(x)  keep(p, p->longs, &p->long_count, x)
+#define F         pick(p, p->floats, p->float_count)
+#define S         pick(p, p->ints, p->int_count)
+#define M         pick(p, p->masks, p->mask_count)
+#define FLOAT(x)  keep(p, p->floats, &p->float_count, x)
+#define INT(x)    keep(p, p->ints, &p->int_count, x)
+#define MASK(x)   keep(p, p->masks, &p->mask_count, x)
+#define L         pick(p, p->longs, p->long_count)
+#define D         pick(p, p->doubles, p->double_count)
+#define LM        pick(p, p->long_masks, p->long_mask_count)
+#define LONG(x)   keep(p, p->longs, &p->long_count, x)
 #define DOUBLE(x) keep(p, p->doubles, &p->double_count, x)
-#define LMASK(x) keep(p, p->long_masks, &p->long_mask_count, x)
+#define LMASK(x)  keep(p, p->long_masks, &p->long_mask_count, x)
 
 /* Lanes of 64 bits. */
 static void add_long_value(Program *p) {

@@ -73,8 +73,7 @@ static bool plan_passes(Compiled *c, MapPlan *plan, const ScheduleOptions *optio
             empty = empty || kernel->definitions[d].axes[a].extent == 0;
         if (empty && kernel->definition_count > 1)
             continue;
-        if (!map_plan_pass(m, kernel, d, &c->target, tiles, &c->arena, why) ||
-            !map_plan_gathers(m, &c->arena, why, err))
+        if (!map_plan_pass(m, kernel, d, &c->target, tiles, &c->arena, why) || !map_plan_gathers(m, &c->arena, why, err))
             return false;
         boxes += m->box_count;
         plan->pass_count++;

@@ -28,7 +28,7 @@ typedef struct Emitting {
     int row, column, block; /* block: of columns, in squares */
     int64_t at, row_offset;
     int mask, half_mask; /* of lanes; of the halves of wide ones */
-    bool single; /* one element in all lanes */
+    bool single;         /* one element in all lanes */
     const MapSegment *segment;
     /* what is known of a row */
     const Expr *even[MOST_EVEN];
@@ -415,8 +415,7 @@ static void prepare_indices(Emitting *p) {
         bool plain = stride == 0 || p->m->scattered || (stride == 1 && !by_lane);
         if (p->m->wide && !plain && wide_type(a->type) && p->m->nest.kernel->tensors[a->read->tensor].count >= INT32_MAX / 4)
             expr_refuse(&p->e, "a read of 64 bits whose elements lie too far from each other");
-        if (p->bits || plain ||
-            (p->box->tiled && p->m->transposed >> i & 1))
+        if (p->bits || plain || (p->box->tiled && p->m->transposed >> i & 1))
             continue;
         if (stride > INT32_MAX / 1024 || stride < -INT32_MAX / 1024)
             expr_refuse(&p->e, "a read whose elements lie too far from each other");

@@ -26,8 +26,7 @@ static bool wants_wide(const ExprEmitter *e, const Expr *expr, bool *seen) {
         return true;
     if (is_float && (expr->op == EXPR_MOD || expr->op == EXPR_FMOD))
         return true;
-    if (!is_float && divides(expr->op) &&
-        !(expr_exact_in_f32(e, expr->arg[0]) && expr_exact_in_f32(e, expr->arg[1])))
+    if (!is_float && divides(expr->op) && !(expr_exact_in_f32(e, expr->arg[0]) && expr_exact_in_f32(e, expr->arg[1])))
         return true;
     if (expr->op == EXPR_READ || expr->op == EXPR_REDUCE)
         return false;
@@ -70,7 +69,8 @@ static int word(VectorFunction *f, int64_t value) {
 /* Exponents are moved by a product, which makes normal numbers of subnormal ones; infinities and NaN keep theirs. */
 static int from_f16_bits(VectorFunction *f, int bits) {
     int magnitude = vector_immediate(f, VECTOR_SHL, vector_binary(f, VECTOR_AND, bits, word(f, 0x7fff)), 13);
-    int scaled = vector_binary(f, VECTOR_MUL, vector_convert(f, VECTOR_BITS, DT_F32, magnitude), vector_const(f, DT_F32, 0x1p112));
+    int scaled =
+        vector_binary(f, VECTOR_MUL, vector_convert(f, VECTOR_BITS, DT_F32, magnitude), vector_const(f, DT_F32, 0x1p112));
     int special = vector_binary(f, VECTOR_LE, word(f, 0x7c00 << 13), magnitude);
     int value = vector_ternary(f, VECTOR_SELECT, special, vector_binary(f, VECTOR_OR, magnitude, word(f, 0x7f800000)),
                                vector_convert(f, VECTOR_BITS, DT_S32, scaled));
@@ -156,7 +156,9 @@ int wide_gather(VectorFunction *f, DType type, VectorAddress address, int index,
         int x = vector_gather(f, DT_S32, DT_S32, address, 4, half, mask);
         return vector_convert(f, VECTOR_BITS, lane_of(type), x);
     }
-    DType lane = type == DT_BOOL ? DT_S32 : expr_register(type), memory = type == DT_BOOL ? DT_U8 : type == DT_U32 ? DT_S32 : type;
+    DType lane = type == DT_BOOL ? DT_S32 : expr_register(type), memory = type == DT_BOOL  ? DT_U8
+                                                                          : type == DT_U32 ? DT_S32
+                                                                                           : type;
     int x = vector_gather(f, lane, memory, address, dtype_bits(type) / 8, index, mask);
     return type == DT_BOOL ? vector_binary(f, VECTOR_NE, x, word(f, 0)) : x;
 }

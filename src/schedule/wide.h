@@ -28,7 +28,7 @@ void wide_store(VectorFunction *f, DType type, int value, VectorAddress address,
 void wide_store_first(VectorFunction *f, DType type, int value, VectorAddress address);
 /* An element of each lane at `index`, an s32 that both halves of the lane have; `mask` of 32-bit lanes. */
 int wide_gather(VectorFunction *f, DType type, VectorAddress address, int index, int mask);
-int wide_twice(VectorFunction *f, int x); /* the lower halves of s64 in both halves, as s32 */
+int wide_twice(VectorFunction *f, int x);        /* the lower halves of s64 in both halves, as s32 */
 int wide_steps(VectorFunction *f, int64_t step); /* 0, step, 2 * step ..., in both halves */
 
 int wide_number(ExprEmitter *e, const Expr *number);
@@ -52,8 +52,8 @@ int wide_remainder(ExprEmitter *e, const Expr *expr, int a, int b);
 
 /* wide_convert.c */
 int wide_cast(ExprEmitter *e, const Expr *cast, int x);
-int wide_extend(ExprEmitter *e, DType type, int x);         /* whole numbers of up to 32 bits */
-int wide_to_double(ExprEmitter *e, DType type, int x);      /* s64 and u64, to the nearest */
-int wide_from_whole(ExprEmitter *e, int x);                 /* s64 of whole numbers in (-2^63, 2^64] modulo 2^64 */
+int wide_extend(ExprEmitter *e, DType type, int x);    /* whole numbers of up to 32 bits */
+int wide_to_double(ExprEmitter *e, DType type, int x); /* s64 and u64, to the nearest */
+int wide_from_whole(ExprEmitter *e, int x);            /* s64 of whole numbers in (-2^63, 2^64] modulo 2^64 */
 
 #endif

@@ -117,7 +117,8 @@ static int remainder_of(ExprEmitter *e, DType type, int x, int y) {
         rest = wide_pick(e, vector_binary(f, VECTOR_LT, rest, zero), vector_binary(f, VECTOR_ADD, rest, y), rest);
     }
     int infinity = wide_double(e, INFINITY); /* of a finite number by an infinite one: all of it */
-    int whole = vector_binary(f, VECTOR_MASK_AND, vector_binary(f, VECTOR_EQ, y, infinity), vector_binary(f, VECTOR_LT, x, infinity));
+    int whole =
+        vector_binary(f, VECTOR_MASK_AND, vector_binary(f, VECTOR_EQ, y, infinity), vector_binary(f, VECTOR_LT, x, infinity));
     return wide_pick(e, whole, x, rest);
 }
 

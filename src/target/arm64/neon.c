@@ -38,7 +38,8 @@ typedef struct Row {
 
 #define BITS(form)                                                                                                               \
     ARM64_##form##_16B, ARM64_##form##_16B, ARM64_##form##_16B, ARM64_##form##_16B, ARM64_##form##_16B, ARM64_##form##_16B
-#define LANES(form)  ARM64_##form##_4S, ARM64_##form##_2D, ARM64_##form##_16B, ARM64_##form##_8H, ARM64_##form##_4S, ARM64_##form##_2D
+#define LANES(form)                                                                                                              \
+    ARM64_##form##_4S, ARM64_##form##_2D, ARM64_##form##_16B, ARM64_##form##_8H, ARM64_##form##_4S, ARM64_##form##_2D
 #define FLOATS(form) ARM64_F##form##_4S, ARM64_F##form##_2D
 #define INTS(form)   ARM64_##form##_16B, ARM64_##form##_8H, ARM64_##form##_4S, 0
 #define LONGS(form)  ARM64_##form##_16B, ARM64_##form##_8H, ARM64_##form##_4S, ARM64_##form##_2D

@@ -132,12 +132,9 @@ static const Row *row_of(VectorCode code, DType type) {
 
 /* Of a form that does it the other way round: b op a. */
 static Arm64Form reversed_form(Arm64Form form) {
-    static const Arm64Form pairs[][2] = {{ARM64_SVE_FDIV_S, ARM64_SVE_FDIVR_S},
-                                         {ARM64_SVE_FDIV_D, ARM64_SVE_FDIVR_D},
-                                         {ARM64_SVE_LSL_S_BY, ARM64_SVE_LSLR_S_BY},
-                                         {ARM64_SVE_LSR_S_BY, ARM64_SVE_LSRR_S_BY},
-                                         {ARM64_SVE_ASR_S_BY, ARM64_SVE_ASRR_S_BY},
-                                         {ARM64_SVE_LSL_D_BY, ARM64_SVE_LSLR_D_BY},
+    static const Arm64Form pairs[][2] = {{ARM64_SVE_FDIV_S, ARM64_SVE_FDIVR_S},     {ARM64_SVE_FDIV_D, ARM64_SVE_FDIVR_D},
+                                         {ARM64_SVE_LSL_S_BY, ARM64_SVE_LSLR_S_BY}, {ARM64_SVE_LSR_S_BY, ARM64_SVE_LSRR_S_BY},
+                                         {ARM64_SVE_ASR_S_BY, ARM64_SVE_ASRR_S_BY}, {ARM64_SVE_LSL_D_BY, ARM64_SVE_LSLR_D_BY},
                                          {ARM64_SVE_LSR_D_BY, ARM64_SVE_LSRR_D_BY}};
     for (size_t i = 0; i < COUNT(pairs); i++)
         if (pairs[i][0] == form)

@@ -273,8 +273,11 @@ static void store_narrow(Encoder *e, const VectorOp *op, int at) {
         encode_masked(e, narrowing(op), mask, false, to, value, rounding_operand(op), nothing);
     } else {
         narrow(e, op, at);
-        encode_vector(e, bytes == 4 ? ZYDIS_MNEMONIC_VMOVSS : bytes == 8 ? ZYDIS_MNEMONIC_VMOVQ : ZYDIS_MNEMONIC_VMOVUPS, to,
-                      vector_of(scratch_register(e, at, 0), 16), nothing, nothing);
+        encode_vector(e,
+                      bytes == 4   ? ZYDIS_MNEMONIC_VMOVSS
+                      : bytes == 8 ? ZYDIS_MNEMONIC_VMOVQ
+                                   : ZYDIS_MNEMONIC_VMOVUPS,
+                      to, vector_of(scratch_register(e, at, 0), 16), nothing, nothing);
     }
 }
 
