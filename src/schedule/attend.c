@@ -272,6 +272,7 @@ static void set_blocks(Attend *t) {
     t->pitch = t->key_block + t->lanes;
     t->block = smaller(MOST, FLOATS / (2 * t->pitch)) / t->tile_rows * t->tile_rows;
     t->block = t->block < t->tile_rows ? t->tile_rows : t->block;
+    t->slot = round_up(t->block, VECTOR_MAX_BYTES / 4);
     t->panels = (t->keys + t->tile_vectors * t->lanes - 1) / (t->tile_vectors * t->lanes);
     t->value_pitch = round_up(t->width, t->lanes);
     t->width_panels = t->width / (t->tile_vectors * t->lanes);
@@ -285,23 +286,32 @@ static void set_blocks(Attend *t) {
     }
 }
 
+/* Which of the slots a tensor of the rows has; -1: none. */
+static int slot_of(const Attend *t, int tensor) {
+    for (int v = 0; v < t->value_count; v++)
+        if (tensor == t->value[v].tensor)
+            return ATTEND_HERE + v;
+    if (t->before < 0)
+        return -1;
+    return tensor == t->top ? ATTEND_TOP : tensor == t->before ? ATTEND_BEFORE : tensor == t->factor ? ATTEND_FACTOR : -1;
+}
+
 /* What the rows' code reads and writes of ours is in scratch: rows at a pitch, or one element a row. */
 static void place_rows(Attend *t) {
     Nest *nest = &t->rows->nest;
     for (int i = 0; i < nest->access_count; i++) {
-        int tensor = nest->access[i].tensor;
-        bool cells = tensor == t->scores || tensor == t->weights, row = false;
-        for (int v = 0; v < t->value_count; v++)
-            row = row || tensor == t->value[v].tensor;
-        row = row || (t->before >= 0 && (tensor == t->top || tensor == t->before || tensor == t->factor));
-        if (!cells && !row)
+        Access *access = &nest->access[i];
+        bool cells = access->tensor == t->scores || access->tensor == t->weights;
+        int slot = slot_of(t, access->tensor);
+        if (!cells && slot < 0)
             continue;
-        memset(nest->access[i].stride, 0, sizeof nest->access[i].stride);
-        nest->access[i].offset = 0;
+        memset(access->stride, 0, sizeof access->stride);
+        access->offset = cells ? 0 : slot * t->slot;
+        access->tensor = cells ? access->tensor : ATTEND_ROW_VALUES;
         if (t->query_axis >= 0)
-            nest->access[i].stride[t->query_axis] = cells ? t->pitch : 1;
+            access->stride[t->query_axis] = cells ? t->pitch : 1;
         if (cells)
-            nest->access[i].stride[t->key_axis] = 1;
+            access->stride[t->key_axis] = 1;
     }
     t->rows->fixed = true;
     t->rows->counted = t->key_block;
@@ -324,6 +334,12 @@ static int64_t keys_of(const Attend *t) {
     return t->definition[t->result].definition->axes[t->mix->axes[0]].extent;
 }
 
+/* Hidden keys are left out block by block. */
+static bool comes_in_blocks(const Attend *t) {
+    int64_t panel = (int64_t)t->tile_vectors * t->lanes;
+    return t->merges && keys_of(t) > (t->hidden.tensor < 0 ? t->key_block : panel);
+}
+
 bool schedule_attend(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     Attend *t = ARENA_NEW(&c->arena, Attend);
     c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, ATTEND_MAX_FUNCTIONS);
@@ -332,7 +348,7 @@ bool schedule_attend(Compiled *c, const ScheduleOptions *options, const char **w
     t->lanes = c->target.bytes / 4;
     t->tile_vectors = c->target.registers[CLASS_VECTOR] >= 32 ? 4 : 2;
     t->key_block = options->kc ? round_up(options->kc, (int64_t)t->tile_vectors * t->lanes) : cost_attend_keys(&c->target);
-    if (!attend_split(t, c->kernel, &c->arena, why) || (keys_of(t) > t->key_block && t->merges && !attend_merge(t, &c->arena))) {
+    if (!attend_split(t, c->kernel, &c->arena, why) || (comes_in_blocks(t) && !attend_merge(t, &c->arena))) {
         if (!*why)
             error_memory(err);
         return false;
@@ -345,6 +361,7 @@ bool schedule_attend(Compiled *c, const ScheduleOptions *options, const char **w
     t->known = t->rows->known = known;
     if (!rows_recognize(t->rows, &t->rows_kernel, why) || !find_axes(t, c->kernel, why) || !check(t, why))
         return false;
+    attend_map_hidden(t);
     set_factors(t);
     set_blocks(t);
     place_rows(t);

@@ -36,8 +36,21 @@ typedef struct AttendRowValue {
     const Expr *reduce; /* where the result spells it out; NULL: a read */
 } AttendRowValue;
 
+/* Keys that a query does not see, as causal masks have them: where key * j + query * i + offset > 0, the score is `score`. */
+typedef struct AttendHidden {
+    int tensor; /* of rows_kernel, whose definition says so; -1: all are seen, or it is not known which */
+    int64_t coef[KERNEL_MAX_AXES], offset; /* by the axes of the definition, */
+    int64_t key, query;                    /* and of the nest */
+    double score;
+} AttendHidden;
+
 /* Which keys a function adds to the result: the first ones start sums, the last ones end them. */
 enum { ATTEND_FIRST = 1, ATTEND_LAST = 2, ATTEND_KINDS = 4 };
+
+/* What the rows read and write one a row lies behind one another, so that one pointer serves for all: values of the keys at hand,
+ * and where keys come in blocks attend_softmax.c's. An access of these: its `tensor`. */
+enum { ATTEND_HERE, ATTEND_TOP = ATTEND_MAX_ROW_VALUES, ATTEND_BEFORE, ATTEND_FACTOR, ATTEND_ROW_SLOTS };
+enum { ATTEND_ROW_VALUES = -2 };
 
 typedef struct Attend {
     const void *const *known; /* while code is made */
@@ -51,6 +64,7 @@ typedef struct Attend {
     int divided;             /* of `definition`: the weights are its value less its divisor, by which sums are divided; -1 */
     bool merges;             /* keys may come in blocks: */
     int top, before, factor; /* tensors of rows_kernel: the maximum so far, that without this block, what sums shrink by; -1 */
+    AttendHidden hidden;
 
     AttendDefinition definition[ATTEND_MAX_DEFINITIONS];
     int first, result;     /* the definitions with the products: of the scores, and the last one */
@@ -71,6 +85,7 @@ typedef struct Attend {
     int64_t key_block;  /* keys at once: what code is made for, however many there are */
     int64_t key_blocks; /* 1: all at once */
     int64_t pitch;      /* of a row of scores or weights */
+    int64_t slot;       /* queries at once, and a few more: from one of ATTEND_ROW_SLOTS to the next */
     int64_t panels;     /* of packed keys: [panel][depth][tile_vectors * lanes] */
     int64_t value_pitch;
     int64_t width_panels;                    /* of whole tiles without a mask; what is left is one more */
@@ -99,6 +114,8 @@ int attend_definition_of(const Kernel *kernel, int tensor);
 bool attend_find_division(Attend *t, const Kernel *kernel, Arena *arena);
 void attend_find_maximum(Attend *t, const Kernel *kernel);
 bool attend_merge(Attend *t, Arena *arena);
+/* Once axes are known: which of them hide keys. */
+void attend_map_hidden(Attend *t);
 /* The definition of an original tensor that is computed where it is read; -1: none. */
 int attend_source(const Attend *t, int tensor);
 

@@ -435,6 +435,8 @@ static int values_function(const Attend *t, ValuesTile v, Compiled *c, const cha
 
 /* Is a kind wanted for so many blocks of keys? */
 static bool kind_wanted(const Attend *t, int kind) {
+    if (t->hidden.tensor >= 0)
+        return true;
     if (t->key_blocks == 1)
         return kind == (ATTEND_FIRST | ATTEND_LAST);
     return kind != (ATTEND_FIRST | ATTEND_LAST) && (kind || t->key_blocks > 2);

@@ -6,6 +6,7 @@
 
 #include <float.h>
 #include <stdatomic.h>
+#include <string.h>
 
 enum { ALIGN_FLOATS = 16 };
 
@@ -96,8 +97,7 @@ typedef struct Block {
     int64_t packed_from;
     const float *packed_keys, *packed_values;
     float *query, *scores, *weights, *sums, *rows_scratch;
-    float *row_values;                   /* of all keys so far, */
-    float *here, *top, *before, *factor; /* and where keys come in blocks: of those at hand, and attend_softmax.c's */
+    float *row_values, *slots; /* of all keys so far; ATTEND_ROW_SLOTS */
 } Block;
 
 /* An argument that steps on from row to row. */
@@ -151,17 +151,13 @@ static void score(const Work *w, const Block *b) {
 /* What the rows' access is: one of ours, the table, or a tensor. */
 static const char *rows_base(const Work *w, const Block *b, const Access *access) {
     const Attend *t = w->t;
-    const float *own = NULL;
     if (access->tensor == ROWS_TABLE)
         return (const char *)t->rows->table + offset_at(access, &b->at, t->rows->nest.axis_count);
+    if (access->tensor == ATTEND_ROW_VALUES)
+        return (const char *)(b->slots + access->offset);
     if (access->tensor == t->scores || access->tensor == t->weights)
-        own = access->tensor == t->scores ? b->scores : b->weights;
-    if (t->before >= 0 && (access->tensor == t->top || access->tensor == t->before || access->tensor == t->factor))
-        own = access->tensor == t->top ? b->top : access->tensor == t->before ? b->before : b->factor;
-    for (int v = 0; v < t->value_count; v++)
-        if (access->tensor == t->value[v].tensor)
-            own = (t->before < 0 ? b->row_values : b->here) + (size_t)v * aligned((size_t)t->block);
-    return own ? (const char *)own : (const char *)w->data[access->tensor] + offset_at(access, &b->at, t->rows->nest.axis_count);
+        return (const char *)(access->tensor == t->scores ? b->scores : b->weights);
+    return (const char *)w->data[access->tensor] + offset_at(access, &b->at, t->rows->nest.axis_count);
 }
 
 static void weigh(const Work *w, const Block *b) {
@@ -188,22 +184,20 @@ static void weigh(const Work *w, const Block *b) {
 }
 
 /* What earlier keys and these give together. */
-static void merge(const Work *w, Block *b) {
-    const Attend *t = w->t;
-    float *top = b->top;
+static void merge(const Attend *t, const Block *b) {
+    const float *factor = b->slots + ATTEND_FACTOR * t->slot;
     for (int v = 0; v < t->value_count; v++) {
-        float *all = b->row_values + (size_t)v * aligned((size_t)t->block);
-        const float *here = b->here + (size_t)v * aligned((size_t)t->block);
+        float *all = b->row_values + v * t->slot;
+        const float *here = b->slots + (ATTEND_HERE + v) * t->slot;
         for (int64_t i = 0; i < b->rows; i++)
-            all[i] = b->key ? all[i] * b->factor[i] + here[i] : here[i];
+            all[i] = b->key ? all[i] * factor[i] + here[i] : here[i];
     }
-    b->top = b->before;
-    b->before = top;
+    if (t->before >= 0)
+        memcpy(b->slots + ATTEND_BEFORE * t->slot, b->slots + ATTEND_TOP * t->slot, (size_t)b->rows * sizeof(float));
 }
 
-static void mix(const Work *w, const Block *b) {
+static void mix(const Work *w, const Block *b, int kind) {
     const Attend *t = w->t;
-    int kind = (b->key == 0 ? ATTEND_FIRST : 0) | (b->key + b->keys == t->keys ? ATTEND_LAST : 0);
     for (int64_t v = 0; v < t->value_pitch / t->lanes; v += t->tile_vectors) {
         int64_t arguments[NEST_MAX_ACCESSES + ATTEND_MAX_ROW_VALUES + 6], tile = t->tile_rows;
         bool part = v / t->tile_vectors >= t->width_panels;
@@ -217,9 +211,9 @@ static void mix(const Work *w, const Block *b) {
             arguments[n++] = (int64_t)(intptr_t)((char *)b->weights + first * t->pitch * (dtype_bits(t->weights_type) / 8));
             arguments[n++] = (int64_t)(intptr_t)(b->packed_values + (b->key - b->packed_from) * t->value_pitch + v * t->lanes);
             arguments[n++] = (int64_t)(intptr_t)(b->sums + first * t->value_pitch + v * t->lanes);
-            arguments[n++] = (int64_t)(intptr_t)(b->factor + first);
+            arguments[n++] = (int64_t)(intptr_t)(b->slots + ATTEND_FACTOR * t->slot + first);
             for (int i = 0; i < t->value_count; i++)
-                arguments[n++] = (int64_t)(intptr_t)(b->row_values + (size_t)i * aligned((size_t)t->block) + first);
+                arguments[n++] = (int64_t)(intptr_t)(b->row_values + i * t->slot + first);
             arguments[n++] = b->keys;
             arguments[n] = rows;
             if (rows)
@@ -236,19 +230,36 @@ static float *cut(float *memory, size_t *at, int64_t floats) {
 
 /* A block's pieces of `memory`, if there is any; how many floats that takes. */
 static size_t lay_out(const Attend *t, Block *b, float *memory) {
-    int64_t values = (int64_t)aligned((size_t)t->block) * ATTEND_MAX_ROW_VALUES;
     size_t at = 0;
     b->scores = cut(memory, &at, t->block * t->pitch);
     b->weights = cut(memory, &at, t->block * t->pitch);
     b->sums = cut(memory, &at, t->block * t->value_pitch);
     b->query = cut(memory, &at, t->block * (t->depth + t->lanes));
-    b->row_values = cut(memory, &at, values);
-    b->here = cut(memory, &at, values);
-    b->top = cut(memory, &at, t->block);
-    b->before = cut(memory, &at, t->block);
-    b->factor = cut(memory, &at, t->block);
+    b->row_values = cut(memory, &at, ATTEND_MAX_ROW_VALUES * t->slot);
+    b->slots = cut(memory, &at, ATTEND_ROW_SLOTS * t->slot);
     b->rows_scratch = cut(memory, &at, (int64_t)t->rows->scratch_floats * t->rows->scratch_count);
     return at;
+}
+
+/* The first key that no query of a whole block sees, nor any key behind it: how keys are cut does not depend on how many queries
+ * there are. */
+static int64_t seen_by(const Attend *t, int64_t first) {
+    const AttendHidden *h = &t->hidden;
+    if (h->tensor < 0)
+        return t->keys;
+    int64_t least = h->offset + h->query * (h->query < 0 ? first + t->block - 1 : first); /* hidden: key * j + least > 0 */
+    int64_t end = least > 0 ? 0 : -least / h->key + 1;
+    return end < t->keys ? end : t->keys;
+}
+
+/* Next to the maximum of each row so far, a hidden key has no weight. */
+static bool may_skip(const Attend *t, const Block *b) {
+    const double NO_WEIGHT = 200; /* exp(-200) is zero */
+    const float *top = b->slots + ATTEND_TOP * t->slot;
+    bool all = true;
+    for (int64_t i = 0; i < b->rows; i++)
+        all = all && (double)top[i] - t->hidden.score > NO_WEIGHT;
+    return all;
 }
 
 /* `packed`: the head's, or room for one block of keys, if it is the only one to want them. */
@@ -263,9 +274,13 @@ static void run_block(const Work *w, int64_t head, int64_t shared, int64_t block
     if (t->query_axis >= 0)
         b.at.digit[t->query_axis] = first;
     for (int64_t i = 0; i < b.rows; i++)
-        b.before[i] = -FLT_MAX;
-    for (; b.key < t->keys; b.key += t->key_block) {
+        b.slots[ATTEND_BEFORE * t->slot + i] = -FLT_MAX;
+    int64_t panel = (int64_t)t->tile_vectors * t->lanes, seen = seen_by(t, first);
+    bool last = false;
+    for (; !last; b.key += b.keys) {
+        int64_t left = seen > b.key ? (seen - b.key + panel - 1) / panel * panel : t->key_block;
         b.keys = t->keys - b.key < t->key_block ? t->keys - b.key : t->key_block;
+        b.keys = left < b.keys ? left : b.keys;
         if (w->streams) {
             b.at.digit[t->key_axis] = 0;
             pack_keys(w, b.at, b.key, b.keys, packed);
@@ -274,9 +289,9 @@ static void run_block(const Work *w, int64_t head, int64_t shared, int64_t block
         b.at.digit[t->key_axis] = b.key;
         score(w, &b);
         weigh(w, &b);
-        if (t->before >= 0)
-            merge(w, &b);
-        mix(w, &b);
+        merge(t, &b);
+        last = b.key + b.keys == t->keys || (b.key + b.keys >= seen && may_skip(t, &b));
+        mix(w, &b, (b.key == 0 ? ATTEND_FIRST : 0) | (last ? ATTEND_LAST : 0));
     }
 }
 

@@ -89,9 +89,83 @@ static const Definition *exponentials(const Attend *t, const Kernel *kernel) {
     return fits ? e : NULL;
 }
 
+/* ---- hidden keys ---- */
+
+/* An integer expression as a sum of axes. */
+static bool add_linear(const Expr *e, int64_t times, AttendHidden *to) {
+    if (e->op == EXPR_AXIS) {
+        to->coef[e->axis] += times;
+        return true;
+    }
+    if (e->op == EXPR_NUMBER && dtype_kind(e->type) == KIND_SIGNED && e->integer > -INT32_MAX && e->integer < INT32_MAX) {
+        to->offset += times * e->integer;
+        return true;
+    }
+    bool sum = e->op == EXPR_ADD || e->op == EXPR_SUB;
+    return sum && add_linear(e->arg[0], times, to) && add_linear(e->arg[1], e->op == EXPR_SUB ? -times : times, to);
+}
+
+/* A comparison that is `holds` where the expression it gives is above zero. */
+static bool above_zero(const Expr *e, bool holds, AttendHidden *to) {
+    ExprOp op = e->op;
+    if (op < EXPR_EQ || op > EXPR_GE || dtype_kind(e->arg[0]->type) != KIND_SIGNED)
+        return false;
+    bool greater = (op == EXPR_GT || op == EXPR_GE) == holds, or_equal = (op == EXPR_LE || op == EXPR_GE) == holds;
+    if (op == EXPR_EQ || op == EXPR_NE)
+        return false;
+    *to = (AttendHidden){.tensor = -1, .offset = or_equal};
+    return add_linear(e->arg[0], greater ? 1 : -1, to) && add_linear(e->arg[1], greater ? -1 : 1, to);
+}
+
+/* One of the conditions under which a score is seen. */
+static bool find_condition(const Expr *e, AttendHidden *to) {
+    if (e->op == EXPR_AND)
+        return find_condition(e->arg[0], to) || find_condition(e->arg[1], to);
+    return above_zero(e, false, to);
+}
+
+/* exp(select(seen, score, number) - ...): the number has a weight of zero beside any score that is much larger. */
+static void find_hidden(Attend *t, const Kernel *kernel, const Definition *d) {
+    const double LOW = -1e30;
+    const Expr *x = d->value->arg[0]->arg[0];
+    for (int source; x->op == EXPR_READ && !x->guarded && (source = attend_definition_of(kernel, x->tensor)) >= 0;) {
+        d = &kernel->definitions[source];
+        x = d->value;
+    }
+    if (x->op != EXPR_SELECT)
+        return;
+    AttendHidden hidden;
+    for (int i = 1; i < 3; i++)
+        if (x->arg[i]->op == EXPR_NUMBER && x->arg[i]->number <= LOW &&
+            (i == 2 ? find_condition(x->arg[0], &hidden) : above_zero(x->arg[0], true, &hidden))) {
+            t->hidden = hidden;
+            t->hidden.tensor = d->tensor;
+            t->hidden.score = x->arg[i]->number;
+        }
+}
+
+void attend_map_hidden(Attend *t) {
+    AttendHidden *h = &t->hidden;
+    int source = t->before < 0 || h->tensor < 0 ? -1 : rows_source(t->rows, h->tensor);
+    const RowDefinition *item = source < 0 ? NULL : &t->rows->item[source];
+    for (int a = 0; item && a < item->definition->axis_count; a++) {
+        int axis = item->map[a];
+        if (!h->coef[a] || item->definition->axes[a].extent == 1)
+            continue;
+        if (axis != t->key_axis && (axis != t->query_axis || axis < 0))
+            item = NULL;
+        else
+            *(axis == t->key_axis ? &h->key : &h->query) += h->coef[a];
+    }
+    if (!item || h->key <= 0)
+        h->tensor = -1;
+}
+
+/* ---- what it takes ---- */
+
 void attend_find_maximum(Attend *t, const Kernel *kernel) {
     const Definition *e = exponentials(t, kernel);
-    t->top = t->before = t->factor = -1;
+    t->top = t->before = t->factor = t->hidden.tensor = -1;
     int top = e ? only_tensor(e->value->arg[0]->arg[1], -1) : -1, at = top < 0 ? -1 : attend_definition_of(kernel, top);
     const Expr *most = at < 0 ? NULL : kernel->definitions[at].value;
     if (!most || most->op != EXPR_REDUCE || most->reduce != REDUCE_MAX || most->type != DT_F32 || t->value_count == 0)
@@ -103,6 +177,7 @@ void attend_find_maximum(Attend *t, const Kernel *kernel) {
     }
     t->merges = true;
     t->top = top;
+    find_hidden(t, kernel, &kernel->definitions[attend_definition_of(kernel, t->weights)]);
     t->rows->nan_summed = true; /* by all values there are */
 }
 
