@@ -1,5 +1,5 @@
-/* bf16 as a precision: whole models under whet_options.precision, by every engine there is here, fused and node by node, against the
- * evaluator, which computes what the notation says; and models whose weights are stored as bf16 or f16.
+/* bf16 as a precision: whole models under whet_options.precision, by every engine there is here, fused and node by node, against
+ * the evaluator, which computes what the notation says; and models whose weights are stored as bf16 or f16.
  *
  * An f32 that differs in its last bit may be rounded to another bf16, so answers agree within a fraction of what bf16 is off:
  * ENGINES of the norm, where bf16 itself is off by more than LEAST and less than MOST. */

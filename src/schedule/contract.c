@@ -318,9 +318,9 @@ static int64_t extent_of(const Contract *k, const int *axis, int count) {
 /* Its columns lie side by side, f32 and never outside. */
 static bool may_be_direct(const Contract *k, const Compiled *c, const ScheduleOptions *options) {
     const Access *b = &k->nest.access[k->b];
-    return !options->whole && k->group == 1 && k->fb.type == DT_F32 && !k->fb.rounded && k->sum == DT_F32 && !c->target.tiles.count && k->n_count &&
-           contract_n_stride(k, k->b) == 1 && !b->guard_count && !k->nest.access[k->a].guard_count &&
-           !(options->constant && options->constant[b->tensor]);
+    return !options->whole && k->group == 1 && k->fb.type == DT_F32 && !k->fb.rounded && k->sum == DT_F32 &&
+           !c->target.tiles.count && k->n_count && contract_n_stride(k, k->b) == 1 && !b->guard_count &&
+           !k->nest.access[k->a].guard_count && !(options->constant && options->constant[b->tensor]);
 }
 
 /* One row A, and a B that would have to be transposed for it: each element of the result is a sum over what lies side by side in

@@ -192,10 +192,10 @@ static bool all_inside(const Gather *in, const Runs *runs) {
 }
 
 /* Two pieces that overlap. */
-#define COPY_RUNS(piece)                                                                                                          \
-    for (int r = 0; r < runs->count; r++, to += bytes) {                                                                          \
-        memcpy(to, from + runs->delta[r], piece);                                                                                 \
-        memcpy(to + bytes - (piece), from + runs->delta[r] + bytes - (piece), piece);                                             \
+#define COPY_RUNS(piece)                                                                                                         \
+    for (int r = 0; r < runs->count; r++, to += bytes) {                                                                         \
+        memcpy(to, from + runs->delta[r], piece);                                                                                \
+        memcpy(to + bytes - (piece), from + runs->delta[r] + bytes - (piece), piece);                                            \
     }
 
 static void copy_runs(const Runs *runs, const char *from, char *to) {

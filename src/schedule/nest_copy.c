@@ -1,5 +1,5 @@
-/* Definitions that say a tensor another way, d[n, h, w, c] = s32(x[n, c, h, w]) - s32(zero[]): templates read the tensor itself and
- * compute what they need of it, place by place, so that nothing is stored in between. */
+/* Definitions that say a tensor another way, d[n, h, w, c] = s32(x[n, c, h, w]) - s32(zero[]): templates read the tensor itself
+ * and compute what they need of it, place by place, so that nothing is stored in between. */
 #include "schedule/schedule.h"
 
 /* Every axis is one index; dimensions of one element may have none. */

@@ -1,10 +1,10 @@
 /* Row kernels: definitions that share their rows and reduce over their columns: softmax, LayerNorm, means, maxima and chains of
  * them. This file recognises them; rows_plan.c decides how they are walked.
  *
- * The main definition is the last of those with the most axes. Its axes are the rows and columns of the whole kernel: what
- * something reduced is read with are rows, the rest are columns; a definition that only reduces has its summed axes for columns.
- * Every other definition is tied to these axes by how it is read or by what it reads (`mean[i, 0]` ties its first axis to i), and
- * its summed axes are the columns. */
+ * The main definition is the last of those with the most axes that does not just follow another one. Its axes are the rows and
+ * columns of the whole kernel: what something reduced is read with are rows, the rest are columns; a definition that only reduces
+ * has its summed axes for columns. Every other definition is tied to these axes by how it is read or by what it reads (`mean[i,
+ * 0]` ties its first axis to i), and its summed axes are the columns. */
 #include "schedule/rows.h"
 #include "schedule/c/c_kernel.h"
 
@@ -16,27 +16,44 @@ static const Definition *main_of(const Rows *r) {
     return r->item[r->main].definition;
 }
 
-/* The last of those with the most axes. */
-static int find_main(const Rows *r) {
-    int best = 0, most = -1;
-    for (int i = 0; i < r->count; i++) {
-        const Definition *d = r->item[i].definition;
-        int axes = 0;
-        for (int a = 0; a < d->axis_count; a++)
-            axes += d->axes[a].extent != 1;
-        if (axes >= most) {
-            most = axes;
-            best = i;
-        }
-    }
-    return best;
-}
-
 int rows_source(const Rows *r, int tensor) {
     for (int i = 0; i < r->count; i++)
         if (r->item[i].definition->tensor == tensor)
             return i;
     return -1;
+}
+
+static int long_axes(const Definition *d) {
+    int axes = 0;
+    for (int a = 0; a < d->axis_count; a++)
+        axes += d->axes[a].extent != 1;
+    return axes;
+}
+
+/* It follows another definition element by element, as a rounded copy does: which of its axes are rows is for that one to say. */
+static bool follows(const Rows *r, const Definition *d) {
+    bool any = false, all = !rows_reduces(d);
+    for (int i = 0; i < d->expr_count; i++) {
+        int source = d->exprs[i]->op == EXPR_READ ? rows_source(r, d->exprs[i]->tensor) : -1;
+        any = any || source >= 0;
+        all = all && (source < 0 ||
+                      (!rows_reduces(r->item[source].definition) && long_axes(r->item[source].definition) == long_axes(d)));
+    }
+    return any && all;
+}
+
+/* The last of those with the most axes, of those that follow no other if there are such. */
+static int find_main(const Rows *r) {
+    int best = 0, most = -1;
+    for (int i = 0; i < r->count; i++) {
+        const Definition *d = r->item[i].definition;
+        int axes = long_axes(d);
+        if (axes > most || (axes == most && !follows(r, d))) {
+            most = axes;
+            best = i;
+        }
+    }
+    return best;
 }
 
 bool rows_reduces(const Definition *d) {
