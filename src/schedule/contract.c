@@ -194,23 +194,23 @@ static bool fetches_next(const Contract *k, const Target *target) {
            k->line > k->knobs.mr && k->level_count == 1 && k->level[0].guard < 0;
 }
 
-static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const int *axis, int count, const char **why) {
+static bool plan(Contract *k, const ScheduleOptions *options, const int *axis, int count, const char **why) {
     ContractKnobs given = {.mr = options->mr,
                            .nv = options->nv,
                            .kc = (options->kc + k->group - 1) / k->group,
                            .mc = options->mc,
                            .unroll = options->unroll};
-    k->lanes = c->target.bytes / 4;
+    k->lanes = k->target->bytes / 4;
     k->constant = options->constant && options->constant[k->nest.access[k->b].tensor] && (!k->fb.centred || k->fb.zero_known);
     int spare = options->spare_registers;
-    bool pairs = k->dot == VECTOR_DOT2 ? !c->target.dot2 : k->group == 4 && !c->target.dot4_us && !c->target.dot4_ss;
+    bool pairs = k->dot == VECTOR_DOT2 ? !k->target->dot2 : k->group == 4 && !k->target->dot4_us && !k->target->dot4_ss;
     if (pairs && spare < SPARE_OF_PAIRS)
         spare = SPARE_OF_PAIRS;
     int64_t rows = 1;
     for (int i = 0; i < count; i++)
         rows *= k->nest.axis[axis[i]].extent;
-    contract_choose_tiles(k, &c->target, rows, options->spare_registers, &given);
-    if (!contract_plan_rows(k, &c->target, &given, k->constant ? 0 : PACKED_BLOCK_BYTES, spare, axis, count, why))
+    contract_choose_tiles(k, k->target, rows, options->spare_registers, &given);
+    if (!contract_plan_rows(k, k->target, &given, k->constant ? 0 : PACKED_BLOCK_BYTES, spare, axis, count, why))
         return false;
     plan_gather(k);
     k->nr = k->knobs.nv * k->lanes;
@@ -228,7 +228,7 @@ static bool plan(Contract *k, Compiled *c, const ScheduleOptions *options, const
     k->panel_bytes = k->direct ? 0 : (size_t)panel;
     k->packed_bytes = k->direct ? 0 : (size_t)whole;
     k->ahead = k->constant && k->packed_bytes >= AHEAD_LEAST ? bytes_ahead(k->rows, options->far) : 0;
-    k->next_panel = k->constant && !k->ahead && fetches_next(k, &c->target);
+    k->next_panel = k->constant && !k->ahead && fetches_next(k, k->target);
     return true;
 }
 
@@ -353,6 +353,23 @@ static int choose_direct(Contract *k, const Compiled *c, const ScheduleOptions *
     return find_loops(k, rows);
 }
 
+/* Shorter vectors, where the machine loses nothing by them and columns fill them better. False: out of memory. */
+static bool choose_width(Contract *k, Compiled *c, const ScheduleOptions *options, int64_t rows) {
+    k->target = &c->target;
+    bool constant = options->constant && options->constant[k->nest.access[k->b].tensor];
+    if (!c->target.halve || options->whole || options->mr || options->nv || k->group > 1 || k->sum != DT_F32)
+        return true;
+    if (!constant && is_heavy(k->nest.definition)) /* functions round by the vectors' length, which must not follow from rows */
+        return true;
+    Target *half = ARENA_NEW(&c->arena, Target);
+    if (!half)
+        return false;
+    ContractShape shape = {.rows = rows, .columns = k->columns, .depth = k->steps, .packed_once = constant};
+    if (c->target.halve(&c->target, half) && cost_prefers_half(&c->target, half, shape))
+        k->target = half;
+    return true;
+}
+
 bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     Contract *k = ARENA_NEW(&c->arena, Contract);
     if (!k)
@@ -369,13 +386,15 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
         return false;
     }
     count = choose_direct(k, c, options, rows, count);
+    if (!choose_width(k, c, options, extent_of(k, rows, count)))
+        return error_memory(err), false;
     bool for_rows = k->group == 1 ? k->nest.covers && !c->kernel->partial : k->outer_count && k->steps < SHORT_SUM;
     if (!count && !k->n_count && for_rows) { /* each sum would be a tile of one element */
         *why = "sums of products with neither rows nor columns";
         return false;
     }
     k->depth = (k->steps + k->group - 1) / k->group;
-    if (!find_epilogue(k, rows, count, why) || !plan(k, c, options, rows, count, why) || !contract_emit(k, c, why, err))
+    if (!find_epilogue(k, rows, count, why) || !plan(k, options, rows, count, why) || !contract_emit(k, c, why, err))
         return false;
     c->template = "contract";
     c->knobs = (ScheduleKnobs){k->knobs.mr,

@@ -88,7 +88,8 @@ typedef struct Contract {
 
     int64_t columns, steps, depth;               /* of the sum; the same in groups, rounded up: the unit of kc and levels */
     int scalar[NEST_MAX_ACCESSES], scalar_count; /* accesses that stand still in a tile come through one pointer: place; -1 */
-    bool apart; /* the epilogue is a loop of its own over a tile's sums, which lie in memory for it */
+    bool apart;           /* the epilogue is a loop of its own over a tile's sums, which lie in memory for it */
+    const Target *target; /* the machine's, or that of shorter vectors */
     int lanes, nr;
     bool on_tiles;                               /* sums are tiles of a matrix unit: contract_outer.c. Rows are gathered, */
     int interleave_function;                     /* turned into columns, */

@@ -470,7 +470,7 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
                             arena_printf(c->vectors, "contract_%dx%d%s%s%s%s", t.mr, v->nv * k->lanes,
                                          v->pattern->inside ? "" : "_border", v->first ? "" : "_add", v->last ? "" : "_part",
                                          k->on_tiles ? "_end" : ""),
-                            &c->target);
+                            k->target);
     if (!t.f) {
         error_memory(err);
         return NULL;
@@ -527,7 +527,7 @@ static void emit_column_sums(VectorFunction *f, const Contract *k, const int *va
 
 /* rows: [groups][group][nr] elements as they lie; to: a panel; sums: of its columns so far. */
 static const VectorFunction *emit_pack(const Contract *k, Compiled *c, whet_error *err) {
-    VectorFunction *f = schedule_function(c->vectors, "contract_pack", &c->target);
+    VectorFunction *f = schedule_function(c->vectors, "contract_pack", k->target);
     if (!f)
         return error_memory(err), NULL;
     int rows = vector_parameter(f, CLASS_POINTER, "rows"), to = vector_parameter(f, CLASS_POINTER, "to");

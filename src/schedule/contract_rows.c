@@ -342,6 +342,7 @@ static ContractShape shape_of(const Contract *k, const Target *target, int m, in
                            .result_bytes = m < 0 ? 0 : k->nest.access[0].stride[m] * contract_size(k, 0),
                            .results = results,
                            .packed_once = k->constant,
+                           .masked = k->direct && k->columns % k->lanes,
                            .by_lane = by_lane,
                            .apart = target->splats_apart && !by_lane && !k->paired,
                            .paired = k->paired};

@@ -35,7 +35,7 @@ static double largest(double a, double b) {
 
 /* What a step of depth loads, in slots besides the room it takes. */
 typedef struct Loads {
-    double a, b; /* an element of A, a vector of B */
+    double a, b;  /* an element of A, a vector of B */
     double apart; /* those of A take so many slots beside the multiply-adds, and a vector of B one; 0: they cost nothing */
 } Loads;
 
@@ -54,7 +54,9 @@ static double product_slots(ContractShape s, int mr, int nv, int lanes) {
     int64_t tiles = s.rows / mr, rest = s.rows % mr;
     Loads load = {.a = s.apart ? SPLAT_SLOTS : 0.02,
                   .b = LOAD_SLOTS * lanes / 16,
-                  .apart = s.apart ? 1 : lanes == 8 && !s.by_lane && !s.paired ? PAIRED_SLOTS : 0};
+                  .apart = s.apart                                 ? 1
+                           : lanes == 8 && !s.by_lane && !s.paired ? PAIRED_SLOTS
+                                                                   : 0};
     rest += s.paired ? rest % 2 : 0; /* half of the last pair is for nothing */
     double column = (double)tiles * tile_slots(mr, nv, s.depth, load) + tile_slots(rest, nv, s.depth, load);
     double last = (double)tiles * tile_slots(mr, edge, s.depth, load) + tile_slots(rest, edge, s.depth, load);
@@ -88,6 +90,7 @@ static double choose_tile(const Target *target, ContractShape shape, int lanes, 
     for (int nv = knobs->nv ? knobs->nv : 1; nv <= (knobs->nv ? knobs->nv : 6); nv++)
         for (int mr = knobs->mr ? knobs->mr : 1; mr <= (knobs->mr ? knobs->mr : most_rows); mr++) {
             int factors = shape.by_lane ? mr + 2 : shape.paired ? (mr + 1) / 2 + 2 : nv + 1;
+            factors += shape.masked && !target->registers[CLASS_MASK];
             if (shape.paired && mr % 2 && mr < shape.rows && !knobs->mr)
                 continue; /* tiles begin with whole pairs */
             if ((shape.paired ? mr + mr % 2 : mr) * nv + (factors > spare ? factors : spare) > registers &&
@@ -145,6 +148,14 @@ double cost_contract(const Target *target, ContractShape shape, int element_byte
         knobs->mc = blocks > 1 ? round_up((shape.rows + blocks - 1) / blocks, knobs->mr) : most;
     }
     return slots;
+}
+
+bool cost_prefers_half(const Target *target, const Target *half, ContractShape shape) {
+    static const double WORTH_IT = 0.96;
+    ContractKnobs whole = {0}, parts = {0};
+    if (shape.packed_once)
+        shape.rows = MANY_ROWS;
+    return cost_contract(half, shape, 4, 0, 0, &parts) / 2 < WORTH_IT * cost_contract(target, shape, 4, 0, 0, &whole);
 }
 
 /* Measured: a vector of a row costs 25 slots, copied in pieces of 16 bytes; apart, an element costs 6. A vector is transposed in

@@ -10,6 +10,7 @@ typedef struct ContractShape {
     int64_t result_bytes; /* the same of the result */
     int results;          /* and of so many operands: itself and what is read beside it */
     bool packed_once;     /* B serves any number of rows */
+    bool masked;          /* columns that are left over are masked while B is read */
     bool by_lane;         /* a vector of each row of A is kept over several steps, and two of B */
     bool paired;          /* two rows by two columns at once: a vector of each pair of rows of A is kept, and two of B */
     bool apart;           /* an element of A is spread over a vector by an instruction of its own */
@@ -26,6 +27,10 @@ typedef struct ContractKnobs {
  * vector registers that a tile leaves to its epilogue. Gives the issue slots of the whole product. */
 double cost_contract(const Target *target, ContractShape shape, int element_bytes, int64_t panel_limit, int spare,
                      ContractKnobs *knobs);
+
+/* Vectors of half the length are better: of columns that fill them, where they are as fast. What is packed once decides by its
+ * columns alone. */
+bool cost_prefers_half(const Target *target, const Target *half, ContractShape shape);
 
 /* Slots of packing `depth` rows of B, whose columns are `step` elements apart, in a run; of transposing or copying so many
  * elements. */

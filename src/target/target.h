@@ -18,6 +18,7 @@
     X(AVX512VL, "avx512vl", "x86")                                                                                               \
     X(AVX512_VNNI, "avx512_vnni", "x86")                                                                                         \
     X(AVX512_BF16, "avx512_bf16", "x86")                                                                                         \
+    X(FP256, "fp256", "x86") /* vectors of 64 bytes run as two halves: shorter ones are as fast */                               \
     X(AVX_VNNI, "avx_vnni", "x86")                                                                                               \
     X(AVX_VNNI_INT8, "avx_vnni_int8", "x86")                                                                                     \
     X(AMX_TILE, "amx_tile", "x86")                                                                                               \
@@ -69,6 +70,8 @@ struct Target {
     bool lookup;                /* LOOKUP is one instruction */
     bool wide;                  /* whole numbers in lanes of 64 bits */
     TargetTiles tiles;
+    /* The same machine with vectors of half the length, where they are as fast: code of both may be mixed. NULL: they are not. */
+    bool (*halve)(const Target *target, Target *out);
     bool runs_here;
     size_t cache_bytes[3]; /* of one core; 0: unknown */
     /* Functions in, code out; everything temporary lives in the functions' arenas. A function that does not fit the register

@@ -94,11 +94,13 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
     arena_grow(&arena, &code.lines, &code.line_capacity, ops + ops / 4 + 64, sizeof *code.lines);
     arena_grow(&arena, &code.data, &code.capacity, 10 * ops + 1024, 1);
     whet_status status = arena.failed ? error_memory(err) : WHET_OK;
+    Target half;
+    bool halves = x86_halve(target, &half);
     for (int i = 0; i < count && status == WHET_OK; i++) {
         x86_align(&code, 64);
         entries[i] = code.size;
         ArenaMark mark = arena_mark(functions[i]->arena);
-        status = add_function(target, functions[i], i, seed, &code, err);
+        status = add_function(halves && functions[i]->bytes == half.bytes ? &half : target, functions[i], i, seed, &code, err);
         arena_release(functions[i]->arena, mark); /* what the passes made was wanted for this function alone */
     }
     if (status == WHET_OK) {

@@ -1,6 +1,8 @@
 /* What this x86 CPU can do, and what the operating system saves of it: CPUID and XGETBV. */
 #include "target/x86/x86.h"
 
+#include <string.h>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -31,6 +33,9 @@ uint64_t x86_features_here(void) {
     features |= tiles && d >> 24 & 1 ? FEATURE(AMX_TILE) : 0;
     features |= tiles && d >> 25 & 1 ? FEATURE(AMX_INT8) : 0;
     features |= tiles && d >> 22 & 1 ? FEATURE(AMX_BF16) : 0;
+    unsigned widths = 0, b2, c2, d2;
+    if (wide && __get_cpuid(0x8000001a, &widths, &b2, &c2, &d2)) /* AMD's alone: bit 2 for 256 bits, bit 3 for 512 */
+        features |= (widths & 0xc) == 0x4 ? FEATURE(FP256) : 0;
     if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) {
         features |= a >> 4 & 1 ? FEATURE(AVX_VNNI) : 0;
         features |= wide && a >> 5 & 1 ? FEATURE(AVX512_BF16) : 0;
@@ -43,6 +48,17 @@ uint64_t x86_features_here(void) {
     return 0;
 }
 #endif
+
+static const uint64_t avx512_alone = FEATURE(AVX512F) | FEATURE(AVX512BW) | FEATURE(AVX512DQ) | FEATURE(AVX512VL) |
+                                     FEATURE(AVX512_VNNI) | FEATURE(AVX512_BF16) | FEATURE(FP256);
+
+bool x86_halve(const Target *target, Target *out) {
+    if (target->bytes < 64 || !target_x86(target->features & ~avx512_alone, out))
+        return false;
+    out->runs_here = target->runs_here;
+    memcpy(out->cache_bytes, target->cache_bytes, sizeof out->cache_bytes);
+    return true;
+}
 
 bool target_x86(uint64_t features, Target *out) {
     const uint64_t base = FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C), /* no CPU has the first without the last */
@@ -61,6 +77,7 @@ bool target_x86(uint64_t features, Target *out) {
         .free = x86_free,
     };
     out->dot4_us = features & (avx512 ? FEATURE(AVX512_VNNI) : FEATURE(AVX_VNNI));
+    out->halve = features & FEATURE(FP256) ? x86_halve : NULL;
     out->lookup = avx512;
     out->wide = true;
     out->dot2 = avx512 && features & FEATURE(AVX512_BF16);

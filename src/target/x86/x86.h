@@ -29,6 +29,7 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
                         whet_error *err);
 /* Which registers code may use, given what its operations want of them. */
 struct X86Selection;
+bool x86_halve(const Target *target, Target *out); /* AVX2 on a machine with AVX-512; false: it has not more */
 void x86_registers(const Target *target, const struct X86Selection *selection, uint64_t seed, VectorRegisters *out);
 void x86_free(TargetCode *code);
 
