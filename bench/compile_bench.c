@@ -12,6 +12,7 @@
 
 #include "kernel/kernel.h"
 #include "schedule/schedule.h"
+#include "target/memory.h"
 #include "target/x86/x86.h"
 
 #define GEMM "c[m:128, n:3072] = "
@@ -151,10 +152,10 @@ static void stages(const Target *target, const Kernel *kernel, Arena *scratch, d
     if (fits) {
         last = clock_now();
         x86_place_pool(&code);
-        size_t mapped;
-        void *memory = x86_memory_make(code.data, code.size, &mapped, &err);
-        x86_memory_free(memory, mapped);
+        void *memory = code_memory_put(target->memory, code.data, code.size, &err);
+        code_memory_seal(target->memory, &err);
         took[MEMORY] = lap(&last);
+        code_memory_drop(target->memory, memory);
     }
     out->functions = c.function_count;
     out->memory_bytes = c.arena.total + arena.total + scratch->total;
@@ -183,7 +184,8 @@ static bool once(const struct Case *x, const Target *target, Arena *scratch, Fig
     arena_init(&arena, NULL);
     Kernel *kernel = bind(&arena, x, took, err);
     double last = clock_now();
-    bool fine = kernel && schedule_compile(kernel, target, &options, &compiled, &why, err) == WHET_OK;
+    bool fine = kernel && schedule_compile(kernel, target, &options, &compiled, &why, err) == WHET_OK &&
+                code_memory_seal(target->memory, err) == WHET_OK;
     took[WHOLE] = lap(&last);
     if (fine) {
         stages(target, kernel, scratch, took, out);
@@ -234,6 +236,7 @@ int main(int argc, char **argv) {
     int count = 0;
     Arena scratch;
     arena_init(&scratch, NULL);
+    target.memory = code_memory_new(NULL, 64 << 10); /* as the kernels of a model have it */
     for (size_t i = 0; i < COUNT(cases); i++) {
         Figures f = {0};
         whet_error err = {0};
@@ -254,6 +257,7 @@ int main(int argc, char **argv) {
         count++;
     }
     arena_free(&scratch);
+    code_memory_free(target.memory);
     if (!count)
         return 1;
     print_row("mean", total, count);

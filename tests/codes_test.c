@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "countdown.h"
 #include "schedule/schedule.h"
+#include "target/memory.h"
 
 typedef struct Made {
     Arena arena;
@@ -30,6 +32,8 @@ static Made compile(TargetCodes *codes, const Target *target, const char *text) 
         fail_msg("%s", err.message);
     ScheduleOptions options = {.codes = codes};
     made.status = schedule_compile(made.kernel, target, &options, &made.compiled, &made.why, &err);
+    if (codes)
+        assert_int_equal(codes_seal(codes, &err), WHET_OK);
     return made;
 }
 
@@ -158,12 +162,48 @@ static void what_nobody_uses_is_bounded(void **state) {
     assert_int_equal(held, 0);
 }
 
+/* Pieces of all sizes in small regions: what was sealed runs while others are put behind it, and dropping gives regions back. */
+static void regions_of_code(void **state) {
+    (void)state;
+    enum { PIECES = 200 };
+    static const unsigned char ret[] = {0xc3};
+    Countdown counted = {.left = -1};
+    whet_allocator allocator = countdown_allocator(&counted);
+    Target target;
+    whet_error err;
+    if (!target_host(~UINT64_C(0), &target) || strncmp(target.name, "x86", 3) != 0)
+        skip();
+    CodeMemory *memory = code_memory_new(&allocator, 16 << 10);
+    unsigned char *bytes = malloc(40000);
+    void *piece[PIECES];
+    assert_non_null(memory);
+    assert_non_null(bytes);
+    memset(bytes, ret[0], 40000);
+    for (int i = 0; i < PIECES; i++) {
+        size_t size = i % 50 == 49 ? 40000 : 1 + (size_t)i * 37 % 3000;
+        assert_non_null(piece[i] = code_memory_put(memory, bytes, size, &err));
+        assert_int_equal((uintptr_t)piece[i] % 64, 0);
+        if (i % 3 == 0)
+            assert_int_equal(code_memory_seal(memory, &err), WHET_OK);
+        for (int k = 0; k < i - i % 3; k += 1 + i / 8) { /* all that was sealed so far */
+            TargetEntry entry;
+            memcpy(&entry, &piece[k], sizeof entry);
+            entry(NULL);
+        }
+    }
+    for (int i = 0; i < PIECES; i++)
+        code_memory_drop(memory, piece[i * 77 % PIECES]);
+    assert_int_equal(counted.out, 2); /* itself, and the region that is being filled */
+    code_memory_free(memory);
+    assert_int_equal(counted.out, 0);
+    free(bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_are_not_in_the_code),
-        cmocka_unit_test(answers_are_those_of_own_code),
-        cmocka_unit_test(refusals_are_remembered),
-        cmocka_unit_test(what_nobody_uses_is_bounded),
+        cmocka_unit_test(rows_are_not_in_the_code), cmocka_unit_test(answers_are_those_of_own_code),
+        cmocka_unit_test(refusals_are_remembered),  cmocka_unit_test(what_nobody_uses_is_bounded),
+        cmocka_unit_test(regions_of_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,6 +90,8 @@ static whet_status make_and_run(const Bound *b, const Target *target, bool share
     Compiled *compiled = NULL;
     const char *why = NULL;
     whet_status status = schedule_compile(b->kernel, target, &options, &compiled, &why, err);
+    if (!status && codes)
+        status = codes_seal(codes, err);
     if (!status)
         status = compiled_run(compiled, b->data, &run, err);
     compiled_free(compiled);

@@ -80,6 +80,9 @@ void executable_free(Executable *executable) {
 
 whet_status executable_ready(const Executable *executable, const Parallel *parallel, whet_error *err) {
     Weight *weight = executable->weight;
+    whet_status status = executable->shared ? shared_seal(executable->shared, err) : WHET_OK;
+    if (status)
+        return status;
     if (!weight || weight_data(weight) || (compiled_takes_unpacked(executable->compiled) && weight_waits(weight)))
         return WHET_OK;
     return shared_pack(executable->shared, weight, executable->compiled, executable->constant, parallel, err);

@@ -62,6 +62,7 @@ struct Shared {
     pthread_mutex_t lock;
     Arena scratch; /* of schedule_compile */
     TargetCodes *codes;
+    atomic_bool unsealed; /* code was made since it was last made executable */
     Entry *code[BUCKETS], *weight[BUCKETS], *aligned[BUCKETS];
     Joined *joined;
     void *content; /* where constants side by side are put together to be packed */
@@ -198,6 +199,7 @@ static whet_status make_code(Shared *s, const Kernel *kernel, bool ready, const 
         code_free(s, code);
     else
         *out = code;
+    atomic_store(&s->unsealed, true);
     note(s, PHASE_COMPILE, clock_now() - start, 0);
     return status;
 }
@@ -223,6 +225,17 @@ whet_status shared_code(Shared *s, const Kernel *kernel, bool ready, const Targe
     }
     pthread_mutex_unlock(&s->lock);
     text_free(&key);
+    return status;
+}
+
+whet_status shared_seal(Shared *s, whet_error *err) {
+    if (!atomic_load_explicit(&s->unsealed, memory_order_acquire))
+        return WHET_OK;
+    pthread_mutex_lock(&s->lock);
+    whet_status status = codes_seal(s->codes, err);
+    if (!status)
+        atomic_store(&s->unsealed, false);
+    pthread_mutex_unlock(&s->lock);
     return status;
 }
 

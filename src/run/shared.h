@@ -18,6 +18,7 @@ void shared_free(Shared *shared); /* after all code and weights were dropped */
 typedef struct Code Code;
 whet_status shared_code(Shared *shared, const Kernel *kernel, bool ready, const Target *target, const ScheduleOptions *options,
                         Code **out, whet_error *err);
+whet_status shared_seal(Shared *shared, whet_error *err);          /* before code is run: all that was made becomes executable */
 const Compiled *code_compiled(const Code *code, const char **why); /* NULL: *why */
 const Kernel *code_kernel(const Code *code);                       /* what it was made of: its own copy */
 void shared_keep_code(Shared *shared, Code *code);                 /* one more reference */

@@ -78,6 +78,8 @@ static size_t most_fitting(const Kernel *kernel) {
 static whet_status pack_now(Compiled *c, const ScheduleOptions *options, whet_error *err) {
     if (!c->packing.bytes)
         return WHET_OK;
+    if (c->codes && codes_seal(c->codes, err)) /* code may be what packs */
+        return err->status;
     c->packed = memory_alloc(c->allocator, c->packing.bytes);
     if (!c->packed)
         return error_memory(err);

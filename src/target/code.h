@@ -2,13 +2,14 @@
 #ifndef WHET_CODE_H
 #define WHET_CODE_H
 
-#include "target/target.h"
+#include "target/memory.h"
 
 struct TargetCode {
     const whet_allocator *allocator;
     size_t whole_bytes;
     void *memory; /* executable; NULL: made for another machine, `bytes` alone */
-    size_t memory_bytes;
+    CodeMemory *owner;
+    bool owned;             /* the owner, by this code alone */
     unsigned char *bytes;   /* a copy as written, for printing and tests */
     size_t size, code_size; /* constants lie behind the code */
     size_t *entries;
@@ -18,10 +19,10 @@ struct TargetCode {
     void *roles; /* and what it needs besides */
 };
 
-/* A copy of what `parts` points to, in its allocator's memory; `memory` stays NULL. NULL: out of memory. */
-TargetCode *code_keep(const TargetCode *parts, size_t line_bytes, size_t role_bytes, whet_error *err);
+/* A copy of what `parts` points to, in its allocator's memory; executable where the target runs here. NULL: error. */
+TargetCode *code_keep(const Target *target, const TargetCode *parts, size_t line_bytes, size_t role_bytes, whet_error *err);
 TargetEntry code_entry(const TargetCode *code, int function);
 size_t code_size(const TargetCode *code);
-void code_free(TargetCode *code); /* but for `memory` */
+void code_free(TargetCode *code); /* NULL is fine */
 
 #endif

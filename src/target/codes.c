@@ -4,9 +4,9 @@
  * Code that nobody uses any more stays until there is too much of it: the next shape most likely wants it. */
 #include <string.h>
 
-#include "target/target.h"
+#include "target/memory.h"
 
-enum { BUCKETS = 256, MOST_IDLE = 8 << 20 /* bytes */ };
+enum { BUCKETS = 256, MOST_IDLE = 8 << 20 /* bytes */, REGION_BYTES = 64 << 10 };
 
 struct MadeCode {
     MadeCode *next;            /* in its bucket */
@@ -24,6 +24,7 @@ struct TargetCodes {
     MadeCode *buckets[BUCKETS];
     MadeCode *oldest, *youngest; /* without a user */
     size_t idle_bytes, made;
+    CodeMemory *memory;
     Text key; /* of what is being looked for */
 };
 
@@ -31,7 +32,11 @@ TargetCodes *codes_new(const whet_allocator *allocator) {
     TargetCodes *codes = memory_alloc(allocator, sizeof *codes);
     if (!codes)
         return NULL;
-    *codes = (TargetCodes){.allocator = allocator};
+    *codes = (TargetCodes){.allocator = allocator, .memory = code_memory_new(allocator, REGION_BYTES)};
+    if (!codes->memory) {
+        memory_free(allocator, codes, sizeof *codes);
+        return NULL;
+    }
     text_init(&codes->key);
     return codes;
 }
@@ -81,6 +86,7 @@ void codes_free(TargetCodes *codes) {
             next = made->next;
             free_made(codes, made);
         }
+    code_memory_free(codes->memory);
     text_free(&codes->key);
     memory_free(codes->allocator, codes, sizeof *codes);
 }
@@ -119,11 +125,12 @@ static MadeCode *new_made(TargetCodes *codes, const Target *target) {
 
 static whet_status make(TargetCodes *codes, const Target *target, const VectorFunction *function, uint64_t seed, MadeCode **out,
                         whet_error *err) {
-    enum { PAGE = 4096 };
     MadeCode *made = new_made(codes, target);
     if (!made)
         return error_memory(err);
-    whet_status status = target->compile(target, &function, 1, seed, &made->code, &made->why);
+    Target own = *target;
+    own.memory = codes->memory;
+    whet_status status = own.compile(&own, &function, 1, seed, &made->code, &made->why);
     codes->made++;
     if (status && status != WHET_ERROR_UNSUPPORTED) {
         if (err)
@@ -131,7 +138,7 @@ static whet_status make(TargetCodes *codes, const Target *target, const VectorFu
         free_made(codes, made);
         return status;
     }
-    made->bytes = sizeof *made + made->key_bytes + (made->code ? 2 * target->size(made->code) + PAGE : 0);
+    made->bytes = sizeof *made + made->key_bytes + (made->code ? 2 * target->size(made->code) : 0);
     MadeCode **head = bucket(codes, made->key, made->key_bytes);
     made->next = *head;
     *head = *out = made;
@@ -172,6 +179,10 @@ void codes_give(TargetCodes *codes, MadeCode *made) {
 
 TargetCode *made_code(const MadeCode *made) {
     return made->code;
+}
+
+whet_status codes_seal(TargetCodes *codes, whet_error *err) {
+    return code_memory_seal(codes->memory, err);
 }
 
 size_t codes_made(const TargetCodes *codes) {

@@ -73,6 +73,7 @@ struct Target {
     /* The same machine with vectors of half the length, where they are as fast: code of both may be mixed. NULL: they are not. */
     bool (*halve)(const Target *target, Target *out);
     bool runs_here;
+    struct CodeMemory *memory; /* memory.h: where code goes, which is then sealed by its owner; NULL: into pages of its own */
     size_t cache_bytes[3]; /* of one core; 0: unknown */
     /* Functions in, code out; everything temporary lives in the functions' arenas. A function that does not fit the register
      * file or uses what the target lacks is refused (WHET_ERROR_UNSUPPORTED). `seed`: see VectorRegisters. */
@@ -113,6 +114,7 @@ whet_status codes_take(TargetCodes *codes, const Target *target, const VectorFun
 void codes_give(TargetCodes *codes, MadeCode *made); /* NULL is fine */
 TargetCode *made_code(const MadeCode *made);
 size_t codes_made(const TargetCodes *codes); /* how often code was made so far */
+whet_status codes_seal(TargetCodes *codes, whet_error *err); /* code that was taken may be called from now on */
 
 void target_print_names(Text *out);                       /* separated by commas */
 void target_print_features(uint64_t features, Text *out); /* names, separated by spaces */

@@ -1,11 +1,11 @@
 /* The AArch64 target: NEON, and what further features allow: half precision, dot products, matrix multiplies, SVE.
  *
  *     vector code --arm64_native, vector_rewrite--> operations Arm has --vector_lower_addresses--> --arm64_select-->
- *     --vector_allocate--> registers --arm64_encode--> words --arm64_memory--> code
+ *     --vector_allocate--> registers --arm64_encode--> words --code_keep--> code
  *
  * features.c finds what there is, select.c says what operations want of the register allocator, encode.c writes functions, loops
  * and addresses, neon.c and sve.c what is done with vectors, sme.c and amx.c what matrix units do, emit.c words by the table of
- * instructions.c, memory.c makes them executable, disassemble.c prints them by the same table. Everything but calling code works
+ * instructions.c, ../memory.c makes them executable, disassemble.c prints them by the same table. Everything but calling code works
  * on every host. */
 #ifndef WHET_ARM64_H
 #define WHET_ARM64_H
@@ -48,7 +48,6 @@ bool arm64_target(uint64_t features, int bytes, int streaming, Target *out);
 /* compile.c */
 whet_status arm64_compile(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed,
                           TargetCode **out, whet_error *err);
-void arm64_free(TargetCode *code);
 static inline bool arm64_scalable(const Target *target) { /* code is made of SVE instructions */
     return target->registers[CLASS_MASK] > 0;
 }
@@ -149,9 +148,6 @@ void arm64_amx_begin(Arm64Encoder *e);
 void arm64_amx_end(Arm64Encoder *e);
 bool arm64_amx_op(Arm64Encoder *e, const VectorOp *op);
 
-/* memory.c: pages are written, then executable, never both. */
-void *arm64_memory_make(const unsigned char *bytes, size_t size, size_t *mapped, whet_error *err);
-void arm64_memory_free(void *memory, size_t mapped);
 
 /* disassemble.c */
 void arm64_print(const TargetCode *code, Text *out);

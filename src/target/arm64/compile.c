@@ -69,12 +69,7 @@ static TargetCode *keep(const Target *target, const Arm64Code *code, size_t code
                         .entry_count = count,
                         .lines = code->lines,
                         .line_count = (int)code->line_count};
-    TargetCode *kept = code_keep(&parts, code->line_count * sizeof *code->lines, 0, err);
-    if (kept && target->runs_here && !(kept->memory = arm64_memory_make(kept->bytes, kept->size, &kept->memory_bytes, err))) {
-        arm64_free(kept);
-        return NULL;
-    }
-    return kept;
+    return code_keep(target, &parts, code->line_count * sizeof *code->lines, 0, err);
 }
 
 whet_status arm64_compile(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed,
@@ -105,11 +100,4 @@ whet_status arm64_compile(const Target *target, const VectorFunction *const *fun
     }
     arena_free(&arena);
     return status;
-}
-
-void arm64_free(TargetCode *code) {
-    if (!code)
-        return;
-    arm64_memory_free(code->memory, code->memory_bytes);
-    code_free(code);
 }

@@ -148,7 +148,7 @@ bool arm64_target(uint64_t features, int bytes, int streaming, Target *out) {
         .entry = code_entry,
         .print = arm64_print,
         .size = code_size,
-        .free = arm64_free,
+        .free = code_free,
     };
     out->registers[CLASS_VECTOR] = 32;
     out->registers[CLASS_MASK] = scalable ? 6 : 0; /* p1 to p6; NEON keeps masks in vector registers */

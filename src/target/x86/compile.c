@@ -69,12 +69,7 @@ static TargetCode *keep(const Target *target, const X86Code *code, size_t *entri
                         .lines = code->lines,
                         .line_count = (int)code->line_count,
                         .roles = code->roles};
-    TargetCode *kept = code_keep(&parts, code->line_count * sizeof *code->lines, code->role_count * sizeof *code->roles, err);
-    if (kept && target->runs_here && !(kept->memory = x86_memory_make(kept->bytes, kept->size, &kept->memory_bytes, err))) {
-        x86_free(kept);
-        return NULL;
-    }
-    return kept;
+    return code_keep(target, &parts, code->line_count * sizeof *code->lines, code->role_count * sizeof *code->roles, err);
 }
 
 whet_status x86_compile(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed, TargetCode **out,
@@ -112,11 +107,4 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
     }
     arena_free(&arena);
     return status;
-}
-
-void x86_free(TargetCode *code) {
-    if (!code)
-        return;
-    x86_memory_free(code->memory, code->memory_bytes);
-    code_free(code);
 }

@@ -74,7 +74,7 @@ bool target_x86(uint64_t features, Target *out) {
         .entry = code_entry,
         .print = x86_print,
         .size = code_size,
-        .free = x86_free,
+        .free = code_free,
     };
     out->dot4_us = features & (avx512 ? FEATURE(AVX512_VNNI) : FEATURE(AVX_VNNI));
     out->halve = features & FEATURE(FP256) ? x86_halve : NULL;

@@ -1,9 +1,9 @@
 /* The x86-64 target: AVX2 + FMA, and AVX-512 (F, BW, DQ, VL) with VNNI and BF16 where the CPU has them.
  *
  *     vector code --x86_legalize--> operations x86 has --vector_lower_addresses--> --x86_select--> which loads and constants
- * become memory operands --vector_allocate--> registers --x86_encode--> bytes --x86_memory--> code
+ * become memory operands --vector_allocate--> registers --x86_encode--> bytes --code_keep--> code
  *
- * features.c finds what there is, select.c folds, encode.c writes instructions with Zydis, memory.c makes them executable,
+ * features.c finds what there is, select.c folds, encode.c writes instructions with Zydis, ../memory.c makes them executable,
  * disassemble.c prints them, calibrate.c measures the machine with them. Everything but calling code works on every host. */
 #ifndef WHET_X86_H
 #define WHET_X86_H
@@ -31,7 +31,6 @@ whet_status x86_compile(const Target *target, const VectorFunction *const *funct
 struct X86Selection;
 bool x86_halve(const Target *target, Target *out); /* AVX2 on a machine with AVX-512; false: it has not more */
 void x86_registers(const Target *target, const struct X86Selection *selection, uint64_t seed, VectorRegisters *out);
-void x86_free(TargetCode *code);
 
 /* select.c: what needs no register because its user takes it as a memory operand. */
 typedef struct X86Selection {
@@ -103,9 +102,6 @@ int x86_next_form(int mnemonic); /* the mnemonics that it has rows for, one afte
 void x86_encode(const VectorFunction *f, const Target *target, const X86Selection *selection, const VectorAllocation *registers,
                 int function, X86Code *code);
 
-/* memory.c: W^X. Pages are written, then executable, never both. */
-void *x86_memory_make(const unsigned char *bytes, size_t size, size_t *mapped, whet_error *err);
-void x86_memory_free(void *memory, size_t mapped);
 
 /* disassemble.c */
 void x86_print(const TargetCode *code, Text *out);
