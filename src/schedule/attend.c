@@ -234,6 +234,28 @@ static void set_factor(Attend *t, AttendFactor *f, int from, int to, int lanes, 
     f->rows = rows;
     f->turned = rows >= 0 && strided(t, from, to, lanes) && !strided(t, from, to, rows);
     f->whole = f->part = -1;
+    f->group = 1;
+}
+
+/* bf16 as it lies, contiguous along `axis`. */
+static bool lies_in_halves(const Attend *t, const AttendFactor *f, int axis) {
+    const Access *a = &t->nest.access[f->from];
+    bool half = f->expr->op == EXPR_CAST && f->expr->type == DT_F32 && f->expr->arg[0]->type == DT_BF16;
+    return half && f->end == f->from + 1 && a->read == f->expr->arg[0] && !a->read->guarded && a->stride[axis] == 1;
+}
+
+/* Where all is bf16 and the machine multiplies pairs of it: of depth, where queries and keys have them side by side, and of keys.
+ */
+static void set_pairs(Attend *t, const Target *target) {
+    if (!target->dot2)
+        return;
+    if (lies_in_halves(t, &t->query, t->depth_axis) && lies_in_halves(t, &t->key, t->depth_axis) && t->key.turned &&
+        t->depth % 2 == 0) {
+        t->query.group = t->key.group = 2;
+        t->query.access = 0;
+    }
+    if (t->weights_type == DT_BF16 && lies_in_halves(t, &t->values, t->width_axis) && !t->values.turned)
+        t->values.group = 2;
 }
 
 static void set_factors(Attend *t) {
@@ -323,11 +345,14 @@ static void attend_print(const Compiled *c, Text *out) {
     text_printf(
         out,
         "attend %lld heads, shared by %lld: %lld queries x %lld keys, depth %lld, width %lld: %lld queries at once, tiles of "
-        "%d x %d, query %s, key %s, values %s\n",
+        "%d x %d, query %s, key %s, values %s%s\n",
         (long long)t->heads, (long long)t->shared, (long long)t->queries, (long long)t->keys, (long long)t->depth,
         (long long)t->width, (long long)t->block, t->tile_rows, t->tile_vectors * t->lanes,
         t->query.access >= 0 ? "as it lies" : "packed", t->key.turned ? "turned" : "packed",
-        t->values.turned ? "turned" : "packed");
+        t->values.turned ? "turned" : "packed",
+        t->key.group > 1 && t->values.group > 1   ? ", pairs of bf16"
+        : t->key.group > 1 || t->values.group > 1 ? ", one product of pairs of bf16"
+                                                  : "");
 }
 
 static int64_t keys_of(const Attend *t) {
@@ -363,6 +388,7 @@ bool schedule_attend(Compiled *c, const ScheduleOptions *options, const char **w
         return false;
     attend_map_hidden(t);
     set_factors(t);
+    set_pairs(t, &c->target);
     set_blocks(t);
     place_rows(t);
     t->rows_function = c->function_count;

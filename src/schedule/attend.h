@@ -26,6 +26,7 @@ typedef struct AttendFactor {
     int from, end;    /* its accesses */
     int lanes, rows;  /* axes of the packed form: [rows][lanes] */
     bool turned;      /* contiguous along `rows`: transposed on its way */
+    int group;        /* rows side by side in 32 bits: 2 of bf16 that are multiplied so, otherwise 1 */
     int64_t together; /* vectors of lanes that one call packs, side by side */
     int whole, part;  /* functions: for so many, and for what is left; -1: none */
 } AttendFactor;

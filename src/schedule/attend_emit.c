@@ -1,8 +1,9 @@
 /* The vector code of attention: packing of the factors, tiles of the two products.
  *
- * A factor is any elementwise expression of inputs; packed it is f32, [rows][lanes] by whole vectors, zeros behind the last. What
- * is contiguous along the other axis is turned on its way, a square of lanes x lanes at a time. A tile of either product is
- * tile_rows x tile_vectors accumulators; of the left factor one element a row is spread over the lanes. */
+ * A factor is any elementwise expression of inputs; packed it is f32, [rows][lanes] by whole vectors, zeros behind the last, or
+ * (bf16 as it lies, where the machine multiplies pairs) two rows side by side in 32 bits each. What is contiguous along the other
+ * axis is turned on its way, a square of lanes x lanes at a time. A tile of either product is tile_rows x tile_vectors
+ * accumulators; of the left factor one element a row is spread over the lanes. */
 #include "schedule/attend.h"
 
 #include <assert.h>
@@ -145,11 +146,22 @@ static void prefetch_rows(Emitting *p, const AttendFactor *f, int axis, int64_t 
     }
 }
 
-/* Parameters: where to, the number of rows. Some vectors of lanes, `lanes` in all, row by row, at a pitch. */
+/* Two rows side by side. */
+static int load_pair(Emitting *p, const AttendFactor *f) {
+    int low = vector_load(p->f, DT_S32, DT_U16, place(p, f->from), p->mask);
+    p->at[f->rows]++;
+    int high = vector_load(p->f, DT_S32, DT_U16, place(p, f->from), p->mask);
+    p->at[f->rows]--;
+    high = vector_immediate(p->f, VECTOR_SHL, high, 16);
+    return vector_convert(p->f, VECTOR_BITS, DT_F32, vector_binary(p->f, VECTOR_OR, low, high));
+}
+
+/* Parameters: where to, the number of rows, even where they are paired. Some vectors of lanes, `lanes` in all, row by row, at a
+ * pitch. */
 static void pack_straight(Emitting *p, const AttendFactor *f, int to, int rows, int64_t pitch, int64_t lanes) {
     enum { ROWS_AHEAD = 12 };
     p->lane_axis = f->lanes;
-    int row = vector_loop(p->f, rows, 0, 1, NULL, NULL, 0);
+    int row = vector_loop(p->f, rows, 0, f->group, NULL, NULL, 0);
     if (f->rows >= 0)
         p->counter[f->rows] = row;
     prefetch_rows(p, f, f->rows, ROWS_AHEAD, (lanes + p->t->lanes - 1) / p->t->lanes);
@@ -157,18 +169,18 @@ static void pack_straight(Emitting *p, const AttendFactor *f, int to, int rows, 
         p->at[f->lanes] = at;
         p->mask = lanes - at < p->t->lanes ? vector_mask_first(p->f, DT_F32, (int)(lanes - at)) : -1;
         forget(p);
-        int x = emit(p, f->definition, f->expr);
+        int x = f->group > 1 ? load_pair(p, f) : emit(p, f->definition, f->expr);
         if (p->refused)
             return;
         if (p->mask >= 0) /* what an expression makes of lanes that were not read */
             x = vector_ternary(p->f, VECTOR_SELECT, p->mask, x, vector_const(p->f, DT_F32, 0));
-        vector_store(p->f, DT_F32, x, vector_plus(vector_at(to, 4 * at), row, 4 * pitch), -1);
+        vector_store(p->f, DT_F32, x, vector_plus(vector_at(to, 4 * at), row, 4 * pitch / f->group), -1);
     }
     p->at[f->lanes] = 0;
     vector_end(p->f, NULL, NULL);
 }
 
-/* A square: vectors along the rows' axis, one a lane, turned and stored. */
+/* A square: vectors along the rows' axis (of pairs, where rows are paired), one a lane, turned and stored. */
 static void pack_square(Emitting *p, const AttendFactor *f, VectorAddress to, int64_t pitch, int lanes, int rows) {
     int x[VECTOR_MAX_BYTES / 4];
     p->lane_axis = f->rows;
@@ -178,7 +190,9 @@ static void pack_square(Emitting *p, const AttendFactor *f, VectorAddress to, in
         forget(p);
         if (i < lanes)
             prefetch_rows(p, f, f->lanes, p->t->lanes, 1);
-        x[i] = i < lanes ? emit(p, f->definition, f->expr) : vector_const(p->f, DT_F32, 0);
+        x[i] = i >= lanes     ? vector_const(p->f, DT_F32, 0)
+               : f->group > 1 ? vector_load(p->f, DT_F32, DT_F32, place(p, f->from), p->mask)
+                              : emit(p, f->definition, f->expr);
     }
     p->at[f->lanes] = 0;
     if (p->refused)
@@ -189,14 +203,14 @@ static void pack_square(Emitting *p, const AttendFactor *f, VectorAddress to, in
 }
 
 static void pack_turned(Emitting *p, const AttendFactor *f, int to, int64_t pitch, int lanes) {
-    int64_t rows = p->t->nest.axis[f->rows].extent, whole = rows / p->t->lanes * p->t->lanes;
+    int64_t rows = p->t->nest.axis[f->rows].extent / f->group, whole = rows / p->t->lanes * p->t->lanes;
     if (whole) {
-        p->counter[f->rows] = vector_loop(p->f, -1, whole, p->t->lanes, NULL, NULL, 0);
-        pack_square(p, f, vector_plus(vector_at(to, 0), p->counter[f->rows], 4 * pitch), pitch, lanes, p->t->lanes);
+        p->counter[f->rows] = vector_loop(p->f, -1, whole * f->group, p->t->lanes * f->group, NULL, NULL, 0);
+        pack_square(p, f, vector_plus(vector_at(to, 0), p->counter[f->rows], 4 * pitch / f->group), pitch, lanes, p->t->lanes);
         vector_end(p->f, NULL, NULL);
         p->counter[f->rows] = -1;
     }
-    p->at[f->rows] = whole;
+    p->at[f->rows] = whole * f->group;
     if (rows > whole)
         pack_square(p, f, vector_at(to, 4 * pitch * whole), pitch, lanes, (int)(rows - whole));
     p->at[f->rows] = 0;
@@ -244,8 +258,9 @@ typedef struct Steps {
     int64_t count;
 } Steps;
 
-/* sums[i][j] += a[i] * b[j] over all steps. */
-static void multiply(const Emitting *p, DType type, Factor a, Factor b, Steps steps, int rows, int vectors, int *sums) {
+/* sums[i][j] += a[i] * b[j] over all steps, elements of `type` or (DOT2) pairs of bf16 at once. */
+static void multiply(const Emitting *p, VectorCode code, DType type, Factor a, Factor b, Steps steps, int rows, int vectors,
+                     int *sums) {
     VectorFunction *f = p->f;
     int inside[MAX_TILE_ROWS * MAX_TILE_VECTORS], column[MAX_TILE_VECTORS];
     int step = vector_loop(f, steps.limit, steps.count, 1, sums, inside, rows * vectors);
@@ -256,7 +271,7 @@ static void multiply(const Emitting *p, DType type, Factor a, Factor b, Steps st
     for (int i = 0; i < rows; i++) {
         int x = expr_splat(f, type, vector_offset(a.at, a.row * i));
         for (int j = 0; j < vectors; j++)
-            inside[i * vectors + j] = vector_ternary(f, VECTOR_FMA, x, column[j], inside[i * vectors + j]);
+            inside[i * vectors + j] = vector_ternary(f, code, x, column[j], inside[i * vectors + j]);
     }
     vector_end(f, inside, sums);
 }
@@ -277,12 +292,14 @@ static int scores_function(const Attend *t, int rows, int vectors, Compiled *c, 
         row = t->query_axis < 0 ? 0 : t->nest.access[0].stride[t->query_axis];
         step = t->nest.access[0].stride[t->depth_axis];
     }
+    int group = t->query.group;
+    int64_t bytes = 4 / group; /* of an element */
     int tile = vector_loop(f, count, 0, 1, NULL, NULL, 0);
-    Factor query = {vector_plus(vector_at(a, 0), tile, 4 * row * rows), 4 * row, 4 * step};
+    Factor query = {vector_plus(vector_at(a, 0), tile, bytes * row * rows), bytes * row, bytes * step * group};
     Factor key = {vector_at(b, 0), 0, (int64_t)f->bytes * t->tile_vectors};
     for (int i = 0; i < rows * vectors; i++)
         sums[i] = vector_const(f, DT_F32, 0);
-    multiply(p, DT_F32, query, key, (Steps){-1, t->depth}, rows, vectors, sums);
+    multiply(p, group > 1 ? VECTOR_DOT2 : VECTOR_FMA, DT_F32, query, key, (Steps){-1, t->depth / group}, rows, vectors, sums);
     VectorAddress to = vector_plus(vector_at(s, 0), tile, 4 * t->pitch * rows);
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < vectors; j++)
@@ -420,10 +437,12 @@ static int values_function(const Attend *t, ValuesTile v, Compiled *c, const cha
     int tile = vector_loop(f, count, 0, v.rows, NULL, NULL, 0);
     int64_t bytes = dtype_bits(t->weights_type) / 8;
     VectorAddress sums_at = vector_plus(vector_at(so_far, 0), tile, 4 * t->value_pitch);
-    Factor weight = {vector_plus(vector_at(a, 0), tile, bytes * t->pitch), bytes * t->pitch, bytes};
+    bool pairs = t->values.group > 1;
+    Factor weight = {vector_plus(vector_at(a, 0), tile, bytes * t->pitch), bytes * t->pitch, bytes * t->values.group};
     Factor packed = {vector_at(b, 0), 0, 4 * t->value_pitch};
     start_sums(p, sums_at, v.kind & ATTEND_FIRST ? -1 : factor, tile, v.rows, v.vectors, sums);
-    multiply(p, t->weights_type, weight, packed, (Steps){keys, 0}, v.rows, v.vectors, sums);
+    multiply(p, pairs ? VECTOR_DOT2 : VECTOR_FMA, pairs ? DT_F32 : t->weights_type, weight, packed, (Steps){keys, 0}, v.rows,
+             v.vectors, sums);
     if (t->query_axis >= 0)
         p->counter[t->query_axis] = tile;
     end_sums(p, sums_at, v.rows, v.vectors, v.last, v.kind & ATTEND_LAST, sums);

@@ -57,6 +57,11 @@ static int put_places(const Work *w, const At *at, int64_t *arguments) {
 
 /* ---- packing ---- */
 
+/* Rows of packed keys. */
+static int64_t key_steps(const Attend *t) {
+    return t->depth / t->key.group;
+}
+
 /* Lanes of a factor from `first` on: as many as one of its functions packs; returns how many vectors. */
 static int64_t pack_lanes(const Work *w, const AttendFactor *f, At at, int64_t first, int64_t rows, float *to) {
     int64_t arguments[NEST_MAX_ACCESSES + 2], lanes = f->together * w->t->lanes;
@@ -69,17 +74,35 @@ static int64_t pack_lanes(const Work *w, const AttendFactor *f, At at, int64_t f
     return f->together;
 }
 
+/* The last row of an odd number, beside zeros. */
+static void pack_odd_value(const Work *w, At at, int64_t key, float *to) {
+    const Attend *t = w->t;
+    const Access *a = &t->nest.access[t->values.from];
+    at.digit[t->key_axis] = key;
+    const char *from = (const char *)w->data[a->tensor] + offset_at(a, &at, t->nest.axis_count);
+    for (int64_t j = 0; j < t->value_pitch; j++) {
+        uint16_t bits = 0;
+        if (j < t->width)
+            memcpy(&bits, from + 2 * j, sizeof bits);
+        const uint32_t pair = bits;
+        memcpy(to + j, &pair, sizeof pair);
+    }
+}
+
 /* Keys [key, key + count) of a head, which begin with a panel. */
 static void pack_keys(const Work *w, At at, int64_t key, int64_t count, float *to) {
     const Attend *t = w->t;
     float *values = to + w->key_floats;
     for (int64_t v = 0; v < (count + t->lanes - 1) / t->lanes;) {
-        float *panel = to + v / t->tile_vectors * t->depth * t->tile_vectors * t->lanes;
+        float *panel = to + v / t->tile_vectors * key_steps(t) * t->tile_vectors * t->lanes;
         v += pack_lanes(w, &t->key, at, key + v * t->lanes, t->depth, panel + v % t->tile_vectors * t->lanes);
     }
     at.digit[t->key_axis] = key;
-    for (int64_t v = 0; v < t->value_pitch / t->lanes;)
-        v += pack_lanes(w, &t->values, at, v * t->lanes, count, values + v * t->lanes);
+    int64_t whole = count / t->values.group * t->values.group;
+    for (int64_t v = 0; v < t->value_pitch / t->lanes && whole;)
+        v += pack_lanes(w, &t->values, at, v * t->lanes, whole, values + v * t->lanes);
+    if (whole < count)
+        pack_odd_value(w, at, key + whole, values + whole / t->values.group * t->value_pitch);
 }
 
 static void pack_head(const Work *w, int64_t head, float *to) {
@@ -138,13 +161,14 @@ static void score(const Work *w, const Block *b) {
         row = t->query_axis < 0 ? 0 : t->nest.access[t->query.access].stride[t->query_axis];
     }
     int64_t vectors = (b->keys + t->lanes - 1) / t->lanes;
-    const float *keys = b->packed_keys + (b->key - b->packed_from) * t->depth;
+    const float *keys = b->packed_keys + (b->key - b->packed_from) * key_steps(t);
     for (int64_t v = 0; v < vectors; v += t->tile_vectors) {
         bool part = vectors - v < t->tile_vectors;
         int function[2] = {t->scores_function[0][part], t->scores_function[1][part]};
-        arguments[n + 1] = (int64_t)(intptr_t)(keys + v * t->lanes * t->depth);
+        arguments[n + 1] = (int64_t)(intptr_t)(keys + v * t->lanes * key_steps(t));
         arguments[n + 2] = (int64_t)(intptr_t)(b->scores + v * t->lanes);
-        call_tiles(w, function, arguments, (const Stepped[]){{n, 4 * row}, {n + 2, 4 * t->pitch}}, n + 3, b->rows, false);
+        call_tiles(w, function, arguments, (const Stepped[]){{n, 4 / t->query.group * row}, {n + 2, 4 * t->pitch}}, n + 3,
+                   b->rows, false);
     }
 }
 
@@ -158,6 +182,12 @@ static const char *rows_base(const Work *w, const Block *b, const Access *access
     if (access->tensor == t->scores || access->tensor == t->weights)
         return (const char *)(access->tensor == t->scores ? b->scores : b->weights);
     return (const char *)w->data[access->tensor] + offset_at(access, &b->at, t->rows->nest.axis_count);
+}
+
+/* Beside the last weight of an odd number of keys, which are multiplied by pairs. */
+static void clear_odd_weights(const Work *w, const Block *b) {
+    for (int64_t i = 0; i < b->rows; i++)
+        memset((char *)b->weights + 2 * (i * w->t->pitch + b->keys), 0, 2);
 }
 
 static void weigh(const Work *w, const Block *b) {
@@ -209,12 +239,13 @@ static void mix(const Work *w, const Block *b, int kind) {
                 at.digit[t->query_axis] += first;
             int n = put_places(w, &at, arguments);
             arguments[n++] = (int64_t)(intptr_t)((char *)b->weights + first * t->pitch * (dtype_bits(t->weights_type) / 8));
-            arguments[n++] = (int64_t)(intptr_t)(b->packed_values + (b->key - b->packed_from) * t->value_pitch + v * t->lanes);
+            arguments[n++] = (int64_t)(intptr_t)(b->packed_values + (b->key - b->packed_from) / t->values.group * t->value_pitch +
+                                                 v * t->lanes);
             arguments[n++] = (int64_t)(intptr_t)(b->sums + first * t->value_pitch + v * t->lanes);
             arguments[n++] = (int64_t)(intptr_t)(b->slots + ATTEND_FACTOR * t->slot + first);
             for (int i = 0; i < t->value_count; i++)
                 arguments[n++] = (int64_t)(intptr_t)(b->row_values + i * t->slot + first);
-            arguments[n++] = b->keys;
+            arguments[n++] = (b->keys + t->values.group - 1) / t->values.group;
             arguments[n] = rows;
             if (rows)
                 schedule_call(w->c, t->values_function[kind][rest][part], arguments);
@@ -289,6 +320,8 @@ static void run_block(const Work *w, int64_t head, int64_t shared, int64_t block
         b.at.digit[t->key_axis] = b.key;
         score(w, &b);
         weigh(w, &b);
+        if (b.keys % t->values.group)
+            clear_odd_weights(w, &b);
         merge(t, &b);
         last = b.key + b.keys == t->keys || (b.key + b.keys >= seen && may_skip(t, &b));
         mix(w, &b, (b.key == 0 ? ATTEND_FIRST : 0) | (last ? ATTEND_LAST : 0));
@@ -359,8 +392,9 @@ whet_status attend_run(const Compiled *c, void *const *data, const EvalOptions *
     w.blocks = (t->queries + t->block - 1) / t->block;
     w.streams = t->shared * w.blocks == 1 && !t->values.turned;
     int64_t panel = (int64_t)t->tile_vectors * t->lanes, panels = w.streams ? t->key_block / panel : t->panels;
-    w.key_floats = aligned((size_t)(panels * panel * t->depth));
-    w.value_floats = aligned((size_t)((w.streams ? t->key_block : t->keys) * t->value_pitch));
+    int64_t values = ((w.streams ? t->key_block : t->keys) + t->values.group - 1) / t->values.group;
+    w.key_floats = aligned((size_t)(panels * panel * key_steps(t)));
+    w.value_floats = aligned((size_t)(values * t->value_pitch));
     int threads = options && options->parallel ? options->parallel->threads : 1;
     double work =
         (double)t->heads * (double)t->shared * (double)t->queries * (double)t->keys * (double)(t->depth + t->width) / 50;

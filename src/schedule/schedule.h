@@ -201,8 +201,8 @@ int expr_emit_to_store(ExprEmitter *emitter, const Expr *expr);
 /* A number, a tensor of one element that is known now, or a small integer of these converted. */
 bool expr_known_number(const ExprEmitter *emitter, const Expr *expr, double *value);
 bool expr_exact_in_f32(const ExprEmitter *emitter, const Expr *expr); /* an integer, whatever it is */
-int expr_refuse(ExprEmitter *emitter, const char *why);              /* -1 */
-DType expr_register(DType type);                        /* of the lanes: DT_F32 or DT_S32; DT_NONE: a mask */
+int expr_refuse(ExprEmitter *emitter, const char *why);               /* -1 */
+DType expr_register(DType type);                                      /* of the lanes: DT_F32 or DT_S32; DT_NONE: a mask */
 /* Memory of any type of up to 32 bits, in registers as expr_emit has it. */
 int expr_load(VectorFunction *f, DType type, VectorAddress address, int mask);
 int expr_splat(VectorFunction *f, DType type, VectorAddress address);
