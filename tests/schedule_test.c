@@ -519,51 +519,84 @@ static void deadline_passes(void **state) {
     }
 }
 
-/* Weights are packed once: the key of the packing of c = a b does not depend on how many rows a has. */
+/* Weights are packed once: the key of the packing of b does not depend on how many rows a has, whatever the two are. */
+static const struct {
+    const char *text;
+    DType a, b;
+} products[] = {
+    {"c[m, n] = max(sum(k) a[m, k] * b[k, n] + bias[n], 0)", DT_F32, DT_F32},
+    {"c[m, n] = tanh(sum(k) a[m, k] * b[k, n] + bias[n]) * erf(bias[n] + x[m, n])", DT_F32, DT_F32},
+    {"c[m, n] = sum(k) f32(a[m, k]) * f32(b[k, n])", DT_BF16, DT_BF16},
+    {"c[m, n] = f32(sum(k) (s32(a[m, k]) - s32(z[])) * s32(b[k, n])) * (s[] * t[n]) + bias[n]", DT_U8, DT_S8},
+    {"c[m, n] = f32(sum(k) (s32(a[m, k]) - s32(z[])) * s32(b[k, n])) * (s[] * t[n]) + bias[n]", DT_S8, DT_S8},
+};
+
+/* The key of product `p` of `rows` x `depth` by `depth` x `columns`. Its size. */
+static size_t packing_key(const Target *target, size_t p, int64_t rows, int64_t columns, int64_t depth, unsigned char *key,
+                          size_t room) {
+    static const float weight = 0;
+    Arena arena;
+    whet_error err;
+    const char *why = NULL;
+    Compiled *compiled = NULL;
+    arena_init(&arena, NULL);
+    Kernel *kernel = kernel_parse(&arena, products[p].text, strlen(products[p].text), &err);
+    KernelArg args[] = {{"a", products[p].a, 2, (int64_t[]){rows, depth}},
+                        {"b", products[p].b, 2, (int64_t[]){depth, columns}},
+                        {"z", products[p].a, 0, NULL}};
+    int count = strstr(products[p].text, "z[]") ? 3 : 2;
+    if (!kernel || kernel_bind(kernel, args, count, NULL, 0, &err) != WHET_OK)
+        fail_msg("%s", err.message);
+    const void *constant[KERNEL_MAX_TENSORS] = {NULL};
+    constant[kernel_find_tensor(kernel, "b")] = &weight; /* not read: the caller packs */
+    ScheduleOptions options = {.constant = constant, .pack_later = true};
+    if (schedule_compile(kernel, target, &options, &compiled, &why, &err) != WHET_OK)
+        fail_msg("%s", err.message);
+    const Packing *packing = compiled_packing(compiled);
+    assert_non_null(packing);
+    assert_true(packing->key_bytes <= room);
+    size_t bytes = packing->key_bytes;
+    memcpy(key, packing->key, bytes);
+    compiled_free(compiled);
+    arena_free(&arena);
+    return bytes;
+}
+
 static void check_packing(const char *name) {
     static const int64_t sizes[][2] = {{768, 768}, {3072, 768}, {64, 1024}, {1000, 333}, {17, 5}};
     static const int64_t rows[] = {1, 2, 7, 8, 14, 40, 128, 196, 1000};
-    static const float weight = 0;
     Target target;
     assert_true(target_named(name, &target));
-    for (size_t s = 0; s < COUNT(sizes); s++) {
-        unsigned char key[1024];
-        size_t key_bytes = 0;
-        for (size_t r = 0; r < COUNT(rows); r++) {
-            Arena arena;
-            whet_error err;
-            const char *why = NULL, *text = "c[m, n] = max(sum(k) a[m, k] * b[k, n] + bias[n], 0)";
-            Compiled *compiled = NULL;
-            arena_init(&arena, NULL);
-            Kernel *kernel = kernel_parse(&arena, text, strlen(text), &err);
-            KernelArg args[] = {{"a", DT_F32, 2, (int64_t[]){rows[r], sizes[s][1]}},
-                                {"b", DT_F32, 2, (int64_t[]){sizes[s][1], sizes[s][0]}}};
-            if (!kernel || kernel_bind(kernel, args, 2, NULL, 0, &err) != WHET_OK)
-                fail_msg("%s", err.message);
-            const void *constant[KERNEL_MAX_TENSORS] = {NULL};
-            constant[kernel_find_tensor(kernel, "b")] = &weight; /* not read: the caller packs */
-            ScheduleOptions options = {.constant = constant, .pack_later = true};
-            if (schedule_compile(kernel, &target, &options, &compiled, &why, &err) != WHET_OK)
-                fail_msg("%s", err.message);
-            const Packing *packing = compiled_packing(compiled);
-            assert_non_null(packing);
-            assert_true(packing->key_bytes <= sizeof key);
-            if (r > 0 && (packing->key_bytes != key_bytes || memcmp(packing->key, key, key_bytes) != 0))
-                fail_msg("%lld rows by %lld x %lld are packed otherwise than one row", (long long)rows[r], (long long)sizes[s][1],
-                         (long long)sizes[s][0]);
-            key_bytes = packing->key_bytes;
-            memcpy(key, packing->key, key_bytes);
-            compiled_free(compiled);
-            arena_free(&arena);
+    target.runs_here = false;
+    for (size_t p = 0; p < COUNT(products); p++)
+        for (size_t s = 0; s < COUNT(sizes); s++) {
+            unsigned char one[1024], many[1024];
+            size_t bytes = packing_key(&target, p, rows[0], sizes[s][0], sizes[s][1], one, sizeof one);
+            for (size_t r = 1; r < COUNT(rows); r++)
+                if (packing_key(&target, p, rows[r], sizes[s][0], sizes[s][1], many, sizeof many) != bytes ||
+                    memcmp(one, many, bytes) != 0)
+                    fail_msg("%s, %s: %lld rows by %lld x %lld are packed otherwise than one row", name, products[p].text,
+                             (long long)rows[r], (long long)sizes[s][1], (long long)sizes[s][0]);
         }
-    }
 }
 
 /* In vectors, and where many rows are tiles of a matrix unit and few are not. */
 static void one_packing_serves_any_number_of_rows(void **state) {
     (void)state;
-    check_packing("x86-avx512");
-    check_packing("arm64+sme512");
+    static const char *const names[] = {"x86-avx512",
+                                        "x86-avx2",
+                                        "arm64",
+                                        "arm64+dotprod",
+                                        "arm64+i8mm+bf16",
+                                        "arm64+sve2+sve128+i8mm+bf16",
+                                        "arm64+sve2+sve256+i8mm+bf16",
+                                        "arm64+sve512",
+                                        "arm64+sme128+i8mm+bf16",
+                                        "arm64+sve256+sme512+i8mm+bf16",
+                                        "arm64+sme512",
+                                        "arm64+fp16+dotprod+amx"};
+    for (size_t i = 0; i < COUNT(names); i++)
+        check_packing(names[i]);
 }
 
 /* Numbers of 64 bits, quotients and remainders are machine code everywhere. */

@@ -204,8 +204,8 @@ static bool plan(Contract *k, const ScheduleOptions *options, const int *axis, i
     k->constant = options->constant && options->constant[k->nest.access[k->b].tensor] && (!k->fb.centred || k->fb.zero_known);
     int spare = options->spare_registers;
     bool pairs = k->dot == VECTOR_DOT2 ? !k->target->dot2 : k->group == 4 && !k->target->dot4_us && !k->target->dot4_ss;
-    if (pairs && spare < SPARE_OF_PAIRS)
-        spare = SPARE_OF_PAIRS;
+    k->first_spare = pairs ? SPARE_OF_PAIRS : 0;
+    spare = spare < k->first_spare ? k->first_spare : spare;
     int64_t rows = 1;
     for (int i = 0; i < count; i++)
         rows *= k->nest.axis[axis[i]].extent;

@@ -62,6 +62,7 @@ typedef struct Contract {
     bool direct;                           /* B is read as it lies: its columns are contiguous, it is not packed */
     bool b_first;                          /* the dot takes B as its first, unsigned operand */
     bool column_sums, row_sums;            /* what zero points ask for */
+    int first_spare;                       /* registers that every tile leaves free, whatever its epilogue (ContractShape) */
     int n_axis[NEST_MAX_AXES], n_count;    /* outermost first; one axis to all accesses but B */
     int outer[NEST_MAX_AXES], outer_count; /* of batches: walked by the driver around everything else */
     int k_axis[NEST_MAX_AXES], k_count;    /* outermost first, as B is packed */

@@ -115,7 +115,8 @@ void contract_choose_tiles(Contract *k, const Target *target, int64_t rows, int 
     k->on_tiles = false;
     if (!target->tiles.count)
         return;
-    bool fits = served(k, target) && spare < file / 4; /* an epilogue that wants more registers did not fit behind tiles */
+    bool serves = served(k, target),
+         fits = serves && spare < file / 4; /* one that wants more registers did not fit behind tiles */
     if (given->mr || given->nv) {
         if (fits && is_grid(target, given, &r, &c))
             take_grid(k, target, r, c, given);
@@ -123,14 +124,15 @@ void contract_choose_tiles(Contract *k, const Target *target, int64_t rows, int 
             given->mr = given->nv = 0; /* meant for tiles */
         return;
     }
-    if (!fits)
+    if (!serves)
         return;
     c = choose_columns(k, target);
     r = choose_rows(k, target, rows, c);
-    ContractShape shape = {.rows = rows, .columns = k->columns, .depth = k->depth, .packed_once = k->constant};
+    ContractShape shape = {
+        .rows = rows, .columns = k->columns, .depth = k->depth, .packed_once = k->constant, .first_spare = k->first_spare};
     ContractKnobs vectors = {.nv = k->constant ? c * target->tiles.bytes / target->bytes : 0};
     double slots = cost_contract(target, shape, 4, 0, spare, &vectors);
-    if (whole_slots(k, target, rows, r, c) < slots)
+    if (fits && whole_slots(k, target, rows, r, c) < slots)
         take_grid(k, target, r, c, given);
     else if (k->constant) { /* the same panels, whole in depth where their sums lie behind each block */
         given->nv = vectors.nv;

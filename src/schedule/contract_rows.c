@@ -343,6 +343,7 @@ static ContractShape shape_of(const Contract *k, const Target *target, int m, in
                            .results = results,
                            .packed_once = k->constant,
                            .masked = k->direct && k->columns % k->lanes,
+                           .first_spare = k->first_spare,
                            .by_lane = by_lane,
                            .apart = target->splats_apart && !by_lane && !k->paired,
                            .paired = k->paired};

@@ -108,8 +108,8 @@ static double choose_tile(const Target *target, ContractShape shape, int lanes, 
     return best;
 }
 
-/* B that is packed once is packed for any number of rows: how wide its panels are follows from the columns alone. A residual may
- * be read beside the result. */
+/* B that is packed once is packed for any number of rows: how wide its panels are follows from the columns alone, and where code
+ * did not fit, tiles have fewer rows. A residual may be read beside the result. */
 static double choose_for_panels(const Target *target, ContractShape shape, int lanes, int spare, ContractKnobs *knobs) {
     if (shape.packed_once && !knobs->nv) {
         ContractKnobs many = {.mr = knobs->mr};
@@ -117,8 +117,9 @@ static double choose_for_panels(const Target *target, ContractShape shape, int l
         large.rows = MANY_ROWS;
         large.result_bytes = 4 * shape.columns;
         large.results = 2;
-        choose_tile(target, large, lanes, spare, PANEL_ROWS, &many);
-        knobs->nv = many.nv;
+        choose_tile(target, large, lanes, shape.first_spare, PANEL_ROWS, &many);
+        int room = target->registers[CLASS_VECTOR] - spare;
+        knobs->nv = many.nv < room ? many.nv : room > 1 ? room : 1;
     }
     return choose_tile(target, shape, lanes, spare, target->registers[CLASS_VECTOR], knobs);
 }

@@ -11,6 +11,7 @@ typedef struct ContractShape {
     int results;          /* and of so many operands: itself and what is read beside it */
     bool packed_once;     /* B serves any number of rows */
     bool masked;          /* columns that are left over are masked while B is read */
+    int first_spare;      /* what `spare` was before code did not fit, which many rows' may not where one row's does */
     bool by_lane;         /* a vector of each row of A is kept over several steps, and two of B */
     bool paired;          /* two rows by two columns at once: a vector of each pair of rows of A is kept, and two of B */
     bool apart;           /* an element of A is spread over a vector by an instruction of its own */
