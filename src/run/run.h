@@ -103,8 +103,8 @@ whet_status executable_share(Executable *executable, Shared *shared, const Kerne
 whet_status executable_share_code(Executable *executable, Shared *shared, const Kernel *kernel, Code *code,
                                   const Tensor *const *constant, whet_error *err);
 void executable_free(Executable *executable);
-/* Before each run: makes code executable, and packs the constant if that is due, which it is at its second use, or at its first where code cannot do
- * without. So the first answer costs neither the time nor the memory of packing. */
+/* Before each run: makes code executable, and packs the constant if that is due, which it is at its second use, or at its first
+ * where code cannot do without. So the first answer costs neither the time nor the memory of packing. */
 whet_status executable_ready(const Executable *executable, const Parallel *parallel, whet_error *err);
 whet_status executable_run(const Executable *executable, void *const *data, const EvalOptions *options, whet_error *err);
 

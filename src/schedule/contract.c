@@ -292,7 +292,7 @@ static bool describe_packing(const Contract *k, Compiled *c) {
                            .key = arena_copy(&c->arena, key.data, key.length),
                            .key_bytes = key.length};
     c->pack = pack_piece;
-    c->takes_unpacked = true;
+    c->takes_unpacked = k->dot != VECTOR_DOT2; /* pairs are made slowly: twice would be slower than packing at once */
     bool fine = !key.failed && c->packing.key;
     text_free(&key);
     return fine;

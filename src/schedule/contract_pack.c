@@ -164,19 +164,19 @@ static void next_step(Panel *p) {
     }
 }
 
-/* A matrix, row behind row: `count` of them from the step at hand on. Each lies in other pages than the one before, where no
- * machine fetches ahead by itself. False: B is something else. */
-static bool copy_rows(const Panel *p, int64_t count, char *to) {
+/* A matrix, row behind row: `count` of them from the step at hand on, of so many `in_all`. Each lies in other pages than the one
+ * before, where no machine fetches ahead by itself. False: B is something else. */
+static bool copy_rows(const Panel *p, int64_t count, int64_t in_all, char *to) {
     enum { LINE = 64, AHEAD = 16 };
     const Contract *k = p->k;
     const Run *run = &p->run[0];
-    if (p->size != 4 || p->access->guard_count || p->run_count != 1 || k->k_count != 1 || p->columns != k->nr ||
+    if (p->access->guard_count || p->run_count != 1 || k->k_count != 1 || p->columns != k->nr ||
         p->access->stride[inner_axis(k)] != 1)
         return false;
-    int64_t stride = 4 * p->access->stride[k->k_axis[0]], bytes = 4 * k->nr;
-    const char *from = p->data + 4 * (run->offset + p->step_offset);
+    int64_t stride = p->size * p->access->stride[k->k_axis[0]], bytes = p->size * k->nr;
+    const char *from = p->data + p->size * (run->offset + p->step_offset);
     for (int64_t row = 0; row < count; row++, from += stride, to += bytes) {
-        for (int64_t at = 0; row + AHEAD < count && at < bytes + LINE; at += LINE)
+        for (int64_t at = 0; row + AHEAD < in_all && at < bytes + LINE; at += LINE)
             __builtin_prefetch(from + AHEAD * stride + at);
         contract_copy_bytes(to, from, bytes);
     }
@@ -258,7 +258,12 @@ static void pack_chunks(Panel *p, const Compiled *c, int64_t from, int64_t end, 
     char flip = (char)(k->fb.flip ? 0x80 : 0);
     for (int64_t group = from; group < end;) {
         int64_t count = end - group < most ? end - group : most;
-        for (int64_t i = 0; i < count * k->group; i++) {
+        int64_t first = group * k->group, left = k->steps - first, i = left < count * k->group ? left : count * k->group;
+        if (copy_rows(p, i, left, rows))
+            go_to_step(p, first + i);
+        else
+            i = 0;
+        for (; i < count * k->group; i++) {
             char *step = rows + i * row;
             if (group * k->group + i >= k->steps) {
                 memset(step, flip, (size_t)row);
@@ -297,7 +302,7 @@ void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_
         pack_chunks(&p, c, from, end, out, sums);
         return;
     }
-    if (copy_rows(&p, end - from, out) || copy_columns(&p, end - from, out))
+    if (copy_rows(&p, end - from, end - from, out) || copy_columns(&p, end - from, out))
         return;
     for (int64_t step = from; step < end; step++, out += 4 * k->nr) {
         copy_step(&p, out);

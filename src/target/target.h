@@ -74,7 +74,7 @@ struct Target {
     bool (*halve)(const Target *target, Target *out);
     bool runs_here;
     struct CodeMemory *memory; /* memory.h: where code goes, which is then sealed by its owner; NULL: into pages of its own */
-    size_t cache_bytes[3]; /* of one core; 0: unknown */
+    size_t cache_bytes[3];     /* of one core; 0: unknown */
     /* Functions in, code out; everything temporary lives in the functions' arenas. A function that does not fit the register
      * file or uses what the target lacks is refused (WHET_ERROR_UNSUPPORTED). `seed`: see VectorRegisters. */
     whet_status (*compile)(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed,
@@ -113,7 +113,7 @@ whet_status codes_take(TargetCodes *codes, const Target *target, const VectorFun
                        whet_error *err);
 void codes_give(TargetCodes *codes, MadeCode *made); /* NULL is fine */
 TargetCode *made_code(const MadeCode *made);
-size_t codes_made(const TargetCodes *codes); /* how often code was made so far */
+size_t codes_made(const TargetCodes *codes);                 /* how often code was made so far */
 whet_status codes_seal(TargetCodes *codes, whet_error *err); /* code that was taken may be called from now on */
 
 void target_print_names(Text *out);                       /* separated by commas */

@@ -5,8 +5,8 @@
  *
  * features.c finds what there is, select.c says what operations want of the register allocator, encode.c writes functions, loops
  * and addresses, neon.c and sve.c what is done with vectors, sme.c and amx.c what matrix units do, emit.c words by the table of
- * instructions.c, ../memory.c makes them executable, disassemble.c prints them by the same table. Everything but calling code works
- * on every host. */
+ * instructions.c, ../memory.c makes them executable, disassemble.c prints them by the same table. Everything but calling code
+ * works on every host. */
 #ifndef WHET_ARM64_H
 #define WHET_ARM64_H
 
@@ -147,7 +147,6 @@ bool arm64_unit_op(Arm64Encoder *e, const VectorOp *op, int at); /* false: it is
 void arm64_amx_begin(Arm64Encoder *e);
 void arm64_amx_end(Arm64Encoder *e);
 bool arm64_amx_op(Arm64Encoder *e, const VectorOp *op);
-
 
 /* disassemble.c */
 void arm64_print(const TargetCode *code, Text *out);

@@ -102,7 +102,6 @@ int x86_next_form(int mnemonic); /* the mnemonics that it has rows for, one afte
 void x86_encode(const VectorFunction *f, const Target *target, const X86Selection *selection, const VectorAllocation *registers,
                 int function, X86Code *code);
 
-
 /* disassemble.c */
 void x86_print(const TargetCode *code, Text *out);
 
