@@ -128,6 +128,7 @@ expect 1 'more than this machine has|more elements than memory can hold' run rel
 expect 2 "no input 'z'; it has: x" run relu.onnx -i z=x.npy
 expect 2 "is neither FILE.npy" run relu.onnx -i x=x.txt
 expect 2 "no input has a dimension 'cols' to set; there are: rows" run relu.onnx -d cols=3
+expect 2 "'rows' is 9, but dimension 0 of the given input 'x' is" run relu.onnx -i x=x.npy -d rows=9
 expect 1 'no\.npy: No such file' run relu.onnx -i x=no.npy
 expect 1 'packed\.npz.*compressed' run relu.onnx -i x=packed.npz
 expect 1 'short\.npy: its shape needs more elements' run relu.onnx -i x=short.npy
@@ -148,6 +149,12 @@ if grep -q "$(printf '\033')" log; then bad "colours where there is no terminal"
 
 # ---- what is no model
 echo 'version https://git-lfs.github.com/spec/v1' >pointer.onnx
+printf 'hello, this is text\n' >words.onnx
+expect 1 "it is no ONNX model, or not a whole one" run words.onnx
+expect 2 "a kernel is wanted, in Whet's notation: 'relu.onnx' is none" compile relu.onnx
+expect 2 "the kernel names no 'z'" show 'y[i] = x[i]' -d i=3 -d z=4
+expect 1 "extents are given as -d AXIS=N" bench 'y[i] = x[i]'
+expect 1 "names are of ASCII letters" bench 'y[é] = x[é]'
 expect 1 "^whet: pointer\.onnx: is no ONNX model; it is a Git LFS pointer" run pointer.onnx
 echo '<!DOCTYPE html>' >pointer.html
 expect 1 'web page' check pointer.html

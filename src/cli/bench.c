@@ -60,14 +60,6 @@ static double peak_memory(void) {
 #endif
 }
 
-static int open_kernel(Job *job) {
-    whet_error error = {0};
-    if (whet_kernel_compile(job->subject, job->common.dims, job->common.dim_count, job->types.items, job->types.count,
-                            &job->common.options, &job->kernel, &error) != WHET_OK)
-        return complain("%s", error.message), STATUS_FAILED;
-    return STATUS_FINE;
-}
-
 static int fill_kernel(Job *job) {
     job->value_count = whet_kernel_arg_count(job->kernel);
     job->values = need(calloc((size_t)job->value_count + 1, sizeof *job->values));
@@ -227,7 +219,7 @@ static int bench(Job *job, const Args *args) {
     if (job->common.options.profile && is_kernel)
         return usage_error(args, "--profile is for models; '%s' is a kernel", job->subject);
     double start = seconds_now();
-    int status = is_kernel ? open_kernel(job) : open_model(job);
+    int status = is_kernel ? kernel_compile(args, job->subject, &job->common, &job->types, &job->kernel) : open_model(job);
     result.load = seconds_now() - start;
     if (status == STATUS_FINE)
         status = is_kernel ? fill_kernel(job) : fill_model(job, args);

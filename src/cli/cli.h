@@ -186,7 +186,7 @@ bool explain_load(const char *path, const whet_error *error);
 /* inputs.c: inputs of a model as the command line asks for them. */
 
 typedef struct Inputs {
-    Array *values; /* one an input of the model */
+    Array *values;        /* one an input of the model */
     bool *random;
     int count;
 } Inputs;
@@ -212,6 +212,8 @@ typedef struct KernelArgs {
     { 'a', "arg", "NAME=TYPE", "the type of a kernel's tensor, f32 otherwise; with dims: NAME=TYPE[2, 3]" }
 
 int kernel_args_add(KernelArgs *types, const Args *args, const char *word); /* the exit status */
+/* The kernel, or the exit status when it has complained: of an extent, too, that the text does not name. */
+int kernel_compile(const Args *args, const char *text, const Common *common, const KernelArgs *types, whet_kernel **out);
 void kernel_args_free(KernelArgs *types);
 
 /* compare.c: is an output what was recorded? */

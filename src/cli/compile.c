@@ -24,15 +24,17 @@ static int write_text(const char *path, const char *text) {
     return fine ? STATUS_FINE : (complain("%s: %s", path, strerror(errno)), STATUS_FAILED);
 }
 
-static int compile(const Compile *c) {
+static int compile(const Args *args, const Compile *c) {
     whet_error error = {0};
     whet_kernel *kernel = NULL;
     char *text = NULL;
-    whet_status status = whet_kernel_compile(c->kernel, c->common.dims, c->common.dim_count, c->types.items, c->types.count,
-                                             &c->common.options, &kernel, &error);
-    if (status == WHET_OK)
-        status = whet_kernel_print_c(kernel, c->name, &text, &error);
-    int result = status == WHET_OK ? write_text(c->path, text) : (complain("%s", error.message), STATUS_FAILED);
+    if (!is_kernel_text(c->kernel))
+        return usage_error(args, "a kernel is wanted, in Whet's notation: '%s' is none", c->kernel);
+    int result = kernel_compile(args, c->kernel, &c->common, &c->types, &kernel);
+    if (result == STATUS_FINE && whet_kernel_print_c(kernel, c->name, &text, &error) == WHET_OK)
+        result = write_text(c->path, text);
+    else if (result == STATUS_FINE)
+        result = (complain("%s", error.message), STATUS_FAILED);
     whet_string_free(text);
     whet_kernel_free(kernel);
     return result;
@@ -64,7 +66,7 @@ static int compile_main(Args *args) {
     Compile c = {.name = "kernel", .common.options.target = "c"};
     int status = parse(&c, args);
     if (status == STATUS_FINE)
-        status = compile(&c);
+        status = compile(args, &c);
     kernel_args_free(&c.types);
     common_free(&c.common);
     return status;

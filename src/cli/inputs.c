@@ -169,6 +169,23 @@ void fill_dims(const whet_model *model, Common *common) {
     }
 }
 
+/* What -d says must be what given tensors have. */
+static int check_given(const Inputs *inputs, const Args *args, const whet_model *model, const Common *common) {
+    for (int i = 0; i < inputs->count; i++) {
+        whet_value_info info;
+        const whet_tensor *tensor = &inputs->values[i].tensor;
+        if (inputs->random[i] || whet_model_input(model, i, &info) != WHET_OK)
+            continue;
+        for (int k = 0; k < info.rank && k < tensor->rank; k++)
+            for (int d = 0; d < common->dim_count; d++)
+                if (is_about(&common->dims[d], &info, k) && common->dims[d].extent != tensor->dims[k])
+                    return usage_error(args, "-d: '%s' is %lld, but dimension %d of the given input '%s' is %lld",
+                                       common->dims[d].name, (long long)common->dims[d].extent, k, info.name,
+                                       (long long)tensor->dims[k]);
+    }
+    return STATUS_FINE;
+}
+
 static bool make_random(Inputs *inputs, const whet_model *model, const Common *common, int index) {
     whet_value_info info;
     whet_model_input(model, index, &info);
@@ -190,6 +207,8 @@ int inputs_make(Inputs *inputs, const Args *args, const whet_model *model, const
     int status = check_dims(args, model, common);
     for (int i = 0; i < given_count && status == STATUS_FINE; i++)
         status = take_given(inputs, args, model, given[i]);
+    if (status == STATUS_FINE)
+        status = check_given(inputs, args, model, common);
     for (int i = 0; i < count && status == STATUS_FINE; i++)
         if (inputs->random[i] && !make_random(inputs, model, common, i))
             status = STATUS_FAILED;

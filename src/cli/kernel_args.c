@@ -42,6 +42,33 @@ int kernel_args_add(KernelArgs *types, const Args *args, const char *word) {
     return STATUS_FINE;
 }
 
+/* Is `name` a word of the text? */
+static bool names(const char *text, const char *name) {
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
+    size_t length = strlen(name);
+    for (const char *at = text; *at; at += strspn(at, letters)) {
+        at += strcspn(at, letters);
+        if (length && strspn(at, letters) == length && memcmp(at, name, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+int kernel_compile(const Args *args, const char *text, const Common *common, const KernelArgs *types, whet_kernel **out) {
+    whet_error error = {0};
+    for (int d = 0; d < common->dim_count; d++)
+        if (!names(text, common->dims[d].name))
+            return usage_error(args, "-d: the kernel names no '%s'", common->dims[d].name);
+    whet_status status =
+        whet_kernel_compile(text, common->dims, common->dim_count, types->items, types->count, &common->options, out, &error);
+    if (status == WHET_OK)
+        return STATUS_FINE;
+    complain("%s", error.message);
+    if (status == WHET_ERROR_ARGUMENT && strstr(error.message, "nothing gives the extent of axis"))
+        note("extents are given as -d AXIS=N, types and shapes as -a TENSOR=f32[2, 3]");
+    return STATUS_FAILED;
+}
+
 void kernel_args_free(KernelArgs *types) {
     for (int i = 0; i < types->count; i++)
         free((char *)types->items[i].name);

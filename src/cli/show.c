@@ -15,15 +15,15 @@ static int print_text(whet_status status, char *text, const whet_error *error) {
     return STATUS_FINE;
 }
 
-static int show_kernel(const char *text, const char *stage, const Common *common, const KernelArgs *types) {
+static int show_kernel(const Args *args, const char *text, const char *stage, const Common *common, const KernelArgs *types) {
     whet_error error = {0};
     whet_kernel *kernel = NULL;
     char *shown = NULL;
-    whet_status status =
-        whet_kernel_compile(text, common->dims, common->dim_count, types->items, types->count, &common->options, &kernel, &error);
-    if (status == WHET_OK)
-        status = whet_kernel_show(kernel, stage, &shown, &error);
-    int result = print_text(status, shown, &error);
+    int result = kernel_compile(args, text, common, types, &kernel);
+    if (result == STATUS_FINE) {
+        whet_status status = whet_kernel_show(kernel, stage, &shown, &error);
+        result = print_text(status, shown, &error);
+    }
     whet_kernel_free(kernel);
     return result;
 }
@@ -67,7 +67,7 @@ static int show_main(Args *args) {
     if (status == STATUS_FINE && common.options.schedule && !is_kernel_text(subject))
         status = usage_error(args, "--schedule is for kernels; '%s' is none", subject);
     if (status == STATUS_FINE)
-        status = is_kernel_text(subject) ? show_kernel(subject, stage ? stage : "kernel", &common, &types)
+        status = is_kernel_text(subject) ? show_kernel(args, subject, stage ? stage : "kernel", &common, &types)
                                          : show_model(args, subject, stage ? stage : "graph", &common);
     kernel_args_free(&types);
     common_free(&common);

@@ -422,7 +422,10 @@ static Expr *parse_primary(Parser *p) {
         Expr *expr = parse_expr(p);
         return expr && parse_close(p, ")") ? expr : NULL;
     }
-    return parse_error(p, p->token.at, "an operand is wanted here");
+    bool foreign = p->token.kind == TOKEN_BAD && (p->text[p->token.at] & 0x80);
+    return parse_error(p, p->token.at,
+                       foreign ? "an operand is wanted here: names are of ASCII letters, digits and '_'"
+                               : "an operand is wanted here");
 }
 
 static Expr *parse_prefixed(Parser *p) {

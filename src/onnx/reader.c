@@ -88,7 +88,11 @@ static bool check_versions(const Reader *reader, const ModelProto *proto) {
 static bool read_model(Reader *reader, Str bytes) {
     Model *model = reader->model;
     ModelProto proto;
-    if (!READ(reader->wire, ModelProto, bytes, &proto) || !check_versions(reader, &proto))
+    if (!READ(reader->wire, ModelProto, bytes, &proto)) {
+        error_prefix(reader->wire->err, "it is no ONNX model, or not a whole one");
+        return false;
+    }
+    if (!check_versions(reader, &proto))
         return false;
     model->ir_version = proto.ir_version.value;
     if (!opsets_read(reader, proto.opset_import, &reader->opsets) || !read_metadata(reader, &proto))
