@@ -1,10 +1,11 @@
 /* Attention as one kernel and as three (scores; softmax; weights times values), as GFLOP/s of the two products beside the
- * measured peak.
+ * measured peak: as many queries as keys, with a causal mask (products of keys that are seen count), and one query of many keys,
+ * as decoding has it.
  *
  *     attend_bench [-s SECONDS] [-t THREADS]
  *
- * 12 heads of 64, heads merged, a mask of the keys, as in BERT-base. Each figure is the best of many runs, of one thread and of
- * THREADS (all by default). */
+ * 12 heads of 64, heads merged (apart for one query), a mask of the keys, as in BERT-base. Each figure is the best of many runs,
+ * of one thread and of THREADS (all by default). */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,22 +16,50 @@
 
 enum { HEADS = 12, SIZE = 64, PARTS = 4 };
 
-static const char *const texts[PARTS] = {
-    ("s[b, h:12, i, j] = (sum(d:64) q[b, i, 64*h + d] * k[b, j, 64*h + d]) * 0.125 + mask[b, j]\n"
-     "top[b, h, i] = max(j) s[b, h, i, j]\ne[b, h, i, j] = exp(s[b, h, i, j] - top[b, h, i])\n"
-     "y[b, i, 64*h:12 + d:64] = (sum(j) e[b, h, i, j] * v[b, j, 64*h + d]) / (sum(j) e[b, h, i, j])"),
-    "s[b, h:12, i, j] = (sum(d:64) q[b, i, 64*h + d] * k[b, j, 64*h + d]) * 0.125 + mask[b, j]",
+#define SOFTMAX "top[b, h, i] = max(j) s[b, h, i, j]\ne[b, h, i, j] = exp(s[b, h, i, j] - top[b, h, i])\n"
+#define MERGED  SOFTMAX "y[b, i, 64*h:12 + d:64] = (sum(j) e[b, h, i, j] * v[b, j, 64*h + d]) / (sum(j) e[b, h, i, j])"
+#define SCORES  "s[b, h:12, i, j] = (sum(d:64) q[b, i, 64*h + d] * k[b, j, 64*h + d]) * 0.125 + mask[b, j]"
+
+static const char *const plain[PARTS] = {
+    SCORES "\n" MERGED,
+    SCORES,
     ("top[b, h, i] = max(j) s[b, h, i, j]\ne[b, h, i, j] = exp(s[b, h, i, j] - top[b, h, i])\n"
      "p[b, h, i, j] = e[b, h, i, j] / (sum(k) e[b, h, i, k])"),
     "y[b, i, 64*h:12 + d:64] = sum(j) p[b, h, i, j] * v[b, j, 64*h + d]",
 };
+static const char *const causal[1] = {
+    "s[b, h:12, i, j] = select(j <= i, (sum(d:64) q[b, i, 64*h + d] * k[b, j, 64*h + d]) * 0.125 + mask[b, j], -inf)\n" MERGED};
+static const char *const decoding[1] = {("s[b, h, i, j] = (sum(d) q[b, h, i, d] * k[b, h, j, d]) * 0.125 + mask[b, j]\n" SOFTMAX
+                                         "y[b, h, i, d] = (sum(j) e[b, h, i, j] * v[b, h, j, d]) / (sum(j) e[b, h, i, j])")};
+
+typedef struct Case {
+    const char *name;
+    const char *const *texts;
+    int count;
+    bool apart; /* heads */
+    int64_t queries, keys;
+    double seen; /* of the products */
+} Case;
+
+#define PLAIN(n)                                                                                                                 \
+    { "", plain, PARTS, false, n, n, 1 }
+#define CAUSAL(n)                                                                                                                \
+    { "causal", causal, 1, false, n, n, .5 }
+#define ONE_QUERY(n)                                                                                                             \
+    { "one query", decoding, 1, true, 1, n, 1 }
+
+static const Case cases[] = {PLAIN(8),    PLAIN(32),   PLAIN(128),   PLAIN(384),     PLAIN(512),     PLAIN(1024),
+                             PLAIN(4096), CAUSAL(512), CAUSAL(4096), ONE_QUERY(512), ONE_QUERY(4096)};
 
 /* The best of many runs of one kernel, in seconds; 0: err. */
-static double time_kernel(const char *text, int64_t length, const Target *target, const EvalOptions *options, double seconds,
+static double time_kernel(const char *text, const Case *x, const Target *target, const EvalOptions *options, double seconds,
                           whet_error *err) {
-    const int64_t wide[] = {1, length, HEADS * SIZE}, square[] = {1, HEADS, length, length}, line[] = {1, length};
-    const KernelArg args[] = {{"q", DT_F32, 3, wide},    {"k", DT_F32, 3, wide},   {"v", DT_F32, 3, wide},
-                              {"mask", DT_F32, 2, line}, {"s", DT_F32, 4, square}, {"p", DT_F32, 4, square}};
+    const int64_t q[] = {1, x->queries, HEADS * SIZE}, k[] = {1, x->keys, HEADS * SIZE}, q_apart[] = {1, HEADS, x->queries, SIZE},
+                  k_apart[] = {1, HEADS, x->keys, SIZE}, square[] = {1, HEADS, x->queries, x->keys}, line[] = {1, x->keys};
+    const int rank = x->apart ? 4 : 3;
+    const int64_t *query = x->apart ? q_apart : q, *key = x->apart ? k_apart : k;
+    const KernelArg args[] = {{"q", DT_F32, rank, query}, {"k", DT_F32, rank, key}, {"v", DT_F32, rank, key},
+                              {"mask", DT_F32, 2, line},  {"s", DT_F32, 4, square}, {"p", DT_F32, 4, square}};
     Arena arena;
     Compiled *compiled = NULL;
     void *data[KERNEL_MAX_TENSORS] = {0};
@@ -60,20 +89,22 @@ static double time_kernel(const char *text, int64_t length, const Target *target
     return fine ? best : 0;
 }
 
-static bool measure(int64_t length, const Target *target, const EvalOptions *options, int threads, double peak, double seconds,
+static bool measure(const Case *x, const Target *target, const EvalOptions *options, int threads, double peak, double seconds,
                     whet_error *err) {
-    double time[PARTS], flops = 4.0 * HEADS * SIZE * (double)length * (double)length;
-    for (int i = 0; i < PARTS; i++)
-        if ((time[i] = time_kernel(texts[i], length, target, options, seconds, err)) == 0)
+    double time[PARTS] = {0}, flops = 4.0 * HEADS * SIZE * (double)x->queries * (double)x->keys * x->seen;
+    for (int i = 0; i < x->count; i++)
+        if ((time[i] = time_kernel(x->texts[i], x, target, options, seconds, err)) == 0)
             return false;
-    printf("%8lld %7d %10.1f us %7.1f GFLOP/s %5.1f%% %10.1f us in three\n", (long long)length, threads, 1e6 * time[0],
-           flops / time[0] * 1e-9, 100 * flops / time[0] * 1e-9 / peak / threads, 1e6 * (time[1] + time[2] + time[3]));
+    printf("%7lld %7lld %7d %10.1f us %7.1f GFLOP/s %5.1f%%", (long long)x->queries, (long long)x->keys, threads, 1e6 * time[0],
+           flops / time[0] * 1e-9, 100 * flops / time[0] * 1e-9 / peak / threads);
+    if (x->count == PARTS)
+        printf(" %10.1f us in three", 1e6 * (time[1] + time[2] + time[3]));
+    printf(x->name[0] ? "  %s\n" : "%s\n", x->name);
     fflush(stdout);
     return true;
 }
 
 int main(int argc, char **argv) {
-    static const int64_t lengths[] = {8, 32, 128, 512, 2048};
     double seconds = .2;
     int thread_count = (int)sysconf(_SC_NPROCESSORS_ONLN);
     for (int option; (option = getopt(argc, argv, "s:t:")) != -1;) {
@@ -91,11 +122,11 @@ int main(int argc, char **argv) {
     bool fine = target_host(~UINT64_C(0), &target) && whet_cpu_measure(&limits, &err) == WHET_OK &&
                 (threads = threads_new(thread_count, &err)) != NULL;
     if (fine)
-        printf("%8s %7s\n", "sequence", "threads");
-    for (size_t i = 0; fine && i < COUNT(lengths); i++) {
+        printf("%7s %7s %7s\n", "queries", "keys", "threads");
+    for (size_t i = 0; fine && i < COUNT(cases); i++) {
         EvalOptions all = {.parallel = threads_parallel(threads)};
-        fine = measure(lengths[i], &target, NULL, 1, limits.peak_f32, seconds, &err) &&
-               (thread_count == 1 || measure(lengths[i], &target, &all, thread_count, limits.peak_f32, seconds, &err));
+        fine = measure(&cases[i], &target, NULL, 1, limits.peak_f32, seconds, &err) &&
+               (thread_count == 1 || measure(&cases[i], &target, &all, thread_count, limits.peak_f32, seconds, &err));
     }
     if (!fine)
         fprintf(stderr, "attend_bench: %s\n", err.message[0] ? err.message : "no code generator for this machine");

@@ -77,6 +77,38 @@ static void rows_are_not_in_the_code(void **state) {
     codes_free(codes);
 }
 
+/* BERT's attention of one sequence. */
+static Made attention(TargetCodes *codes, const Target *target, int length) {
+    char text[700];
+    snprintf(text, sizeof text,
+             "s[b:1, h:2, i:%d, j:%d] = (sum(d:64) q[b, i, 64*h + d] * k[b, j, 64*h + d]) * 0.125 + mask[b, j]\n"
+             "top[b, h, i] = max(j) s[b, h, i, j]\ne[b, h, i, j] = exp(s[b, h, i, j] - top[b, h, i])\n"
+             "t[b, h, i] = sum(j) e[b, h, i, j]\np[b, h, i, j] = e[b, h, i, j] / t[b, h, i]\n"
+             "y[b, i, 64*h + d:64] = sum(j) p[b, h, i, j] * v[b, j, 64*h + d]",
+             length, length);
+    return compile(codes, target, text);
+}
+
+static void lengths_are_not_in_the_code(void **state) {
+    (void)state;
+    enum { LENGTH = 64 }; /* whole tiles of queries and keys */
+    Target target;
+    if (!have_target(&target))
+        return;
+    TargetCodes *codes = codes_new(NULL);
+    Made first = attention(codes, &target, LENGTH);
+    size_t made = codes_made(codes);
+    assert_true(made > 0 && first.compiled);
+    for (int times = 2; times <= 4; times++) {
+        Made other = attention(codes, &target, times * LENGTH);
+        assert_true(other.compiled != NULL);
+        assert_int_equal(codes_made(codes), made);
+        drop(&other);
+    }
+    drop(&first);
+    codes_free(codes);
+}
+
 static void answers_are_those_of_own_code(void **state) {
     (void)state;
     enum { ROWS = 37, COLUMNS = 256, DEPTH = 64 };
@@ -201,9 +233,9 @@ static void regions_of_code(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_are_not_in_the_code), cmocka_unit_test(answers_are_those_of_own_code),
-        cmocka_unit_test(refusals_are_remembered),  cmocka_unit_test(what_nobody_uses_is_bounded),
-        cmocka_unit_test(regions_of_code),
+        cmocka_unit_test(rows_are_not_in_the_code),      cmocka_unit_test(lengths_are_not_in_the_code),
+        cmocka_unit_test(answers_are_those_of_own_code), cmocka_unit_test(refusals_are_remembered),
+        cmocka_unit_test(what_nobody_uses_is_bounded),   cmocka_unit_test(regions_of_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
