@@ -71,6 +71,11 @@ static const Sample samples[] = {
      "y[n:2, o, h:20, w:33] = sum(c, i, j) x[n, c, h + i - 2, w + j - 2]? * f[o, c, i, j]"},
     {"stages", true, /* one of each, strided: rows times a vector */
      "in x: f32[1, 501]\nin f: f32[200]\ny[n:1, w:251] = sum(j) x[n, 2*w + j - 99]? * f[j]"},
+    {"stages", true, /* every third pixel, with taps: once for each of them */
+     "in x: f32[1, 1, 40, 98]\nin f: f32[12, 1, 7, 7]\nin b: f32[12]\n"
+     "y[n:1, o, h:20, w:32] = max((sum(c, i, j) x[n, c, 2*h + i - 3, 3*w + j - 2]? * f[o, c, i, j]) + b[o], 0)"},
+    {"stages", false, /* without: what lies between is left out */
+     "in x: f32[2, 18, 28, 60]\nin f: f32[90, 18]\ny[n:2, o, h:14, w:30] = sum(c) x[n, c, 2*h, 2*w] * f[o, c]"},
     {"rows", true, "in x: f32[41, 70]\nin f: f32[70]\ny[m] = sum(k) x[m, k] * f[k]"},
     {"stages", false, /* one channel without borders, its pixels far apart */
      "in x: f32[1, 1, 1240]\nin f: f32[33, 1, 64]\n"

@@ -186,7 +186,7 @@ int64_t cost_attend_keys(const Target *target) {
     return keys;
 }
 
-double cost_copy(const Target *target, int64_t elements) {
-    enum { SLOTS = 6 };
-    return (double)elements / (target->bytes / 4) * SLOTS;
+double cost_copy(const Target *target, int64_t elements, bool apart) {
+    enum { SLOTS = 6, APART = 28 };
+    return (double)elements / (target->bytes / 4) * (apart ? APART : SLOTS);
 }

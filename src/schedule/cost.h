@@ -37,7 +37,7 @@ bool cost_prefers_half(const Target *target, const Target *half, ContractShape s
  * elements. */
 double cost_pack(const Target *target, int64_t depth, int64_t columns, int64_t step);
 double cost_transpose(const Target *target, int64_t elements);
-double cost_copy(const Target *target, int64_t elements); /* with a border around it */
+double cost_copy(const Target *target, int64_t elements, bool apart); /* with a border around them; from apart */
 
 /* Keys of attention that are taken at once. */
 int64_t cost_attend_keys(const Target *target);

@@ -22,6 +22,12 @@
 
 #include <string.h>
 
+/* An index of the image where it is padded: step * i<place> + tap_step * i<tap> + least. */
+typedef struct Source {
+    int place, tap; /* dimensions of the padded image; tap: -1 for none */
+    int64_t step, tap_step, least;
+} Source;
+
 typedef struct Relayout {
     const Kernel *kernel;
     int image, weights, result; /* tensors */
@@ -30,9 +36,12 @@ typedef struct Relayout {
     int other[KERNEL_MAX_TENSORS]; /* the transposed tensor; itself where there is none */
     bool turns;                    /* it can be transposed */
     double direct, relaid, padded; /* slots; padded: 0 where that cannot be */
-    const Expr *read;              /* of the image that is padded, */
-    Index *index;                  /* by this much before its first element, */
-    int64_t *dims;                 /* to these dims */
+    const Expr *read;              /* of the image that is padded */
+    Index *index;                  /* as the padded one is read, */
+    int64_t *dims;                 /* which has these dims, */
+    int rank;
+    Source *source;   /* and its elements from there, by dimension of the image */
+    bool apart, gaps; /* pixels that are apart are put side by side; some are */
 } Relayout;
 
 static bool refuse(const char **why, const char *reason) {
@@ -265,13 +274,11 @@ static void count_slots(Relayout *r, const Product *p, const Target *target, con
     ContractShape last = {.rows = s.columns * s.images, .columns = s.outputs, .depth = s.depth, .packed_once = constant};
     double direct = pieces * (double)(strided ? s.columns : 1) * cost_contract(target, first, 4, 0, 0, &knobs) +
                     pieces * cost_pack(target, s.depth, s.columns, s.step);
-    if (!strided && (s.step == 1 || are_rows(p, s))) {
-        double lines = slots_of_lines(r, p, target, s);
-        if (r->read)
-            r->padded = lines;
-        else if (!p->image->guarded && lines < direct)
-            direct = lines;
-    }
+    double lines = slots_of_lines(r, p, target, s);
+    if (!strided && r->read)
+        r->padded = lines;
+    else if (!strided && !p->image->guarded && (s.step == 1 || are_rows(p, s)) && lines < direct)
+        direct = lines;
     double tiles =
         constant && s.groups == 1 && !options->exact && options->winograd >= 0 ? share_of_tiles(p, target, s.outputs) : 1;
     r->direct += direct;
@@ -279,28 +286,66 @@ static void count_slots(Relayout *r, const Product *p, const Target *target, con
                  (constant ? 0 : (double)s.groups * cost_pack(target, s.depth, s.outputs, s.depth));
 }
 
-/* How far reads of the image leave it, if zeros are there. */
+/* A dimension more of the padded image, along which the read moves by `axis` (-1: by what `index` says, from `least` on). */
+static bool add_dim(Relayout *r, Arena *arena, const Product *p, const Index *index, int axis, int64_t least, int64_t extent) {
+    Index *to = &r->index[r->rank];
+    *to = *index;
+    to->offset = axis < 0 ? index->offset - least : 0;
+    r->dims[r->rank++] = extent;
+    if (axis < 0)
+        return true;
+    to->coef = ARENA_ARRAY(arena, int64_t, (size_t)p->d->axis_count);
+    if (to->coef)
+        to->coef[axis] = 1;
+    return to->coef != NULL;
+}
+
+/* One dimension of the image. Where only a pixel moves, by more than one element, what lies between is left out; so it is along
+ * the lanes, once for each tap. False: out of memory. */
+static bool add_source(Relayout *r, Arena *arena, const Product *p, int dim) {
+    const Index *index = &p->image->index[dim];
+    int64_t least = index->offset, most = least;
+    int place = -1, tap = -1, places = 0, taps = 0;
+    for (int a = 0; a < p->d->axis_count; a++) {
+        int64_t reach = index->coef[a] * (p->d->axes[a].extent - 1);
+        *(reach < 0 ? &least : &most) += reach;
+        if (reach && a < p->d->parallel_count)
+            place = a, places++;
+        else if (reach)
+            tap = a, taps++;
+    }
+    bool lanes = place == p->lane, apart = places == 1 && index->coef[place] > 1 && taps <= lanes && r->apart;
+    if (apart && (taps == 0 || index->coef[tap] > 0)) {
+        r->gaps = true;
+        r->source[dim] =
+            (Source){.place = r->rank + taps, .tap = taps ? r->rank : -1, .step = index->coef[place], .least = index->offset};
+        if (taps)
+            r->source[dim].tap_step = index->coef[tap];
+        return (!taps || add_dim(r, arena, p, index, tap, 0, p->d->axes[tap].extent)) &&
+               add_dim(r, arena, p, index, place, 0, p->d->axes[place].extent);
+    }
+    bool leaves = least < 0 || most >= r->kernel->tensors[r->image].dims[dim];
+    least = leaves ? least : 0;
+    r->source[dim] = (Source){.place = r->rank, .tap = -1, .step = 1, .least = least};
+    return add_dim(r, arena, p, index, -1, least, leaves ? most + 1 - least : r->kernel->tensors[r->image].dims[dim]);
+}
+
+/* What is read of the image, with zeros around it. False: out of memory. */
 static bool find_borders(Relayout *r, const Product *p, Arena *arena) {
     const KernelTensor *t = &r->kernel->tensors[r->image];
-    const int count = p->image->index_count;
-    if (!p->image->guarded || p->image->arg[0] || t->type != DT_F32)
+    const size_t count = (size_t)p->image->index_count;
+    r->apart = !are_rows(p, sizes_of(p));
+    if (p->image->arg[0] || t->type != DT_F32)
         return true;
-    r->index = arena_copy(arena, p->image->index, (size_t)count * sizeof *r->index);
-    r->dims = arena_copy(arena, t->dims, (size_t)count * sizeof *r->dims);
-    if (!r->index || !r->dims)
-        return false;
-    for (int i = 0; i < count; i++) {
-        int64_t least = r->index[i].offset, most = least;
-        for (int a = 0; a < p->d->axis_count; a++) {
-            int64_t reach = r->index[i].coef[a] * (p->d->axes[a].extent - 1);
-            *(reach < 0 ? &least : &most) += reach;
-        }
-        if (least >= 0 && most < t->dims[i])
-            continue;
-        r->index[i].offset -= least;
-        r->dims[i] = most - least + 1;
-    }
-    r->read = p->image;
+    r->index = ARENA_ARRAY(arena, Index, 2 * count);
+    r->dims = ARENA_ARRAY(arena, int64_t, 2 * count);
+    r->source = ARENA_ARRAY(arena, Source, count);
+    for (size_t i = 0; i < count; i++)
+        if (arena->failed || !add_source(r, arena, p, (int)i))
+            return false;
+    bool lies = r->index[r->rank - 1].coef[p->lane] == 1 || !r->apart;
+    if (lies && (p->image->guarded || r->gaps))
+        r->read = p->image;
     return true;
 }
 
@@ -346,11 +391,11 @@ static Way cheapest(Relayout *r, const Target *target) {
     for (int t = 0; t < r->kernel->tensor_count; t++)
         if (r->placed[t] && r->last[t] >= 0)
             r->relaid += cost_transpose(target, r->kernel->tensors[t].count);
-    for (int i = 0; r->padded > 0 && i < r->kernel->tensors[r->image].rank; i++)
+    for (int i = 0; r->padded > 0 && i < r->rank; i++)
         if (!checked_mul(padded, r->dims[i], &padded))
             r->padded = 0;
     if (r->padded > 0)
-        r->padded += cost_copy(target, padded);
+        r->padded += cost_copy(target, padded, r->gaps);
     if (r->padded > 0 && r->padded < r->direct && (!r->turns || r->padded < r->relaid))
         return PADDED;
     return r->turns && r->relaid < r->direct ? TRANSPOSED : AS_IT_IS;
@@ -462,18 +507,22 @@ static Kernel *transpose(Relayout *r, Arena *arena, whet_error *err) {
     return add_copy(r, to, r->result, true, err) ? to : NULL;
 }
 
-/* u[i0, i1] = t[i0, i1 - 1]?, u the padded image. */
+/* u[i0, i1, i2] = t[i0 - 1, i1 + 2 * i2 - 1]?, u the padded image. */
 static bool add_border(const Relayout *r, Kernel *kernel, int padded, whet_error *err) {
     const KernelTensor *t = &kernel->tensors[r->image];
-    KernelArg args[] = {{"t", t->type, t->rank, t->dims}, {"u", t->type, t->rank, r->dims}};
+    KernelArg args[] = {{"t", t->type, t->rank, t->dims}, {"u", t->type, r->rank, r->dims}};
     int numbers[2] = {r->image, padded};
     Text text;
     text_init(&text);
-    put_read(&text, "u", t->rank, -1);
+    put_read(&text, "u", r->rank, -1);
     text_put(&text, " = t[");
-    for (int i = 0; i < t->rank; i++)
-        text_printf(&text, "%si%d - %lld", i ? ", " : "", i, (long long)(r->index[i].offset - r->read->index[i].offset));
-    text_put(&text, "]?");
+    for (int i = 0; i < t->rank; i++) {
+        const Source *s = &r->source[i];
+        text_printf(&text, "%s%lld*i%d + %lld", i ? ", " : "", (long long)s->step, s->place, (long long)s->least);
+        if (s->tap >= 0)
+            text_printf(&text, " + %lld*i%d", (long long)s->tap_step, s->tap);
+    }
+    text_put(&text, r->read->guarded ? "]?" : "]");
     Definition *d = parse_copy(kernel, &text, args, numbers, err);
     text_free(&text);
     if (d)
@@ -492,6 +541,7 @@ static Kernel *pad(Relayout *r, Arena *arena, whet_error *err) {
     *t = to->tensors[r->image];
     t->name = arena_printf(arena, "%s_padded", t->name);
     t->role = ROLE_TEMPORARY;
+    t->rank = r->rank;
     t->dims = r->dims;
     t->count = 1;
     for (int i = 0; i < t->rank; i++)
@@ -502,6 +552,7 @@ static Kernel *pad(Relayout *r, Arena *arena, whet_error *err) {
     Expr *read = d->exprs[r->read->id];
     read->tensor = padded;
     read->index = r->index;
+    read->index_count = r->rank;
     read->guarded = false;
     to->definitions[to->definition_count++] = *d;
     return to;
