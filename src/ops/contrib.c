@@ -196,6 +196,14 @@ static whet_status fused_matmul_build(OpCall *call, Text *out) {
 
 /* ---- MatMulNBits --------------------------------------------------------------------------------------------------------- */
 
+/* Scales and zero points are [block][2][n], as a pass has them (nbits.c). */
+static bool are_turned(OpCall *call) {
+    int64_t k = op_int(call, "K"), n = op_int(call, "N"), block = op_int(call, "block_size");
+    const Type *x = call->in[2];
+    return block > 0 && k % block == 0 && !op_has(call, 3) && x->type == DT_F32 && x->rank == 3 && x->dims[0] == k / block &&
+           x->dims[1] == 2 && x->dims[2] == n;
+}
+
 static whet_status nbits_shape(OpCall *call) {
     const Type *a = call->in[0];
     int64_t k = op_int(call, "K"), n = op_int(call, "N"), bits = op_int(call, "bits"), block = op_int(call, "block_size");
@@ -213,7 +221,7 @@ static whet_status nbits_shape(OpCall *call) {
             have = -1;
     if (b->rank >= 0 && (b->rank != 3 || have != want || b->dims[0] != n || b->dims[2] != wanted[2]))
         return op_error(call, WHET_ERROR_DATA, "the shape of B does not fit K, N, bits and block_size");
-    if (scales->rank > 2 || scales->rank == 0)
+    if (!are_turned(call) && (scales->rank > 2 || scales->rank == 0))
         return op_error(call, WHET_ERROR_DATA, "the scales have rank %d", scales->rank);
     if (a->rank < 0)
         return WHET_OK;
@@ -243,6 +251,16 @@ static void put_zero_points(OpCall *call, Text *out, long long bits, long long b
 static whet_status nbits_build(OpCall *call, Text *out) {
     long long k = op_int(call, "K"), bits = op_int(call, "bits"), block = op_int(call, "block_size");
     long long blocks = (k + block - 1) / block, per = 8 / bits;
+    if (are_turned(call)) {
+        text_printf(out, "w[n, c, j:%lld] = (f32(", block);
+        if (bits == 8)
+            text_put(out, "B[n, c, j]) - ");
+        else
+            text_printf(out, "(s64(B[n, c, j // %lld]) >> (%lld * (j %% %lld))) & %d) - ", per, bits, per, (1 << bits) - 1);
+        text_printf(out, "scales[c, 1, n]) * scales[c, 0, n]\nY[.., n] = %s((sum(c, j) f32(A[.., %lld*c + j]) * w[n, c, j])%s)\n",
+                    dtype_name(call->out[0].type), block, op_has(call, 5) ? " + f32(bias[n])" : "");
+        return WHET_OK;
+    }
     put_zero_points(call, out, bits, blocks);
     for (long long r = 0; r < per; r++) {
         text_printf(out, "w[n, c, %lld*j + %lld] = (f32((s32(B[n, c, j]) >> %lld) & %d) - z[n, c]) * ", per, r, bits * r,
@@ -268,7 +286,7 @@ const OpRow ops_contrib[] = {
     {MICROSOFT, "FastGelu", 1, "X:T, bias?:T -> Y:T", FLOATS, "", shape_same, .build = fast_gelu_build},
     {MICROSOFT, "FusedMatMul", 1, "A:T, B:T -> Y:T", FLOATS, "alpha:f=1 transA:i=0 transB:i=0 transBatchA:i=0 transBatchB:i=0", fused_matmul_shape, .build = fused_matmul_build},
     {MICROSOFT, "Gelu", 1, "X:T -> Y:T", FLOATS, "", shape_same, .build = gelu_build},
-    {MICROSOFT, "MatMulNBits", 1, "A:T, B:u8, scales:T, zero_points?:Z, g_idx?:s32, bias?:T -> Y:T", FLOATS " Z=u8|f32|f16|bf16", "K:i! N:i! accuracy_level:i=0 bits:i=4 block_size:i! weight_prepacked:i=0", nbits_shape, .build = nbits_build},
+    {MICROSOFT, "MatMulNBits", 1, "A:T, B:u8, scales:S, zero_points?:Z, g_idx?:s32, bias?:T -> Y:T", FLOATS " S=f32|f16|bf16 Z=u8|f32|f16|bf16", "K:i! N:i! accuracy_level:i=0 bits:i=4 block_size:i! weight_prepacked:i=0", nbits_shape, .build = nbits_build},
     {MICROSOFT, "QuickGelu", 1, "X:T -> Y:T", FLOATS, "alpha:f=1.702", shape_same, .build = quick_gelu_build},
     {"", "SimplifiedLayerNormalization", 1, "X:T, scale:T -> Y:T, inv_std_var?:f32", FLOATS, "axis:i=-1 epsilon:f=1e-5 stash_type:i=1", simplified_shape, .build = simplified_build},
     {MICROSOFT, "SkipLayerNormalization", 1, "input:T, skip:T, gamma:T, beta?:T, bias?:T" SKIP_OUT, FLOATS, "epsilon:f=1e-12", skip_shape, .build = skip_build},

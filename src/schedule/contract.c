@@ -123,7 +123,7 @@ static bool find_epilogue(Contract *k, const int *rows, int count, const char **
         k->scalar[i] = -1;
     for (int i = 1; i < k->nest.access_count; i++) {
         const Access *access = &k->nest.access[i];
-        if (i == k->a || i == k->b)
+        if (i == k->a || i == k->b || (k->fb.scaled && (i == k->fb.scale || i == k->fb.zero)))
             continue;
         int64_t n = contract_n_stride(k, i);
         if (n != 0 && n != 1) {
@@ -327,7 +327,7 @@ static bool may_be_direct(const Contract *k, const Compiled *c, const ScheduleOp
  * both, which is a matter of rows. */
 static bool is_rows_by_vector(const Contract *k, const ScheduleOptions *options, const int rows[NEST_MAX_AXES], int count) {
     const Access *a = &k->nest.access[k->a], *b = &k->nest.access[k->b];
-    if (k->group > 1 || extent_of(k, rows, count) > 1 || !k->n_count || !k->k_count || contract_n_stride(k, k->b) == 1 ||
+    if (k->group > 1 || k->fb.scaled || extent_of(k, rows, count) > 1 || !k->n_count || !k->k_count || contract_n_stride(k, k->b) == 1 ||
         (options->constant && options->constant[b->tensor]) || a->guard_count || b->guard_count)
         return false;
     int inner = k->k_axis[k->k_count - 1];
@@ -408,7 +408,7 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
         return error_memory(err), false;
     c->run = contract_run;
     c->print = print_contract;
-    c->print_c = k->gathered || k->single || k->direct || (k->sum == DT_F32 && k->pack_function >= 0)
+    c->print_c = k->gathered || k->single || k->direct || k->fb.scaled || (k->sum == DT_F32 && k->pack_function >= 0)
                      ? NULL
                      : contract_print_c; /* the C target: plain loops instead */
     return true;

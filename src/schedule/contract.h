@@ -31,11 +31,14 @@ typedef struct ContractFactor {
     int64_t zero_value;
     bool centred; /* outside, a guarded read gives the zero point */
     bool flip;    /* its bytes are multiplied with the sign bit turned: 128 more, or less */
+    bool scaled;  /* (f32(b[n, c, j]) - beside[c, 1, n]) * beside[c, 0, n]: whole numbers in panels, made f32 where they are
+                     loaded.  Of B alone */
+    int scale;    /* its access; `zero`, of f32, is one of the same tensor */
 } ContractFactor;
 
 /* One loop of the depth as A walks it, and B where it is read as it lies. The innermost one counts groups. */
 typedef struct ContractLevel {
-    int64_t extent, a_stride, b_stride;
+    int64_t extent, a_stride, b_stride, scale_stride;
     int64_t steps; /* of depth, in one round */
     int guard;     /* of A, that this level's counter is part of; -1: none */
     int64_t coef;  /* and its factor there */
@@ -130,7 +133,8 @@ static inline int64_t contract_b_step(const Contract *k, const ContractLevel *le
 /* Rounds of two levels, one in the other, follow each other at the distance of the inner one. */
 static inline bool contract_levels_join(const Contract *k, const ContractLevel *outer, const ContractLevel *inner) {
     return outer->a_stride == inner->a_stride * inner->extent &&
-           (!k->direct || outer->b_stride == inner->b_stride * inner->extent);
+           (!k->direct || outer->b_stride == inner->b_stride * inner->extent) &&
+           outer->scale_stride == inner->scale_stride * inner->extent;
 }
 
 /* B moves along an axis. */

@@ -37,19 +37,21 @@ static VectorAddress place(const Tile *t, int access, int row, int vector) {
 
 /* Where a step of depth is in A (at the tile's first row) and B, and the rows [from, end) it is for. */
 typedef struct Step {
-    VectorAddress a, b;
+    VectorAddress a, b, scale; /* the last of columns of f32 */
     int from, end;
 } Step;
 
 static Step step_to(const Tile *t, Step step, int level, int64_t by) {
     step.a = vector_offset(step.a, contract_size(t->k, t->k->a) * by * t->level[level].a_stride);
     step.b = vector_offset(step.b, by * contract_b_step(t->k, &t->level[level]));
+    step.scale = vector_offset(step.scale, 4 * by * t->level[level].scale_stride);
     return step;
 }
 
 static Step step_along(const Tile *t, Step step, int level, int counter) {
     step.a = vector_plus(step.a, counter, contract_size(t->k, t->k->a) * t->level[level].a_stride);
     step.b = vector_plus(step.b, counter, contract_b_step(t->k, &t->level[level]));
+    step.scale = vector_plus(step.scale, counter, 4 * t->level[level].scale_stride);
     return step;
 }
 
@@ -71,6 +73,45 @@ static int mask_of(const Tile *t, int vector) {
 static int load_b(const Tile *t, VectorAddress step, int j) {
     return vector_load(t->f, t->k->sum, t->k->sum, vector_offset(step, (int64_t)j * t->f->bytes),
                        t->k->direct ? mask_of(t, j) : -1);
+}
+
+/* What lies beside B at a step, a number a column: scales, and at a distance of them the zero points. */
+static int load_beside(const Tile *t, VectorAddress scale, int access, int j) {
+    int64_t apart = t->k->nest.access[access].offset - t->k->nest.access[t->k->fb.scale].offset;
+    return vector_load(t->f, DT_F32, DT_F32, vector_offset(scale, 4 * apart + (int64_t)j * t->f->bytes), mask_of(t, j));
+}
+
+/* Whole numbers of a step, as they are multiplied: (number - zero) * scale. */
+static void load_scaled(const Tile *t, Step step, int part, const int *bytes, int *b) {
+    const ContractFactor *own = &t->k->fb;
+    VectorFunction *f = t->f;
+    int bits = 8 / t->k->group;
+    for (int j = 0; j < t->nv; j++) {
+        int x = bytes[j];
+        if (part)
+            x = vector_immediate(f, VECTOR_SHR, x, bits * part);
+        if (part + 1 < t->k->group)
+            x = vector_binary(f, VECTOR_AND, x, vector_const(f, DT_S32, (1 << bits) - 1));
+        x = vector_convert(f, VECTOR_CVT, DT_F32, x);
+        x = vector_binary(f, VECTOR_SUB, x, load_beside(t, step.scale, own->zero, j));
+        b[j] = vector_binary(f, VECTOR_MUL, x, load_beside(t, step.scale, own->scale, j));
+    }
+}
+
+static void emit_scaled(const Tile *t, Step step, int *sums) {
+    const Contract *k = t->k;
+    int bytes[CONTRACT_MAX_SUMS], b[CONTRACT_MAX_SUMS];
+    int64_t size = contract_size(k, k->a), m = size * contract_m_stride(k, k->a);
+    for (int j = 0; j < t->nv; j++)
+        bytes[j] = vector_load(t->f, DT_S32, DT_U8, vector_offset(step.b, (int64_t)j * k->lanes), -1);
+    for (int part = 0; part < k->group; part++) {
+        load_scaled(t, step, part, bytes, b);
+        for (int i = step.from; i < step.end; i++) {
+            int a = vector_splat(t->f, DT_F32, k->fa.type, vector_offset(step.a, i * m + part * size));
+            for (int j = 0; j < t->nv; j++)
+                sums[i * t->nv + j] = vector_ternary(t->f, VECTOR_FMA, a, b[j], sums[i * t->nv + j]);
+        }
+    }
 }
 
 static void emit_step(const Tile *t, Step step, int *sums) {
@@ -226,6 +267,8 @@ static void emit_level(Tile *t, int level, Step step, int *sums) {
     if (level == t->level_count) {
         if (t->k->paired)
             emit_pairs(t, step, sums);
+        else if (t->k->fb.scaled)
+            emit_scaled(t, step, sums);
         else
             emit_step(t, step, sums);
         return;
@@ -399,8 +442,10 @@ static bool is_far(const Contract *k, int access, bool first) {
 static void emit_prefetches(Tile *t, const Variant *v, int from, int end) {
     const Contract *k = t->k;
     for (int i = 0; i < k->nest.access_count; i++) {
+        if (!is_far(k, i, v->first))
+            continue;
         int64_t bytes = contract_size(k, i) * k->lanes, step = bytes < 64 ? 64 / bytes : 1;
-        for (int row = from; row < end && is_far(k, i, v->first); row++)
+        for (int row = from; row < end; row++)
             for (int vector = 0; vector < t->nv; vector += (int)step)
                 vector_prefetch_l2(t->f, place(t, i, row, vector));
     }
@@ -451,7 +496,10 @@ static void add_parameters(Tile *t, Arena *arena) {
 /* From where sums start, the whole depth. */
 static void emit_sums(Tile *t, const Variant *v, int *sums) {
     const Contract *k = t->k;
-    Step step = {.a = row_at(t, k->a, 0), .b = vector_at(t->pointer[k->b], 0), .end = t->mr + (k->paired ? t->mr % 2 : 0)};
+    Step step = {.a = row_at(t, k->a, 0),
+                 .b = vector_at(t->pointer[k->b], 0),
+                 .scale = vector_at(k->fb.scaled ? t->pointer[k->fb.scale] : -1, 0),
+                 .end = t->mr + (k->paired ? t->mr % 2 : 0)};
     if (k->paired && !(v->first && !k->column_sums && !k->row_sums))
         swap_blocks(t, sums);
     emit_depth(t, v, step, sums);
@@ -479,7 +527,7 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
     add_parameters(&t, c->vectors);
     t.row_counter = t.rows < 0 ? -1 : vector_loop(t.f, t.rows, 0, t.mr, NULL, NULL, 0);
     int sums[CONTRACT_MAX_SUMS];
-    if (!v->first || k->row_sums || k->direct)
+    if (!v->first || k->row_sums || k->direct || k->fb.scaled)
         make_mask(&t);
     for (t.vector = 0; t.vector < t.nv; t.vector++)
         emit_start(&t, v, sums);
@@ -568,7 +616,7 @@ bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err) 
         return error_memory(err), false;
     *why = NULL;
     k->pack_function = -1;
-    if (k->group > 1 || k->fb.type != DT_F32) {
+    if (!k->fb.scaled && (k->group > 1 || k->fb.type != DT_F32)) {
         k->pack_function = c->function_count;
         c->functions[c->function_count++] = emit_pack(k, c, err);
         if (!c->functions[k->pack_function])

@@ -51,7 +51,7 @@ static bool served(const Contract *k, const Target *target) {
     const TargetTiles *t = &target->tiles;
     bool type = k->dot == VECTOR_FMA || (k->dot == VECTOR_DOT2 && t->pairs) ||
                 ((k->dot == VECTOR_DOT4_SS || k->dot == VECTOR_DOT4_US || k->dot == VECTOR_DOT4_UU) && t->quads);
-    return type && k->n_count && k->depth > 0 && t->bytes >= target->bytes;
+    return type && !k->fb.scaled && k->n_count && k->depth > 0 && t->bytes >= target->bytes;
 }
 
 /* A grid of r x c squares over the whole product. */

@@ -281,6 +281,21 @@ static void pack_chunks(Panel *p, const Compiled *c, int64_t from, int64_t end, 
     }
 }
 
+/* Parts of bytes: those of a group of steps are neighbours in B, and one byte of the panel. */
+static void pack_parts(Panel *p, int64_t groups, char *to) {
+    int64_t column = p->access->stride[inner_axis(p->k)];
+    for (int64_t group = 0; group < groups; group++, to += p->k->nr) {
+        for (int r = 0; r < p->run_count; r++) {
+            int64_t at = p->run[r].offset + p->step_offset;
+            for (int i = 0; i < p->run[r].count; i++)
+                to[p->run[r].at + i] = p->data[(at + i * column) / p->k->group];
+        }
+        memset(to + p->columns, 0, (size_t)(p->k->nr - p->columns));
+        for (int i = 0; i < p->k->group; i++)
+            next_step(p);
+    }
+}
+
 void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_t panel, int64_t block, const void *outside,
                          void *to) {
     const Contract *k = c->state;
@@ -298,13 +313,17 @@ void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_
     go_to_step(&p, from * k->group);
     if (sums)
         memset(sums, 0, (size_t)k->nr * sizeof *sums);
+    if (k->fb.scaled && k->group > 1) {
+        pack_parts(&p, end - from, out);
+        return;
+    }
     if (k->pack_function >= 0) {
         pack_chunks(&p, c, from, end, out, sums);
         return;
     }
     if (copy_rows(&p, end - from, end - from, out) || copy_columns(&p, end - from, out))
         return;
-    for (int64_t step = from; step < end; step++, out += 4 * k->nr) {
+    for (int64_t step = from; step < end; step++, out += k->unit * k->nr) {
         copy_step(&p, out);
         next_step(&p);
     }

@@ -84,6 +84,7 @@ static bool lay_levels(Contract *k, const char **why) {
         int x = k->k_axis[i];
         ContractLevel level = {
             .extent = k->nest.axis[x].extent, .a_stride = a->stride[x], .b_stride = k->nest.access[k->b].stride[x], .guard = -1};
+        level.scale_stride = k->fb.scaled ? k->nest.access[k->fb.scale].stride[x] : 0;
         for (int g = 0; g < a->guard_count; g++)
             if (a->guard[g].coef[x]) {
                 if (level.guard >= 0) {
@@ -104,6 +105,10 @@ static bool lay_levels(Contract *k, const char **why) {
     ContractLevel *last = &k->level[k->level_count - 1];
     if (k->group > 1 && (last->a_stride != 1 || last->extent % k->group || last->guard >= 0)) {
         *why = "groups of depth that do not lie side by side";
+        return false;
+    }
+    if (k->fb.scaled && last->scale_stride) {
+        *why = "a scale a step of depth";
         return false;
     }
     last->extent /= k->group;
@@ -278,6 +283,7 @@ static bool registers_fit(Contract *k, const Target *target, const char **why) {
         runs += k->level[l].guard >= 0 && l != k->patterned;
     /* The write and the epilogue's, sums of rows, scalars; A and B are counted by loops. */
     int needed = 3 * most + runs + k->nest.access_count - 1 - k->scalar_count + (k->scalar_count > 0) + k->row_sums + k->apart;
+    needed += k->fb.scaled ? most - 1 : 0; /* one pointer for scales and zero points, in each loop */
     k->single = needed + 4 > target->registers[CLASS_INDEX];
     *why = "more loops than there are general registers for";
     return needed <= target->registers[CLASS_INDEX];
@@ -295,7 +301,7 @@ static void cut_depth(Contract *k) {
     if (each < 1)
         each = 1;
     /* Sums stay in the result between blocks, and sums of gathered rows are those of a block. */
-    if (k->patterned == 0 || each > extent || contract_size(k, 0) != 4 || (k->gathered && k->row_sums))
+    if (k->patterned == 0 || each > extent || contract_size(k, 0) != 4 || (k->gathered && k->row_sums) || k->fb.scaled)
         each = extent;
     if (k->level_count > 1 && each) { /* equal ones; a plain depth was cut with its unrolling in mind */
         int64_t blocks = (extent + each - 1) / each;
@@ -354,6 +360,10 @@ static bool take(Contract *k, const Target *target, const ContractKnobs *given, 
     take_line(k, line, axis, count);
     if (k->gathered) {
         k->level_count = 1;
+        if (k->fb.scaled) {
+            *why = "scales of a depth that is gathered";
+            return false;
+        }
         k->level[0] = (ContractLevel){.extent = k->depth, .a_stride = k->group * (k->paired ? 2 : 1), .guard = -1};
         k->patterned = -1;
     } else if (!lay_levels(k, why) || !guards_fit(k, why))
@@ -363,7 +373,7 @@ static bool take(Contract *k, const Target *target, const ContractKnobs *given, 
     const ContractLevel *inner = &k->level[k->level_count - 1];
     bool multiplies = k->dot == VECTOR_DOT4_SS   ? target->dot4_ss
                       : k->dot == VECTOR_DOT4_UU ? target->dot4_uu
-                                                 : k->dot == VECTOR_FMA && k->fa.type == DT_F32;
+                                                 : k->dot == VECTOR_FMA && k->fa.type == DT_F32 && !k->fb.scaled;
     k->by_lane = target->by_lane && !k->on_tiles && multiplies && inner->a_stride == k->group && inner->extent >= CONTRACT_LANES;
     cost_contract(target, shape_of(k, target, k->m_axis, k->line, k->by_lane), k->unit, panel_limit, spare, &k->knobs);
     if (k->paired && k->line > k->knobs.mr)

@@ -59,6 +59,10 @@ static bool is_float(DType type) {
     return type == DT_F32 || type == DT_F16 || type == DT_BF16;
 }
 
+static bool is_whole(DType type) {
+    return type == DT_U8 || type == DT_U4 || type == DT_U2;
+}
+
 static bool find_zero(Contract *k, const Definition *temporary, const Expr *outer, const Expr *zero, ContractFactor *f,
                       const char **why) {
     const Definition *main = k->nest.definition;
@@ -84,6 +88,64 @@ static bool find_zero(Contract *k, const Definition *temporary, const Expr *oute
     return nest_add_at(&k->nest, main, map, read, index, why);
 }
 
+/* What a factor of f32 reads beside its whole numbers: an access of its own. */
+static bool find_beside(Contract *k, const Definition *temporary, const Expr *outer, const Expr *read, int *access,
+                        const char **why) {
+    const Definition *main = k->nest.definition;
+    int map[NEST_MAX_AXES];
+    if (read->op != EXPR_READ || read->guarded || read->type != DT_F32 || definition_of(k->nest.kernel, read->tensor))
+        return refuse(why, "a scale that is no tensor of f32");
+    for (int a = 0; a < main->axis_count; a++)
+        map[a] = a;
+    Index *index = nest_composed(k->nest.kernel, temporary, main, read, outer);
+    *access = k->nest.access_count;
+    return index && nest_add_at(&k->nest, main, map, read, index, why);
+}
+
+static bool is_number(const Expr *e, int64_t value) {
+    return e->op == EXPR_NUMBER && (e->is_float ? e->number == (double)value : e->integer == value);
+}
+
+/* e is `op` of the axis and a number. */
+static bool is_of_axis(const Expr *e, ExprOp op, int axis, int64_t value) {
+    return e->op == op && e->arg[0]->op == EXPR_AXIS && e->arg[0]->axis == axis && is_number(e->arg[1], value);
+}
+
+/* (b[.., j // 2] >> 4 * (j % 2)) & 15, j the last dimension of the temporary: parts of bytes, in the order of the temporary, of
+ * four bits, or likewise of two. Gives the read and the type of the parts; NULL: it is something else. */
+static const Expr *find_parts(const Kernel *kernel, const Definition *d, const Expr *e, DType *type) {
+    bool halves = e->op == EXPR_AND && is_number(e->arg[1], 15);
+    int64_t bits = halves ? 4 : 2, each = 8 / bits;
+    if (e->op != EXPR_AND || (!halves && !is_number(e->arg[1], 3)) || e->arg[0]->op != EXPR_SHR ||
+        d->parallel_count != d->axis_count)
+        return NULL;
+    const Expr *read = without_cast(e->arg[0]->arg[0]), *by = e->arg[0]->arg[1];
+    int last = d->left_count - 1, axis = last < 0 ? -1 : index_plain_axis(d, &d->left[last]);
+    if (axis < 0 || by->op != EXPR_MUL || !is_number(by->arg[0], bits) || !is_of_axis(by->arg[1], EXPR_MOD, axis, each) ||
+        read->op != EXPR_READ || read->guarded || read->type != DT_U8 || read->index_count != d->left_count ||
+        read->index[last].affine || !is_of_axis(read->index[last].expr, EXPR_FLOORDIV, axis, each))
+        return NULL;
+    const int64_t *to = kernel->tensors[d->tensor].dims, *from = kernel->tensors[read->tensor].dims;
+    for (int i = 0; i < last; i++)
+        if (index_plain_axis(d, &d->left[i]) == -2 || index_plain_axis(d, &d->left[i]) != index_plain_axis(d, &read->index[i]) ||
+            from[i] != to[i])
+            return NULL;
+    *type = halves ? DT_U4 : DT_U2;
+    return from[last] * each == to[last] ? read : NULL;
+}
+
+/* (f32(b[..]) - zero) * scale[..] in a temporary: what is left of it is the conversion. */
+static const Expr *find_scale(Contract *k, const Definition *temporary, const Expr *outer, const Expr *e, ContractFactor *f,
+                              const char **why) {
+    if (k->sum != DT_F32 || e->op != EXPR_MUL || e->arg[0]->op != EXPR_SUB || e->arg[0]->arg[0]->op != EXPR_CAST)
+        return e;
+    f->scaled = true;
+    if (!find_beside(k, temporary, outer, e->arg[1], &f->scale, why) ||
+        !find_beside(k, temporary, outer, e->arg[0]->arg[1], &f->zero, why))
+        return NULL;
+    return e->arg[0]->arg[0];
+}
+
 static bool find_factor(Contract *k, const Expr *e, ContractFactor *f, int *absorbed, const char **why) {
     const Kernel *kernel = k->nest.kernel;
     const Expr *exact = expr_rounded_read(e), *outer = without_cast(e)->op == EXPR_READ ? without_cast(e) : NULL;
@@ -94,9 +156,19 @@ static bool find_factor(Contract *k, const Expr *e, ContractFactor *f, int *abso
     if (temporary) {
         if (e != outer)
             return refuse(why, "a factor that converts a temporary");
-        e = temporary->value;
+        e = find_scale(k, temporary, outer, temporary->value, f, why);
+        if (!e)
+            return refuse(why, *why ? *why : "out of memory");
     }
     const Expr *zero = e->op == EXPR_SUB ? e->arg[1] : NULL, *read = without_cast(zero ? e->arg[0] : e);
+    const Expr *parts = f->scaled ? find_parts(kernel, temporary, read, &f->type) : NULL;
+    if (parts) { /* of which there are as many as the temporary has elements, in its order */
+        f->access = nest_find(&k->nest, outer);
+        k->nest.access[f->access].tensor = parts->tensor;
+        k->nest.access[f->access].type = f->type;
+        ++*absorbed;
+        return !k->nest.access[f->access].guard_count || refuse(why, "a guarded read of parts of bytes");
+    }
     if (read->op != EXPR_READ)
         return refuse(why, "not a sum of products of two tensors");
     if (definition_of(kernel, read->tensor) || (temporary && !nest_copies(kernel, temporary, read)))
@@ -144,6 +216,8 @@ static bool served(const Contract *k, const char **why) {
         return refuse(why, "one factor of two that is rounded");
     if (k->sum == DT_F32 && is_float(a) && is_float(b))
         return true;
+    if (k->sum == DT_F32 && k->fa.scaled != k->fb.scaled && (k->fa.scaled ? is_float(b) : is_float(a)))
+        return is_whole(k->fa.scaled ? a : b) || refuse(why, "scaled numbers of more than a byte");
     if (k->sum == DT_S32 && is_byte(a) && is_byte(b))
         return true;
     return refuse(why, "a contraction of these types");
@@ -218,6 +292,25 @@ static void choose_bytes(Contract *k, const Target *target) {
     }
 }
 
+/* Scales, and zero points like them, move with the columns, side by side, and with the depth: for every row the same. */
+static bool scale_fits(const Contract *k, const char **why) {
+    const Access *scale = &k->nest.access[k->fb.scale], *zero = &k->nest.access[k->fb.zero];
+    const Access *b = &k->nest.access[k->b];
+    if (contract_n_stride(k, k->fb.scale) != 1 || b->guard_count || scale->tensor != zero->tensor)
+        return refuse(why, "scales that do not lie along the columns, zero points beside them");
+    for (int x = 0; x < k->nest.axis_count; x++)
+        if (scale->stride[x] != zero->stride[x] || (scale->stride[x] && !b->stride[x]))
+            return refuse(why, "scales that do not move as their factor does");
+    const int inner = k->k_count ? k->k_axis[k->k_count - 1] : -1;
+    if (k->fb.type == DT_U8)
+        return true;
+    for (int x = 0; x < k->nest.axis_count; x++)
+        if (x != inner && b->stride[x] % k->group)
+            return refuse(why, "parts of bytes that are not together along the depth");
+    return (inner >= 0 && b->stride[inner] == 1 && b->offset % k->group == 0) ||
+           refuse(why, "parts of bytes that are apart along the depth");
+}
+
 bool contract_choose_types(Contract *k, const Target *target, const char **why) {
     bool bf16 = is_bf16(&k->fa) && is_bf16(&k->fb);
     if (k->fa.rounded)
@@ -235,6 +328,11 @@ bool contract_choose_types(Contract *k, const Target *target, const char **why) 
     } else if (bf16) { /* where the machine has none, two multiply-adds: vector/rewrite.c */
         k->group = 2;
         k->dot = VECTOR_DOT2;
+    }
+    if (k->fa.scaled || k->fb.scaled) { /* panels of bytes, whole or of parts */
+        k->group = 8 / dtype_bits(k->fb.type);
+        k->unit = 1;
+        return k->fa.scaled ? refuse(why, "scales of rows") : scale_fits(k, why);
     }
     if (!zero_fits(k, &k->fa, why) || !zero_fits(k, &k->fb, why))
         return false;

@@ -42,6 +42,7 @@ Node *pass_chain_end(const PassChain *chain, Value *base, const Node *after);
 /* The passes behind graph_simplify, one a file. Each sets *changed where it changed anything. */
 bool pass_integer(Model *model, bool *changed); /* integer.c */
 bool pass_affine(Model *model, bool *changed);  /* affine.c */
+bool pass_nbits(Model *model, bool *changed);   /* nbits.c */
 bool pass_rescale(Model *model, bool *changed); /* rescale.c */
 bool pass_repeat(Model *model, bool *changed);  /* repeat.c */
 

@@ -4,7 +4,7 @@
 
 whet_status graph_simplify(Model *model, whet_error *err) {
     bool changed = false;
-    bool fine = pass_integer(model, &changed);
+    bool fine = pass_nbits(model, &changed) && pass_integer(model, &changed);
     if (fine && changed) { /* what comes next asks for types */
         whet_status status = graph_sort(model->graph, err);
         if (!status)
