@@ -2,11 +2,11 @@
  * of one core. As a network has constant weights, b is packed before the clock starts, by whet and by oneDNN; a BLAS packs it
  * each time.
  *
- *     gemm_bench [-s SECONDS] [-e EPILOGUE] [-p] [-k KNOBS] [M N K]...
+ *     gemm_bench [-s SECONDS] [-e EPILOGUE] [-p] [-k KNOBS] [-b] [M N K]...
  *
  * Each figure is the best of many short runs; whet, the peers and the peak loop take turns, so that a busy machine disturbs all
  * of them alike. `make` is the time from text to callable code, without packing the weights. -p leaves the peers out; -k takes
- * knobs as `whet bench --schedule` does. */
+ * knobs as `whet bench --schedule` does; -b multiplies bf16, without peers. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
@@ -67,6 +67,7 @@ typedef struct Case {
 } Case;
 
 static ScheduleKnobs knobs; /* of -k */
+static bool bf16;           /* -b: a is bf16, b is f32 and rounded to bf16 where it is packed, as models have it */
 
 static bool make_kernel(Case *x, const Target *target, const char *epilogue, const int *mnk, const void *weights,
                         whet_error *err) {
@@ -74,7 +75,7 @@ static bool make_kernel(Case *x, const Target *target, const char *epilogue, con
     const char *why = NULL;
     snprintf(text, sizeof text, "%s", epilogue);
     int64_t m = mnk[0], n = mnk[1], k = mnk[2];
-    KernelArg args[] = {{"a", DT_F32, 2, (int64_t[]){m, k}}, {"b", DT_F32, 2, (int64_t[]){k, n}}};
+    KernelArg args[] = {{"a", bf16 ? DT_BF16 : DT_F32, 2, (int64_t[]){m, k}}, {"b", DT_F32, 2, (int64_t[]){k, n}}};
     double start = now();
     Kernel *kernel = kernel_parse(&x->arena, text, strlen(text), err);
     const KernelConst consts[] = {{.name = "m", .integer = m}, {.name = "n", .integer = n}};
@@ -194,6 +195,10 @@ static bool measure(const int *mnk, const char *text, const Target *target, Peer
               .bias = filled(n, 5),
               .residual = filled(m * n, 11)};
     arena_init(&x.arena, NULL);
+    for (size_t i = 0; bf16 && i < m * k; i++) { /* half of the memory */
+        uint16_t half = f32_to_bf16(x.a[i]);
+        memcpy((char *)x.a + 2 * i, &half, sizeof half);
+    }
     bool fine = make_kernel(&x, target, text, mnk, x.b, err);
     peers->here[ONEDNN] = peers->onednn && onednn_product(peers->onednn, mnk[0], mnk[1], mnk[2], x.a, x.b, x.c);
     if (fine) {
@@ -223,14 +228,18 @@ int main(int argc, char **argv) {
     bool with_peers = true;
     whet_error err = {0};
     const char *text = "c[m, n] = sum(k) a[m, k] * b[k, n]";
-    for (int option; (option = getopt(argc, argv, "s:e:pk:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "s:e:pk:b")) != -1;) {
         if (option == 's')
             seconds = atof(optarg);
         else if (option == 'e')
             text = optarg;
         else if (option == 'p')
             with_peers = false;
-        else if (option == 'k') {
+        else if (option == 'b') {
+            bf16 = true;
+            with_peers = false;
+            text = "c[m, n] = sum(k) f32(a[m, k]) * f32(bf16(b[k, n]))";
+        } else if (option == 'k') {
             if (schedule_parse_knobs(optarg, &knobs, &err) != WHET_OK)
                 return fprintf(stderr, "gemm_bench: %s\n", err.message), 2;
         } else
@@ -245,7 +254,7 @@ int main(int argc, char **argv) {
         return fprintf(stderr, "gemm: no code generator for this machine\n"), 1;
     if (with_peers)
         load_peers(&peers);
-    Peak *peak = peak_new(&target, PEAK_F32, NULL);
+    Peak *peak = peak_new(&target, bf16 && target.dot2 ? PEAK_BF16 : PEAK_F32, NULL);
     printf("%s\n%-20s %8s %6s %8s", text, "m x n x k", "whet", "%peak", "make us");
     for (int i = 0; i < PEERS; i++)
         if (peers.here[i])
