@@ -187,6 +187,6 @@ int64_t cost_attend_keys(const Target *target) {
 }
 
 double cost_copy(const Target *target, int64_t elements, bool apart) {
-    enum { SLOTS = 6, APART = 28 };
-    return (double)elements / (target->bytes / 4) * (apart ? APART : SLOTS);
+    enum { SLOTS = 6, APART = 2 };
+    return apart ? (double)elements * APART : (double)elements / (target->bytes / 4) * SLOTS;
 }
