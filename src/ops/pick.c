@@ -152,14 +152,17 @@ static whet_status top_k_shape(OpCall *call) {
     return WHET_OK;
 }
 
+enum { TOP_K_FEW = 32 };
+
 /* The first of the contiguous floats from place i on that may come before `root`: most of a line may not. NaN of either may. */
 static int64_t next_float(const float *x, int64_t i, int64_t extent, float root, bool largest) {
-    enum { BLOCK = 32 };
-    for (; i + BLOCK <= extent; i += BLOCK) {
-        int may = 0;
+    enum { BLOCK = 64 };
+    const float sign = largest ? 1 : -1, least = sign * root;
+    for (; i + BLOCK <= extent; i += BLOCK) { /* compilers make vectors of it */
+        int passed = 0;
         for (int j = 0; j < BLOCK; j++)
-            may |= largest ? !(x[i + j] <= root) : !(x[i + j] >= root);
-        if (may)
+            passed += sign * x[i + j] <= least;
+        if (passed < BLOCK)
             break;
     }
     while (i < extent && (largest ? x[i] <= root : x[i] >= root))
@@ -167,8 +170,34 @@ static int64_t next_float(const float *x, int64_t i, int64_t extent, float root,
     return i;
 }
 
+/* Few places of contiguous floats, in order as they are found: an insertion moves less than a heap compares. False: there is a
+ * NaN among what had to be looked at, or could hide one. */
+static bool top_k_few(const float *x, int64_t extent, int64_t k, bool largest, int64_t *places) {
+    float best[TOP_K_FEW];
+    int64_t count = 0;
+    for (int64_t i = 0; i < extent; i++) {
+        if (count == k)
+            i = next_float(x, i, extent, x[places[k - 1]], largest);
+        if (i == extent)
+            break;
+        float value = largest ? x[i] : -x[i];
+        if (isnan(value))
+            return false;
+        int64_t at = count < k ? count++ : k - 1;
+        for (; at > 0 && best[at - 1] < value; at--) {
+            best[at] = best[at - 1];
+            places[at] = places[at - 1];
+        }
+        best[at] = value;
+        places[at] = i;
+    }
+    return true;
+}
+
 /* The first k places in order, kept in a heap while the rest pass by. `floats`: the line, if it is of contiguous ones. */
 static void top_k_line(const Order *order, int64_t extent, int64_t k, int64_t *heap, const float *floats) {
+    if (floats && k > 0 && k <= TOP_K_FEW && top_k_few(floats, extent, k, order->sign < 0, heap))
+        return;
     for (int64_t i = 0; i < k; i++)
         heap[i] = i;
     make_heap(order, heap, k);

@@ -112,29 +112,42 @@ int math_log1p_more(VectorFunction *f, int x, int more) {
     return vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_EQ, x, math_number(f, 0)), x, y); /* keeps the sign of zero */
 }
 
+/* Where tables are fast: functions that are odd and tend to 1, in pieces: c0 + c1 r + ... by the tables from `table` on. The
+ * first piece's table has f(r) - r, and r is the larger of r and the other pieces' c0 there alone. */
+static int odd_pieces(VectorFunction *f, int x, int r, int piece, int table, int degree) {
+    int y = vector_lookup(f, table + degree, piece);
+    for (int k = degree - 1; k >= 1; k--)
+        y = math_fma(f, y, r, vector_lookup(f, table + k, piece));
+    y = math_fma(f, y, r, vector_binary(f, VECTOR_MAX_OR, r, vector_lookup(f, table, piece)));
+    return math_with_sign(f, y, x);
+}
+
+/* Pieces of |x| around multiples of 1/4, which adding a number rounds to; its last bits are the piece. */
+static int emit_erf_pieces(VectorFunction *f, int x) {
+    int magic = math_number(f, 0x1.8p21);
+    int t = vector_binary(f, VECTOR_MIN_OR, math_number(f, 0x1.effffep1), math_absolute(f, x)), m = math_add(f, t, magic);
+    int piece = vector_convert(f, VECTOR_BITS, DT_S32, m), r = math_sub(f, t, math_sub(f, m, magic));
+    return odd_pieces(f, x, r, piece, VECTOR_TABLE_ERF, 5);
+}
+
+/* Four pieces for each power of two that |x| + 1 is in; the one beyond 9 is 1. */
+static int emit_tanh_pieces(VectorFunction *f, int x) {
+    int t = vector_binary(f, VECTOR_MIN_OR, math_number(f, 10.5), math_absolute(f, x)), m = math_add(f, t, math_number(f, 1));
+    int piece = vector_immediate(f, VECTOR_SHR, vector_convert(f, VECTOR_BITS, DT_S32, m), 21);
+    return odd_pieces(f, x, math_sub(f, t, vector_lookup(f, VECTOR_TABLE_TANH, piece)), piece, VECTOR_TABLE_TANH + 1, 6);
+}
+
 /* 1 - 2 / (exp(2|x|) + 1), and Cephes' polynomial in x^2 below 0.625. */
 static int emit_tanh(VectorFunction *f, int x) {
     static const double p[] = {-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1};
+    if (f->lookup)
+        return emit_tanh_pieces(f, x);
     int t = math_absolute(f, x), z = math_mul(f, x, x);
     int near = math_fma(f, math_mul(f, math_polynomial(f, z, p, COUNT(p)), z), t, t);
     int e = emit_exp(f, math_add(f, t, t));
     int far = math_sub(f, math_number(f, 1), vector_binary(f, VECTOR_DIV, math_number(f, 2), math_add(f, e, math_number(f, 1))));
     int y = vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_LT, t, math_number(f, 0.625)), near, far);
     return math_with_sign(f, y, x); /* of zeros too */
-}
-
-/* Where tables are fast: pieces of |x| around multiples of 1/4, which adding a number rounds to; its last bits are the piece. The
- * first piece's table has erf(r) - r, and r is the larger of r and the other pieces' constants there alone. */
-static int emit_erf_pieces(VectorFunction *f, int x) {
-    enum { DEGREE = 5 };
-    int magic = math_number(f, 0x1.8p21);
-    int t = vector_binary(f, VECTOR_MIN_OR, math_number(f, 0x1.effffep1), math_absolute(f, x)), m = math_add(f, t, magic);
-    int piece = vector_convert(f, VECTOR_BITS, DT_S32, m), r = math_sub(f, t, math_sub(f, m, magic));
-    int y = vector_lookup(f, VECTOR_TABLE_ERF + DEGREE, piece);
-    for (int k = DEGREE - 1; k >= 1; k--)
-        y = math_fma(f, y, r, vector_lookup(f, VECTOR_TABLE_ERF + k, piece));
-    y = math_fma(f, y, r, vector_binary(f, VECTOR_MAX_OR, r, vector_lookup(f, VECTOR_TABLE_ERF, piece)));
-    return math_with_sign(f, y, x);
 }
 
 /* Two ranges: a polynomial in x^2 below 0.9277, and 1 - exp(polynomial in |x|) above. */
