@@ -186,7 +186,7 @@ bool explain_load(const char *path, const whet_error *error);
 /* inputs.c: inputs of a model as the command line asks for them. */
 
 typedef struct Inputs {
-    Array *values;        /* one an input of the model */
+    Array *values; /* one an input of the model */
     bool *random;
     int count;
 } Inputs;

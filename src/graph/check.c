@@ -31,7 +31,9 @@ static whet_status check_type(Checker *checker, const Value *value) {
     const Tensor *tensor = type->constant;
     if (!tensor)
         return WHET_OK;
-    bool same = (DType)tensor->type == type->type && tensor->rank == type->rank;
+    DType stored = (DType)tensor->type;
+    bool half = value->stored_half && type->type == DT_F32 && (stored == DT_F16 || stored == DT_BF16);
+    bool same = (stored == type->type || half) && tensor->rank == type->rank;
     for (int i = 0; same && i < type->rank; i++)
         same = tensor->dims[i] == type->dims[i];
     return same ? WHET_OK : broken(checker, value->graph, "a constant and its type differ", value->name);

@@ -327,8 +327,9 @@ static bool may_be_direct(const Contract *k, const Compiled *c, const ScheduleOp
  * both, which is a matter of rows. */
 static bool is_rows_by_vector(const Contract *k, const ScheduleOptions *options, const int rows[NEST_MAX_AXES], int count) {
     const Access *a = &k->nest.access[k->a], *b = &k->nest.access[k->b];
-    if (k->group > 1 || k->fb.scaled || extent_of(k, rows, count) > 1 || !k->n_count || !k->k_count || contract_n_stride(k, k->b) == 1 ||
-        (options->constant && options->constant[b->tensor]) || a->guard_count || b->guard_count)
+    if (k->group > 1 || k->fb.scaled || extent_of(k, rows, count) > 1 || !k->n_count || !k->k_count ||
+        contract_n_stride(k, k->b) == 1 || (options->constant && options->constant[b->tensor]) || a->guard_count ||
+        b->guard_count)
         return false;
     int inner = k->k_axis[k->k_count - 1];
     return a->stride[inner] == 1 && b->stride[inner] == 1 && k->nest.axis[inner].extent >= LEAST_VECTOR;

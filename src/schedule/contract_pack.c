@@ -188,7 +188,7 @@ static bool copy_rows(const Panel *p, int64_t count, int64_t in_all, char *to) {
 static bool copy_columns(Panel *p, int64_t count, char *to) {
     enum { STEPS = 16 };
     const Contract *k = p->k;
-    if (p->size != 4 || p->access->guard_count || p->run_count != 1 || !k->k_count)
+    if (p->size != 4 || p->access->guard_count || p->run_count != 1 || !k->k_count || !k->n_count)
         return false;
     int inner = k->k_count - 1;
     int64_t step = 4 * p->access->stride[k->k_axis[inner]], column = 4 * p->access->stride[inner_axis(k)];
