@@ -3,9 +3,14 @@
  *
  *     rows_bench [-s SECONDS] [-t THREADS]
  *
+ * Beside it the time that the arithmetic of the code that was made takes at the least: its operations, loops counted out, by the
+ * pipes of the core that run them (a table for Zen 4; other cores differ), at the rate this machine multiplies at. `limit` is the
+ * longer of the two, and the share is of that.
+ *
  * Each figure is the best of many runs, for one thread and for THREADS (all by default). A percentage of all threads is of so
  * many cores. `make` is the time from text to callable code. */
 #define _POSIX_C_SOURCE 200809L
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,28 +28,29 @@
 
 static const struct Case {
     const char *name, *text;
-    int rank;
+    int rank, columns; /* columns: the axis that is reduced */
     int64_t dims[4];
 } cases[] = {
-    {"softmax 128", SOFTMAX, 2, {512, 128}},
-    {"softmax 1000", SOFTMAX, 2, {64, 1000}},
-    {"softmax 16", SOFTMAX, 2, {4096, 16}},
-    {"softmax 2", SOFTMAX, 2, {6400, 2}},
+    {"softmax 128", SOFTMAX, 2, 1, {512, 128}},
+    {"softmax 1000", SOFTMAX, 2, 1, {64, 1000}},
+    {"softmax 16", SOFTMAX, 2, 1, {4096, 16}},
+    {"softmax 2", SOFTMAX, 2, 1, {6400, 2}},
     {"softmax over channels",
      "top[i, k] = max(j) x[i, j, k]\ne[i, j, k] = exp(x[i, j, k] - top[i, k])\ntotal[i, k] = sum(j) e[i, j, k]\n"
      "y[i, j, k] = e[i, j, k] / total[i, k]",
      3,
+     1,
      {1, 21, 4096}},
-    {"layer norm 768", LAYER_NORM, 2, {80, 768}},
-    {"layer norm 1024", LAYER_NORM, 2, {64, 1024}},
-    {"layer norm 1024, L3", LAYER_NORM, 2, {1024, 1024}},
-    {"rms norm 768", RMS_NORM, 2, {80, 768}},
-    {"mean over channels", "y[n, h] = (sum(c) x[n, c, h]) / 64", 3, {2, 64, 784}},
-    {"mean over pixels", "y[n, c] = (sum(h) x[n, c, h]) / 784", 3, {2, 64, 784}},
-    {"mean over rows, NHWC", "y[n, c] = (sum(h) x[n, h, c]) / 784", 3, {2, 784, 64}},
-    {"max 1000", "y[i] = max(j) x[i, j]", 2, {100, 1000}},
-    {"softmax 1000, memory", SOFTMAX, 2, {20000, 1000}},
-    {"mean over pixels, memory", "y[n, c] = (sum(h) x[n, c, h]) / 784", 3, {160, 160, 784}},
+    {"layer norm 768", LAYER_NORM, 2, 1, {80, 768}},
+    {"layer norm 1024", LAYER_NORM, 2, 1, {64, 1024}},
+    {"layer norm 1024, L3", LAYER_NORM, 2, 1, {1024, 1024}},
+    {"rms norm 768", RMS_NORM, 2, 1, {80, 768}},
+    {"mean over channels", "y[n, h] = (sum(c) x[n, c, h]) / 64", 3, 1, {2, 64, 784}},
+    {"mean over pixels", "y[n, c] = (sum(h) x[n, c, h]) / 784", 3, 2, {2, 64, 784}},
+    {"mean over rows, NHWC", "y[n, c] = (sum(h) x[n, h, c]) / 784", 3, 1, {2, 784, 64}},
+    {"max 1000", "y[i] = max(j) x[i, j]", 2, 1, {100, 1000}},
+    {"softmax 1000, memory", SOFTMAX, 2, 1, {20000, 1000}},
+    {"mean over pixels, memory", "y[n, c] = (sum(h) x[n, c, h]) / 784", 3, 2, {160, 160, 784}},
 };
 
 static double now(void) {
@@ -109,6 +115,104 @@ static double bandwidth_of(const whet_cpu *cpu, const whet_cpu_limits *limits, d
     return limits->read_gbs[l];
 }
 
+/* ---- the arithmetic limit ---- */
+
+enum { MULTIPLY, ADD, SHUFFLE, ANY, PORTS };
+/* Pipes of Zen 4: 0 and 1 multiply, compare and choose extremes; 2 and 3 add, shift and round; 1 and 2 shuffle. */
+static const int pipes[PORTS] = {3, 12, 6, 15};
+
+static int port_of(const VectorOp *op, int *times) {
+    *times = 1;
+    switch (op->code) {
+    case VECTOR_MUL:
+    case VECTOR_FMA:
+    case VECTOR_FNMA:
+    case VECTOR_MIN:
+    case VECTOR_MAX:
+    case VECTOR_MIN_OR:
+    case VECTOR_MAX_OR:
+    case VECTOR_EQ:
+    case VECTOR_NE:
+    case VECTOR_LT:
+    case VECTOR_LE:
+    case VECTOR_UNORDERED: return MULTIPLY;
+    case VECTOR_DIV: *times = 6; return MULTIPLY;
+    case VECTOR_SQRT: *times = 10; return MULTIPLY;
+    case VECTOR_SCALE: *times = 2; return ADD;
+    case VECTOR_ADD:
+    case VECTOR_SUB: return op->type == DT_F32 ? ADD : ANY;
+    case VECTOR_SHL:
+    case VECTOR_SHR:
+    case VECTOR_SAR:
+    case VECTOR_FLOOR:
+    case VECTOR_ROUND:
+    case VECTOR_CVT: return ADD;
+    case VECTOR_PERMUTE:
+    case VECTOR_LOOKUP: return SHUFFLE;
+    case VECTOR_AND:
+    case VECTOR_OR:
+    case VECTOR_XOR:
+    case VECTOR_AND_NOT:
+    case VECTOR_SELECT: return ANY;
+    default: *times = 0; return ANY;
+    }
+}
+
+/* Operations by kind in one round of the innermost loop whose end is known at run time alone, which goes over rows. Returns how
+ * many of them a round takes. */
+static double count_work(const VectorFunction *f, double *work) {
+    enum { DEEPEST = 15 };
+    double times[DEEPEST + 1] = {0}, rows = 0;
+    int depth = 0;
+    for (int i = 0; i < f->op_count; i++) {
+        const VectorOp *op = &f->ops[i];
+        int each, port = port_of(op, &each);
+        if (op->code == VECTOR_LOOP && op->limit >= 0) {
+            memset(work, 0, PORTS * sizeof *work);
+            times[++depth] = 1;
+            rows = (double)op->step;
+        } else if (op->code == VECTOR_LOOP) {
+            times[depth + 1] = times[depth] * floor(op->number / (double)op->step);
+            depth++;
+        } else if (op->code == VECTOR_END)
+            depth--;
+        work[port] += times[depth] * each;
+        if (op->code == VECTOR_REDUCE_ADD || op->code == VECTOR_REDUCE_MAX || op->code == VECTOR_REDUCE_MIN) {
+            work[SHUFFLE] += 4 * times[depth];
+            work[op->code == VECTOR_REDUCE_ADD ? ADD : MULTIPLY] += 4 * times[depth];
+        }
+    }
+    return rows;
+}
+
+/* As many multiplications of whole registers as would take the same time: each takes two pipes, and no set of pipes does more
+ * than it has. */
+static double multiplications(const double *work) {
+    double most = 0;
+    for (int set = 1; set < 16; set++) {
+        double inside = 0;
+        for (int k = 0; k < PORTS; k++)
+            inside += pipes[k] & ~set ? 0 : work[k];
+        double share = 2 * inside / __builtin_popcount((unsigned)set);
+        most = share > most ? share : most;
+    }
+    return most;
+}
+
+/* Seconds that the arithmetic of `elements` takes at the least. The last function takes the most rows at once; where lanes are
+ * rows it is the first. */
+static double arithmetic(const Made *made, double elements, double columns, const whet_cpu_limits *limits) {
+    const Compiled *c = made->compiled;
+    double work[PORTS] = {0}, first[PORTS] = {0}, rows = count_work(c->functions[c->function_count - 1], work);
+    double wide = count_work(c->functions[0], first);
+    const VectorFunction *f = c->functions[0];
+    if (wide >= rows) {
+        rows = wide;
+        memcpy(work, first, sizeof work);
+    }
+    return elements / columns / rows * multiplications(work) * (double)(f->bytes / 4) * 2 / (limits->peak_f32 * 1e9);
+}
+
 static bool measure(const struct Case *x, const Target *target, Threads *threads, int thread_count, const whet_cpu_limits *limits,
                     double seconds, whet_error *err) {
     Made made = {0};
@@ -133,8 +237,14 @@ static bool measure(const struct Case *x, const Target *target, Threads *threads
         double limit = bandwidth_of(&cpu, limits, bytes, &level),
                one = bytes / best_run(made.compiled, data, NULL, seconds) * 1e-9,
                many = bytes / best_run(made.compiled, data, &all, seconds) * 1e-9;
-        printf("%-26s %8.0f %-6s %7.1f %5.1f%% %9.1f %5.1f%% %8.1f\n", x->name, bytes / 1024, level, one, 100 * one / limit, many,
-               100 * many / limit / thread_count, 1e6 * time_make(x, target));
+        double elements = 1;
+        for (int d = 0; d < x->rank; d++)
+            elements *= (double)x->dims[d];
+        double least = bytes / arithmetic(&made, elements, (double)x->dims[x->columns], limits) * 1e-9;
+        const char *what = least < limit ? "arithmetic" : level;
+        limit = least < limit ? least : limit;
+        printf("%-26s %8.0f %-6s %7.1f %7.1f %-10s %5.1f%% %9.1f %5.1f%% %8.1f\n", x->name, bytes / 1024, level, one, limit, what,
+               100 * one / limit, many, 100 * many / limit / thread_count, 1e6 * time_make(x, target));
         fflush(stdout);
     }
     for (int t = 0; t < KERNEL_MAX_TENSORS; t++)
@@ -161,7 +271,8 @@ int main(int argc, char **argv) {
     bool fine = target_host(~UINT64_C(0), &target) && whet_cpu_measure(&limits, &err) == WHET_OK &&
                 (threads = threads_new(thread_count, &err)) != NULL;
     if (fine)
-        printf("%-26s %8s %-6s %7s %6s %6s %2d %6s %8s\n", "", "KiB", "level", "GB/s", "", "GB/s x", thread_count, "", "make us");
+        printf("%-26s %8s %-6s %7s %18s %6s %6s %2d %6s %8s\n", "", "KiB", "level", "GB/s", "limit", "", "GB/s x", thread_count,
+               "", "make us");
     for (size_t i = 0; fine && i < COUNT(cases); i++)
         fine = measure(&cases[i], &target, threads, thread_count, &limits, seconds, &err);
     if (!fine)
