@@ -411,10 +411,11 @@ static whet_status filter_run(OpRun *run, const ResizeAxis *plan, Transform tran
 
 /* How the places of an axis are written. */
 typedef enum Walk {
-    WALK_SAME,  /* i */
-    WALK_UP,    /* every place of the input `step` times, as y[step * i + a:step] = x[i] */
-    WALK_DOWN,  /* x[step * i + first] */
-    WALK_PLACES /* x[l[i]], with places that the kernel computes */
+    WALK_SAME,   /* i */
+    WALK_UP,     /* every place of the input `step` times, as y[step * i + a:step] = x[i] */
+    WALK_REPEAT, /* the same along the last axis, where results with gaps are slow: x[i // step] */
+    WALK_DOWN,   /* x[step * i + first] */
+    WALK_PLACES  /* x[l[i]], with places that the kernel computes */
 } Walk;
 
 typedef struct WalkAxis {
@@ -423,7 +424,7 @@ typedef struct WalkAxis {
 } WalkAxis;
 
 /* Nearest: what the places come to. */
-static WalkAxis nearest_walk(OpCall *call, const ResizeAxis *axis, Transform transform) {
+static WalkAxis nearest_walk(OpCall *call, const ResizeAxis *axis, Transform transform, bool last) {
     int64_t places[2] = {0, 0};
     WalkAxis up = {WALK_UP, axis->in ? axis->out / axis->in : 0, 0}, down = {.walk = WALK_DOWN};
     if (!axis->resized)
@@ -438,6 +439,8 @@ static WalkAxis nearest_walk(OpCall *call, const ResizeAxis *axis, Transform tra
         is_up = is_up && place == i / up.step;
         is_down = is_down && place == down.step * i + down.first;
     }
+    if (is_up && last)
+        up.walk = WALK_REPEAT;
     return is_up ? up : is_down ? down : (WalkAxis){.walk = WALK_PLACES};
 }
 
@@ -489,6 +492,8 @@ static void put_read(const OpCall *call, Text *out, const WalkAxis *walk, const 
             text_printf(out, "%c%d[i%d]", places[d], d, d);
         else if (walk[d].walk == WALK_DOWN)
             text_printf(out, "%lld * i%d + %lld", (long long)walk[d].step, d, (long long)walk[d].first);
+        else if (walk[d].walk == WALK_REPEAT)
+            text_printf(out, "i%d // %lld", d, (long long)walk[d].step);
         else
             text_printf(out, "i%d", d);
     }
@@ -550,8 +555,8 @@ static whet_status resize_build(OpCall *call, Text *out) {
         return WHET_OK;
     int mixed = 0;
     for (int d = 0; d < x->rank; d++) {
-        walk[d] =
-            linear ? (WalkAxis){.walk = plan[d].resized ? WALK_PLACES : WALK_SAME} : nearest_walk(call, &plan[d], transform);
+        walk[d] = linear ? (WalkAxis){.walk = plan[d].resized ? WALK_PLACES : WALK_SAME}
+                         : nearest_walk(call, &plan[d], transform, d + 1 == x->rank);
         mixed += walk[d].walk == WALK_PLACES;
         if (plan[d].in > INT32_MAX || plan[d].out > 1 << 24 || plan[d].in == 0 || mixed > 3)
             return WHET_OK;
