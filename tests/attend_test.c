@@ -116,29 +116,9 @@ static void check_all(const Target *target, const char *label, int rounds) {
     sample_check(hiding, COUNT(hiding), extents, COUNT(extents), target, label, rounds);
 }
 
-static void on_avx2(void **state) {
-    (void)state;
-    here_on_avx2(check_all, 40);
-}
-
-static void on_avx512(void **state) {
-    (void)state;
-    here_on_avx512(check_all, 40);
-}
-
-static void elsewhere(void **state) {
-    (void)state;
-    here_elsewhere(check_all, 12);
-}
-
-static void interpreted(void **state) {
-    (void)state;
-    here_interpreted("the interpreter", 0, check_all, 2);
-    here_made_for_others(check_all, 1);
-}
+static const HereRounds rounds_of = {check_all, 40, 12, 2, 1, false};
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(on_avx512), cmocka_unit_test(on_avx2), cmocka_unit_test(elsewhere),
-                                       cmocka_unit_test(interpreted)};
+    const struct CMUnitTest tests[] = {HERE_TESTS(rounds_of)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -365,11 +365,6 @@ static void without_dots(void **state) {
     check_machine(FEATURE(AVX512_VNNI) | FEATURE(AVX512_BF16), 64, "AVX-512 without VNNI and BF16");
 }
 
-static void elsewhere(void **state) {
-    (void)state;
-    here_elsewhere(check_samples, 25);
-}
-
 static void interpreted(void **state) {
     (void)state;
     here_interpreted("the interpreter", 0, check_samples, 3);
@@ -377,10 +372,13 @@ static void interpreted(void **state) {
     here_made_for_others(check_samples, 1);
 }
 
+static const HereRounds rounds_of = {.check = check_samples, .elsewhere = 25};
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_avx512), cmocka_unit_test(without_dots), cmocka_unit_test(on_avx2),
-        cmocka_unit_test(elsewhere), cmocka_unit_test(interpreted),
+        cmocka_unit_test(on_avx512),   cmocka_unit_test(without_dots),
+        cmocka_unit_test(on_avx2),     HERE_TEST("elsewhere", here_other, rounds_of),
+        cmocka_unit_test(interpreted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

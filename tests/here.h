@@ -40,23 +40,6 @@ static inline void here_on_x86(const char *name, uint64_t less, HereCheck *check
     check(&target, name, rounds);
 }
 
-static inline void here_on_avx2(HereCheck *check, int rounds) {
-    here_on_x86("x86-avx2", FEATURE(AVX512F), check, rounds);
-}
-
-static inline void here_on_avx512(HereCheck *check, int rounds) {
-    here_on_x86("x86-avx512", 0, check, rounds);
-}
-
-static inline void here_elsewhere(HereCheck *check, int rounds) {
-    Target target;
-    if (!target_here(&target) || strncmp(target.name, "x86", 3) == 0) {
-        print_message("skipped: no other target runs here\n");
-        skip();
-    }
-    check(&target, target.name, rounds);
-}
-
 /* On the interpreter of x86 code with the given features (0: all), whose drivers interpret, for runs_here stays false. */
 static inline void here_interpreted(const char *label, uint64_t features, HereCheck *check, int rounds) {
     if (here_alone()) {
@@ -88,5 +71,46 @@ static inline void here_made_for_others(HereCheck *check, int rounds) {
         check(&target, others[i], rounds);
     }
 }
+
+/* How many rounds each of the four takes: a test of that name each, by HERE_TESTS. */
+typedef struct HereRounds {
+    HereCheck *check;
+    int x86, elsewhere, interpreted, others;
+    bool narrow; /* the interpreter of AVX2's code as well */
+} HereRounds;
+
+static inline void here_avx2(void **state) {
+    const HereRounds *r = *state;
+    here_on_x86("x86-avx2", FEATURE(AVX512F), r->check, r->x86);
+}
+
+static inline void here_avx512(void **state) {
+    const HereRounds *r = *state;
+    here_on_x86("x86-avx512", 0, r->check, r->x86);
+}
+
+static inline void here_other(void **state) {
+    const HereRounds *r = *state;
+    Target target;
+    if (!target_here(&target) || strncmp(target.name, "x86", 3) == 0) {
+        print_message("skipped: no other target runs here\n");
+        skip();
+    }
+    r->check(&target, target.name, r->elsewhere);
+}
+
+static inline void here_everywhere(void **state) {
+    const HereRounds *r = *state;
+    here_interpreted("the interpreter", 0, r->check, r->interpreted);
+    if (r->narrow)
+        here_interpreted("the interpreter of 32 bytes", FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C), r->check, r->interpreted);
+    here_made_for_others(r->check, r->others);
+}
+
+#define HERE_TEST(name, function, rounds)                                                                                        \
+    { name, function, NULL, NULL, (void *)&(rounds) }
+#define HERE_TESTS(rounds)                                                                                                       \
+    HERE_TEST("on_avx2", here_avx2, rounds), HERE_TEST("on_avx512", here_avx512, rounds),                                        \
+        HERE_TEST("elsewhere", here_other, rounds), HERE_TEST("interpreted", here_everywhere, rounds)
 
 #endif

@@ -346,26 +346,7 @@ static void check_samples(const Target *target, const char *label, int rounds) {
         }
 }
 
-static void on_avx2(void **state) {
-    (void)state;
-    here_on_avx2(check_samples, 60);
-}
-
-static void on_avx512(void **state) {
-    (void)state;
-    here_on_avx512(check_samples, 60);
-}
-
-static void elsewhere(void **state) {
-    (void)state;
-    here_elsewhere(check_samples, 30);
-}
-
-static void interpreted(void **state) {
-    (void)state;
-    here_interpreted("the interpreter", 0, check_samples, 4);
-    here_made_for_others(check_samples, 2);
-}
+static const HereRounds rounds_of = {check_samples, 60, 30, 4, 2, false};
 
 /* ---- the same bits for any number of rows ---- */
 
@@ -485,8 +466,10 @@ static void refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_avx2),   cmocka_unit_test(on_avx512),      cmocka_unit_test(elsewhere), cmocka_unit_test(interpreted),
-        cmocka_unit_test(any_batch), cmocka_unit_test(exp_below_zero), cmocka_unit_test(refused),
+        HERE_TESTS(rounds_of),
+        cmocka_unit_test(any_batch),
+        cmocka_unit_test(exp_below_zero),
+        cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

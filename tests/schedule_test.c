@@ -412,26 +412,7 @@ static void check_all(const Target *target, const char *label, int rounds) {
     check_samples(target, label, rounds, NULL);
 }
 
-static void on_avx2(void **state) {
-    (void)state;
-    here_on_avx2(check_all, 40);
-}
-
-static void on_avx512(void **state) {
-    (void)state;
-    here_on_avx512(check_all, 40);
-}
-
-static void elsewhere(void **state) {
-    (void)state;
-    here_elsewhere(check_all, 8);
-}
-
-static void interpreted(void **state) {
-    (void)state;
-    here_interpreted("the interpreter", 0, check_all, 4);
-    here_made_for_others(check_all, 1);
-}
+static const HereRounds rounds_of = {check_all, 40, 8, 4, 1, false};
 
 /* ---- what else may go wrong ---- */
 
@@ -664,9 +645,9 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_avx2),         cmocka_unit_test(on_avx512),   cmocka_unit_test(long_numbers),
-        cmocka_unit_test(elsewhere),       cmocka_unit_test(interpreted), cmocka_unit_test(memory_fails),
-        cmocka_unit_test(deadline_passes), cmocka_unit_test(refusals),    cmocka_unit_test(one_packing_serves_any_number_of_rows),
+        HERE_TESTS(rounds_of),          cmocka_unit_test(long_numbers),
+        cmocka_unit_test(memory_fails), cmocka_unit_test(deadline_passes),
+        cmocka_unit_test(refusals),     cmocka_unit_test(one_packing_serves_any_number_of_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -366,27 +366,7 @@ static void check_all(const Target *target, const char *label, int rounds) {
     }
 }
 
-static void on_avx2(void **state) {
-    (void)state;
-    here_on_avx2(check_all, 800);
-}
-
-static void on_avx512(void **state) {
-    (void)state;
-    here_on_avx512(check_all, 800);
-}
-
-static void elsewhere(void **state) {
-    (void)state;
-    here_elsewhere(check_all, 300);
-}
-
-static void interpreted(void **state) {
-    (void)state;
-    here_interpreted("the interpreter", 0, check_all, 60);
-    here_interpreted("the interpreter of 32 bytes", FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C), check_all, 60);
-    here_made_for_others(check_all, 20);
-}
+static const HereRounds rounds_of = {check_all, 800, 300, 60, 20, true};
 
 /* A deadline that has passed is an error, before anything is done. */
 static void too_late(void **state) {
@@ -413,8 +393,8 @@ static void too_late(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_avx2),     cmocka_unit_test(on_avx512), cmocka_unit_test(elsewhere),
-        cmocka_unit_test(interpreted), cmocka_unit_test(too_late),
+        HERE_TESTS(rounds_of),
+        cmocka_unit_test(too_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -230,27 +230,7 @@ static void check_all(const Target *target, const char *label, int rounds) {
     print_message("largest errors on %s: F(2, 3) %.1e, F(4, 3) %.1e, F(2, 5) %.1e\n", label, worst[0], worst[1], worst[2]);
 }
 
-static void on_avx2(void **state) {
-    (void)state;
-    here_on_avx2(check_all, 120);
-}
-
-static void on_avx512(void **state) {
-    (void)state;
-    here_on_avx512(check_all, 120);
-}
-
-static void elsewhere(void **state) {
-    (void)state;
-    here_elsewhere(check_all, 25);
-}
-
-static void interpreted(void **state) {
-    (void)state;
-    here_interpreted("the interpreter", 0, check_all, 6);
-    here_interpreted("the interpreter of 32 bytes", FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C), check_all, 6);
-    here_made_for_others(check_all, 2);
-}
+static const HereRounds rounds_of = {check_all, 120, 25, 6, 2, true};
 
 /* Which tile is chosen, or none, does not depend on the batch: it would change the answer's bits. */
 static void any_batch_has_the_same_tile(void **state) {
@@ -286,10 +266,7 @@ static void any_batch_has_the_same_tile(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(on_avx2),
-        cmocka_unit_test(on_avx512),
-        cmocka_unit_test(elsewhere),
-        cmocka_unit_test(interpreted),
+        HERE_TESTS(rounds_of),
         cmocka_unit_test(any_batch_has_the_same_tile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
