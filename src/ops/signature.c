@@ -258,7 +258,7 @@ whet_status op_check_call(OpCall *call) {
 
 bool op_input_is_content(const OpRow *row, int input) {
     Signature signature;
-    if (!row->signature || !signature_parse(row->signature, &signature))
+    if (!row->signature || !strchr(row->signature, '#') || !signature_parse(row->signature, &signature))
         return false;
     const Operand *operand = formal(signature.in, signature.in_count, input);
     return operand && operand->content;

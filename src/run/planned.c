@@ -21,6 +21,20 @@ static bool fits(Runner *runner, const Planned *p, Activation *activation) {
     return true;
 }
 
+/* The latest first, as many as there is room for. */
+static void keep(Runner *runner, PlanCache *cache, Planned *made) {
+    size_t bytes = made->arena.total;
+    int count = 0;
+    while (count < PLANS_KEPT - 1 && cache->kept[count] && bytes + cache->kept[count]->arena.total <= PLAN_BYTES)
+        bytes += cache->kept[count++]->arena.total;
+    for (int k = count; k < PLANS_KEPT && cache->kept[k]; k++) {
+        planned_free(runner, cache->kept[k]);
+        cache->kept[k] = NULL;
+    }
+    memmove(&cache->kept[1], &cache->kept[0], (size_t)count * sizeof *cache->kept);
+    cache->kept[0] = made;
+}
+
 static Planned *find_or_make(Runner *runner, const GraphProgram *program, size_t at, Activation *activation, whet_error *err) {
     PlanCache *cache = &runner->plans[program->steps[at].cache];
     int k = 0;
@@ -35,10 +49,8 @@ static Planned *find_or_make(Runner *runner, const GraphProgram *program, size_t
         made = scale_learn(runner, program, at, activation, cache, err);
     if (!made)
         return NULL;
-    if (k == PLANS_KEPT)
-        planned_free(runner, cache->kept[--k]);
-    memmove(&cache->kept[1], &cache->kept[0], (size_t)k * sizeof *cache->kept);
-    return cache->kept[0] = made;
+    keep(runner, cache, made);
+    return made;
 }
 
 /* ---- Running ---- */
