@@ -110,7 +110,7 @@ WHET_API void whet_tensor_file_free(whet_tensor_file *file);
 
 /* In what matrix products, convolutions, attention and recurrent layers take f32 factors. BF16: rounded to bf16 (nearest, ties to
  * even), products summed in f32; everything between them stays f32. So on every CPU: twice as fast as f32 where there are dot
- * products of bf16, at the speed of f32 elsewhere, and with half the weights everywhere. docs/precision.md */
+ * products of bf16, and with half the weights everywhere. docs/precision.md */
 typedef enum whet_precision {
     WHET_PRECISION_MODEL = 0, /* as the model is stored: BF16 if its weights are bf16, else F32 */
     WHET_PRECISION_F32,
