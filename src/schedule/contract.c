@@ -35,6 +35,10 @@ static int64_t magnitude(int64_t x) {
     return x < 0 ? -x : x;
 }
 
+static bool is_constant(const Contract *k, const ScheduleOptions *options, int access) {
+    return options->constant && options->constant[k->nest.access[access].tensor];
+}
+
 /* All accesses but B (it too, where it is read as it lies) walk `outer` and the outermost axis of N as one. */
 static bool joins_columns(const Contract *k, int outer) {
     for (int i = 0; i < k->nest.access_count; i++)
@@ -201,7 +205,7 @@ static bool plan(Contract *k, const ScheduleOptions *options, const int *axis, i
                            .mc = options->mc,
                            .unroll = options->unroll};
     k->lanes = k->target->bytes / 4;
-    k->constant = options->constant && options->constant[k->nest.access[k->b].tensor] && (!k->fb.centred || k->fb.zero_known);
+    k->constant = is_constant(k, options, k->b) && (!k->fb.centred || k->fb.zero_known);
     int spare = options->spare_registers;
     bool pairs = k->dot == VECTOR_DOT2 ? !k->target->dot2 : k->group == 4 && !k->target->dot4_us && !k->target->dot4_ss;
     k->first_spare = pairs ? SPARE_OF_PAIRS : 0;
@@ -320,15 +324,16 @@ static bool may_be_direct(const Contract *k, const Compiled *c, const ScheduleOp
     const Access *b = &k->nest.access[k->b];
     return !options->whole && k->group == 1 && k->fb.type == DT_F32 && !k->fb.rounded && k->sum == DT_F32 &&
            !c->target.tiles.count && k->n_count && contract_n_stride(k, k->b) == 1 && !b->guard_count &&
-           !k->nest.access[k->a].guard_count && !(options->constant && options->constant[b->tensor]);
+           !k->nest.access[k->a].guard_count && !is_constant(k, options, k->b);
 }
 
-/* One row A, and a B that would have to be transposed for it: each element of the result is a sum over what lies side by side in
- * both, which is a matter of rows. */
+/* A constant vector A, and a B that would have to be transposed for it: each element of the result is a sum over what lies side
+ * by side in both, which is a matter of rows, that of a single column too. Not where A may be the one row of a batch: with more
+ * of them it would be a product, which sums in another order, and answers must not depend on who else is in a batch. */
 static bool is_rows_by_vector(const Contract *k, const ScheduleOptions *options, const int rows[NEST_MAX_AXES], int count) {
     const Access *a = &k->nest.access[k->a], *b = &k->nest.access[k->b];
     if (k->group > 1 || k->fb.scaled || extent_of(k, rows, count) > 1 || !k->n_count || !k->k_count ||
-        contract_n_stride(k, k->b) == 1 || (options->constant && options->constant[b->tensor]) || a->guard_count ||
+        contract_n_stride(k, k->b) == 1 || !is_constant(k, options, k->a) || is_constant(k, options, k->b) || a->guard_count ||
         b->guard_count)
         return false;
     int inner = k->k_axis[k->k_count - 1];
@@ -357,7 +362,7 @@ static int choose_direct(Contract *k, const Compiled *c, const ScheduleOptions *
 /* Shorter vectors, where the machine loses nothing by them and columns fill them better. False: out of memory. */
 static bool choose_width(Contract *k, Compiled *c, const ScheduleOptions *options, int64_t rows) {
     k->target = &c->target;
-    bool constant = options->constant && options->constant[k->nest.access[k->b].tensor];
+    bool constant = is_constant(k, options, k->b);
     if (!c->target.halve || options->whole || options->mr || options->nv || k->group > 1 || k->sum != DT_F32)
         return true;
     if (!constant && is_heavy(k->nest.definition)) /* functions round by the vectors' length, which must not follow from rows */
