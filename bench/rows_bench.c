@@ -210,7 +210,8 @@ static double arithmetic(const Made *made, double elements, double columns, cons
         rows = wide;
         memcpy(work, first, sizeof work);
     }
-    return elements / columns / rows * multiplications(work) * (double)(f->bytes / 4) * 2 / (limits->peak_f32 * 1e9);
+    int lanes = f->bytes / 4;
+    return elements / columns / rows * multiplications(work) * lanes * 2 / (limits->peak_f32 * 1e9);
 }
 
 static bool measure(const struct Case *x, const Target *target, Threads *threads, int thread_count, const whet_cpu_limits *limits,

@@ -188,5 +188,6 @@ int64_t cost_attend_keys(const Target *target) {
 
 double cost_copy(const Target *target, int64_t elements, bool apart) {
     enum { SLOTS = 6, APART = 2 };
-    return apart ? (double)elements * APART : (double)elements / (target->bytes / 4) * SLOTS;
+    int lanes = target->bytes / 4;
+    return apart ? (double)elements * APART : (double)elements / lanes * SLOTS;
 }

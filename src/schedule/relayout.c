@@ -256,13 +256,15 @@ static bool are_rows(const Product *p, Sizes s) {
 /* The sum with pixels over the lanes, nothing packed: a line of the image at a time, all of them where there are no taps. */
 static double slots_of_lines(const Relayout *r, const Product *p, const Target *target, Sizes s) {
     enum { ROW_SLOTS = 10 };
+    int lanes = target->bytes / 4;
     if (are_rows(p, s))
-        return (double)(s.groups * s.images * s.columns) * (ROW_SLOTS + 2 * (double)s.depth / (target->bytes / 4));
+        return (double)(s.groups * s.images * s.columns) * (ROW_SLOTS + 2 * (double)s.depth / lanes);
     int64_t line = has_taps(r, p) || p->image->guarded ? p->d->axes[p->lane].extent : s.columns;
     ContractKnobs knobs = {0};
     ContractShape shape = {.rows = s.outputs, .columns = line, .depth = s.depth};
     double unaligned = p->image->guarded || has_taps(r, p) ? UNALIGNED : 1;
-    return unaligned * (double)(s.groups * s.images * (s.columns / line)) * cost_contract(target, shape, 4, 0, 0, &knobs);
+    int64_t lines = s.columns / line;
+    return unaligned * (double)(s.groups * s.images * lines) * cost_contract(target, shape, 4, 0, 0, &knobs);
 }
 
 static void count_slots(Relayout *r, const Product *p, const Target *target, const ScheduleOptions *options) {
