@@ -39,52 +39,58 @@ typedef struct Loads {
     double apart; /* those of A take so many slots beside the multiply-adds, and a vector of B one; 0: they cost nothing */
 } Loads;
 
-static double tile_slots(int64_t rows, int64_t vectors, int64_t depth, Loads loads) {
+static Loads loads_of(const ContractShape *s, int lanes) {
+    bool halves = lanes == 8 && !s->by_lane && !s->paired;
+    return (Loads){.a = s->apart ? SPLAT_SLOTS : 0.02,
+                   .b = LOAD_SLOTS * lanes / 16,
+                   .apart = s->apart ? 1
+                            : halves ? PAIRED_SLOTS
+                                     : 0};
+}
+
+static double tile_slots(int64_t rows, int64_t vectors, int64_t depth, const Loads *load) {
     if (!rows || !vectors)
         return 0;
     double step = largest((double)(rows * vectors), largest(HIDE_LATENCY, (double)(L2_SLOTS * vectors)));
-    if (loads.apart > 0)
-        step = largest(step, loads.apart * (double)rows + (double)vectors);
-    return (double)depth * (step + loads.a * (double)rows + loads.b * (double)vectors + 0.04) + TILE_SLOTS +
+    if (load->apart > 0)
+        step = largest(step, load->apart * (double)rows + (double)vectors);
+    return (double)depth * (step + load->a * (double)rows + load->b * (double)vectors + 0.04) + TILE_SLOTS +
            0.5 * (double)(rows * vectors);
 }
 
-static double product_slots(ContractShape s, int mr, int nv, int lanes) {
-    int64_t vectors = (s.columns + lanes - 1) / lanes, panels = vectors / nv, edge = vectors % nv;
-    int64_t tiles = s.rows / mr, rest = s.rows % mr;
-    Loads load = {.a = s.apart ? SPLAT_SLOTS : 0.02,
-                  .b = LOAD_SLOTS * lanes / 16,
-                  .apart = s.apart                                 ? 1
-                           : lanes == 8 && !s.by_lane && !s.paired ? PAIRED_SLOTS
-                                                                   : 0};
-    rest += s.paired ? rest % 2 : 0; /* half of the last pair is for nothing */
-    double column = (double)tiles * tile_slots(mr, nv, s.depth, load) + tile_slots(rest, nv, s.depth, load);
-    double last = (double)tiles * tile_slots(mr, edge, s.depth, load) + tile_slots(rest, edge, s.depth, load);
+static double product_slots(const ContractShape *s, const Loads *load, int mr, int nv, int lanes) {
+    int64_t vectors = (s->columns + lanes - 1) / lanes, panels = vectors / nv, edge = vectors % nv;
+    int64_t tiles = s->rows / mr, rest = s->rows % mr;
+    rest += s->paired ? rest % 2 : 0; /* half of the last pair is for nothing */
+    double column = (double)tiles * tile_slots(mr, nv, s->depth, load) + tile_slots(rest, nv, s->depth, load);
+    double last = (double)tiles * tile_slots(mr, edge, s->depth, load) + tile_slots(rest, edge, s->depth, load);
     double ragged = rest ? 1.01 : 1; /* another function to make, and an interruption of the steady state */
     ragged *= edge ? 1.02 : 1;
     double calls = (double)(panels + (edge > 0)) * (double)((tiles > 0) + (rest > 0));
     return ragged * ((double)panels * column + last) + CALL_SLOTS * calls;
 }
 
-/* How many of so many rows fall into one set of L1, as rows of 4096 bytes do: they push each other out. */
-static int64_t share_of_set(int64_t row_bytes, int rows) {
-    int64_t places = SET_PERIOD, step = row_bytes < 0 ? -row_bytes : row_bytes;
-    if (!step || !rows)
-        return 1;
-    while (step % places)
-        places /= 2;
-    places = SET_PERIOD / places; /* that rows are spread over */
-    return (rows + places - 1) / places;
+/* The places of L1's sets that rows so far apart begin at: few, as of rows of 4096 bytes, push each other out. 0: all. */
+static int places_of(int64_t row_bytes) {
+    int64_t step = row_bytes < 0 ? -row_bytes : row_bytes, unit = step & -step; /* the power of two that divides it */
+    return !step ? 0 : unit >= SET_PERIOD ? 1 : (int)(SET_PERIOD / unit);
 }
 
-static double crowding(ContractShape s, int rows) {
-    double results = (double)share_of_set(s.result_bytes, rows * s.results) / WAYS_FOR_ROWS - 1;
+/* How many of so many rows fall into one set. */
+static int share_of_set(int places, int rows) {
+    return places && rows ? (rows + places - 1) / places : 1;
+}
+
+static double crowding(const ContractShape *s, int row_places, int result_places, int rows) {
+    double results = (double)share_of_set(result_places, rows * s->results) / WAYS_FOR_ROWS - 1;
     double factor = 1 + CROWDED_RESULT * (results < 0 ? 0 : results > 2 ? 2 : results);
-    return share_of_set(s.row_bytes, rows) > WAYS_FOR_ROWS ? CROWDED * factor : factor;
+    return share_of_set(row_places, rows) > WAYS_FOR_ROWS ? CROWDED * factor : factor;
 }
 
 static double choose_tile(const Target *target, ContractShape shape, int lanes, int spare, int most_rows, ContractKnobs *knobs) {
     int registers = target->registers[CLASS_VECTOR];
+    int row_places = places_of(shape.row_bytes), result_places = places_of(shape.result_bytes);
+    Loads load = loads_of(&shape, lanes);
     double best = -1;
     int best_mr = 1, best_nv = 1;
     for (int nv = knobs->nv ? knobs->nv : 1; nv <= (knobs->nv ? knobs->nv : 6); nv++)
@@ -96,7 +102,7 @@ static double choose_tile(const Target *target, ContractShape shape, int lanes, 
             if ((shape.paired ? mr + mr % 2 : mr) * nv + (factors > spare ? factors : spare) > registers &&
                 !(knobs->mr && knobs->nv))
                 continue;
-            double slots = product_slots(shape, mr, nv, lanes) * crowding(shape, mr);
+            double slots = product_slots(&shape, &load, mr, nv, lanes) * crowding(&shape, row_places, result_places, mr);
             if (best < 0 || slots < best) {
                 best = slots;
                 best_mr = mr;
@@ -131,7 +137,8 @@ static int64_t round_up(int64_t value, int64_t unit) {
 double cost_contract(const Target *target, ContractShape shape, int element_bytes, int64_t panel_limit, int spare,
                      ContractKnobs *knobs) {
     int lanes = target->bytes / 4;
-    double slots = knobs->mr && knobs->nv ? product_slots(shape, knobs->mr, knobs->nv, lanes)
+    Loads load = loads_of(&shape, lanes);
+    double slots = knobs->mr && knobs->nv ? product_slots(&shape, &load, knobs->mr, knobs->nv, lanes)
                                           : choose_for_panels(target, shape, lanes, spare, knobs);
     if (!knobs->unroll) /* enough that counting does not show: ten FMAs a pointer step at the least */
         knobs->unroll = knobs->mr * knobs->nv >= 16 && !shape.by_lane ? 2 : 4;
