@@ -107,9 +107,9 @@ cat <<'TAIL'
 Of the cores that issue in order the models say little: in that of the A53 no load may end before a multiply-add that was issued
 before it, so that every load between multiply-adds waits for six cycles. XNNPACK's kernel written by hand for that core, which
 pairs each load of 64 bits with a multiply-add (`f32-gemm/6x8-aarch64-neonfma-cortex-a53.S`), counts 5.1 cycles a multiply-add there,
-and 1.75 in the model of the A55. Other orders of our loop were counted: for the A53 the loads of four steps before their
-multiply-adds, in a tile of 8 x 8, give 72 % at best; for the A55 none is better than the one above. An order that is right for a model that has
-that kernel at a fifth of its peak is no reason for an order by core; it waits for a board to measure on.
+and 1.75 in the model of the A55. With the loads of four steps before their multiply-adds, in a tile of 8 x 8, our loop counts 72 % at best for
+the A53; for the A55 no order is better than the one above. A model that has that kernel at a fifth of its peak is no reason for an
+order by core; that waits for a board to measure on.
 TAIL
 
 unit_row() { # TARGET LABEL KERNEL ARGUMENTS... : a line of the second table, by counting

@@ -310,11 +310,11 @@ const Command command_bench = {
     .name = "bench",
     .operands = "MODEL|KERNEL",
     .summary = "measure how fast a model or kernel runs",
-    .details = "Runs on random inputs, as 'whet run' makes them. Prints the time to load, of the first two runs (the second "
-               "packs weights), and the minimum, median\n"
-               "and 99th percentile of the runs after it, the speed of the fastest beside the machine's measured peak, and the\n"
-               "memory of the process. JSON keys: load_ms first_ms min_ms median_ms p99_ms gflops peak_percent peak_rss_bytes\n"
-               "runs threads; what is not known is null. An argument with '=' in it that is no file is a kernel.\n"
+    .details = "Runs on random inputs, as 'whet run' makes them. Prints the time to load, of the first two runs (the\n"
+               "second packs weights), and the minimum, median and 99th percentile of the runs after them, the speed of the\n"
+               "fastest beside the machine's measured peak, and the memory of the process. JSON keys: load_ms first_ms\n"
+               "second_ms min_ms median_ms p99_ms gflops peak_percent peak_rss_bytes runs threads; what is not known is null.\n"
+               "An argument with '=' in it that is no file is a kernel.\n"
                "\n"
                "examples:\n"
                "  whet bench model.onnx -t 1\n"

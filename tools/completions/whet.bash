@@ -9,6 +9,7 @@ _whet() {
         case $prev in
         -s | --stage) words="graph kernels fused kernel schedule vector asm c" ;;
         --target) words="evaluator x86-avx2 x86-avx512 c c64" ;;
+        --precision) words="f32 bf16" ;;
         --metric) words="element range l2" ;;
         --name | --schedule | -t | --threads | -d | --dim | -a | --arg | --seed | --seconds | --rtol | --atol | --time-limit | --memory-limit) return ;;
         *) [[ $cur != -* ]] || words="$("${COMP_WORDS[0]}" "$command" --help 2>/dev/null | grep -oE '^ +(-[a-z], )?--[a-z-]+' | tr -d ',') --help" ;;

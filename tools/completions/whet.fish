@@ -27,7 +27,7 @@ complete -c whet -x -n '__fish_seen_subcommand_from run check test bench' -l mem
 complete -c whet -r -n '__fish_seen_subcommand_from compile' -s o -l output -d 'The C file'
 complete -c whet -x -n '__fish_seen_subcommand_from compile' -l name -d 'Name of the function'
 complete -c whet -x -n '__fish_seen_subcommand_from compile' -l target -a 'c c64' -d 'Length of vectors'
-complete -c whet -f -n '__fish_seen_subcommand_from run show test bench' -l precision -x -a 'f32 bf16' -d 'What products of a model take'
+complete -c whet -x -n '__fish_seen_subcommand_from run show test bench' -l precision -a 'f32 bf16' -d 'What products of a model take'
 complete -c whet -f -n '__fish_seen_subcommand_from run test bench' -l exact -d 'Sums as they are written: no Winograd'
 complete -c whet -x -n '__fish_seen_subcommand_from run show test bench' -l target -a 'evaluator x86-avx2 x86-avx512 c c64' -d 'What runs kernels'
 complete -c whet -n '__fish_seen_subcommand_from run bench' -l perf -d 'Names of kernels for perf report'
