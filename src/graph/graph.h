@@ -156,7 +156,7 @@ typedef struct Model {
     int opset;            /* of the default domain */
     struct FileMap *maps; /* onnx/: the model's file and its external data, unmapped by model_free */
     size_t file_bytes;    /* of all of them */
-    bool brain;           /* weights are stored as bf16 (passes/widen.c) */
+    bool bf16_weights;    /* they are stored so, all or some (passes/widen.c) */
     Map stand_ins;        /* of a model read from text: constants of which only a hash is there (Value *, Tensor *) -> it */
 } Model;
 

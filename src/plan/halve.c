@@ -104,6 +104,13 @@ static bool is_own(const Plan *plan, const Group *g, int tensor) {
     return false;
 }
 
+static int place_of(const Plan *plan, const Group *g) {
+    int at = 0;
+    while (plan->groups[at] != g)
+        at++;
+    return at;
+}
+
 /* Group g, with reads of twins in place of what it rounds. */
 static bool halve(Halves *h, Group *g, Definition **definition) {
     Plan *plan = h->plan;
@@ -118,10 +125,7 @@ static bool halve(Halves *h, Group *g, Definition **definition) {
         if (!read || read->arg[0] || read->type != DT_F32 || twin[read->tensor] >= 0 || is_known(plan, read->tensor) ||
             is_own(plan, g, read->tensor))
             continue;
-        int at = 0;
-        while (plan->groups[at] != g)
-            at++;
-        int of = twin_of(h, plan->tensors[read->tensor].root, at);
+        int of = twin_of(h, plan->tensors[read->tensor].root, place_of(plan, g));
         twin[read->tensor] = of < 0 ? -1 : viewed(plan, of, read->tensor);
         if (twin[read->tensor] < 0)
             return fail(h);
@@ -132,9 +136,7 @@ static bool halve(Halves *h, Group *g, Definition **definition) {
     Definition *new = rewrite_take_rounded(plan->arena, d, twin);
     if (!new)
         return fail(h);
-    int at = 0;
-    while (plan->groups[at] != g)
-        at++;
+    const int at = place_of(plan, g);
     for (int i = 0; i < d->expr_count; i++)
         if (d->exprs[i]->op == EXPR_READ)
             plan_drop_reader(plan, d->exprs[i]->tensor, at);
@@ -160,8 +162,7 @@ bool plan_halve(Plan *plan) {
         for (int k = 0; k < g->count; k++)
             if (!halve(&h, g, &g->definitions[k]))
                 return false;
-        while (plan->groups[i] != g)
-            i++;
+        i = place_of(plan, g);
     }
     return true;
 }

@@ -74,8 +74,7 @@ static bool set_types(Lowering *l, const Node *node, const Tensor *const *inputs
     return true;
 }
 
-/* What runs once, a node being folded, does so by the evaluator: making code would take
- * longer. */
+/* What runs once, a node being folded, does so by the evaluator: making code would take longer. */
 static whet_status make_executable(Runner *runner, Lowering *l) {
     const Tensor *constant[KERNEL_MAX_TENSORS] = {0};
     const Node *node = l->call.node;

@@ -16,10 +16,10 @@ static whet_status prepare(whet_model *out, double reading, whet_error *err) {
         status = graph_infer_loosely(model, err);
     if (!status)
         status = graph_simplify(model, err);
-    graph_set_precision(model, out->options.precision == WHET_PRECISION_BF16 ||
-                                   (out->options.precision == WHET_PRECISION_MODEL && model->brain));
     if (status)
         return *model->path ? error_prefix(err, "%s", model->path) : status;
+    whet_precision precision = out->options.precision;
+    graph_set_precision(model, precision == WHET_PRECISION_BF16 || (precision == WHET_PRECISION_MODEL && model->bf16_weights));
     out->program = program_new(&model->arena, model->graph, err);
     out->shared = shared_new(model, out->options.allocator, out->options.exact != 0, out->options.perf_map != 0);
     if (!out->program || !out->shared)

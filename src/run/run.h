@@ -141,8 +141,8 @@ typedef struct Planned Planned;
 typedef struct Form Form; /* form.h: what plans of different sizes have in common */
 enum {
     PLANS_KEPT = 8,
-    PLAN_BYTES = 16 << 20 /* that they take together, but for the latest */,
-    MOST_AHEAD = 32 /* plans made ahead */
+    PLAN_BYTES = 16 << 20, /* that they take together, but for the latest */
+    MOST_AHEAD = 32,       /* plans made ahead */
 };
 typedef struct PlanCache {
     Planned *kept[PLANS_KEPT]; /* the latest first */

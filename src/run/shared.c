@@ -67,7 +67,7 @@ struct Shared {
     Joined *joined;
     void *content; /* where constants side by side are put together to be packed */
     size_t content_bytes;
-    size_t weight_bytes, constant_bytes; /* packed now; of the graph, as the file has them */
+    size_t constant_bytes; /* of the graph, as the file has them */
     whet_event noted[PHASE_COUNT];
 };
 
@@ -455,7 +455,6 @@ whet_status shared_pack(Shared *s, Weight *weight, const Compiled *compiled, con
         double start = clock_now();
         packed = pack_constant(s, compiled, constant, parallel);
         atomic_store(&weight->data, packed);
-        s->weight_bytes += packed ? weight->bytes : 0;
         note(s, PHASE_PACK, clock_now() - start, (double)weight->bytes);
     }
     pthread_mutex_unlock(&s->lock);
@@ -464,7 +463,6 @@ whet_status shared_pack(Shared *s, Weight *weight, const Compiled *compiled, con
 
 static void weight_free(Shared *s, Weight *w) {
     void *data = atomic_load(&w->data);
-    s->weight_bytes -= data ? w->bytes : 0;
     memory_free(s->allocator, data, w->bytes);
     memory_free(s->allocator, w, sizeof *w);
 }
@@ -519,13 +517,6 @@ void shared_drop_weight(Shared *s, Weight *weight) {
     if (let_go(s, s->weight, &weight->entry))
         weight_free(s, weight);
     pthread_mutex_unlock(&s->lock);
-}
-
-size_t shared_weight_bytes(Shared *s) {
-    pthread_mutex_lock(&s->lock);
-    size_t bytes = s->weight_bytes;
-    pthread_mutex_unlock(&s->lock);
-    return bytes;
 }
 
 /* ---- alignment ---------------------------------------------------------------------------------------------------------- */

@@ -34,7 +34,6 @@ bool weight_waits(Weight *weight);       /* at its first use: packing can wait f
 whet_status shared_pack(Shared *shared, Weight *weight, const Compiled *compiled, const Tensor *constant,
                         const Parallel *parallel, whet_error *err);
 void shared_drop_weight(Shared *shared, Weight *weight); /* NULL is fine */
-size_t shared_weight_bytes(Shared *shared);              /* of all that are packed now */
 
 /* What getting ready takes, summed over sessions. */
 typedef enum Phase { PHASE_READ, PHASE_ANALYSE, PHASE_LOWER, PHASE_COMPILE, PHASE_PACK, PHASE_COUNT } Phase;

@@ -4,8 +4,9 @@
  *     weights[i, t] = ...                            the rows between, by the code of the row template: masks, scale, softmax
  *     y[i, e]       = f(sum(t) weights[i, t] * v[t, e])
  *
- * scores and weights of a block lie in L1 or L2. Whole rows are kept, so the softmax is the plain one, in two passes.
- * attend_split.c takes the kernel apart; this file finds its axes and cuts blocks. */
+ * scores and weights of a block lie in L1 or L2. Where the rows between are a softmax, keys come in blocks too
+ * (attend_softmax.c); otherwise whole rows are kept. attend_split.c takes the kernel apart; this file finds its axes and cuts
+ * blocks. */
 #include "schedule/attend.h"
 #include "schedule/cost.h"
 

@@ -323,6 +323,11 @@ static bool even(const Attend *t, const Expr *e) {
     return e->op != EXPR_AXIS;
 }
 
+/* x / y by what is known of the row's y. */
+static int times_reciprocal(const Emitting *p, int x) {
+    return vector_binary(p->f, VECTOR_MUL, vector_binary(p->f, VECTOR_MUL, x, p->scale[p->row]), p->reciprocal[p->row]);
+}
+
 /* x / y with a y of the row: a product with its reciprocal, 1.5 ULP; in two factors, so that it neither overflows nor vanishes.
  */
 static int quotient(ExprEmitter *e, const Expr *expr) {
@@ -341,7 +346,7 @@ static int quotient(ExprEmitter *e, const Expr *expr) {
             return -1;
         rows_reciprocal(f, y, &p->reciprocal[p->row], &p->scale[p->row]);
     }
-    return vector_binary(f, VECTOR_MUL, vector_binary(f, VECTOR_MUL, x, p->scale[p->row]), p->reciprocal[p->row]);
+    return times_reciprocal(p, x);
 }
 
 /* A sum without the division of its weights: by a product with the reciprocal of the divisor, where that may be. */
@@ -360,7 +365,7 @@ static int divide(Emitting *p, int sum) {
     }
     if (!t->divides)
         return vector_binary(p->f, VECTOR_DIV, sum, p->reciprocal[p->row]);
-    return vector_binary(p->f, VECTOR_MUL, vector_binary(p->f, VECTOR_MUL, sum, p->scale[p->row]), p->reciprocal[p->row]);
+    return times_reciprocal(p, sum);
 }
 
 static void store_result(Emitting *p, int sum, int row, int vector, int last_lanes, bool last) {

@@ -1,7 +1,8 @@
 /* Drives attention: packs keys and values of a head, then takes its queries a block at a time.
  *
  * Where there are heads enough, a task is a head, whose packed keys stay in the core's own cache. Otherwise all heads are packed
- * first, and a task is a block of queries. A row of scores is never cut, so results are the same either way. */
+ * first, and a task is a block of queries. Where a row of scores is cut does not depend on tasks, so results are the same either
+ * way. */
 #include "schedule/attend.h"
 
 #include <float.h>

@@ -1,6 +1,7 @@
 /* The door: tries templates in order, makes code of what the first that fits wrote, and keeps it all together. */
 #include "schedule/schedule.h"
 
+#include <assert.h>
 #include <string.h>
 
 bool schedule_late(const EvalOptions *options) {
@@ -62,6 +63,7 @@ static int count_products(const Kernel *kernel) {
 /* The template whose refusal says most: by the kind of kernel. */
 static size_t most_fitting(const Kernel *kernel) {
     enum { WINDOW, ROUND, RELAYOUT, WINOGRAD, CONTRACT, ROUND_ALL, MAP, ROWS, ATTEND, CHAIN };
+    static_assert(COUNT(templates) == CHAIN + 1, "the templates, in their order");
     const Definition *d = &kernel->definitions[0];
     bool reduces = false;
     for (int i = 0; i < kernel->definition_count; i++)
@@ -78,8 +80,9 @@ static size_t most_fitting(const Kernel *kernel) {
 static whet_status pack_now(Compiled *c, const ScheduleOptions *options, whet_error *err) {
     if (!c->packing.bytes)
         return WHET_OK;
-    if (c->codes && codes_seal(c->codes, err)) /* code may be what packs */
-        return err->status;
+    whet_status status = c->codes ? codes_seal(c->codes, err) : WHET_OK; /* code may be what packs */
+    if (status)
+        return status;
     c->packed = memory_alloc(c->allocator, c->packing.bytes);
     if (!c->packed)
         return error_memory(err);

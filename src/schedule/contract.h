@@ -32,7 +32,7 @@ typedef struct ContractFactor {
     bool centred; /* outside, a guarded read gives the zero point */
     bool flip;    /* its bytes are multiplied with the sign bit turned: 128 more, or less */
     bool scaled;  /* (f32(b[n, c, j]) - beside[c, 1, n]) * beside[c, 0, n]: whole numbers in panels, made f32 where they are
-                     loaded.  Of B alone */
+                     loaded. Of B alone */
     int scale;    /* its access; `zero`, of f32, is one of the same tensor */
 } ContractFactor;
 

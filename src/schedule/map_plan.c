@@ -317,11 +317,10 @@ static bool find_width(MapPass *m, const Kernel *kernel, const Target *target, A
     ExprEmitter e = {.definition = m->nest.definition, .kernel = kernel};
     if (m->moves)
         return true;
-    if (!expr_start(&e, arena)) {
+    if (!expr_start(&e, arena) || !wide_find(&e, arena, &m->wide)) {
         *why = "out of memory";
         return false;
     }
-    m->wide = wide_needed(&e);
     if (m->wide && !target->wide)
         *why = "an element type of 64 bits";
     return *why == NULL;

@@ -5,6 +5,7 @@
  *
  * All parts' functions lie in one piece of code; a part knows where its own begin. Parts that pack the same constant share one
  * packing, one behind the other; a constant that another part would pack besides is read as it lies. */
+#include "kernel/rewrite.h"
 #include "schedule/schedule.h"
 
 #include <stdlib.h>
@@ -370,4 +371,29 @@ bool schedule_parts(Compiled *c, const ScheduleOptions *options, const char **wh
 
 bool schedule_stages(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     return schedule(c, true, options, why, err);
+}
+
+/* ---- kernels that shall run in stages ---- */
+
+Kernel *schedule_begin_stages(const Kernel *from, int definitions, Arena *arena) {
+    Kernel *to = arena_copy(arena, from, sizeof *from);
+    if (!to)
+        return NULL;
+    to->arena = arena;
+    to->tensors = ARENA_ARRAY(arena, KernelTensor, KERNEL_MAX_TENSORS);
+    to->definitions = ARENA_ARRAY(arena, Definition, (size_t)definitions);
+    to->definition_count = 0;
+    if (!to->tensors || !to->definitions)
+        return NULL;
+    memcpy(to->tensors, from->tensors, (size_t)from->tensor_count * sizeof *from->tensors);
+    return to;
+}
+
+bool schedule_add_stage(Kernel *kernel, const Text *text, const KernelArg args[2], const int numbers[2], whet_error *err) {
+    Kernel *stage = text->failed ? NULL : kernel_parse(kernel->arena, text->data, text->length, err);
+    bool fine = stage && kernel_bind(stage, args, 2, NULL, 0, err) == WHET_OK;
+    const Definition *d = fine ? rewrite_rename(kernel->arena, &stage->definitions[0], numbers) : NULL;
+    if (d)
+        kernel->definitions[kernel->definition_count++] = *d;
+    return d != NULL;
 }

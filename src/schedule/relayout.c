@@ -436,13 +436,6 @@ static void put_read(Text *text, const char *name, int rank, int last) {
     text_printf(text, last < 0 ? "]" : "i%d]", last);
 }
 
-/* A definition of two tensors, which are `numbers` of the kernel in the order of the text. */
-static Definition *parse_copy(Kernel *kernel, const Text *text, const KernelArg args[2], const int numbers[2], whet_error *err) {
-    Kernel *copy = text->failed ? NULL : kernel_parse(kernel->arena, text->data, text->length, err);
-    bool fine = copy && kernel_bind(copy, args, 2, NULL, 0, err) == WHET_OK;
-    return fine ? rewrite_rename(kernel->arena, &copy->definitions[0], numbers) : NULL;
-}
-
 /* to[i0, i2, i3, i1] = from[i0, i1, i2, i3], or the way back. */
 static bool add_copy(const Relayout *r, Kernel *kernel, int tensor, bool back, whet_error *err) {
     const KernelTensor *t = &kernel->tensors[tensor], *other = &kernel->tensors[r->other[tensor]];
@@ -453,11 +446,9 @@ static bool add_copy(const Relayout *r, Kernel *kernel, int tensor, bool back, w
     put_read(&text, back ? "t" : "u", t->rank, back ? -1 : r->last[tensor]);
     text_put(&text, " = ");
     put_read(&text, back ? "u" : "t", t->rank, back ? r->last[tensor] : -1);
-    Definition *d = parse_copy(kernel, &text, args, numbers, err);
+    bool fine = schedule_add_stage(kernel, &text, args, numbers, err);
     text_free(&text);
-    if (d)
-        kernel->definitions[kernel->definition_count++] = *d;
-    return d != NULL;
+    return fine;
 }
 
 static bool add_product(const Relayout *r, Kernel *kernel, const Definition *definition) {
@@ -475,25 +466,9 @@ static bool add_product(const Relayout *r, Kernel *kernel, const Definition *def
     return true;
 }
 
-/* The kernel with room for more tensors and definitions, of which it has none yet. */
-static Kernel *begin(const Relayout *r, Arena *arena) {
-    const Kernel *from = r->kernel;
-    Kernel *to = arena_copy(arena, from, sizeof *from);
-    if (!to)
-        return NULL;
-    to->arena = arena;
-    to->tensors = ARENA_ARRAY(arena, KernelTensor, KERNEL_MAX_TENSORS);
-    to->definitions = ARENA_ARRAY(arena, Definition, (size_t)(from->definition_count + from->tensor_count));
-    to->definition_count = 0;
-    if (!to->tensors || !to->definitions)
-        return NULL;
-    memcpy(to->tensors, from->tensors, (size_t)from->tensor_count * sizeof *from->tensors);
-    return to;
-}
-
 static Kernel *transpose(Relayout *r, Arena *arena, whet_error *err) {
     const Kernel *from = r->kernel;
-    Kernel *to = begin(r, arena);
+    Kernel *to = schedule_begin_stages(from, from->definition_count + from->tensor_count, arena);
     if (!to)
         return NULL;
     for (int t = 0; t < from->tensor_count; t++) {
@@ -525,15 +500,14 @@ static bool add_border(const Relayout *r, Kernel *kernel, int padded, whet_error
             text_printf(&text, " + %lld*i%d", (long long)s->tap_step, s->tap);
     }
     text_put(&text, r->read->guarded ? "]?" : "]");
-    Definition *d = parse_copy(kernel, &text, args, numbers, err);
+    bool fine = schedule_add_stage(kernel, &text, args, numbers, err);
     text_free(&text);
-    if (d)
-        kernel->definitions[kernel->definition_count++] = *d;
-    return d != NULL;
+    return fine;
 }
 
 static Kernel *pad(Relayout *r, Arena *arena, whet_error *err) {
-    Kernel *to = begin(r, arena);
+    enum { BORDER_AND_SUM = 2 };
+    Kernel *to = schedule_begin_stages(r->kernel, BORDER_AND_SUM, arena);
     if (!to)
         return NULL;
     int padded = to->tensor_count++;

@@ -30,7 +30,8 @@ static int find_rounded(const Kernel *kernel, const void *const *constant, int t
 }
 
 static bool add_copy(Kernel *to, int tensor, int twin, whet_error *err) {
-    static const char text[] = "t[..] = bf16(x[..])";
+    static char rounding[] = "t[..] = bf16(x[..])";
+    const Text text = {.data = rounding, .length = sizeof rounding - 1};
     const KernelTensor *x = &to->tensors[tensor];
     KernelTensor *t = &to->tensors[twin];
     KernelArg args[] = {{"x", x->type, x->rank, x->dims}, {"t", DT_BF16, x->rank, x->dims}};
@@ -39,25 +40,13 @@ static bool add_copy(Kernel *to, int tensor, int twin, whet_error *err) {
     t->name = arena_printf(to->arena, "%s_bf16", x->name);
     t->role = ROLE_TEMPORARY;
     t->type = DT_BF16;
-    Kernel *copy = kernel_parse(to->arena, text, sizeof text - 1, err);
-    bool fine = copy && t->name && kernel_bind(copy, args, (int)COUNT(args), NULL, 0, err) == WHET_OK;
-    Definition *d = fine ? rewrite_rename(to->arena, &copy->definitions[0], numbers) : NULL;
-    if (d)
-        to->definitions[to->definition_count++] = *d;
-    return d != NULL;
+    return t->name && schedule_add_stage(to, &text, args, numbers, err);
 }
 
 static Kernel *build(const Kernel *from, const int *twin, int count, Arena *arena, whet_error *err) {
-    Kernel *to = arena_copy(arena, from, sizeof *from);
+    Kernel *to = schedule_begin_stages(from, count + 1, arena);
     if (!to)
         return NULL;
-    to->arena = arena;
-    to->tensors = ARENA_ARRAY(arena, KernelTensor, KERNEL_MAX_TENSORS);
-    to->definitions = ARENA_ARRAY(arena, Definition, (size_t)count + 1);
-    to->definition_count = 0;
-    if (!to->tensors || !to->definitions)
-        return NULL;
-    memcpy(to->tensors, from->tensors, (size_t)from->tensor_count * sizeof *from->tensors);
     to->tensor_count += count;
     for (int t = 0; t < from->tensor_count; t++)
         if (twin[t] >= 0 && !add_copy(to, t, twin[t], err))

@@ -258,7 +258,13 @@ typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const
 ScheduleTemplate schedule_window, schedule_round, schedule_relayout, schedule_winograd, schedule_contract, schedule_round_all,
     schedule_map, schedule_rows, schedule_attend, schedule_map_chain, schedule_parts, schedule_stages;
 
-bool schedule_has_parts(const Kernel *kernel); /* parts.c: several definitions. schedule_stages: each a part of its own */
+/* parts.c: several definitions. schedule_stages: each a part of its own. */
+bool schedule_has_parts(const Kernel *kernel);
+/* What templates that run in stages make of a kernel: it, with room for as many tensors as there may be and for so many
+ * definitions, of which it has none yet (NULL: out of memory); and one more definition, by its text, of two tensors, whose
+ * numbers are those of the one that is read and of the one that is written. */
+Kernel *schedule_begin_stages(const Kernel *from, int definitions, Arena *arena);
+bool schedule_add_stage(Kernel *kernel, const Text *text, const KernelArg args[2], const int numbers[2], whet_error *err);
 /* compile.c: all templates but schedule_parts in turn; `c` is empty again where none takes its kernel. */
 bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
 

@@ -36,15 +36,12 @@ static bool wants_wide(const ExprEmitter *e, const Expr *expr, bool *seen) {
     return false;
 }
 
-bool wide_needed(const ExprEmitter *e) {
-    if (wide_type(e->kernel->tensors[e->definition->tensor].type))
-        return true;
-    Arena arena;
-    arena_init(&arena, NULL);
-    bool *seen = ARENA_ARRAY(&arena, bool, (size_t)e->definition->expr_count + 1);
-    bool needed = seen && wants_wide(e, e->definition->value, seen);
-    arena_free(&arena);
-    return needed;
+bool wide_find(const ExprEmitter *e, Arena *scratch, bool *needed) {
+    bool *seen = ARENA_ARRAY(scratch, bool, (size_t)e->definition->expr_count + 1);
+    if (!seen)
+        return false;
+    *needed = wide_type(e->kernel->tensors[e->definition->tensor].type) || wants_wide(e, e->definition->value, seen);
+    return true;
 }
 
 /* ---- memory ---- */

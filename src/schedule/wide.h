@@ -14,8 +14,8 @@
 
 #include "schedule/schedule.h"
 
-/* Does the definition, on which `e` was started, want lanes of 64 bits? */
-bool wide_needed(const ExprEmitter *e);
+/* Does the definition, on which `e` was started, want lanes of 64 bits? False: out of memory. */
+bool wide_find(const ExprEmitter *e, Arena *scratch, bool *needed);
 
 static inline bool wide_type(DType type) {
     return dtype_bits(type) == 64;

@@ -26,6 +26,7 @@ static int extreme(VectorFunction *to, const VectorOp *op) {
     return vector_ternary(to, VECTOR_SELECT, vector_binary(to, VECTOR_UNORDERED, a, a), a, picked);
 }
 
+/* The lanes of x are whole numbers, as far as a few operations tell. */
 static bool is_whole(const VectorFunction *f, int x) {
     const VectorOp *op = f->values[x].op >= 0 ? &f->ops[f->values[x].op] : NULL;
     if (!op || op->result != x)
@@ -33,7 +34,7 @@ static bool is_whole(const VectorFunction *f, int x) {
     if (op->code == VECTOR_ADD || op->code == VECTOR_SUB)
         return is_whole(f, op->arg[0]) && is_whole(f, op->arg[1]);
     if (op->code == VECTOR_CONST)
-        return op->number == (double)(int64_t)op->number;
+        return op->number == floor(op->number);
     return op->code == VECTOR_CVT || (op->code >= VECTOR_FLOOR && op->code <= VECTOR_ROUND);
 }
 

@@ -1,8 +1,8 @@
 /* Scales of MatMulNBits as kernels read them.
  *
  * The file has rows of packed numbers, [n][block][..], with a scale and perhaps a packed zero point a block, [n][block]. Scales
- * and zero points become f32 with the columns side by side, [block][n][1], so that one definition says the weights, and a product
- * reads them as they are stored:
+ * and zero points become one f32 tensor with the columns side by side, [block][2][n], so that one definition says the weights,
+ * and a product reads them as they are stored:
  *
  *     w[n, c, j] = (f32((s64(B[n, c, j // 2]) >> 4 * (j % 2)) & 15) - scales[c, 1, n]) * scales[c, 0, n]
  *

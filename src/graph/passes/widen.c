@@ -30,7 +30,7 @@ static bool is_bound_to_bits(const Node *node) {
 }
 
 typedef struct Findings {
-    bool weights, brain, bound; /* brain: some are bf16 */
+    bool weights, bf16, bound; /* bf16: some weights are */
 } Findings;
 
 /* Weights that products alone read stay as they are stored: kernels widen them where they pack or read them (ops/lower.c). Marks
@@ -66,7 +66,7 @@ static bool look(Graph *graph, void *context) {
     for (size_t v = 0; v < graph->value_count; v++)
         if (is_weight(graph->values[v])) {
             found->weights = true;
-            found->brain |= (DType)graph->values[v]->type.constant->type == DT_BF16;
+            found->bf16 |= (DType)graph->values[v]->type.constant->type == DT_BF16;
         }
     for (size_t n = 0; n < graph->node_count; n++)
         found->bound |= is_bound_to_bits(graph->nodes[n]);
@@ -83,11 +83,11 @@ static Tensor *widened(Arena *arena, const Tensor *half) {
     float *to = arena_alloc(arena, bytes, 1);
     if (!to)
         return NULL;
-    bool brain = (DType)half->type == DT_BF16;
+    bool bf16 = (DType)half->type == DT_BF16;
     for (int64_t i = 0; i < count; i++) {
         uint16_t bits; /* where it lies in the file, it may be misaligned */
         memcpy(&bits, (const char *)half->data + 2 * i, sizeof bits);
-        to[i] = brain ? bf16_to_f32(bits) : f16_to_f32(bits);
+        to[i] = bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
     }
     wide->type = WHET_F32;
     wide->data = to;
@@ -222,6 +222,6 @@ whet_status graph_widen(Model *model, whet_error *err) {
     pass_each_graph(model->graph, look, &found);
     if (!found.weights || found.bound)
         return WHET_OK;
-    model->brain = found.brain;
+    model->bf16_weights = found.bf16;
     return widen(model->graph) ? WHET_OK : error_memory(err);
 }
