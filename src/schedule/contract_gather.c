@@ -191,21 +191,23 @@ static bool all_inside(const Gather *in, const Runs *runs) {
     return true;
 }
 
-/* Two pieces that overlap. */
-#define COPY_RUNS(piece)                                                                                                         \
-    for (int r = 0; r < runs->count; r++, to += bytes) {                                                                         \
-        memcpy(to, from + runs->delta[r], piece);                                                                                \
-        memcpy(to + bytes - (piece), from + runs->delta[r] + bytes - (piece), piece);                                            \
+/* Runs in two pieces of a known size, which overlap. */
+static inline void copy_pieces(const Runs *runs, const char *from, char *to, size_t piece) {
+    const size_t second = (size_t)runs->bytes - piece;
+    for (int r = 0; r < runs->count; r++, to += runs->bytes) {
+        memcpy(to, from + runs->delta[r], piece);
+        memcpy(to + second, from + runs->delta[r] + second, piece);
     }
+}
 
 static void copy_runs(const Runs *runs, const char *from, char *to) {
     int64_t bytes = runs->bytes;
     if (bytes >= 4 && bytes <= 8)
-        COPY_RUNS(4)
+        copy_pieces(runs, from, to, 4);
     else if (bytes > 8 && bytes <= 16)
-        COPY_RUNS(8)
+        copy_pieces(runs, from, to, 8);
     else if (bytes > 16 && bytes <= 32)
-        COPY_RUNS(16)
+        copy_pieces(runs, from, to, 16);
     else
         for (int r = 0; r < runs->count; r++, to += bytes)
             contract_copy_bytes(to, from + runs->delta[r], bytes);
@@ -308,9 +310,10 @@ void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t ro
              *out = k->paired ? apart + pitch * (size_t)odd : lies;
         together = rows_inside(&walk, &in, &runs, k->paired ? 1 : row + count - r);
         int64_t step = together > 1 ? in.a->stride[k->row_axis[k->row_count - 1]] * (int64_t)size : 0;
-        for (int64_t i = 0; i < together; i++, out += i < together ? pitch : 0) {
-            copy_runs(&runs, in.from + in.offset * (int64_t)size + i * step, out);
-            pad_row(out + row_bytes, pad);
+        for (int64_t i = 0; i < together; i++) {
+            char *at = out + pitch * (size_t)i;
+            copy_runs(&runs, in.from + in.offset * (int64_t)size + i * step, at);
+            pad_row(at + row_bytes, pad);
         }
         if (!together) {
             Gather here = in; /* which goes through the depth */
