@@ -237,6 +237,8 @@ int main(int argc, char **argv) {
     Arena scratch;
     arena_init(&scratch, NULL);
     target.memory = code_memory_new(NULL, 64 << 10); /* as the kernels of a model have it */
+    if (!target.memory)
+        return 1;
     for (size_t i = 0; i < COUNT(cases); i++) {
         Figures f = {0};
         whet_error err = {0};

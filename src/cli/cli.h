@@ -212,7 +212,7 @@ typedef struct KernelArgs {
     { 'a', "arg", "NAME=TYPE", "the type of a kernel's tensor, f32 otherwise; with dims: NAME=TYPE[2, 3]" }
 
 int kernel_args_add(KernelArgs *types, const Args *args, const char *word); /* the exit status */
-/* The kernel, or the exit status when it has complained: of an extent, too, that the text does not name. */
+/* The kernel, or the exit status when it has complained: of an extent, too, that the text does not name, or of --precision. */
 int kernel_compile(const Args *args, const char *text, const Common *common, const KernelArgs *types, whet_kernel **out);
 void kernel_args_free(KernelArgs *types);
 
