@@ -8,6 +8,15 @@
 
 #include "whet.h"
 
+/* Sanitizers are slow, and keep what was freed. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
 typedef struct Countdown {
     atomic_long left;              /* so many allocations pass, then one fails; negative: all pass */
     bool rest;                     /* all that come after it fail too */

@@ -197,7 +197,7 @@ static void in_child(bool address_space, whet_status wanted, const char *words) 
 
 static void no_memory_for_code(void **state) {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SANITIZED
     skip(); /* the sanitizer's own address space is beyond any limit */
 #endif
     in_child(true, WHET_ERROR_MEMORY, "bytes of code");

@@ -21,7 +21,7 @@
 #include "countdown.h"
 #include "text_model.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SANITIZED
 enum { SHAPES = 320, SLOWER = 10 };
 #else
 enum { SHAPES = 10000, SLOWER = 1 };

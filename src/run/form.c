@@ -286,7 +286,8 @@ static bool add_sample(Form *form, const Record *record, const Segment *s) {
     to->used = ++form->clock;
     form->latest = to;
     now_dims(s, to->dims);
-    memcpy(to->numbers, record->sizes.at, number_bytes);
+    if (number_bytes)
+        memcpy(to->numbers, record->sizes.at, number_bytes);
     return true;
 }
 

@@ -124,19 +124,21 @@ static void set_call(const Work *w, const Part *part, const Corner *line, int64_
     call->tap_count = find_taps(k, line, part->block, &a, &b, call->taps);
     for (int i = 0; i < k->nest.access_count; i++) {
         int64_t size = contract_size(k, i), row = size * contract_m_stride(k, i);
-        const char *at = w->data[k->nest.access[i].tensor];
-        at += size * (line->offset[i] + contract_n_stride(k, i) * part->panel * k->nr + (i == k->a ? a : 0));
         call->a = i == k->a ? call->count : call->a;
         call->b = i == k->b ? call->count : call->b;
+        if (i == k->b && !k->direct) { /* its tensor itself may not be there */
+            add_pointer(call, part->packed + b, 0, (int64_t)k->panel_bytes);
+            continue;
+        }
+        const char *at = w->data[k->nest.access[i].tensor];
+        at += size * (line->offset[i] + contract_n_stride(k, i) * part->panel * k->nr + (i == k->a ? a : 0));
         if (i == k->a && part->gathered)
             at =
                 part->gathered + (k->on_tiles ? (first - part->first) * row : size * contract_gathered_at(k, part->first, first));
         if (k->scalar[i] >= 0)
             memcpy(call->scalars[k->scalar[i]], at, (size_t)size);
-        else if (i == k->b && k->direct)
-            add_pointer(call, at + b, 0, size * k->nr);
         else if (i == k->b)
-            add_pointer(call, part->packed + b, 0, (int64_t)k->panel_bytes);
+            add_pointer(call, at + b, 0, size * k->nr);
         else
             add_pointer(call, at, row, size * contract_n_stride(k, i) * k->nr);
     }

@@ -153,6 +153,12 @@ static int32_t to_int(float x) {
     return x >= -2147483648.f && x < 2147483648.f ? (int32_t)x : INT32_MIN;
 }
 
+/* Of SCALE, whose bounds hold for lanes that matter; the others may hold anything. */
+static int power_of(double x) {
+    const double far = 4096; /* zero or infinity, of any float */
+    return (int)(x < -far ? -far : x > far ? far : x);
+}
+
 /* One lane of an operation on floats of either width, computed in `T`; comparisons give 0 or 1. */
 #define FLOAT_LANE(T, NAME, FMA, SCALE, SQRT, FLOOR, CEIL, TRUNC, ROUND)                                                         \
     static bool NAME(VectorCode code, T a, T b, T c, T *out, bool *truth) {                                                      \
@@ -167,7 +173,7 @@ static int32_t to_int(float x) {
         case VECTOR_MAX_OR: *out = a > b ? a : b; break;                                                                         \
         case VECTOR_FMA: *out = FMA(a, b, c); break;                                                                             \
         case VECTOR_FNMA: *out = FMA(-a, b, c); break;                                                                           \
-        case VECTOR_SCALE: *out = isnan(b) ? b : SCALE(a, (int)FLOOR(b)); break;                                                 \
+        case VECTOR_SCALE: *out = isnan(b) ? b : SCALE(a, power_of((double)FLOOR(b))); break;                                    \
         case VECTOR_SQRT: *out = SQRT(a); break;                                                                                 \
         case VECTOR_FLOOR: *out = FLOOR(a); break;                                                                               \
         case VECTOR_CEIL: *out = CEIL(a); break;                                                                                 \
