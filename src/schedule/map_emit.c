@@ -24,6 +24,7 @@ typedef struct Emitting {
     int backwards;                /* the lanes in reverse; -1 */
     DType bits;                   /* see MapPass; DT_NONE: lanes of 32 bits */
     int lanes, unroll;
+    int packed; /* elements of a lane in squares: of narrow types that are moved as they are */
     /* the place: columns from `begin` + counter + offset on, of a row counter + row_offset */
     int row, column, block; /* block: of columns, in squares */
     int64_t at, row_offset;
@@ -324,15 +325,24 @@ static void emit_rows(Emitting *p, int rows) {
 
 /* ---- squares ---- */
 
-/* Rows of the square at the place, of one read that is contiguous along them. `columns`: how many of them there are. */
-static void load_square(Emitting *p, int access, int64_t columns, int *rows) {
+/* What lane by lane becomes the next `packed` columns of one read that is contiguous along the rows: the first in the lowest
+ * bits. */
+static int load_columns(Emitting *p, int access, int64_t column) {
     DType type = p->m->nest.access[access].type;
-    int64_t offset = p->at;
-    for (int j = 0; j < p->lanes; j++) {
-        p->at = offset + j;
-        rows[j] = j >= columns ? rows[j - 1] : vector_load(p->f, raw_type(type), memory_type(type), place(p, access, 0, 0), -1);
+    int all = -1;
+    for (int k = 0; k < p->packed; k++) {
+        int one = vector_load(p->f, raw_type(type), memory_type(type), place(p, access, column + k, 0), -1);
+        if (k)
+            one = vector_immediate(p->f, VECTOR_SHL, one, 8 * map_bytes(type) * k);
+        all = k ? vector_binary(p->f, VECTOR_OR, all, one) : one;
     }
-    p->at = offset;
+    return all;
+}
+
+/* Rows of the square at the place. `columns`: how many of them there are. */
+static void load_square(Emitting *p, int access, int64_t columns, int *rows) {
+    for (int j = 0; j < p->lanes; j++)
+        rows[j] = j * p->packed >= columns ? rows[j - 1] : load_columns(p, access, j * p->packed);
     vector_transpose(p->f, rows);
 }
 
@@ -351,7 +361,10 @@ static void emit_square(Emitting *p, int64_t column, int64_t columns) {
         for (int i = 1; i < nest->access_count; i++)
             if (p->m->transposed >> i & 1 && !(p->segment->outside >> i & 1))
                 expr_know(&p->e, nest->access[i].read, from_raw(p, nest->access[i].type, rows[i][r]));
-        store(p);
+        if (p->packed > 1)
+            vector_store(p->f, DT_S32, rows[1][r], place(p, 0, 0, 0), -1); /* whole lanes are their bits, in order */
+        else
+            store(p);
     }
     p->row_offset = 0;
     p->mask = -1;
@@ -359,9 +372,10 @@ static void emit_square(Emitting *p, int64_t column, int64_t columns) {
 
 /* `count` squares beside each other, for all rows. */
 static void emit_squares_of(Emitting *p, int rows, int64_t begin, int64_t count, int64_t columns) {
+    int wide = p->lanes * p->packed;
     p->row = vector_loop(p->f, rows, 0, p->lanes, NULL, NULL, 0);
     if (count > 1)
-        p->column = vector_loop(p->f, -1, count * p->lanes, p->lanes, NULL, NULL, 0);
+        p->column = vector_loop(p->f, -1, count * wide, wide, NULL, NULL, 0);
     emit_square(p, begin, columns);
     if (count > 1)
         vector_end(p->f, NULL, NULL);
@@ -371,12 +385,18 @@ static void emit_squares_of(Emitting *p, int rows, int64_t begin, int64_t count,
 
 /* Squares of a block: as many as divide `whole` if so many squares can be cut without a rest, which would need code of its own.
  */
-static int64_t squares_each(int64_t whole) {
-    enum { LEAST = SQUARES / 2 + 1 };
-    for (int64_t each = SQUARES; each >= LEAST; each--)
+static int64_t squares_each(int64_t whole, int64_t most) {
+    for (int64_t each = most; each >= most / 2 + 1; each--)
         if (whole % each == 0)
             return each;
-    return SQUARES;
+    return most;
+}
+
+/* Elements that a lane holds while they change places: a whole lane of them where their bits are all that counts. */
+static int packed_in(const Emitting *p, const MapSegment *segment) {
+    int size = map_bytes(p->m->nest.access[0].type), packed = size < 4 ? 4 / size : 1;
+    bool fine = p->m->moves && !segment->outside && segment->extent >= packed * p->lanes;
+    return fine && p->m->transposed == 1 << 1 ? packed : 1;
 }
 
 /* Blocks of columns outside, rows inside, then the squares of a block: what is read comes in long runs, what is written in runs
@@ -384,20 +404,21 @@ static int64_t squares_each(int64_t whole) {
 static void emit_squares(Emitting *p, int rows) {
     for (int s = 0; s < p->box->segment_count; s++) {
         const MapSegment *segment = &p->box->segments[s];
-        int64_t whole = segment->extent / p->lanes, left = segment->extent % p->lanes;
-        int64_t most = squares_each(whole), blocks = whole / most;
+        p->packed = packed_in(p, segment);
+        int64_t wide = (int64_t)p->lanes * p->packed, whole = segment->extent / wide, left = segment->extent % wide;
+        int64_t most = squares_each(whole, SQUARES / p->packed), blocks = whole / most;
         p->segment = segment;
         if (blocks > 1)
-            p->block = vector_loop(p->f, -1, blocks * most * p->lanes, most * p->lanes, NULL, NULL, 0);
+            p->block = vector_loop(p->f, -1, blocks * most * wide, most * wide, NULL, NULL, 0);
         if (blocks)
-            emit_squares_of(p, rows, segment->begin, most, p->lanes);
+            emit_squares_of(p, rows, segment->begin, most, wide);
         if (blocks > 1)
             vector_end(p->f, NULL, NULL);
         p->block = -1;
         if (whole % most)
-            emit_squares_of(p, rows, segment->begin + blocks * most * p->lanes, whole % most, p->lanes);
+            emit_squares_of(p, rows, segment->begin + blocks * most * wide, whole % most, wide);
         if (left && whole)
-            emit_squares_of(p, rows, segment->begin + segment->extent - p->lanes, 1, p->lanes);
+            emit_squares_of(p, rows, segment->begin + segment->extent - wide, 1, wide);
         else if (left)
             emit_squares_of(p, rows, segment->begin, 1, left);
     }
