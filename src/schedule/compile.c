@@ -36,11 +36,12 @@ void schedule_call(const Compiled *c, int function, const int64_t *arguments) {
 static const struct {
     const char *name;
     ScheduleTemplate *template;
+    bool windows; /* takes nothing else */
 } templates[] = {
-    {"window", schedule_window}, /* before contractions, which would take a depthwise one as many small products */
+    {"window", schedule_window, true}, /* before contractions, which would take a depthwise one as many small products */
     {"round", schedule_round}, /* before those that read what is rounded */
     {"relayout", schedule_relayout}, /* channels first, as the next two would have it */
-    {"winograd", schedule_winograd},
+    {"winograd", schedule_winograd, true},
     {"contract", schedule_contract},
     {"round", schedule_round_all},
     {"map", schedule_map},
@@ -49,6 +50,29 @@ static const struct {
     {"map", schedule_map_chain}, /* by way of memory, where rows do not have it */
 };
 // clang-format on
+
+/* A dimension along which two axes move, or a read that may lie outside. */
+static bool read_is_window(const Definition *d, const Expr *read) {
+    for (int i = 0; i < read->index_count; i++) {
+        int moving = 0;
+        for (int a = 0; read->index[i].affine && a < d->axis_count; a++)
+            moving += read->index[i].coef[a] && d->axes[a].extent > 1;
+        if (moving > 1)
+            return true;
+    }
+    return read->guarded;
+}
+
+/* Seen at a glance, for most kernels read none and templates of windows would plan long before they say so. */
+static bool reads_windows(const Kernel *kernel) {
+    for (int i = 0; i < kernel->definition_count; i++) {
+        const Definition *d = &kernel->definitions[i];
+        for (int e = 0; e < d->expr_count; e++)
+            if (d->exprs[e]->op == EXPR_READ && read_is_window(d, d->exprs[e]))
+                return true;
+    }
+    return false;
+}
 
 static int count_products(const Kernel *kernel) {
     int count = 0;
@@ -104,9 +128,11 @@ bool compiled_takes_unpacked(const Compiled *compiled) {
 }
 
 bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    bool fits = false;
+    bool fits = false, windows = reads_windows(c->kernel);
     for (size_t i = 0; i < COUNT(templates) && !fits; i++) {
         const char *reason = NULL;
+        if (templates[i].windows && !windows)
+            continue;
         ArenaMark mark = arena_mark(&c->arena);
         fits = templates[i].template(c, options, &reason, err);
         if (!fits && (c->arena.failed || c->vectors->failed)) /* whatever the template made of it */

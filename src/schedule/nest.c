@@ -166,9 +166,10 @@ static bool fills(const Nest *nest) {
 }
 
 static bool start(Nest *out, const Kernel *kernel, const Definition *definition, int *map, const char **why) {
-    memset(out, 0, sizeof *out);
-    out->kernel = kernel;
+    out->kernel = kernel; /* accesses are cleared as they are added: the whole of a nest is 20 KB */
     out->definition = definition;
+    out->access_count = 0;
+    out->covers = false;
     if (definition->axis_count > NEST_MAX_AXES) {
         *why = "more axes than a template takes";
         return false;

@@ -69,19 +69,13 @@ static bool describe(Window *w, const Kernel *kernel, const char **why) {
     if (!nest_of(kernel, d, &simple, why))
         return false;
     w->covers = simple.covers;
-    *nest = (Nest){.kernel = kernel, .definition = d, .axis_count = d->axis_count, .parallel_count = d->parallel_count};
-    int map[NEST_MAX_AXES];
-    for (int a = 0; a < d->axis_count; a++) {
-        nest->axis[a] = (NestAxis){d->axes[a].extent, a >= d->parallel_count};
-        map[a] = a;
-        if (!d->axes[a].extent)
+    for (int a = 0; a < d->axis_count; a++)
+        if (!d->axes[a].extent) {
             *why = "nothing to reduce";
-    }
-    if (*why || !nest_add(nest, d, map, NULL, why))
-        return false;
-    for (int i = 0; i < d->expr_count; i++)
-        if (d->exprs[i]->op == EXPR_READ && !nest_add(nest, d, map, d->exprs[i], why))
             return false;
+        }
+    if (!nest_begin(kernel, d, nest, why))
+        return false;
     window_find_views(w, kernel);
     return window_add_views(w, why);
 }

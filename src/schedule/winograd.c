@@ -33,17 +33,9 @@ static bool describe(Winograd *w, const Kernel *kernel, const char **why) {
     Nest simple, *nest = &w->nest;
     if (kernel->definition_count != 1 || !nest_of(kernel, d, &simple, why) || !simple.covers)
         return refuse(why, "not one definition that fills its tensor");
-    *nest = (Nest){.kernel = kernel, .definition = d, .axis_count = d->axis_count, .parallel_count = d->parallel_count};
-    int map[NEST_MAX_AXES];
-    for (int a = 0; a < d->axis_count; a++) {
-        nest->axis[a] = (NestAxis){d->axes[a].extent, a >= d->parallel_count};
-        map[a] = a;
-    }
-    if (!nest_add(nest, d, map, NULL, why))
+    if (!nest_begin(kernel, d, nest, why))
         return false;
     for (int i = 0; i < d->expr_count; i++) {
-        if (d->exprs[i]->op == EXPR_READ && !nest_add(nest, d, map, d->exprs[i], why))
-            return false;
         if (d->exprs[i]->op == EXPR_REDUCE && w->reduction)
             return refuse(why, "more than one reduction");
         if (d->exprs[i]->op == EXPR_REDUCE)
