@@ -39,15 +39,15 @@ static const struct {
     bool windows; /* takes nothing else */
 } templates[] = {
     {"window", schedule_window, true}, /* before contractions, which would take a depthwise one as many small products */
-    {"round", schedule_round}, /* before those that read what is rounded */
-    {"relayout", schedule_relayout}, /* channels first, as the next two would have it */
+    {"round", schedule_round, false}, /* before those that read what is rounded */
+    {"relayout", schedule_relayout, false}, /* channels first, as the next two would have it */
     {"winograd", schedule_winograd, true},
-    {"contract", schedule_contract},
-    {"round", schedule_round_all},
-    {"map", schedule_map},
-    {"rows", schedule_rows},
-    {"attend", schedule_attend},
-    {"map", schedule_map_chain}, /* by way of memory, where rows do not have it */
+    {"contract", schedule_contract, false},
+    {"round", schedule_round_all, false},
+    {"map", schedule_map, false},
+    {"rows", schedule_rows, false},
+    {"attend", schedule_attend, false},
+    {"map", schedule_map_chain, false}, /* by way of memory, where rows do not have it */
 };
 // clang-format on
 
