@@ -57,7 +57,7 @@ static const struct {
 } functions[] = {
     {"exp", exp, 0, 110, 1, false},          {"expm1", expm1, 0, 110, 2, false},      {"log", log, 0, INFINITY, 2, false},
     {"log1p", log1p, 0, 3e38, 2, false},     {"tanh", tanh, 0, 100, 2, false},        {"erf", erf, 0, 100, 2, false},
-    {"sign", sign_of, 0, 3e38, 0, false},    {"sigmoid", sigmoid, 0, 80, 3, false},   {"gelu", gelu, 0, 100, 3, true},
+    {"sign", sign_of, 0, 3e38, 0, false},    {"sigmoid", sigmoid, 0, 80, 2, false},   {"gelu", gelu, 0, 100, 3, true},
     {"sin", sin, 0, INFINITY, 2, false},     {"cos", cos, 0, INFINITY, 2, false},     {"tan", tan, 0, INFINITY, 2, false},
     {"asin", asin, 0, INFINITY, 2, false},   {"acos", acos, 0, INFINITY, 2, false},   {"atan", atan, 0, INFINITY, 2, false},
     {"sinh", sinh, 0, INFINITY, 2, false},   {"cosh", cosh, 0, INFINITY, 2, false},   {"asinh", asinh, 0, INFINITY, 2, false},

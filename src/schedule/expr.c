@@ -450,7 +450,29 @@ static bool type_served(const ExprEmitter *e, const Expr *expr) {
     }
 }
 
+/* `1 + exp(x)`, the divisor of sigmoid and its like: x, where nothing else reads the exponential. Rounding it and the sum would
+ * cost a ULP more. */
+static const Expr *one_and_exp(const ExprEmitter *e, const Expr *expr) {
+    double one;
+    if (expr->op != EXPR_ADD || expr->type != DT_F32)
+        return NULL;
+    const Expr *power = expr->arg[expr->arg[0]->op != EXPR_EXP];
+    if (power->op != EXPR_EXP || !expr_known_number(e, expr->arg[power == expr->arg[0]], &one) || one != 1)
+        return NULL;
+    int readers = 0;
+    for (int i = 0; i < e->definition->expr_count; i++)
+        for (int a = 0; a < 3; a++)
+            readers += e->definition->exprs[i]->arg[a] == power;
+    return readers == 1 && e->known[power->id] < 0 ? power->arg[0] : NULL;
+}
+
 static int emit_operation(ExprEmitter *e, const Expr *expr) {
+    const Expr *exponent = one_and_exp(e, expr);
+    if (exponent) {
+        bool negated = exponent->op == EXPR_NEG;
+        int x = expr_emit(e, negated ? exponent->arg[0] : exponent);
+        return e->refused ? -1 : math_one_and_exp(e->f, x, negated);
+    }
     DType type = expr->arg[0]->type;
     int a = expr_emit(e, expr->arg[0]);
     if (e->refused)

@@ -25,18 +25,26 @@ static void reduce_exp(VectorFunction *f, int x, int *n, int *q) {
     *q = math_fma(f, math_fma(f, high, square, low), square, r);
 }
 
-/* Where tables are fast: x = t ln 2 + r, t in sixteenths, which adding a number rounds to; its last four bits are the fraction's.
- * e^r is 1 + r + r^2/2 + r^3/6 within 2^-26, |r| < 0.0217. What the table's powers lack is in another table; without it
- * (`plain`) the error is below 2 ULP instead of 1. */
+/* Where tables are fast: x = t ln 2 + r, t in sixteenths, which adding a number rounds to; its last four bits are the fraction's,
+ * 2^fraction is `*power`. e^r is 1 + r + 0.50001625 r^2 + r^3/6 within 2^-29, |r| < 0.0217 (minimax); `*p` is that less 1. What
+ * the table's powers lack is in another table; without it (`plain`) the error is below 2 ULP instead of 1. With `sign` -1 it is
+ * e^-x: r changes its sign. */
+static void reduce_exp_pieces(VectorFunction *f, int x, double sign, bool plain, int *t, int *power, int *p) {
+    VectorCode less = sign < 0 ? VECTOR_FMA : VECTOR_FNMA;
+    int magic = math_number(f, 0x1.8p19), m = math_fma(f, x, math_number(f, sign * 1.44269504088896341), magic);
+    int piece = vector_convert(f, VECTOR_BITS, DT_S32, m);
+    *t = math_sub(f, m, magic);
+    int r = vector_ternary(f, less, *t, math_number(f, 0.693145751953125), x);
+    r = vector_ternary(f, less, *t, math_number(f, 1.428606765330187e-6f), r);
+    *power = vector_lookup(f, VECTOR_TABLE_EXP2, piece);
+    int q = math_fma(f, math_number(f, sign / 6), r, math_number(f, 0.50001625));
+    q = math_fma(f, q, r, math_number(f, sign));
+    *p = plain ? math_mul(f, q, r) : math_fma(f, q, r, vector_lookup(f, VECTOR_TABLE_EXP2 + 1, piece));
+}
+
 static int exp_pieces(VectorFunction *f, int x, bool plain) {
-    int magic = math_number(f, 0x1.8p19), m = math_fma(f, x, math_number(f, 1.44269504088896341), magic);
-    int piece = vector_convert(f, VECTOR_BITS, DT_S32, m), t = math_sub(f, m, magic);
-    int r = vector_ternary(f, VECTOR_FNMA, t, math_number(f, 0.693145751953125), x);
-    r = vector_ternary(f, VECTOR_FNMA, t, math_number(f, 1.428606765330187e-6f), r);
-    int power = vector_lookup(f, VECTOR_TABLE_EXP2, piece);
-    int p = math_fma(f, math_number(f, 1.0 / 6), r, math_number(f, 0.5));
-    p = math_fma(f, p, r, math_number(f, 1));
-    p = plain ? math_mul(f, p, r) : math_fma(f, p, r, vector_lookup(f, VECTOR_TABLE_EXP2 + 1, piece));
+    int t, power, p;
+    reduce_exp_pieces(f, x, 1, plain, &t, &power, &p);
     return vector_binary(f, VECTOR_SCALE, math_fma(f, power, p, power), t);
 }
 
@@ -49,6 +57,27 @@ static int emit_exp(VectorFunction *f, int x) {
         return exp_pieces(f, x, false);
     reduce_exp(f, x, &n, &q);
     return vector_binary(f, VECTOR_SCALE, math_add(f, q, math_number(f, 1)), n);
+}
+
+/* exp(x) is power (1 + p): the smaller of power and 1 is what power p is added to, and the larger comes last, so that it is this
+ * addition alone whose rounding is felt. Infinite powers may have a p below 0, which must not make them NaN. */
+int math_one_and_exp(VectorFunction *f, int x, bool negated) {
+    int one = math_number(f, 1), n, power, p;
+    bool turned = negated && f->lookup;
+    if (negated && !turned)
+        x = vector_binary(f, VECTOR_XOR, x, math_number(f, -0.0));
+    x = vector_binary(f, VECTOR_MIN_OR, math_number(f, turned ? 80 : 89), x);
+    x = vector_binary(f, VECTOR_MAX_OR, math_number(f, turned ? -89 : -80), x);
+    if (f->lookup) {
+        reduce_exp_pieces(f, x, turned ? -1 : 1, false, &n, &power, &p);
+        power = vector_binary(f, VECTOR_SCALE, power, n);
+    } else {
+        reduce_exp(f, x, &n, &p);
+        power = power_of_two(f, vector_convert(f, VECTOR_CVT, DT_S32, n));
+    }
+    int low = math_fma(f, power, p, vector_binary(f, VECTOR_MIN_OR, one, power));
+    return math_add(f, vector_binary(f, VECTOR_MAX_OR, one, power),
+                    vector_binary(f, VECTOR_MAX_OR, math_number(f, -0x1p127), low));
 }
 
 int math_exp_below(VectorFunction *f, int x) {
