@@ -2,12 +2,23 @@
  * the machine multiplies them.
  *
  * The columns of a panel fall into runs along B's innermost column axis; for each step of depth, a run is copied, or the part of
- * it that its guards leave inside, between what a read outside gives. Steps behind the last one are zero. */
+ * it that its guards leave inside, between what a read outside gives. Steps behind the last one are zero.
+ *
+ * Lines of an image that is as wide as the result lie one behind the other, so that all columns of a panel are side by side in
+ * it, wherever a tap moves them to: they are copied as one run, and a mask says which of them are outside. */
 #include "schedule/contract.h"
 
 #include <string.h>
 
-enum { MAX_COLUMNS = CONTRACT_MAX_WIDTH, CHUNK_BYTES = 8 << 10, MAX_BOUNDS = 1024 };
+enum {
+    MAX_COLUMNS = CONTRACT_MAX_WIDTH,
+    CHUNK_BYTES = 8 << 10,
+    MAX_BOUNDS = 1024,
+    MASK_BYTES = 8 << 10,
+    WORD = 8,
+    WORDS = 2,
+    PLACES = 16
+};
 
 typedef struct Run {
     int at, count;                     /* columns of the panel */
@@ -29,9 +40,16 @@ typedef struct Panel {
     int run_count, columns;
     int64_t step_offset, step_position[NEST_MAX_GUARDS]; /* of the step of depth */
     int64_t digit[NEST_MAX_AXES];                        /* of the step, by k_axis */
-    /* Guards leave the same of a run every `period` steps: bounds[step % period][run]; period 0: they are looked at each time. */
+    /* Guards leave the same of a run every `period` steps: bounds[step % period][run]; period 0: they are looked at each time.
+     * Positions and the digits of its axes, from k_axis[period_axis] on, stand still then: delta[step % period] leads on. */
     int64_t period, phase;
+    int period_axis;
     Bounds bounds[MAX_BOUNDS];
+    int64_t delta[MAX_BOUNDS];
+    bool joined;                    /* the runs are one, */
+    int64_t count, row_bytes;       /* of an operand of so many elements; a row is so long */
+    char around[MAX_COLUMNS * 4];   /* a row outside */
+    unsigned char mask[MASK_BYTES]; /* ones where columns are inside, a row a step of the period */
 } Panel;
 
 int64_t contract_integer(DType type, const void *data, int64_t at) {
@@ -90,24 +108,28 @@ static void find_runs(Panel *p, int64_t batch, int64_t panel) {
     }
 }
 
-/* The columns [*from, *to) of a run that are inside, for the step of depth at hand. */
-static void inside(const Panel *p, const Run *run, int *from, int *to) {
+/* What a guard leaves of the columns [*from, *to) of a run, for the step of depth at hand. */
+static void clip(const Panel *p, const Run *run, int g, int *from, int *to) {
+    const Guard *guard = &p->access->guard[g];
     int axis = inner_axis(p->k);
+    int64_t at = run->position[g] + p->step_position[g], coef = axis >= 0 ? guard->coef[axis] : 0;
+    if (coef == 0) {
+        if (at < 0 || at >= guard->extent)
+            *to = *from;
+        return;
+    }
+    while (*from < *to && (at + *from * coef < 0 || at + *from * coef >= guard->extent))
+        ++*from;
+    while (*to > *from && (at + (*to - 1) * coef < 0 || at + (*to - 1) * coef >= guard->extent))
+        --*to;
+}
+
+/* The columns [*from, *to) of a run that are inside. */
+static void inside(const Panel *p, const Run *run, int *from, int *to) {
     *from = 0;
     *to = run->count;
-    for (int g = 0; g < p->access->guard_count; g++) {
-        const Guard *guard = &p->access->guard[g];
-        int64_t at = run->position[g] + p->step_position[g], coef = axis >= 0 ? guard->coef[axis] : 0;
-        if (coef == 0) {
-            if (at < 0 || at >= guard->extent)
-                *to = *from;
-            continue;
-        }
-        while (*from < *to && (at + *from * coef < 0 || at + *from * coef >= guard->extent))
-            ++*from;
-        while (*to > *from && (at + (*to - 1) * coef < 0 || at + (*to - 1) * coef >= guard->extent))
-            --*to;
-    }
+    for (int g = 0; g < p->access->guard_count; g++)
+        clip(p, run, g, from, to);
 }
 
 /* Elements of 1, 2 or 4 bytes: `size` is a constant where these are used. */
@@ -131,8 +153,45 @@ static inline void copy_run_of(int size, const Panel *p, const Run *run, int fro
     fill_of(size, to + end * size, run->count - end, p->outside);
 }
 
+/* to = mask ? from : around. */
+static inline void put_masked(char *to, const char *from, const char *around, const unsigned char *mask, int64_t bytes) {
+    int64_t i = 0;
+    for (; i + WORDS * WORD <= bytes; i += WORDS * WORD) {
+        uint64_t x[WORDS], y[WORDS], m[WORDS];
+        memcpy(x, from + i, sizeof x);
+        memcpy(y, around + i, sizeof y);
+        memcpy(m, mask + i, sizeof m);
+        for (int w = 0; w < WORDS; w++)
+            x[w] = ((x[w] ^ y[w]) & m[w]) ^ y[w];
+        memcpy(to + i, x, sizeof x);
+    }
+    for (; i < bytes; i++)
+        to[i] = mask[i] ? from[i] : around[i];
+}
+
+/* One step of joined runs. Nothing is read that is not the operand's. */
+static void copy_joined(const Panel *p, char *to) {
+    int64_t at = p->run[0].offset + p->step_offset, from = at < 0 ? -at : 0;
+    int64_t end = at + p->k->nr > p->count ? p->count - at : p->k->nr;
+    const char *row;
+    char part[sizeof p->around];
+    if (end - from < p->k->nr) {
+        memset(part, 0, (size_t)p->row_bytes);
+        if (from < end)
+            memcpy(part + from * p->size, p->data + (at + from) * p->size, (size_t)((end - from) * p->size));
+        row = part;
+    } else {
+        row = p->data + at * p->size;
+    }
+    put_masked(to, row, p->around, p->mask + p->phase * p->row_bytes, p->row_bytes);
+}
+
 /* One step of depth, nr elements; zeros behind the last column. */
 static void copy_step(const Panel *p, char *to) {
+    if (p->joined) {
+        copy_joined(p, to);
+        return;
+    }
     int axis = inner_axis(p->k);
     int64_t stride = axis >= 0 ? p->access->stride[axis] : 0;
     const Bounds *bounds = p->period ? &p->bounds[p->phase * p->run_count] : NULL;
@@ -148,13 +207,19 @@ static void copy_step(const Panel *p, char *to) {
         default: copy_run_of(4, p, &p->run[r], from, end, stride, to); break;
         }
     }
-    memset(to + p->columns * p->size, 0, (size_t)(p->k->nr - p->columns) * (size_t)p->size);
+    if (p->columns < p->k->nr)
+        memset(to + p->columns * p->size, 0, (size_t)(p->k->nr - p->columns) * (size_t)p->size);
 }
 
 static void next_step(Panel *p) {
     const Contract *k = p->k;
-    p->phase = p->phase + 1 < p->period ? p->phase + 1 : 0;
-    for (int i = k->k_count - 1; i >= 0; i--) {
+    if (p->period) {
+        p->step_offset += p->delta[p->phase];
+        if (++p->phase < p->period)
+            return;
+        p->phase = 0;
+    }
+    for (int i = (p->period ? p->period_axis : k->k_count) - 1; i >= 0; i--) {
         int axis = k->k_axis[i];
         add_axis(p->access, axis, 1, &p->step_offset, p->step_position);
         if (++p->digit[i] < k->nest.axis[axis].extent)
@@ -213,26 +278,103 @@ static bool copy_columns(Panel *p, int64_t count, char *to) {
     return true;
 }
 
-/* The steps after which the axes that guards know start again. */
-static void find_bounds(Panel *p) {
+/* The outermost axis of depth that guards know, and the steps of it and all behind it. */
+static int64_t find_period(Panel *p) {
     const Contract *k = p->k;
     int64_t period = 1;
-    bool guarded = false;
-    for (int i = 0; i < k->k_count; i++) {
+    p->period_axis = k->k_count;
+    for (int i = k->k_count - 1; i >= 0; i--)
         for (int g = 0; g < p->access->guard_count; g++)
-            guarded = guarded || p->access->guard[g].coef[k->k_axis[i]];
-        period *= guarded ? k->nest.axis[k->k_axis[i]].extent : 1;
+            if (p->access->guard[g].coef[k->k_axis[i]])
+                p->period_axis = i;
+    for (int i = p->period_axis; i < k->k_count; i++)
+        period *= k->nest.axis[k->k_axis[i]].extent;
+    bool fits = p->access->guard_count && k->n_count && period <= k->steps && period * p->run_count <= MAX_BOUNDS;
+    return fits ? period : 0;
+}
+
+/* Whether runs lie behind each other as their columns do, and masks for a period can be kept. */
+static bool can_join(const Panel *p, int64_t period) {
+    bool can = period * p->row_bytes <= MASK_BYTES && p->access->stride[inner_axis(p->k)] == 1;
+    for (int r = 0; r < p->run_count; r++)
+        can = can && p->run[r].offset == p->run[0].offset + p->run[r].at;
+    return can;
+}
+
+/* Masks of one guard by where a step of depth is in its dimension. Few places come up again and again: taps of one direction. */
+typedef struct Masks {
+    bool known[PLACES];
+    int64_t place[PLACES];
+    unsigned char mask[PLACES][MAX_COLUMNS];
+} Masks;
+
+static const unsigned char *mask_of(const Panel *p, int g, Masks *masks) {
+    const int64_t place = p->step_position[g];
+    const int slot = (int)((uint64_t)place % PLACES);
+    unsigned char *mask = masks->mask[slot];
+    if (masks->known[slot] && masks->place[slot] == place)
+        return mask;
+    masks->known[slot] = true;
+    masks->place[slot] = place;
+    memset(mask, 0, MAX_COLUMNS);
+    for (int r = 0; r < p->run_count; r++) {
+        int from = 0, to = p->run[r].count;
+        clip(p, &p->run[r], g, &from, &to);
+        if (from < to)
+            memset(mask + p->run[r].at + from, 0xff, (size_t)(to - from));
     }
-    if (!p->access->guard_count || period < 1 || period > k->steps || period * p->run_count > MAX_BOUNDS)
-        return;
-    for (int64_t step = 0; step < period; step++) {
-        for (int r = 0; r < p->run_count; r++) {
-            int from, to;
-            inside(p, &p->run[r], &from, &to);
-            p->bounds[step * p->run_count + r] = (Bounds){(unsigned char)from, (unsigned char)to};
+    return mask;
+}
+
+/* The mask of the step of depth at hand: of columns, and of the bytes of each. */
+static void put_mask(const Panel *p, Masks *masks, unsigned char *to) {
+    const unsigned char *of[NEST_MAX_GUARDS];
+    unsigned char in[MAX_COLUMNS];
+    const int guards = p->access->guard_count, columns = p->k->nr;
+    for (int g = 0; g < guards; g++)
+        of[g] = mask_of(p, g, &masks[g]);
+    for (int c = 0; c < columns; c += WORD) {
+        uint64_t word = UINT64_MAX, more;
+        for (int g = 0; g < guards; g++) {
+            memcpy(&more, of[g] + c, WORD);
+            word &= more;
         }
-        next_step(p); /* ends where it began, but for axes outside of the period */
+        memcpy(in + c, &word, WORD);
     }
+    if (p->size == 1)
+        contract_copy_bytes((char *)to, (const char *)in, columns);
+    else
+        for (int c = 0; c < columns; c++)
+            memset(to + c * p->size, in[c], (size_t)p->size);
+}
+
+static void put_bounds(Panel *p, int64_t step) {
+    for (int r = 0; r < p->run_count; r++) {
+        int from, to;
+        inside(p, &p->run[r], &from, &to);
+        p->bounds[step * p->run_count + r] = (Bounds){(unsigned char)from, (unsigned char)to};
+    }
+}
+
+/* What guards leave in each step of a period. */
+static void find_bounds(Panel *p) {
+    const int64_t period = find_period(p), first = p->step_offset;
+    Masks masks[NEST_MAX_GUARDS];
+    p->joined = period && can_join(p, period);
+    for (int g = 0; g < NEST_MAX_GUARDS; g++)
+        memset(masks[g].known, 0, sizeof masks[g].known);
+    for (int64_t step = 0; step < period; step++) {
+        int64_t at = p->step_offset;
+        if (p->joined)
+            put_mask(p, masks, p->mask + step * p->row_bytes);
+        else
+            put_bounds(p, step);
+        next_step(p); /* ends where it began, but for axes outside of the period */
+        p->delta[step] = (step + 1 < period ? p->step_offset : first) - at;
+    }
+    memset(p->around, 0, (size_t)p->row_bytes);
+    for (int i = 0; p->joined && i < p->columns; i++)
+        memcpy(p->around + i * p->size, p->outside, (size_t)p->size);
     p->period = period;
 }
 
@@ -271,7 +413,7 @@ static void pack_chunks(Panel *p, const Compiled *c, int64_t from, int64_t end, 
             }
             copy_step(p, step);
             next_step(p);
-            if (flip)
+            if (flip && p->columns < k->nr)
                 memset(step + p->columns, flip, (size_t)(k->nr - p->columns));
         }
         int64_t arguments[] = {(int64_t)(intptr_t)rows, (int64_t)(intptr_t)to, (int64_t)(intptr_t)sums, count};
@@ -307,6 +449,9 @@ void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_
     p.k = k, p.access = access, p.data = b, p.size = contract_size(k, k->b), p.outside = outside;
     p.run_count = 0;
     p.period = 0;
+    p.joined = false;
+    p.count = c->kernel->tensors[access->tensor].count;
+    p.row_bytes = (int64_t)k->nr * p.size;
     find_runs(&p, batch, panel);
     go_to_step(&p, 0);
     find_bounds(&p);
