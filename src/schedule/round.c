@@ -30,7 +30,7 @@ static int find_rounded(const Kernel *kernel, const void *const *constant, int t
 }
 
 static bool add_copy(Kernel *to, int tensor, int twin, whet_error *err) {
-    static char rounding[] = "t[..] = bf16(x[..])";
+    char rounding[] = "t[..] = bf16(x[..])";
     const Text text = {.data = rounding, .length = sizeof rounding - 1};
     const KernelTensor *x = &to->tensors[tensor];
     KernelTensor *t = &to->tensors[twin];
