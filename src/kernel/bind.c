@@ -24,6 +24,11 @@ const KernelConst *bind_const(const Binder *b, const char *name) {
     return NULL;
 }
 
+bool index_equals(const Definition *d, const Index *x, const Index *y) {
+    return x->affine && y->affine && x->offset == y->offset &&
+           memcmp(x->coef, y->coef, (size_t)d->axis_count * sizeof *x->coef) == 0;
+}
+
 int kernel_find_tensor(const Kernel *kernel, const char *name) {
     for (int t = 0; t < kernel->tensor_count; t++)
         if (strcmp(kernel->tensors[t].name, name) == 0)

@@ -230,6 +230,8 @@ typedef struct KernelConst { /* a name used as a value, `alpha`, or as an extent
 whet_status kernel_bind(Kernel *kernel, const KernelArg *args, int arg_count, const KernelConst *consts, int const_count,
                         whet_error *err);
 int kernel_find_tensor(const Kernel *kernel, const char *name); /* -1: absent */
+/* Of one definition, after bind: both affine, and the same. */
+bool index_equals(const Definition *d, const Index *x, const Index *y);
 
 /* print.c: the canonical text. Parsing it gives the same kernel again; equal kernels print the same. A bound kernel prints
  * with types and extents in a head, one line a tensor ("in x: f32[2, 3]"), which the parser reads too. */

@@ -33,11 +33,7 @@ static uint64_t hash_expr(const Definition *d, const Expr *e) {
 }
 
 static bool same_index(const Definition *d, const Index *x, const Index *y) {
-    if (x->affine != y->affine)
-        return false;
-    if (!x->affine)
-        return x->expr == y->expr;
-    return x->offset == y->offset && memcmp(x->coef, y->coef, (size_t)d->axis_count * sizeof *x->coef) == 0;
+    return x->affine || y->affine ? index_equals(d, x, y) : x->expr == y->expr;
 }
 
 static bool same(const Definition *d, const Expr *x, const Expr *y) {

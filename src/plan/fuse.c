@@ -426,8 +426,7 @@ static bool is_bias(const Plan *plan, const Definition *product, const Group *re
         if (e->op == EXPR_READ && e->tensor != product->tensor && !plan->tensors[root_of(plan, e->tensor)].known)
             return false;
         for (int k = 0; e->op == EXPR_READ && e->tensor == product->tensor && k < d->left_count; k++)
-            if (e->guarded || !e->index[k].affine || e->index[k].offset != d->left[k].offset ||
-                memcmp(e->index[k].coef, d->left[k].coef, (size_t)d->axis_count * sizeof(int64_t)) != 0)
+            if (e->guarded || !index_equals(d, &e->index[k], &d->left[k]))
                 return false;
     }
     return work_of(d) <= CHEAP_WORK;

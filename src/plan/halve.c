@@ -182,8 +182,7 @@ static bool is_whole(const Plan *plan, const Group *g, const Expr *read) {
     if (plan->tensors[read->tensor].root != read->tensor || read->index_count != d->left_count)
         return false;
     for (int i = 0; i < d->left_count; i++)
-        if (!read->index[i].affine || read->index[i].offset != d->left[i].offset ||
-            memcmp(read->index[i].coef, d->left[i].coef, (size_t)d->axis_count * sizeof(int64_t)) != 0)
+        if (!index_equals(d, &read->index[i], &d->left[i]))
             return false;
     return true;
 }

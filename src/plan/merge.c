@@ -95,12 +95,6 @@ static bool find_member(const Plan *plan, int group, Member *out) {
 
 /* ---- Equality but for constants ---- */
 
-static bool same_index(const Definition *d, const Index *x, const Index *y) {
-    if (!x->affine || !y->affine || x->offset != y->offset)
-        return false;
-    return memcmp(x->coef, y->coef, (size_t)d->axis_count * sizeof *x->coef) == 0;
-}
-
 /* Dims of constants that may lie side by side. */
 static bool same_but(const PlanTensor *x, const PlanTensor *y, int dim) {
     if (x->type != y->type || x->rank != y->rank || x->constant != y->constant)
@@ -143,7 +137,7 @@ static bool same_read(const Pair *p, const Expr *x, const Expr *y) {
     if (x->guarded || y->guarded || x->index_count != y->index_count)
         return false;
     for (int i = 0; i < x->index_count; i++)
-        if (!same_index(p->x, &x->index[i], &y->index[i]))
+        if (!index_equals(p->x, &x->index[i], &y->index[i]))
             return false;
     if (!moves_along(x, p->member->axis))
         return x->tensor == y->tensor;
@@ -206,7 +200,7 @@ static bool same_product(Merge *m, Member *member) {
         if (a != first->axis && p.x->axes[a].extent != p.y->axes[a].extent)
             return false;
     for (int i = 0; i < p.x->left_count; i++)
-        if (!same_index(p.x, &p.x->left[i], &p.y->left[i]))
+        if (!index_equals(p.x, &p.x->left[i], &p.y->left[i]))
             return false;
     for (int i = 0; i < MOST_PARTS; i++)
         member->part[i] = -1;

@@ -17,7 +17,7 @@ static bool in_order(const Definition *d, const Expr *read, bool whole) {
         const Index *x = &read->index[i], *y = &d->left[i + shift];
         if (!x->affine)
             return false;
-        bool same = x->offset == y->offset && memcmp(x->coef, y->coef, (size_t)d->axis_count * sizeof *x->coef) == 0;
+        bool same = index_equals(d, x, y);
         bool still = true;
         for (int a = 0; a < d->axis_count; a++)
             still = still && !x->coef[a];

@@ -369,10 +369,6 @@ bool schedule_parts(Compiled *c, const ScheduleOptions *options, const char **wh
     return schedule(c, false, options, why, err);
 }
 
-bool schedule_stages(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    return schedule(c, true, options, why, err);
-}
-
 /* ---- kernels that shall run in stages ---- */
 
 Kernel *schedule_begin_stages(const Kernel *from, int definitions, Arena *arena) {
@@ -396,4 +392,15 @@ bool schedule_add_stage(Kernel *kernel, const Text *text, const KernelArg args[2
     if (d)
         kernel->definitions[kernel->definition_count++] = *d;
     return d != NULL;
+}
+
+bool schedule_stages(Compiled *c, const Kernel *kernel, const ScheduleOptions *options, const char **why, whet_error *err) {
+    const Kernel *whole = c->kernel;
+    if (!kernel)
+        return err->status ? false : (error_memory(err), false);
+    c->kernel = kernel;
+    if (schedule(c, true, options, why, err))
+        return true;
+    c->kernel = whole;
+    return false;
 }

@@ -554,11 +554,5 @@ bool schedule_relayout(Compiled *c, const ScheduleOptions *options, const char *
     if (way == AS_IT_IS)
         return refuse(why, "transposing would cost more than it saves");
     Kernel *kernel = way == PADDED ? pad(r, &c->arena, err) : transpose(r, &c->arena, err);
-    if (!kernel)
-        return err->status ? false : (error_memory(err), false);
-    c->kernel = kernel;
-    if (schedule_stages(c, options, why, err))
-        return true;
-    c->kernel = whole;
-    return false;
+    return schedule_stages(c, kernel, options, why, err);
 }

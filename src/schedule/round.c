@@ -68,13 +68,7 @@ static bool round_apart(Compiled *c, bool constants, const ScheduleOptions *opti
     if (!count)
         return refuse(why, "nothing that is rounded");
     Kernel *kernel = build(whole, twin, count, &c->arena, err);
-    if (!kernel)
-        return err->status ? false : (error_memory(err), false);
-    c->kernel = kernel;
-    if (schedule_stages(c, options, why, err))
-        return true;
-    c->kernel = whole;
-    return false;
+    return schedule_stages(c, kernel, options, why, err);
 }
 
 bool schedule_round(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {

@@ -257,15 +257,18 @@ struct Compiled {
  * `err` whose status is set is an error, not a refusal. */
 typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
 ScheduleTemplate schedule_window, schedule_round, schedule_relayout, schedule_winograd, schedule_contract, schedule_round_all,
-    schedule_map, schedule_rows, schedule_attend, schedule_map_chain, schedule_parts, schedule_stages;
+    schedule_map, schedule_rows, schedule_attend, schedule_map_chain, schedule_parts;
 
-/* parts.c: several definitions. schedule_stages: each a part of its own. */
+/* parts.c: several definitions. */
 bool schedule_has_parts(const Kernel *kernel);
 /* What templates that run in stages make of a kernel: it, with room for as many tensors as there may be and for so many
  * definitions, of which it has none yet (NULL: out of memory); and one more definition, by its text, of two tensors, whose
- * numbers are those of the one that is read and of the one that is written. */
+ * numbers are those of the one that is read and of the one that is written. schedule_stages, last, is a ScheduleTemplate of such
+ * a `kernel`, each definition a part of its own; where it does not fit, `c` has the kernel it had. NULL: out of memory, or `err`
+ * says what. */
 Kernel *schedule_begin_stages(const Kernel *from, int definitions, Arena *arena);
 bool schedule_add_stage(Kernel *kernel, const Text *text, const KernelArg args[2], const int numbers[2], whet_error *err);
+bool schedule_stages(Compiled *c, const Kernel *kernel, const ScheduleOptions *options, const char **why, whet_error *err);
 /* compile.c: all templates but schedule_parts in turn; `c` is empty again where none takes its kernel. */
 bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
 
