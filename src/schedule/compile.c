@@ -107,7 +107,7 @@ static whet_status pack_now(Compiled *c, const ScheduleOptions *options, whet_er
     whet_status status = c->codes ? codes_seal(c->codes, err) : WHET_OK; /* code may be what packs */
     if (status)
         return status;
-    c->packed = memory_alloc(c->allocator, c->packing.bytes);
+    c->packed = memory_alloc_large(c->allocator, c->packing.bytes);
     if (!c->packed)
         return error_memory(err);
     for (size_t piece = 0; piece < c->packing.pieces; piece++)
