@@ -30,7 +30,7 @@ bench: ## measure this machine, then every bench/*_bench.c beside its limits, th
 	@for b in bench/*_bench.c; do echo; echo "== $$b"; $(BUILD)/$$(basename $$b .c) || exit 1; done
 	@echo; $(BUILD)/whet bench examples/doodles/doodles.onnx
 
-test-arm64: ## cross-build for 64-bit Arm and run the tests under qemu, once for each kind of CPU (an hour); ARM64=--quick: minutes
+test-arm64: ## cross-build for 64-bit Arm and run the tests under qemu, once for each kind of CPU (hours); ARM64=--quick: minutes
 	@tools/test-arm64.sh $(ARM64)
 
 bench-arm64: ## arm64's inner loops by llvm-mca's models of five cores: writes bench/arm64.md

@@ -304,9 +304,35 @@ static void call_dormant(TargetEntry entry, const int64_t *arguments, const void
                        "v28", "v29", "v30", "v31", "memory", "cc");
 }
 
+/* `buffer`: where the owner of the dormant ZA wants it, which holds `pattern`; NULL: nowhere. */
+static void call_and_check(const Target *target, const unsigned char *pattern, unsigned char *buffer) {
+    static Data data;
+    struct {
+        void *buffer;
+        uint16_t slices;
+        unsigned char reserved[6];
+    } block = {buffer, (uint16_t)target->tiles.bytes, {0}};
+    Arena arena;
+    arena_init(&arena, NULL);
+    uint64_t seed = state_of_random, out[10];
+    Product p = draw(&target->tiles, &data);
+    TargetCode *code = make(target, emit(&arena, &p), 0);
+    int64_t arguments[] = {number_of(data.a), number_of(data.b), number_of(data.got)};
+    call_dormant(target->entry(code, 0), arguments, pattern, target->tiles.bytes, &block, out);
+    for (int d = 0; d < 8; d++) {
+        double value;
+        memcpy(&value, &out[d], sizeof value);
+        assert_true(value == 8 + d);
+    }
+    assert_int_equal(out[8], 0); /* neither streaming mode nor ZA is on */
+    assert_int_equal(out[9], 0); /* the save is done */
+    compare(&p, &data, seed, target->name);
+    target->free(code);
+    arena_free(&arena);
+}
+
 static void callers_state_is_kept(void **state) {
     (void)state;
-    static Data data;
     static unsigned char pattern[64 * 64], saved[64 * 64];
     Target target;
     if (!unit_here(&target))
@@ -315,34 +341,14 @@ static void callers_state_is_kept(void **state) {
         print_message("skipped: the unit is not SME's\n");
         skip();
     }
-    struct {
-        void *buffer;
-        uint16_t slices;
-        unsigned char reserved[6];
-    } block = {saved, (uint16_t)target.tiles.bytes, {0}};
     size_t size = (size_t)target.tiles.bytes * (size_t)target.tiles.bytes;
     for (size_t i = 0; i < sizeof pattern; i++)
         pattern[i] = (unsigned char)next();
-    Arena arena;
-    arena_init(&arena, NULL);
-    uint64_t seed = state_of_random, out[10];
-    Product p = draw(&target.tiles, &data);
-    TargetCode *code = make(&target, emit(&arena, &p), 0);
-    int64_t arguments[] = {number_of(data.a), number_of(data.b), number_of(data.got)};
-    call_dormant(target.entry(code, 0), arguments, pattern, target.tiles.bytes, &block, out);
+    call_and_check(&target, pattern, saved);
     assert_memory_equal(saved, pattern, size); /* as its owner asked */
     for (size_t i = size; i < sizeof saved; i++)
         assert_int_equal(saved[i], 0);
-    for (int d = 0; d < 8; d++) {
-        double value;
-        memcpy(&value, &out[d], sizeof value);
-        assert_true(value == 8 + d);
-    }
-    assert_int_equal(out[8], 0); /* neither streaming mode nor ZA is on */
-    assert_int_equal(out[9], 0); /* the save is done */
-    compare(&p, &data, seed, target.name);
-    target.free(code);
-    arena_free(&arena);
+    call_and_check(&target, pattern, NULL);
 }
 #else
 static void callers_state_is_kept(void **state) {

@@ -5,8 +5,12 @@
 #
 # --quick: a subset that takes minutes. --tier: of the CPUs named alone; --part: the test programs, the real models, the
 # specification's cases. Nothing is asked for: everything. Needs gcc-aarch64-linux-gnu and qemu-user, and a Debian whose archive has
-# arm64 packages; the libraries are fetched from there into BUILD/sysroot and nowhere else. A line and its seconds for each test, a
-# line for each CPU, last `N passed, N failed`.
+# arm64 packages; the libraries are fetched from there into BUILD/sysroot and nowhere else. As many tests run at once as there are
+# CPUs, or JOBS=N. A line for each test when it ends, with the seconds of CPU it took, a line for each CPU, last
+# `N passed, N failed`.
+#
+# Every tier runs everything but what cannot differ between them: the table of instructions, and the C target's text, which the
+# cross compiler compiles, are tested on the first tier that is asked for.
 #
 # Before version 9, qemu multiplies bytes of SME's tiles wrongly. Where the machine's is older (Debian 12 has 7.2), that of Debian's
 # backports is unpacked into BUILD/qemu (it stands alone); where that cannot be had, byte tiles are left out, with a word.
@@ -28,7 +32,7 @@ build=${1:-build-arm64}
 sysroot=$PWD/$build/sysroot
 libc=/usr/aarch64-linux-gnu # the cross compiler's: its loader must not meet another libc that the machine has for arm64
 qemu=${WHET_QEMU:-qemu-aarch64}
-passed=0 failed=0
+most=${JOBS:-$(nproc)}
 
 wanted() { # NAME LIST: an empty list wants all
     [ -z "$2" ] || [[ " $2 " == *" $1 "* ]]
@@ -98,15 +102,26 @@ run() { # CPU TARGET SECONDS PROGRAM...
         -E WHET_TEST_HERE_ALONE=1 -E CC="$cc" ${target:+-E WHET_TEST_TARGET="$target"} "${environment[@]}" "$@" </dev/null
 }
 
-report() { # NAME CPU STATUS LOG SECONDS
-    if [ "$3" = 0 ]; then
-        passed=$((passed + 1))
-        printf 'ok      %-10s %s (%d s)\n' "$2" "$1" "$5"
-    else
-        failed=$((failed + 1))
-        printf 'FAILED  %-10s %s (status %s, %d s)\n' "$2" "$1" "$3" "$5"
-        tail -n 12 "$4" | sed 's/^/    /'
-    fi
+report() { # TIER NAME STATUS LOG SECONDS: one write, as several tests end at a time
+    local word=ok text=
+    [ "$3" = 0 ] || word=FAILED text=$(tail -n 12 "$4" | sed 's/^/    /')
+    echo "$word $1" >>"$work/results"
+    [ "$3" = 0 ] || printf -v text ' (status %s)\n%s' "$3" "$text"
+    printf '%-7s %-10s %s, %s s%s\n' "$word" "$1" "$2" "$5" "$text"
+}
+
+test_one() { # TIER NAME CPU TARGET SECONDS PROGRAM...: in the background
+    local log status seconds TIMEFORMAT=%U
+    while [ "$(jobs -rp | wc -l)" -ge "$most" ]; do
+        wait -n
+    done
+    {
+        log=$(mktemp -p "$work")
+        seconds=$({ time run "${@:3}" >"$log" 2>&1; } 2>&1)
+        status=$?
+        report "$1" "$2" $status "$log" "$seconds"
+        rm -f "$log"
+    } &
 }
 
 fetch_libraries
@@ -114,24 +129,25 @@ fetch_qemu
 byte_tiles=yes cc=aarch64-linux-gnu-gcc environment=()
 [ "$(version_of "$qemu")" -ge 9 ] || byte_tiles=no
 [ $byte_tiles = yes ] || environment+=(-E WHET_TEST_NO_BYTE_TILES=1)
-# Models and cases, one process a call, on two threads. Apple's AMX is in a command of its own, which catches its instructions.
-models() { # NAME CPU TARGET LABEL METRIC RTOL ATOL CASE...
-    local name=$1 cpu=$2 target=$3 label=$4 metric=$5 rtol=$6 atol=$7 start=$SECONDS whet=whet
+# Models and cases, on two threads. Apple's AMX is in a command of its own, which catches its instructions.
+models() { # TIER CPU TARGET LABEL METRIC RTOL ATOL CASE...
+    local name=$1 cpu=$2 target=$3 label=$4 metric=$5 rtol=$6 atol=$7 whet=whet
     shift 7
     local option=()
     [ -d "$1" ] || return 0
     [ "$name" != amx ] || whet=amx_whet
     [ "$target" = - ] || option=(--target "$target")
-    run "$cpu" "$target" 1800 "$build/$whet" test --in-process -t 2 --metric "$metric" --rtol "$rtol" --atol "$atol" \
-        "${option[@]}" "$@" >"$log" 2>&1
-    report "$label" "$name" $? "$log" $((SECONDS - start))
+    test_one "$name" "$label" "$cpu" "$target" 3600 "$build/$whet" test --in-process -t 2 --metric "$metric" --rtol "$rtol" \
+        --atol "$atol" "${option[@]}" "$@"
 }
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 shared=${WHET_SHARED:-../shared}
-all_programs="arm64_encode_test vector_test tiles_test math_test kernel_test schedule_test contract_test rows_test rows_types_test
-              window_test window_types_test winograd_test attend_test kernel_api_test session_test ops_test fuse_test"
+all_programs="arm64_encode_test vector_test tiles_test math_test kernel_test kernel_random_test schedule_test contract_test
+              rows_test rows_types_test window_test window_types_test winograd_test relayout_test attend_test kernel_api_test
+              codes_test perf_map_test failure_test session_test scale_test whole_test precision_test ops_test fuse_test
+              fuse_random_test"
 small=(float/hand_lstm_pinto float/mnist_rten float/micro_kws_fp32 float/oww_hey_rhasspy float/ort_bert_toy_optimized
        float/traffic_sign float/stories260k integer/ort_matmulnbits_tract qdq/micro_kws_qdq)
 if [ "$quick" = yes ]; then
@@ -148,17 +164,15 @@ build() { # WHAT: words
 build "whet amx_whet $all_programs"
 
 # --quick: a program where there is code of the tier's own that it would run.
-programs_of() { # NAME CPU TARGET
-    local program start own=$all_programs
+programs_of() { # TIER CPU TARGET
+    local program own=$all_programs
     [ "$quick" = no ] || case $1 in
         sme* | amx) own="tiles_test contract_test" ;;
         i8mm*) own="contract_test" ;;
         *) own="vector_test math_test contract_test kernel_test" ;;
     esac
     for program in $own; do
-        start=$SECONDS
-        run "$2" "$3" 1800 "$build/$program" >"$log" 2>&1
-        report "$program" "$1" $? "$log" $((SECONDS - start))
+        [ "$program $first" = "arm64_encode_test no" ] || test_one "$1" "$program" "$2" "$3" 3600 "$build/$program"
     done
 }
 
@@ -187,23 +201,28 @@ models_of() { # NAME CPU TARGET
         done
         return
     fi
-    for model in "$shared"/models/real/float/*; do
-        class_of "$1" "$2" "$3" "${model##*/}" float "$model"
-    done
-    for class in half integer qdq; do
-        class_of "$1" "$2" "$3" $class $class "$shared/models/real/$class"/*
+    for model in $(du -s "$shared"/models/real/*/* 2>/dev/null | sort -n | cut -f2); do # the small ones fail first
+        class=$(basename "$(dirname "$model")")
+        class_of "$1" "$2" "$3" "$class/$(basename "$model")" "$class" "$model"
     done
 }
 
+first=yes
 while read -r name cpu target; do
     wanted "$name" "$tiers" || continue
-    start=$SECONDS before=$failed
     wanted programs "$parts" && programs_of "$name" "$cpu" "$target"
-    wanted models "$parts" && models_of "$name" "$cpu" "$target"
     wanted nodes "$parts" && can "$name" nodes && models "$name" "$cpu" "$target" nodes element 1e-3 1e-7 "$shared"/onnx-node/*
-    printf 'tier    %-10s %d failed, %d s\n' "$name" $((failed - before)) $((SECONDS - start))
+    wanted models "$parts" && models_of "$name" "$cpu" "$target"
+    first=no cc=false
+done < <(cpus)
+wait
+touch "$work/results"
+while read -r name _; do
+    awk -v tier="$name" '$2 == tier { count[$1]++ } END {
+        if (NR && count["ok"] + count["FAILED"]) printf "tier    %-10s %d passed, %d failed\n", tier, count["ok"], count["FAILED"] }' "$work/results"
 done < <(cpus)
 [ -d "$shared/models/real" ] || echo "skipped: real models and the specification's cases: there is no $shared"
 [ $byte_tiles = yes ] || echo "skipped: bytes on SME's tiles: qemu before 9 computes them wrongly, and no newer one could be fetched"
+passed=$(grep -c '^ok' "$work/results") failed=$(grep -c '^FAILED' "$work/results")
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -28,13 +28,15 @@ Target arm64_unit(const Target *target) {
     return unit;
 }
 
-/* What a dormant ZA holds goes where its owner wants it: a block of {buffer, count of slices as u16}. */
+/* What a dormant ZA holds goes where its owner wants it: a block of {buffer, count of slices as u16}; no buffer: nowhere. */
 static void save_dormant(Arm64Encoder *e) {
     Arm64Code *code = e->code;
     arm64_emit(code, MRS_TPIDR2, ARM64_TEMPORARY);
     size_t none = code->size;
     arm64_emit(code, CBZ_X, ARM64_TEMPORARY, 0);
     arm64_emit(code, LDR_X, BUFFER, ARM64_TEMPORARY, 0);
+    size_t unwanted = code->size;
+    arm64_emit(code, CBZ_X, BUFFER, 0);
     arm64_emit(code, LDRH_W, COUNTER, ARM64_TEMPORARY, BLOCK_SLICES);
     arm64_emit(code, MOVZ, SLICE, 0, 0);
     size_t head = code->size;
@@ -48,6 +50,7 @@ static void save_dormant(Arm64Encoder *e) {
     arm64_emit(code, B, 0);
     arm64_patch_jump(code, again, head);
     arm64_patch_jump(code, exit, code->size);
+    arm64_patch_jump(code, unwanted, code->size);
     arm64_emit(code, MSR_TPIDR2, ARM64_ZERO);
     arm64_patch_jump(code, none, code->size);
 }
