@@ -13,17 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffers.h"
 #include "here.h"
-#include "schedule/schedule.h"
 
-enum { GUARD = 256, MAX_NAMES = 8, MAX_SHAPES = 10 };
-
-static uint64_t state_of_random;
-
-static uint32_t next(void) {
-    state_of_random = state_of_random * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state_of_random >> 33);
-}
+enum { MAX_NAMES = 8, MAX_SHAPES = 10 };
 
 /* "a u8 m k, za u8, s f32 n": tensors, their types and the names of their extents. Types T and U are drawn from u8 and s8. */
 typedef struct Sample {
@@ -149,23 +142,14 @@ static Kernel *bind(Arena *arena, const Sample *s, Drawn *d, whet_error *err) {
     return kernel;
 }
 
-typedef struct Buffers {
-    unsigned char *whole[KERNEL_MAX_TENSORS];
-    void *data[KERNEL_MAX_TENSORS];
-    size_t bytes[KERNEL_MAX_TENSORS];
-} Buffers;
-
 /* Extremes are frequent, zero points are often 0, and sometimes everything is an extreme. */
-static void fill(const KernelTensor *t, void *data) {
+static void fill(const KernelTensor *t, void *data, const void *context) {
+    (void)context;
     uint32_t kind = next() % 6;
     for (int64_t i = 0; i < t->count; i++) {
         uint32_t r = next();
-        if (t->type == DT_F32)
-            ((float *)data)[i] = (float)((int)(r % 2001) - 1000) / 512;
-        else if (t->type == DT_F16)
-            ((uint16_t *)data)[i] = f32_to_f16((float)((int)(r % 2001) - 1000) / 512);
-        else if (t->type == DT_BF16)
-            ((uint16_t *)data)[i] = f32_to_bf16((float)((int)(r % 2001) - 1000) / 512);
+        if (dtype_kind(t->type) == KIND_FLOAT)
+            data_set(t->type, data, i, ((int)(r % 2001) - 1000) / 512.0, 0);
         else if (t->type == DT_S32)
             ((int32_t *)data)[i] = (int32_t)(r % 100001) - 50000;
         else if (kind == 0 && t->name[0] == 'z')
@@ -177,61 +161,14 @@ static void fill(const KernelTensor *t, void *data) {
     }
 }
 
-static bool buffers_new(const Kernel *kernel, Buffers *b) {
-    memset(b, 0, sizeof *b);
-    for (int t = 0; t < kernel->tensor_count; t++) {
-        b->bytes[t] = (size_t)kernel->tensors[t].count * dtype_bits(kernel->tensors[t].type) / 8;
-        b->whole[t] = malloc(b->bytes[t] + 2 * GUARD);
-        if (!b->whole[t])
-            return false;
-        memset(b->whole[t], 0x5a, b->bytes[t] + 2 * GUARD);
-        b->data[t] = b->whole[t] + GUARD;
-        if (kernel->tensors[t].role == ROLE_INPUT)
-            fill(&kernel->tensors[t], b->data[t]);
-    }
-    return true;
-}
-
-static void buffers_free(const Kernel *kernel, Buffers *b) {
-    for (int t = 0; t < kernel->tensor_count; t++)
-        free(b->whole[t]);
-}
-
-static bool sentinels_whole(const Kernel *kernel, const Buffers *b) {
-    for (int t = 0; t < kernel->tensor_count; t++)
-        for (size_t i = 0; i < GUARD; i++)
-            if (b->whole[t][i] != 0x5a || b->whole[t][GUARD + b->bytes[t] + i] != 0x5a)
-                return false;
-    return true;
-}
-
-static double element(const KernelTensor *t, const void *data, int64_t i) {
-    switch (t->type) {
-    case DT_F32: return (double)((const float *)data)[i];
-    case DT_F16: return (double)f16_to_f32(((const uint16_t *)data)[i]);
-    case DT_BF16: return (double)bf16_to_f32(((const uint16_t *)data)[i]);
-    case DT_S32: return ((const int32_t *)data)[i];
-    case DT_S8: return ((const int8_t *)data)[i];
-    default: return ((const uint8_t *)data)[i];
-    }
-}
-
 /* Integers are equal; floats within what rounding a sum of this length, and storing it, may do. */
 static bool agrees(const KernelTensor *t, const void *got, const void *wanted, double depth) {
-    double scale = 1, bound = 0;
-    for (int64_t i = 0; i < t->count; i++)
-        scale = fmax(scale, fabs(element(t, wanted, i)));
+    double scale = data_scale(t, wanted), bound = 0;
     if (dtype_kind(t->type) == KIND_FLOAT)
         bound = 1.2e-7 * (depth + 8) * (scale + 4 * sqrt(depth)) + scale * (t->type == DT_F32   ? 0
                                                                             : t->type == DT_F16 ? 1e-3
                                                                                                 : 8e-3);
-    for (int64_t i = 0; i < t->count; i++)
-        if (!(fabs(element(t, got, i) - element(t, wanted, i)) <= bound)) {
-            print_error("element %lld of %s: %.9g, wanted %.9g (bound %.2g)\n", (long long)i, t->name, element(t, got, i),
-                        element(t, wanted, i), bound);
-            return false;
-        }
-    return true;
+    return data_close(t, got, wanted, bound);
 }
 
 static void report(const Sample *s, const Drawn *d, const char *target, uint64_t seed, const char *what) {
@@ -239,12 +176,6 @@ static void report(const Sample *s, const Drawn *d, const char *target, uint64_t
     for (int i = 0; i < d->count; i++)
         print_error(" %s=%lld", d->name[i], (long long)d->value[i]);
     print_error(" seed %llu\non %s: %s\n", (unsigned long long)seed, target, what);
-}
-
-static void run_threads(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
-    (void)self;
-    for (size_t i = count; i-- > 0;)
-        task(context, i);
 }
 
 /* Products of bytes that are made of products of 16 bits, and of bf16 that are made of f32, want more registers beside their
@@ -264,14 +195,6 @@ static ScheduleOptions draw_options(const Target *target) {
     return options;
 }
 
-static double depth_of(const Kernel *kernel) {
-    double depth = 1;
-    for (int i = 0; i < kernel->definition_count; i++)
-        for (int a = kernel->definitions[i].parallel_count; a < kernel->definitions[i].axis_count; a++)
-            depth *= (double)kernel->definitions[i].axes[a].extent;
-    return depth;
-}
-
 static void check_on(const Sample *s, const Drawn *d, const Kernel *kernel, const Target *target, const char *label,
                      uint64_t seed) {
     Buffers got, wanted;
@@ -279,9 +202,9 @@ static void check_on(const Sample *s, const Drawn *d, const Kernel *kernel, cons
     const char *why = NULL;
     const void *constant[KERNEL_MAX_TENSORS] = {0};
     uint64_t before = state_of_random;
-    assert_true(buffers_new(kernel, &wanted));
+    buffers_new(kernel, fill, NULL, &wanted);
     state_of_random = before; /* the same inputs again */
-    assert_true(buffers_new(kernel, &got));
+    buffers_new(kernel, fill, NULL, &got);
     for (int t = 0; t < kernel->input_count; t++)
         if (next() % 2)
             constant[t] = got.data[t];
@@ -301,16 +224,16 @@ static void check_on(const Sample *s, const Drawn *d, const Kernel *kernel, cons
     Text text;
     text_init(&text);
     compiled_print_schedule(compiled, &text);
-    Parallel parallel = {.threads = 1 + (int)(next() % 4), .run = run_threads};
+    Parallel parallel = {.threads = 1 + (int)(next() % 4), .run = run_backwards};
     EvalOptions how = {.parallel = next() % 2 ? &parallel : NULL};
     bool same =
         kernel_eval(kernel, wanted.data, NULL, &err) == WHET_OK && compiled_run(compiled, got.data, &how, &err) == WHET_OK;
     /* Many short sums are taken by rows. */
     same = same && (strstr(text.data, s->template) || strstr(text.data, "# rows") || strstr(text.data, "#   rows")) &&
-           sentinels_whole(kernel, &got);
+           buffers_intact(kernel, &got);
     for (int t = 0; t < kernel->tensor_count; t++)
         same = same && (kernel->tensors[t].role != ROLE_OUTPUT ||
-                        agrees(&kernel->tensors[t], got.data[t], wanted.data[t], depth_of(kernel)));
+                        agrees(&kernel->tensors[t], got.data[t], wanted.data[t], depth_of_all(kernel)));
     if (!same) {
         report(s, d, label, seed, text.data);
         fail();

@@ -13,17 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffers.h"
 #include "here.h"
-#include "schedule/schedule.h"
-
-enum { GUARD_FLOATS = 64 };
-
-static uint64_t state_of_random;
-
-static uint32_t next(void) {
-    state_of_random = state_of_random * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state_of_random >> 33);
-}
 
 typedef struct Sample {
     const char *template; /* that must take it with constant weights */
@@ -100,49 +91,18 @@ static const Sample samples[] = {
      "y[n:1, h:15, w:17, o] = sum(c, i, j) x[n, h + i - 1, w + j - 1, c]? * f[o, c, i, j]"},
 };
 
-typedef struct Buffers {
-    float *whole[KERNEL_MAX_TENSORS];
-    void *data[KERNEL_MAX_TENSORS];
-} Buffers;
-
-static void buffers_new(const Kernel *kernel, Buffers *b) {
-    memset(b, 0, sizeof *b);
-    for (int t = 0; t < kernel->tensor_count; t++) {
-        size_t count = (size_t)kernel->tensors[t].count;
-        b->whole[t] = malloc((count + 2 * GUARD_FLOATS) * sizeof(float));
-        assert_non_null(b->whole[t]);
-        for (size_t i = 0; i < count + 2 * GUARD_FLOATS; i++)
-            b->whole[t][i] = -12345.5f;
-        b->data[t] = b->whole[t] + GUARD_FLOATS;
-        for (size_t i = 0; i < count && kernel->tensors[t].role == ROLE_INPUT; i++)
-            ((float *)b->data[t])[i] = (float)((int)(next() % 2001) - 1000) / 1000;
-    }
-}
-
-static void buffers_free(const Kernel *kernel, Buffers *b) {
-    for (int t = 0; t < kernel->tensor_count; t++)
-        free(b->whole[t]);
-}
-
-static void run_threads(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
-    (void)self;
-    for (size_t i = count; i-- > 0;)
-        task(context, i);
+static void fill(const KernelTensor *tensor, void *data, const void *context) {
+    (void)context;
+    data_fill_small(tensor, data, 1000);
 }
 
 /* Winograd's bound for sums of `depth` products of at most 1, and that of sums as they are written. */
 static bool compare(const Kernel *kernel, const Buffers *got, const Buffers *wanted, double depth, bool exact) {
     double bound = exact ? 1.2e-7 * (depth + 8) : 1e-6 * depth;
-    for (int t = 0; t < kernel->tensor_count; t++) {
-        const float *x = got->whole[t], *y = wanted->whole[t];
-        for (int64_t i = 0; i < kernel->tensors[t].count + 2 * GUARD_FLOATS; i++)
-            if (!(fabs((double)x[i] - (double)y[i]) <= bound)) {
-                print_error("%s, float %lld behind its sentinels: %.9g, wanted %.9g\n", kernel->tensors[t].name,
-                            (long long)(i - GUARD_FLOATS), (double)x[i], (double)y[i]);
-                return false;
-            }
-    }
-    return true;
+    for (int t = 0; t < kernel->tensor_count; t++)
+        if (!data_close(&kernel->tensors[t], got->data[t], wanted->data[t], bound))
+            return false;
+    return buffers_intact(kernel, got);
 }
 
 static void check_sample(const Sample *s, const Target *target, const char *label) {
@@ -157,23 +117,20 @@ static void check_sample(const Sample *s, const Target *target, const char *labe
     Kernel *kernel = kernel_parse(&arena, s->text, strlen(s->text), &err);
     if (!kernel || kernel_bind(kernel, NULL, 0, NULL, 0, &err) != WHET_OK)
         fail_msg("%s\n%s", s->text, err.message);
-    buffers_new(kernel, &wanted);
+    buffers_new(kernel, fill, NULL, &wanted);
     state_of_random = seed;
-    buffers_new(kernel, &got);
+    buffers_new(kernel, fill, NULL, &got);
     int weights = kernel_find_tensor(kernel, "f");
     bool known = !s->always || next() % 2;
     constant[weights] = known ? got.data[weights] : NULL;
     ScheduleOptions options = {.constant = constant, .exact = next() % 2, .seed = next() % 3 ? 0 : next()};
-    Parallel parallel = {.threads = 1 + (int)(next() % 4), .run = run_threads};
+    Parallel parallel = {.threads = 1 + (int)(next() % 4), .run = run_backwards};
     EvalOptions how = {.parallel = next() % 2 ? &parallel : NULL};
     if (schedule_compile(kernel, target, &options, &compiled, &why, &err) != WHET_OK)
         fail_msg("%s\n%s on %s", s->text, err.message, label);
     assert_int_equal(kernel_eval(kernel, wanted.data, NULL, &err), WHET_OK);
     assert_int_equal(compiled_run(compiled, got.data, &how, &err), WHET_OK);
-    const Definition *d = &kernel->definitions[0];
-    double depth = 1;
-    for (int a = d->parallel_count; a < d->axis_count; a++)
-        depth *= (double)d->axes[a].extent;
+    double depth = depth_of(&kernel->definitions[0]);
     bool fine = (strcmp(compiled->template, s->template) == 0 || strcmp(s->template, "stages") != 0) &&
                 (strcmp(compiled->template, "stages") != 0 || strcmp(s->template, "stages") == 0) &&
                 compare(kernel, &got, &wanted, depth, options.exact);

@@ -16,10 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffers.h"
 #include "here.h"
-#include "schedule/schedule.h"
-
-enum { GUARD_FLOATS = 64 };
 
 typedef struct Sample {
     const char *text;
@@ -145,13 +143,6 @@ static const Sample samples[] = {
 static const int64_t extents[] = {0, 1, 1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 48, 64, 67, 100, 128, 131, 300};
 static const int64_t small_extents[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 14, 16, 17};
 
-static uint64_t state_of_random;
-
-static uint32_t next(void) {
-    state_of_random = state_of_random * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state_of_random >> 33);
-}
-
 /* ---- a sample with extents ---- */
 
 typedef struct Drawn {
@@ -197,43 +188,11 @@ static double row_length(const Drawn *d) {
 
 /* ---- data ---- */
 
-typedef struct Buffers {
-    float *whole[KERNEL_MAX_TENSORS]; /* with sentinels on both sides */
-    void *data[KERNEL_MAX_TENSORS];
-} Buffers;
-
 static float value_of(bool special) {
     static const float odd[] = {NAN, INFINITY, -INFINITY, -0.0f, 0.0f, 1e-41f, 3e38f};
     if (special && next() % 97 == 0)
         return odd[next() % (COUNT(odd) - 1)];
     return (float)((int)(next() % 2001) - 1000) / 512;
-}
-
-static void buffers_new(const Kernel *kernel, const Drawn *d, Buffers *b) {
-    memset(b, 0, sizeof *b);
-    for (int t = 0; t < kernel->tensor_count; t++) {
-        size_t count = (size_t)kernel->tensors[t].count;
-        b->whole[t] = malloc((count + 2 * GUARD_FLOATS) * sizeof(float));
-        assert_non_null(b->whole[t]);
-        for (size_t i = 0; i < count + 2 * GUARD_FLOATS; i++)
-            b->whole[t][i] = -12345.5f;
-        b->data[t] = b->whole[t] + GUARD_FLOATS;
-        for (size_t i = 0; i < count && kernel->tensors[t].role == ROLE_INPUT; i++)
-            ((float *)b->data[t])[i] = value_of(d->special);
-    }
-}
-
-static void buffers_free(const Kernel *kernel, Buffers *b) {
-    for (int t = 0; t < kernel->tensor_count; t++)
-        free(b->whole[t]);
-}
-
-static bool sentinels_whole(const Kernel *kernel, const Buffers *b) {
-    for (int t = 0; t < kernel->tensor_count; t++)
-        for (size_t i = 0; i < GUARD_FLOATS; i++)
-            if (b->whole[t][i] != -12345.5f || b->whole[t][GUARD_FLOATS + (size_t)kernel->tensors[t].count + i] != -12345.5f)
-                return false;
-    return true;
 }
 
 /* ---- comparing ---- */
@@ -243,51 +202,22 @@ static void report(const Drawn *d, const Compiled *compiled, const char *target,
     for (const char *p = "mnkphw"; *p; p++)
         print_error("%c=%lld ", *p, (long long)d->extent[*p - 'a']);
     print_error("\non %s: %s\n", target, what);
-    if (compiled) {
-        Text text;
-        text_init(&text);
-        compiled_print_schedule(compiled, &text);
-        print_error("%s\n", text.data);
-        text_free(&text);
-    }
+    if (compiled)
+        print_schedule(compiled);
     fail();
 }
 
 static bool close_enough(const Kernel *kernel, const Buffers *got, const Buffers *wanted, double bound) {
-    for (int t = 0; t < kernel->tensor_count; t++) {
-        const float *x = got->data[t], *y = wanted->data[t];
-        for (int64_t i = 0; i < kernel->tensors[t].count && kernel->tensors[t].role == ROLE_OUTPUT; i++) {
-            bool same = x[i] == y[i] || (isnan(x[i]) && isnan(y[i])) || fabs((double)x[i] - (double)y[i]) <= bound;
-            if (!same) {
-                print_error("element %lld of %s: %.9g, wanted %.9g (bound %.2g)\n", (long long)i, kernel->tensors[t].name,
-                            (double)x[i], (double)y[i], bound);
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-static bool same_bits(const Kernel *kernel, const Buffers *a, const Buffers *b) {
     for (int t = 0; t < kernel->tensor_count; t++)
-        if (kernel->tensors[t].role == ROLE_OUTPUT && memcmp(a->data[t], b->data[t], (size_t)kernel->tensors[t].count * 4) != 0)
+        if (kernel->tensors[t].role == ROLE_OUTPUT && !data_close(&kernel->tensors[t], got->data[t], wanted->data[t], bound))
             return false;
     return true;
 }
 
-static void backwards(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
-    (void)self;
-    for (size_t i = count; i-- > 0;)
-        task(context, i);
-}
-
-static bool runs_across(const Compiled *compiled) {
-    Text text;
-    text_init(&text);
-    compiled_print_schedule(compiled, &text);
-    bool across = strstr(text.data, "lanes are rows") != NULL;
-    text_free(&text);
-    return across;
+static void fill(const KernelTensor *tensor, void *data, const void *context) {
+    const Drawn *d = context;
+    for (int64_t i = 0; i < tensor->count; i++)
+        ((float *)data)[i] = value_of(d->special);
 }
 
 static void check_on(const Drawn *d, const Kernel *kernel, const Target *target, const char *label) {
@@ -297,16 +227,16 @@ static void check_on(const Drawn *d, const Kernel *kernel, const Target *target,
     Compiled *compiled = NULL;
     ScheduleOptions options = {.seed = next() % 3 ? 0 : next(), .unroll = next() % 3 ? 0 : 1 + (int)(next() % 5)};
     uint64_t seed = state_of_random;
-    buffers_new(kernel, d, &wanted);
+    buffers_new(kernel, fill, d, &wanted);
     state_of_random = seed; /* the same inputs again */
-    buffers_new(kernel, d, &got);
+    buffers_new(kernel, fill, d, &got);
     state_of_random = seed;
-    buffers_new(kernel, d, &again);
+    buffers_new(kernel, fill, d, &again);
     if (schedule_compile(kernel, target, &options, &compiled, &why, &err) != WHET_OK)
         report(d, NULL, label, err.message);
-    Parallel parallel = {.threads = 3, .run = backwards};
+    Parallel parallel = {.threads = 3, .run = run_backwards};
     EvalOptions how = {.parallel = &parallel};
-    bool across = runs_across(compiled), many = true;
+    bool across = schedule_says(compiled, "lanes are rows"), many = true;
     for (const char *p = "mnkphw"; *p; p++)
         many = many && d->extent[*p - 'a'] > 16;
     if (many && across != d->sample->across)
@@ -316,11 +246,11 @@ static void check_on(const Drawn *d, const Kernel *kernel, const Target *target,
         report(d, compiled, label, err.message);
     double n = row_length(d), chain = (across ? n : n * 4 / target->bytes) + 8;
     double bound = d->sample->scale * (chain + 8) * 0x1p-24 * (d->sample->grows ? n + 1 : 1);
-    if (!sentinels_whole(kernel, &got))
+    if (!buffers_intact(kernel, &got))
         report(d, compiled, label, "a sentinel was overwritten");
     if (!close_enough(kernel, &got, &wanted, bound))
         report(d, compiled, label, "a wrong result");
-    if (!same_bits(kernel, &got, &again))
+    if (!buffers_equal(kernel, &got, &again))
         report(d, compiled, label, "other bits with threads");
     compiled_free(compiled);
     buffers_free(kernel, &got);

@@ -5,21 +5,14 @@
 
 #include <stdio.h>
 
-#include "kernel_data.h"
-#include "schedule/schedule.h"
+#include "buffers.h"
 
 typedef struct Sample {
     const char *text, *args[6]; /* "x: f16 m n" */
     double bound;               /* of floats, times their size or that of the largest element */
 } Sample;
 
-static uint64_t state_of_random;
 static bool without_nan; /* inputs hold none */
-
-static uint32_t next(void) {
-    state_of_random = state_of_random * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state_of_random >> 33);
-}
 
 typedef struct Drawn {
     const Sample *sample;
@@ -51,68 +44,38 @@ static Kernel *bind(Arena *arena, const Drawn *d, whet_error *err) {
     return kernel && kernel_bind(kernel, args, count, consts, 2, err) == WHET_OK ? kernel : NULL;
 }
 
-static void fill(const Kernel *kernel, void **data) {
-    for (int t = 0; t < kernel->tensor_count; t++) {
-        const KernelTensor *tensor = &kernel->tensors[t];
-        data[t] = data_new(tensor);
-        for (int64_t i = 0; i < tensor->count && tensor->role == ROLE_INPUT; i++) {
-            int value = tensor->type == DT_BOOL ? next() % 5 != 0 : (int)(next() % 2001) - 1000;
-            data_set(tensor->type, data[t], i, next() % 301 == 0 && !without_nan ? (double)NAN : value / 512.0, value);
-        }
+static void fill(const KernelTensor *tensor, void *data, const void *context) {
+    (void)context;
+    for (int64_t i = 0; i < tensor->count; i++) {
+        int value = tensor->type == DT_BOOL ? next() % 5 != 0 : (int)(next() % 2001) - 1000;
+        data_set(tensor->type, data, i, next() % 301 == 0 && !without_nan ? (double)NAN : value / 512.0, value);
     }
 }
 
 static void report(const Drawn *d, const Compiled *compiled, const char *target, const char *what) {
     print_error("%s\nm=%lld n=%lld p=%lld seed %llu on %s: %s\n", d->sample->text, (long long)d->extent[0],
                 (long long)d->extent[1], (long long)d->extent[2], (unsigned long long)d->seed, target, what);
-    if (compiled) {
-        Text text;
-        text_init(&text);
-        compiled_print_schedule(compiled, &text);
-        print_error("%s\n", text.data);
-        text_free(&text);
-    }
+    if (compiled)
+        print_schedule(compiled);
     fail();
 }
 
-static bool close_enough(const KernelTensor *t, const void *got, const void *wanted, double bound) {
-    double largest = 0;
-    bool exact = dtype_kind(t->type) != KIND_FLOAT;
-    for (int64_t i = 0; i < t->count; i++)
-        largest = fmax(largest, isfinite(data_get(t->type, wanted, i)) ? fabs(data_get(t->type, wanted, i)) : 0);
-    for (int64_t i = 0; i < t->count; i++) {
-        double x = data_get(t->type, got, i), y = data_get(t->type, wanted, i);
-        if (!(x == y || (isnan(x) && isnan(y)) || (!exact && fabs(x - y) <= bound * fmax(largest, 1)))) {
-            print_error("element %lld of %s: %.9g, wanted %.9g\n", (long long)i, t->name, x, y);
-            return false;
-        }
-    }
-    return true;
-}
-
-static void backwards(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
-    (void)self;
-    for (size_t i = count; i-- > 0;)
-        task(context, i);
-}
-
-static void compare(const Drawn *d, const Kernel *kernel, const Compiled *compiled, void **got, void **again, void **wanted,
-                    const char *label) {
+static void compare(const Drawn *d, const Kernel *kernel, const Compiled *compiled, const Buffers *got, const Buffers *again,
+                    const Buffers *wanted, const char *label) {
+    if (!buffers_intact(kernel, got))
+        report(d, compiled, label, "a sentinel was overwritten");
     for (int t = 0; t < kernel->tensor_count; t++) {
         const KernelTensor *tensor = &kernel->tensors[t];
-        if (!data_intact(tensor, got[t]))
-            report(d, compiled, label, "a sentinel was overwritten");
-        if (tensor->role != ROLE_OUTPUT)
-            continue;
-        if (!close_enough(tensor, got[t], wanted[t], d->sample->bound))
+        double bound = dtype_kind(tensor->type) == KIND_FLOAT ? d->sample->bound * data_scale(tensor, wanted->data[t]) : 0;
+        if (tensor->role == ROLE_OUTPUT && !data_close(tensor, got->data[t], wanted->data[t], bound))
             report(d, compiled, label, "a wrong result");
-        if (memcmp(got[t], again[t], data_bytes(tensor)) != 0)
-            report(d, compiled, label, "other bits with threads");
     }
+    if (!buffers_equal(kernel, got, again))
+        report(d, compiled, label, "other bits with threads");
 }
 
 static void check_on(const Drawn *d, const Target *target, const char *label) {
-    void *got[KERNEL_MAX_TENSORS], *again[KERNEL_MAX_TENSORS], *wanted[KERNEL_MAX_TENSORS];
+    Buffers got, again, wanted, *const all[] = {&got, &again, &wanted};
     Arena arena;
     whet_error err;
     const char *why = NULL;
@@ -123,19 +86,17 @@ static void check_on(const Drawn *d, const Target *target, const char *label) {
     Kernel *kernel = bind(&arena, d, &err);
     if (!kernel || schedule_compile(kernel, target, &options, &compiled, &why, &err) != WHET_OK)
         report(d, NULL, label, err.message);
-    void **all[] = {got, again, wanted};
     for (int i = 0; i < 3; i++) {
         state_of_random = d->seed;
-        fill(kernel, all[i]);
+        buffers_new(kernel, fill, NULL, all[i]);
     }
-    EvalOptions how = {.parallel = &(Parallel){.threads = 3, .run = backwards}};
-    if (kernel_eval(kernel, wanted, NULL, &err) != WHET_OK || compiled_run(compiled, got, NULL, &err) != WHET_OK ||
-        compiled_run(compiled, again, &how, &err) != WHET_OK)
+    EvalOptions how = {.parallel = &(Parallel){.threads = 3, .run = run_backwards}};
+    if (kernel_eval(kernel, wanted.data, NULL, &err) != WHET_OK || compiled_run(compiled, got.data, NULL, &err) != WHET_OK ||
+        compiled_run(compiled, again.data, &how, &err) != WHET_OK)
         report(d, compiled, label, err.message);
-    compare(d, kernel, compiled, got, again, wanted, label);
+    compare(d, kernel, compiled, &got, &again, &wanted, label);
     for (int i = 0; i < 3; i++)
-        for (int t = 0; t < kernel->tensor_count; t++)
-            data_free(all[i][t]);
+        buffers_free(kernel, all[i]);
     compiled_free(compiled);
     arena_free(&arena);
 }

@@ -12,17 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffers.h"
 #include "here.h"
-#include "schedule/schedule.h"
 
-enum { GUARD_FLOATS = 64, MAX_NAMES = 12 };
-
-static uint64_t state_of_random;
-
-static uint32_t next(void) {
-    state_of_random = state_of_random * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state_of_random >> 33);
-}
+enum { MAX_NAMES = 12 };
 
 static int64_t pick(const int64_t *from, size_t count) {
     return from[next() % count];
@@ -232,38 +225,9 @@ static const Sample samples[] = {
 static const int64_t extents[] = {1, 1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 48, 64, 67, 100};
 static const int64_t small_extents[] = {1, 2, 3, 4, 5, 7, 8, 9, 14, 16, 17};
 
-typedef struct Buffers {
-    float *whole[KERNEL_MAX_TENSORS]; /* with sentinels on both sides */
-    void *data[KERNEL_MAX_TENSORS];
-} Buffers;
-
-static bool buffers_new(const Kernel *kernel, Buffers *b) {
-    memset(b, 0, sizeof *b);
-    for (int t = 0; t < kernel->tensor_count; t++) {
-        size_t count = (size_t)kernel->tensors[t].count;
-        b->whole[t] = malloc((count + 2 * GUARD_FLOATS) * sizeof(float));
-        if (!b->whole[t])
-            return false;
-        for (size_t i = 0; i < count + 2 * GUARD_FLOATS; i++)
-            b->whole[t][i] = -12345.5f;
-        b->data[t] = b->whole[t] + GUARD_FLOATS;
-        for (size_t i = 0; i < count && kernel->tensors[t].role == ROLE_INPUT; i++)
-            ((float *)b->data[t])[i] = (float)((int)(next() % 2001) - 1000) / 512;
-    }
-    return true;
-}
-
-static void buffers_free(const Kernel *kernel, Buffers *b) {
-    for (int t = 0; t < kernel->tensor_count; t++)
-        free(b->whole[t]);
-}
-
-static bool sentinels_whole(const Kernel *kernel, const Buffers *b) {
-    for (int t = 0; t < kernel->tensor_count; t++)
-        for (size_t i = 0; i < GUARD_FLOATS; i++)
-            if (b->whole[t][i] != -12345.5f || b->whole[t][GUARD_FLOATS + (size_t)kernel->tensors[t].count + i] != -12345.5f)
-                return false;
-    return true;
+static void fill(const KernelTensor *tensor, void *data, const void *context) {
+    (void)context;
+    data_fill_small(tensor, data, 512);
 }
 
 typedef struct Drawn {
@@ -303,28 +267,8 @@ static void report(const Sample *s, const Drawn *d, const char *target, const ch
 }
 
 /* |got - wanted| within what rounding a sum of this length may do. */
-static bool close_enough(const Kernel *kernel, int t, const Buffers *got, const Buffers *wanted, double depth) {
-    const float *x = got->data[t], *y = wanted->data[t];
-    double scale = 1;
-    for (int64_t i = 0; i < kernel->tensors[t].count; i++)
-        if (isfinite(y[i]) && fabs((double)y[i]) > scale)
-            scale = fabs((double)y[i]);
-    double bound = 1.2e-7 * (depth + 8) * (scale + 4 * sqrt(depth));
-    for (int64_t i = 0; i < kernel->tensors[t].count; i++) {
-        bool same = x[i] == y[i] || (isnan(x[i]) && isnan(y[i])) || fabs((double)x[i] - (double)y[i]) <= bound;
-        if (!same) {
-            print_error("element %lld of %s: %.9g, wanted %.9g (bound %.2g)\n", (long long)i, kernel->tensors[t].name,
-                        (double)x[i], (double)y[i], bound);
-            return false;
-        }
-    }
-    return true;
-}
-
-static void run_threads(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
-    (void)self;
-    for (size_t i = count; i-- > 0;) /* any order is allowed: take the one least expected */
-        task(context, i);
+static bool close_enough(const KernelTensor *tensor, const void *got, const void *wanted, double depth) {
+    return data_close(tensor, got, wanted, 1.2e-7 * (depth + 8) * (data_scale(tensor, wanted) + 4 * sqrt(depth)));
 }
 
 static void check_on(const Sample *s, const Drawn *d, const Kernel *kernel, const Target *target, const char *label) {
@@ -333,9 +277,9 @@ static void check_on(const Sample *s, const Drawn *d, const Kernel *kernel, cons
     const char *why = NULL;
     const void *constant[KERNEL_MAX_TENSORS] = {0};
     uint64_t seed = state_of_random;
-    assert_true(buffers_new(kernel, &wanted));
+    buffers_new(kernel, fill, NULL, &wanted);
     state_of_random = seed; /* the same inputs again */
-    assert_true(buffers_new(kernel, &got));
+    buffers_new(kernel, fill, NULL, &got);
     for (int t = 0; t < kernel->input_count; t++)
         if (next() % 2 && strcmp(s->constants, kernel->tensors[t].name) == 0)
             constant[t] = got.data[t];
@@ -355,27 +299,19 @@ static void check_on(const Sample *s, const Drawn *d, const Kernel *kernel, cons
         report(s, d, label, err.message);
         fail();
     }
-    Parallel parallel = {.threads = 1 + (int)(next() % 4), .run = run_threads};
+    Parallel parallel = {.threads = 1 + (int)(next() % 4), .run = run_backwards};
     EvalOptions how = {.parallel = next() % 2 ? &parallel : NULL};
     if (kernel_eval(kernel, wanted.data, NULL, &err) != WHET_OK || compiled_run(compiled, got.data, &how, &err) != WHET_OK) {
         report(s, d, label, err.message);
         fail();
     }
-    double depth = 1;
-    for (int i = 0; i < kernel->definition_count; i++)
-        for (int a = kernel->definitions[i].parallel_count; a < kernel->definitions[i].axis_count; a++)
-            depth *= (double)kernel->definitions[i].axes[a].extent;
-    bool same = sentinels_whole(kernel, &got);
-    if (!same)
-        print_error("a sentinel was overwritten\n");
+    bool same = buffers_intact(kernel, &got);
     for (int t = 0; t < kernel->tensor_count; t++)
-        same = same && (kernel->tensors[t].role != ROLE_OUTPUT || close_enough(kernel, t, &got, &wanted, depth));
+        same = same && (kernel->tensors[t].role != ROLE_OUTPUT ||
+                        close_enough(&kernel->tensors[t], got.data[t], wanted.data[t], depth_of_all(kernel)));
     if (!same) {
-        Text text;
-        text_init(&text);
-        compiled_print_schedule(compiled, &text);
-        report(s, d, label, text.data);
-        text_free(&text);
+        report(s, d, label, "a wrong result");
+        print_schedule(compiled);
         fail();
     }
     compiled_free(compiled);
@@ -458,7 +394,7 @@ static void memory_fails(void **state) {
             Kernel *kernel = bind_small(&arena, small_kernels[i], &err);
             if (!kernel)
                 fail_msg("%s: %s", small_kernels[i], err.message);
-            assert_true(buffers_new(kernel, &buffers));
+            buffers_new(kernel, fill, NULL, &buffers);
             int left = allowed;
             whet_allocator allocator = {&left, scarce_allocate, scarce_release};
             const void *constant[KERNEL_MAX_TENSORS] = {0};
@@ -490,7 +426,7 @@ static void deadline_passes(void **state) {
         arena_init(&arena, NULL);
         Kernel *kernel = bind_small(&arena, small_kernels[i], &err);
         assert_non_null(kernel);
-        assert_true(buffers_new(kernel, &buffers));
+        buffers_new(kernel, fill, NULL, &buffers);
         assert_int_equal(schedule_compile(kernel, &target, NULL, &compiled, &why, &err), WHET_OK);
         EvalOptions options = {.deadline = 1e-9};
         assert_int_equal(compiled_run(compiled, buffers.data, &options, &err), WHET_ERROR_LIMIT);

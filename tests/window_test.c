@@ -14,18 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffers.h"
 #include "here.h"
-#include "schedule/schedule.h"
-
-enum { SENTINELS = 64, MAX_TENSORS = 8 };
-static const float sentinel = -12345.5f;
-
-static uint64_t seed_now;
-
-static uint32_t next(void) {
-    seed_now = seed_now * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(seed_now >> 33);
-}
 
 static int64_t one_of(int count, const int64_t *from) {
     return from[next() % (uint32_t)count];
@@ -195,44 +185,13 @@ static void write_text(Case *x) {
 
 /* ---- running it ---- */
 
-typedef struct Buffers {
-    float *whole[KERNEL_MAX_TENSORS];
-    void *data[KERNEL_MAX_TENSORS];
-} Buffers;
-
-static void buffers_new(const Kernel *kernel, bool special, Buffers *b) {
-    memset(b, 0, sizeof *b);
-    for (int t = 0; t < kernel->tensor_count; t++) {
-        size_t count = (size_t)kernel->tensors[t].count;
-        b->whole[t] = malloc((count + 2 * SENTINELS) * sizeof(float));
-        assert_non_null(b->whole[t]);
-        for (size_t i = 0; i < count + 2 * SENTINELS; i++)
-            b->whole[t][i] = sentinel;
-        b->data[t] = b->whole[t] + SENTINELS;
-        for (size_t i = 0; i < count && t < kernel->input_count; i++)
-            b->whole[t][SENTINELS + i] = (float)(next() % 2001) / 1000 - 1;
-        for (int i = 0; i < 3 && special && count > 3 && t < kernel->input_count; i++)
-            b->whole[t][SENTINELS + next() % count] = i == 0 ? NAN : i == 1 ? INFINITY : -INFINITY;
-    }
-}
-
-static void buffers_free(const Kernel *kernel, Buffers *b) {
-    for (int t = 0; t < kernel->tensor_count; t++)
-        free(b->whole[t]);
-}
-
-static void check_sentinels(const Kernel *kernel, const Buffers *b) {
-    for (int t = 0; t < kernel->tensor_count; t++)
-        for (size_t i = 0; i < SENTINELS; i++) {
-            assert_true(b->whole[t][i] == sentinel);
-            assert_true(b->whole[t][SENTINELS + (size_t)kernel->tensors[t].count + i] == sentinel);
-        }
-}
-
-static void run_backwards(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
-    (void)self;
-    for (size_t i = count; i-- > 0;)
-        task(context, i);
+static void fill(const KernelTensor *tensor, void *data, const void *context) {
+    const bool *special = context;
+    float *x = data;
+    for (int64_t i = 0; i < tensor->count; i++)
+        x[i] = (float)(next() % 2001) / 1000 - 1;
+    for (int i = 0; i < 3 && *special && tensor->count > 3; i++)
+        x[next() % tensor->count] = i == 0 ? NAN : i == 1 ? INFINITY : -INFINITY;
 }
 
 static Kernel *bind(Arena *arena, const Case *x, int64_t batch, whet_error *err) {
@@ -303,7 +262,7 @@ static void run_some(const Case *x, const Kernel *kernel, const Target *target, 
     Parallel parallel = {.threads = 1 + (int)(next() % 4), .run = run_backwards};
     EvalOptions how = {.parallel = next() % 2 ? &parallel : NULL};
     assert_int_equal(compiled_run(compiled, b->data, &how, &err), WHET_OK);
-    check_sentinels(kernel, b);
+    assert_true(buffers_intact(kernel, b));
     compiled_free(compiled);
 }
 
@@ -328,13 +287,13 @@ static void check_case(const Case *x, const Target *target, const char *label) {
         report(x, label, err.message);
     assert_non_null(one);
     bool special = (x->kind == MAX_POOL || x->kind == MIN_POOL) && next() % 2;
-    uint64_t seed = seed_now;
-    buffers_new(kernel, special, &wanted);
-    seed_now = seed;
-    buffers_new(kernel, special, &got);
-    seed_now = seed;
-    buffers_new(kernel, special, &again);
-    buffers_new(one, false, &single);
+    uint64_t seed = state_of_random;
+    buffers_new(kernel, fill, &special, &wanted);
+    state_of_random = seed;
+    buffers_new(kernel, fill, &special, &got);
+    state_of_random = seed;
+    buffers_new(kernel, fill, &special, &again);
+    buffers_new(one, fill, &special, &single);
     for (int t = 0; t < kernel->input_count; t++) /* the first image of the same batch */
         memcpy(single.data[t], got.data[t], (size_t)one->tensors[t].count * sizeof(float));
     assert_int_equal(kernel_eval(kernel, wanted.data, NULL, &err), WHET_OK);
@@ -357,7 +316,7 @@ static void check_case(const Case *x, const Target *target, const char *label) {
 
 static void check_all(const Target *target, const char *label, int rounds) {
     for (int i = 0; i < rounds; i++) {
-        seed_now = (uint64_t)i + 1;
+        state_of_random = (uint64_t)i + 1;
         next();
         Case x;
         draw(&x);

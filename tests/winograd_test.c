@@ -14,22 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffers.h"
 #include "here.h"
-#include "schedule/schedule.h"
-
-enum { SENTINELS = 64 };
-static const float sentinel = -12345.5f;
 
 /* What the documentation states. */
 static double tolerance(int m, int r) {
     return r == 3 && m == 2 ? 2e-7 : r == 3 ? 1e-6 : 5e-7;
-}
-
-static uint64_t seed_now;
-
-static uint32_t next(void) {
-    seed_now = seed_now * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(seed_now >> 33);
 }
 
 static int64_t one_of(int count, const int64_t *from) {
@@ -47,7 +37,7 @@ typedef struct Case {
 
 static void draw(Case *x, uint64_t seed) {
     static const int64_t sizes[] = {3, 4, 5, 6, 7, 8, 9, 13, 14, 17, 20}, channels[] = {16, 17, 24, 32, 48, 67};
-    seed_now = seed;
+    state_of_random = seed;
     next();
     *x = (Case){.seed = seed};
     x->r = next() % 4 ? 3 : 5;
@@ -81,49 +71,17 @@ static Kernel *bind(Arena *arena, const char *text, const Case *x, int64_t batch
     return kernel && kernel_bind(kernel, args, (int)COUNT(args), NULL, 0, err) == WHET_OK ? kernel : NULL;
 }
 
-typedef struct Buffers {
-    float *whole[KERNEL_MAX_TENSORS];
-    void *data[KERNEL_MAX_TENSORS];
-} Buffers;
-
-static void buffers_new(const Kernel *kernel, uint64_t seed, Buffers *b) {
-    memset(b, 0, sizeof *b);
-    for (int t = 0; t < kernel->tensor_count; t++) {
-        size_t count = (size_t)kernel->tensors[t].count;
-        b->whole[t] = malloc((count + 2 * SENTINELS) * sizeof(float));
-        assert_non_null(b->whole[t]);
-        for (size_t i = 0; i < count + 2 * SENTINELS; i++)
-            b->whole[t][i] = sentinel;
-        b->data[t] = b->whole[t] + SENTINELS;
-        seed_now = seed + (uint64_t)kernel->tensors[t].name[0];
-        for (size_t i = 0; i < count && t < kernel->input_count; i++)
-            b->whole[t][SENTINELS + i] = (float)((double)next() / 2147483648.0 * 2 - 1);
-    }
-}
-
-static void buffers_free(const Kernel *kernel, Buffers *b) {
-    for (int t = 0; t < kernel->tensor_count; t++)
-        free(b->whole[t]);
-}
-
 static void report(const Case *x, const char *label, const char *what) {
     print_error("%s\nseed %llu: %lld x %lldx%lld x %lld, %lld outputs, F(%d, %d)\non %s: %s\n", x->text,
                 (unsigned long long)x->seed, (long long)x->batch, (long long)x->rows, (long long)x->columns,
                 (long long)x->channels, (long long)x->outputs, x->m, x->r, label, what);
 }
 
-static void check_sentinels(const Kernel *kernel, const Buffers *b) {
-    for (int t = 0; t < kernel->tensor_count; t++)
-        for (size_t i = 0; i < SENTINELS; i++) {
-            assert_true(b->whole[t][i] == sentinel);
-            assert_true(b->whole[t][SENTINELS + (size_t)kernel->tensors[t].count + i] == sentinel);
-        }
-}
-
-static void run_backwards(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
-    (void)self;
-    for (size_t i = count; i-- > 0;)
-        task(context, i);
+/* The same values whatever the tensor's shape: the first image of a batch is that of another. */
+static void fill(const KernelTensor *tensor, void *data, const void *context) {
+    state_of_random = *(const uint64_t *)context + (uint64_t)tensor->name[0];
+    for (int64_t i = 0; i < tensor->count; i++)
+        ((float *)data)[i] = (float)((double)next() / 2147483648.0 * 2 - 1);
 }
 
 static void run(const Case *x, const Kernel *kernel, const Target *target, int threads, Buffers *b, const char *label) {
@@ -143,19 +101,19 @@ static void run(const Case *x, const Kernel *kernel, const Target *target, int t
     Parallel parallel = {.threads = threads, .run = run_backwards};
     EvalOptions how = {.parallel = threads > 1 ? &parallel : NULL};
     assert_int_equal(compiled_run(compiled, b->data, &how, &err), WHET_OK);
-    check_sentinels(kernel, b);
+    assert_true(buffers_intact(kernel, b));
     compiled_free(compiled);
 }
 
 /* Sums of magnitudes: the bare sum of absolute values. */
-static void magnitudes(const Case *x, Arena *arena, uint64_t seed, Buffers *out, const Kernel **kernel) {
+static void magnitudes(const Case *x, Arena *arena, Buffers *out, const Kernel **kernel) {
     whet_error err;
     char text[400];
     snprintf(text, sizeof text, "y[n, h, w, o] = sum(i:%d, j:%d, c) abs(x[n, h + i - %lld, w + j - %lld, c]?) * abs(f[%s])", x->r,
              x->r, (long long)x->top, (long long)x->left, x->weights_first ? "o, c, i, j" : "i, j, c, o");
     *kernel = bind(arena, text, x, x->batch, &err);
     assert_non_null(*kernel);
-    buffers_new(*kernel, seed, out);
+    buffers_new(*kernel, fill, &x->seed, out);
     assert_int_equal(kernel_eval(*kernel, out->data, NULL, &err), WHET_OK);
 }
 
@@ -196,9 +154,10 @@ static double check_case(const Case *x, const Target *target, const char *label)
     if (!one)
         report(x, label, err.message);
     assert_non_null(one);
-    buffers_new(kernel, x->seed, &wanted), buffers_new(kernel, x->seed, &got), buffers_new(kernel, x->seed, &again);
-    buffers_new(one, x->seed, &single);
-    magnitudes(x, &arena, x->seed, &magnitude, &bare);
+    buffers_new(kernel, fill, &x->seed, &wanted), buffers_new(kernel, fill, &x->seed, &got),
+        buffers_new(kernel, fill, &x->seed, &again);
+    buffers_new(one, fill, &x->seed, &single);
+    magnitudes(x, &arena, &magnitude, &bare);
     assert_int_equal(kernel_eval(kernel, wanted.data, NULL, &err), WHET_OK);
     run(x, kernel, target, 1, &got, label);
     run(x, kernel, target, 1 + (int)(x->seed % 4), &again, label);
