@@ -104,12 +104,14 @@ row arm64+sve256+bf16 neoverse-v1 "bf16 product" "${half[@]}"
 row arm64+sve128+bf16 neoverse-v2 "bf16 product" "${half[@]}"
 cat <<'TAIL'
 
-Of the cores that issue in order the models say little: in that of the A53 no load may end before a multiply-add that was issued
-before it, so that every load between multiply-adds waits for six cycles. XNNPACK's kernel written by hand for that core, which
-pairs each load of 64 bits with a multiply-add (`f32-gemm/6x8-aarch64-neonfma-cortex-a53.S`), counts 5.1 cycles a multiply-add there,
-and 1.75 in the model of the A55. With the loads of four steps before their multiply-adds, in a tile of 8 x 8, our loop counts 72 % at best for
-the A53; for the A55 no order is better than the one above. A model that has that kernel at a fifth of its peak is no reason for an
-order by core; that waits for a board to measure on.
+Of the cores that issue in order the models say little. What others measured on boards (ncnn, docs/developer-guide/arm-a53-a55-dual-issue.md):
+a load of 128 bits holds up A53 and A55 for two cycles, one of 64 bits the A53 for one and the A55 not at all; what else there is in such a loop
+goes beside a multiply-add. By that a round of the first product, 96 multiply-adds and 22 loads, takes 140 cycles, 69 % of the peak on both;
+with the 14 loads between multiply-adds cut in two, each half behind a multiply-add of its own, 126 on the A53 and 112 on the A55. But in
+llvm-mca's models that loop takes 307 cycles for 185 and 122 for 68, and 12 to 24 % more on the A72, N1 and M1; XNNPACK's kernel written
+by hand for the A53 (`f32-gemm/6x8-aarch64-neonfma-cortex-a53.S`), which cuts its loads so, counts 5.1 cycles a multiply-add there. With
+the loads of four steps before their multiply-adds, in a tile of 8 x 8, our loop counts 72 % at best for the A53. Where what was measured and the
+model contradict each other, there is no order by core; that waits for a board.
 TAIL
 
 unit_row() { # TARGET LABEL KERNEL ARGUMENTS... : a line of the second table, by counting
@@ -142,10 +144,14 @@ What is published of the rates, each measured by its source and by nobody here:
 | unit | rate | source |
 |---|---|---|
 | M1's AMX, one thread | f32 products into one tile 368 GFLOPS, into four 1475: a product of 16 x 16 starts about every cycle, and takes four | github.com/corsix/amx, fma.md (M1 Max) |
+| M1's AMX, bytes | products of s8 into 32 x 32 sums of s32 1477 GOPS on one thread, 2893 on six; on NEON `sdot`, four a cycle, 410 a core at 3.2 GHz, 2460 on six | github.com/corsix/amx, mac16.md (M1 Max); dougallj.github.io/applecpu |
 | M4's SME | over 2.3 TFLOPS of f32 at most; generated products of 512 x 512 x 512 reach 1755 GFLOPS; its support is "FP32-centric" | arXiv 2409.18779; scalable.uni-jena.de/opt/sme |
 
 So four products on four tiles are what hides the four cycles, and what every round above has. Each product wants one load of 64 bytes:
 where the unit loads beside multiplying, the loop is bound by its products, at the unit's peak; where it did one after the other, it would be
 at half. Which of the two, these sources do not say for rows in the core's first cache; the 1755 of 2300 GFLOPS that others reach on M4 with loops of
 the same shape are the best guess.
+
+Bytes and bf16 stay in NEON where the unit is Apple's AMX: with all cores at work `sdot` does what the unit they share does with bytes, `smmla`
+(M2 and later) twice that, and of bf16, which M2 brought, no rate is published.
 TEXT

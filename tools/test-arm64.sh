@@ -104,9 +104,8 @@ run() { # CPU TARGET SECONDS PROGRAM...
 
 report() { # TIER NAME STATUS LOG SECONDS: one write, as several tests end at a time
     local word=ok text=
-    [ "$3" = 0 ] || word=FAILED text=$(tail -n 12 "$4" | sed 's/^/    /')
+    [ "$3" = 0 ] || word=FAILED text=" (status $3)"$(echo && tail -n 12 "$4" | sed 's/^/    /')
     echo "$word $1" >>"$work/results"
-    [ "$3" = 0 ] || printf -v text ' (status %s)\n%s' "$3" "$text"
     printf '%-7s %-10s %s, %s s%s\n' "$word" "$1" "$2" "$5" "$text"
 }
 
