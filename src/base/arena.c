@@ -186,6 +186,11 @@ void *arena_alloc(Arena *arena, size_t count, size_t size) {
     return out ? memset(out, 0, taken) : NULL;
 }
 
+void *arena_take(Arena *arena, size_t count, size_t size) {
+    size_t taken;
+    return take(arena, count, size, &taken);
+}
+
 void *arena_copy(Arena *arena, const void *data, size_t size) {
     size_t taken;
     void *out = take(arena, size, 1, &taken);
@@ -220,12 +225,14 @@ bool arena_grow(Arena *arena, void *array, size_t *capacity, size_t need, size_t
     size_t wanted = *capacity ? *capacity * 2 : 8;
     if (wanted < need)
         wanted = need;
-    void *old, *grown = arena_alloc(arena, wanted, element_size);
+    char *old, *grown = arena_take(arena, wanted, element_size);
     if (!grown)
         return false;
+    size_t bytes = *capacity * element_size;
     memcpy(&old, array, sizeof old);
-    if (*capacity)
-        memcpy(grown, old, *capacity * element_size);
+    if (bytes)
+        memcpy(grown, old, bytes);
+    memset(grown + bytes, 0, wanted * element_size - bytes);
     memcpy(array, &grown, sizeof grown);
     *capacity = wanted;
     return true;

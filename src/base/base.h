@@ -56,6 +56,7 @@ void arena_release(Arena *arena, ArenaMark mark);
 void arena_reset(Arena *arena); /* the same, but keeps a chunk to start with: for scratch memory that is wanted again and again */
 /* `count * size` zeroed bytes aligned to 16; the product is checked. Zero bytes give a unique non-NULL pointer. */
 void *arena_alloc(Arena *arena, size_t count, size_t size);
+void *arena_take(Arena *arena, size_t count, size_t size); /* the same, not cleared: what is not touched costs no memory */
 void *arena_copy(Arena *arena, const void *data, size_t size);
 char *arena_string(Arena *arena, const char *text, size_t length); /* NUL-terminated copy */
 char *arena_printf(Arena *arena, const char *format, ...) PRINTF_LIKE(2, 3);

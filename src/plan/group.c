@@ -26,11 +26,10 @@ static bool is_wanted(const Plan *plan, const Group *group, int tensor) {
 }
 
 typedef struct Build {
-    const Plan *plan;
+    Plan *plan;
     const Group *group;
     Kernel *kernel;
     Arena *arena;
-    int *local; /* of plan tensors, -1: none */
     int tensor[KERNEL_MAX_TENSORS];
 } Build;
 
@@ -94,12 +93,18 @@ static bool name_axes(Arena *arena, Definition *d) {
     return !arena->failed;
 }
 
+/* By plan tensor, the kernel's: room that kernel after kernel uses. NULL: out of memory. */
+static int *local_of(Plan *plan) {
+    bool there = arena_grow(plan->arena, &plan->local, &plan->local_capacity, (size_t)plan->tensor_count, sizeof *plan->local);
+    return there ? plan->local : NULL;
+}
+
 static Kernel *build(Build *b, const char **why) {
     const Group *group = b->group;
     Arena *arena = b->arena;
     b->kernel = ARENA_NEW(arena, Kernel);
-    b->local = ARENA_ARRAY(arena, int, (size_t)b->plan->tensor_count);
-    if (!b->kernel || !b->local || !(b->kernel->tensors = ARENA_ARRAY(arena, KernelTensor, KERNEL_MAX_TENSORS)))
+    int *local = local_of(b->plan);
+    if (!b->kernel || !local || !(b->kernel->tensors = arena_take(arena, KERNEL_MAX_TENSORS, sizeof(KernelTensor))))
         return NULL;
     *b->kernel = (Kernel){.arena = arena, .text = "", .tensors = b->kernel->tensors, .bound = true};
     if (!add_tensors(b)) {
@@ -108,9 +113,9 @@ static Kernel *build(Build *b, const char **why) {
     }
     b->kernel->definitions = ARENA_ARRAY(arena, Definition, (size_t)group->count);
     for (int t = 0; t < b->kernel->tensor_count; t++)
-        b->local[b->tensor[t]] = t;
+        local[b->tensor[t]] = t;
     for (int i = 0; b->kernel->definitions && i < group->count; i++) {
-        Definition *d = rewrite_rename(arena, group->definitions[i], b->local);
+        Definition *d = rewrite_rename(arena, group->definitions[i], local);
         if (!d || !name_axes(arena, d))
             return NULL;
         b->kernel->definitions[b->kernel->definition_count++] = *d;

@@ -111,10 +111,19 @@ static int place_of(const Plan *plan, const Group *g) {
     return at;
 }
 
+static bool rounds_reads(const Definition *d) {
+    for (int i = 0; i < d->expr_count; i++)
+        if (expr_rounded_read(d->exprs[i]))
+            return true;
+    return false;
+}
+
 /* Group g, with reads of twins in place of what it rounds. */
 static bool halve(Halves *h, Group *g, Definition **definition) {
     Plan *plan = h->plan;
     const Definition *d = *definition;
+    if (!rounds_reads(d))
+        return true;
     int known = plan->tensor_count, *twin = ARENA_ARRAY(plan->arena, int, (size_t)known);
     bool any = false;
     if (!twin)

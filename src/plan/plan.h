@@ -71,7 +71,8 @@ typedef struct Plan {
     PlanTensor *tensors;
     Group **groups; /* in an order in which they can run */
     int tensor_count, group_count;
-    size_t tensor_capacity, group_capacity;
+    int *local; /* group.c: of the kernel in the making */
+    size_t tensor_capacity, group_capacity, local_capacity;
     bool explain;           /* gather notes, and: */
     NodeNames views, ahead; /* nodes that are no kernels: another shape of the same memory; computed while planning */
     RewriteTensors rewrite;

@@ -170,7 +170,8 @@ static whet_status share(Segment *s, const Kernel *kernel, Code *code, const Ten
     return executable_share_code(out, runner->shared_model, kernel, code, constant, s->err);
 }
 
-static bool set_kernel(Segment *s, const Homes *h, const Built *built, Item *item) {
+/* `taken`: the plan counts on a template for it. */
+static bool set_kernel(Segment *s, const Homes *h, const Built *built, bool taken, Item *item) {
     Runner *runner = s->runner;
     const Tensor *constant[KERNEL_MAX_TENSORS] = {0};
     const Kernel *kernel = built->kernel;
@@ -194,6 +195,8 @@ static bool set_kernel(Segment *s, const Homes *h, const Built *built, Item *ite
     }
     if (share(s, kernel, built->code, constant, &item->executable))
         return segment_fail(s);
+    if (taken && !item->executable.compiled)
+        s->refused = true;
     const Packing *packing = item->executable.weight ? compiled_packing(item->executable.compiled) : NULL;
     int packed = packing ? packing->tensor : -1;
     for (int t = 0; t < kernel->input_count; t++) {
@@ -286,7 +289,9 @@ bool segment_items(Segment *s) {
         item->nodes = arena_copy(&out->arena, groups[i]->nodes, (size_t)groups[i]->node_count * sizeof *item->nodes);
         if (!item->nodes)
             return segment_fail(s);
-        if (groups[i]->step >= 0 ? !set_step(s, groups[i], item) : !set_kernel(s, &homes, &built[i], item))
+        const Verdict *verdict = groups[i]->verdict;
+        if (groups[i]->step >= 0 ? !set_step(s, groups[i], item)
+                                 : !set_kernel(s, &homes, &built[i], verdict && verdict->template, item))
             return false;
     }
     out->items[out->item_count] = (Item){.step = ITEM_END};

@@ -102,7 +102,7 @@ static bool take_code(Segment *s, Scaling *z, int g) {
             const PlanTensor *root = &s->plan.tensors[s->plan.tensors[group->given_tensor[t]].root];
             constant[t] = root->constant ? root->known->data : NULL;
         }
-        if (!segment_code(s, group->given, constant, true, &z->codes[kernel]))
+        if (!segment_code(s, group->given, constant, &z->codes[kernel]))
             return segment_fail(s);
         const Compiled *compiled = code_compiled(z->codes[kernel], &why);
         if (strcmp(compiled ? compiled->template : "", z->form->templates[kernel]) != 0)

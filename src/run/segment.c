@@ -25,27 +25,31 @@ bool segment_fail(Segment *s) {
 
 /* ---- What schedules say ---- */
 
-bool segment_code(Segment *s, const Kernel *kernel, const void *const *constant, bool ready, Code **out) {
-    Shared *shared = s->runner->shared_model;
-    ScheduleOptions options = shared_options(shared, &s->runner->target, constant);
-    if (shared_code(shared, kernel, ready, &s->runner->target, &options, out, s->err))
-        return false;
+/* Takes over the reference. */
+static bool hold_code(Segment *s, Code *code) {
     if (!arena_grow(&s->arena, &s->codes, &s->code_capacity, s->code_count + 1, sizeof *s->codes)) {
-        shared_drop_code(shared, *out);
+        shared_drop_code(s->runner->shared_model, code);
         return error_memory(s->err), false;
     }
-    s->codes[s->code_count++] = *out;
+    s->codes[s->code_count++] = code;
     return true;
 }
 
+bool segment_code(Segment *s, const Kernel *kernel, const void *const *constant, Code **out) {
+    Shared *shared = s->runner->shared_model;
+    ScheduleOptions options = shared_options(shared, &s->runner->target, constant);
+    return shared_code(shared, kernel, true, &s->runner->target, &options, out, s->err) == WHET_OK && hold_code(s, *out);
+}
+
 static bool ask(void *self, const Kernel *kernel, const void *const *constant, Verdict *out, whet_error *err) {
+    Segment *s = self;
+    Shared *shared = s->runner->shared_model;
+    ScheduleOptions options = shared_options(shared, &s->runner->target, constant);
     Code *code;
-    const char *why;
     (void)err; /* the segment's own */
-    if (!segment_code(self, kernel, constant, false, &code))
+    if (shared_ask(shared, kernel, &s->runner->target, &options, &code, s->err) || !hold_code(s, code))
         return false;
-    const Compiled *compiled = code_compiled(code, &why);
-    *out = (Verdict){.template = compiled ? compiled->template : NULL, .why = why};
+    out->template = code_template(code, &out->why);
     return true;
 }
 
@@ -506,7 +510,7 @@ static bool build(Segment *s, void *context) {
         record_values(s->record, s);
     if (!plan_layout(&s->plan) || !plan_fuse(&s->plan))
         return segment_fail(s);
-    if (!segment_items(s))
+    if (!segment_items(s) || s->refused)
         return false;
     if (out) {
         plan_print(&s->plan, out);
@@ -548,7 +552,14 @@ void segment_free(Segment *s) {
     arena_free(&s->arena);
 }
 
+/* A kernel for whose code the registers were too few is refused when it is asked for again: as long as this segment lives. */
+static Planned *learn_again(const Segment *given, PlanCache *cache, size_t least) {
+    Segment s = *given;
+    return planned_learn(&s, cache, least);
+}
+
 Planned *planned_learn(Segment *s, PlanCache *cache, size_t least) {
+    const Segment given = *s;
     Record record;
     Runner *runner = s->runner;
     bool learns = runner->has_target && !runner->explain;
@@ -559,6 +570,8 @@ Planned *planned_learn(Segment *s, PlanCache *cache, size_t least) {
     Planned *planned = segment_plan(s, build, runner->explain);
     if (planned && learns && planned->steps >= least)
         form_learn(&cache->forms, &record, s);
+    if (s->refused && !s->failed)
+        planned = learn_again(&given, cache, least);
     segment_free(s);
     if (learns)
         record_free(&record);

@@ -37,6 +37,7 @@ typedef struct Segment {
     int built_count;
     Code **group_codes;  /* by group, where the code is known; NULL: for none */
     size_t placed_bytes; /* of all tensors in the arena, without sharing */
+    bool refused;        /* the code of a kernel could not be made, although a template took it */
     bool failed;         /* out of memory or an error: not the end of a segment */
 } Segment;
 
@@ -48,8 +49,8 @@ Planned *segment_plan(Segment *s, bool (*make)(Segment *s, void *context), void 
 void segment_free(Segment *s);
 /* Plans from the start; what covers `least` steps becomes a sample of the cache's forms. Frees the segment. */
 Planned *planned_learn(Segment *s, PlanCache *cache, size_t least);
-/* The code of a kernel, as long as the segment lives; `ready` as for shared_code. */
-bool segment_code(Segment *s, const Kernel *kernel, const void *const *constant, bool ready, Code **out);
+/* The code of a form's kernel, as long as the segment lives. */
+bool segment_code(Segment *s, const Kernel *kernel, const void *const *constant, Code **out);
 const Tensor *segment_keep(Segment *s, const Tensor *t);  /* a copy that lives as long as the plan; NULL: out of memory */
 bool segment_fail(Segment *s);                            /* false, and an error that is out of memory unless there is one */
 int segment_tensor(const Segment *s, const Value *value); /* -1: none */

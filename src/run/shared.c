@@ -28,8 +28,10 @@ struct Code {
     Entry entry;
     Arena arena; /* of the kernel and of `why` */
     Kernel *kernel;
-    Compiled *compiled; /* NULL: no template takes it */
+    const char *template; /* NULL: none takes it */
     const char *why;
+    bool made;          /* otherwise it was only asked for: the kernel and the code are to come */
+    Compiled *compiled; /* NULL: no template takes it */
 };
 
 struct Weight {
@@ -60,7 +62,8 @@ struct Shared {
     Model *model;
     bool exact, perf_map;
     pthread_mutex_t lock;
-    Arena scratch; /* of schedule_compile */
+    Arena scratch;     /* of schedule_compile */
+    Arena asked, room; /* of schedule_ask: the kernel, and what its template plans */
     TargetCodes *codes;
     atomic_bool unsealed; /* code was made since it was last made executable */
     Entry *code[BUCKETS], *weight[BUCKETS], *aligned[BUCKETS];
@@ -174,58 +177,124 @@ static void code_free(Shared *s, Code *code) {
     memory_free(s->allocator, code, sizeof *code);
 }
 
-static whet_status make_code(Shared *s, const Kernel *kernel, bool ready, const Target *target, const ScheduleOptions *options,
-                             Code **out, whet_error *err) {
-    Code *code = memory_alloc(s->allocator, sizeof *code);
-    if (!code)
-        return error_memory(err);
-    *code = (Code){0};
-    arena_init(&code->arena, s->allocator);
-    ScheduleOptions later = *options;
-    later.pack_later = true;
-    later.scratch = &s->scratch;
-    later.codes = s->codes;
-    later.perf_map = s->perf_map;
-    double start = clock_now();
-    code->kernel = ready ? kernel_copy(&code->arena, kernel) : parsed_copy(&code->arena, kernel, err);
-    whet_status status = code->kernel  ? schedule_compile(code->kernel, target, &later, &code->compiled, &code->why, err)
-                         : err->status ? err->status
-                                       : error_memory(err);
+static ScheduleOptions code_options(Shared *s, const ScheduleOptions *given) {
+    ScheduleOptions options = *given;
+    options.pack_later = true;
+    options.scratch = &s->scratch;
+    options.codes = s->codes;
+    options.perf_map = s->perf_map;
+    return options;
+}
+
+/* No template: no error. */
+static whet_status settle(Code *code, whet_status status, whet_error *err) {
     if (status == WHET_ERROR_UNSUPPORTED) {
         error_clear(err);
         status = WHET_OK;
     }
-    if (status)
+    if (!status && code->why) {
+        code->why = arena_string(&code->arena, code->why, strlen(code->why));
+        status = code->why ? WHET_OK : error_memory(err);
+    }
+    return status;
+}
+
+typedef struct Wanted {
+    const Kernel *kernel;
+    const Target *target;
+    ScheduleOptions options;
+    bool asked, ready; /* no code; shared.h */
+} Wanted;
+
+static whet_status ask_template(Shared *s, Code *code, const Wanted *want, whet_error *err) {
+    const Kernel *kernel = parsed_copy(&s->asked, want->kernel, err);
+    whet_status status = !kernel ? err->status ? err->status : error_memory(err)
+                                 : schedule_ask(kernel, want->target, &want->options, &s->room, &code->template, &code->why, err);
+    status = settle(code, status, err);
+    arena_reset(&s->asked);
+    return status;
+}
+
+static whet_status make_code(Shared *s, Code *code, const Wanted *want, whet_error *err) {
+    Kernel *own = want->ready ? kernel_copy(&code->arena, want->kernel) : parsed_copy(&code->arena, want->kernel, err);
+    if (!own)
+        return err->status ? err->status : error_memory(err);
+    code->kernel = own;
+    whet_status status = schedule_compile(own, want->target, &want->options, &code->compiled, &code->why, err);
+    code->template = status ? NULL : code->compiled->template;
+    atomic_store(&s->unsealed, true);
+    status = settle(code, status, err);
+    code->made = !status;
+    return status;
+}
+
+static whet_status fill_code(Shared *s, Code *code, const Wanted *want, whet_error *err) {
+    double start = clock_now();
+    whet_status status = want->asked ? ask_template(s, code, want, err) : make_code(s, code, want, err);
+    note(s, PHASE_COMPILE, clock_now() - start, 0);
+    return status;
+}
+
+/* An entry for the key, a reference; NULL: out of memory. */
+static Code *new_code(Shared *s, const Text *key) {
+    Code *code = memory_alloc(s->allocator, sizeof *code);
+    if (!code)
+        return NULL;
+    *code = (Code){0};
+    arena_init(&code->arena, s->allocator);
+    if (add(s, s->code, &code->entry, key))
+        return code;
+    memory_free(s->allocator, code, sizeof *code);
+    return NULL;
+}
+
+static void drop_code(Shared *s, Code *code) {
+    if (let_go(s, s->code, &code->entry))
         code_free(s, code);
+}
+
+static whet_status find_code(Shared *s, const Wanted *want, const Text *key, Code **out, whet_error *err) {
+    Code *code = find(s->code, key);
+    bool fresh = !code;
+    if (fresh && !(code = new_code(s, key)))
+        return error_memory(err);
+    whet_status status = fresh || (!code->made && !want->asked) ? fill_code(s, code, want, err) : WHET_OK;
+    if (status)
+        drop_code(s, code);
     else
         *out = code;
-    atomic_store(&s->unsealed, true);
-    note(s, PHASE_COMPILE, clock_now() - start, 0);
+    return status;
+}
+
+static whet_status want_code(Shared *s, const Wanted *want, Code **out, whet_error *err) {
+    Text key;
+    text_init(&key);
+    put_code_key(want->kernel, want->target, &want->options, &key);
+    whet_error local;
+    err = err ? err : &local;
+    *out = NULL;
+    pthread_mutex_lock(&s->lock);
+    whet_status status = key.failed ? error_memory(err) : find_code(s, want, &key, out, err);
+    pthread_mutex_unlock(&s->lock);
+    text_free(&key);
     return status;
 }
 
 whet_status shared_code(Shared *s, const Kernel *kernel, bool ready, const Target *target, const ScheduleOptions *options,
                         Code **out, whet_error *err) {
-    Text key;
-    text_init(&key);
-    put_code_key(kernel, target, options, &key);
-    if (key.failed) {
-        text_free(&key);
-        return error_memory(err);
-    }
-    whet_error local;
-    err = err ? err : &local;
-    pthread_mutex_lock(&s->lock);
-    *out = find(s->code, &key);
-    whet_status status = *out ? WHET_OK : make_code(s, kernel, ready, target, options, out, err);
-    if (!status && !(*out)->entry.key && !add(s, s->code, &(*out)->entry, &key)) {
-        code_free(s, *out);
-        *out = NULL;
-        status = error_memory(err);
-    }
-    pthread_mutex_unlock(&s->lock);
-    text_free(&key);
-    return status;
+    const Wanted want = {kernel, target, code_options(s, options), .ready = ready};
+    return want_code(s, &want, out, err);
+}
+
+whet_status shared_ask(Shared *s, const Kernel *kernel, const Target *target, const ScheduleOptions *options, Code **out,
+                       whet_error *err) {
+    const Wanted want = {kernel, target, code_options(s, options), .asked = true};
+    return want_code(s, &want, out, err);
+}
+
+const char *code_template(const Code *code, const char **why) {
+    *why = code->why;
+    return code->template;
 }
 
 whet_status shared_seal(Shared *s, whet_error *err) {
@@ -265,8 +334,7 @@ void shared_drop_code(Shared *s, Code *code) {
     if (!code)
         return;
     pthread_mutex_lock(&s->lock);
-    if (let_go(s, s->code, &code->entry))
-        code_free(s, code);
+    drop_code(s, code);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -432,6 +500,8 @@ void shared_settle(Shared *s) {
     memory_free(s->allocator, s->content, s->content_bytes);
     s->content = NULL;
     s->content_bytes = 0;
+    arena_free(&s->asked);
+    arena_free(&s->room);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -587,6 +657,8 @@ Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact, bo
                   .perf_map = perf_map,
                   .constant_bytes = constant_bytes(model->graph)};
     arena_init(&s->scratch, allocator);
+    arena_init(&s->asked, allocator);
+    arena_init(&s->room, allocator);
     s->codes = codes_new(allocator);
     if (s->codes && pthread_mutex_init(&s->lock, NULL) == 0)
         return s;
@@ -612,5 +684,7 @@ void shared_free(Shared *s) {
     pthread_mutex_destroy(&s->lock);
     codes_free(s->codes);
     arena_free(&s->scratch);
+    arena_free(&s->asked);
+    arena_free(&s->room);
     memory_free(s->allocator, s, sizeof *s);
 }

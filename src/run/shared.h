@@ -16,6 +16,10 @@ void shared_free(Shared *shared); /* after all code and weights were dropped */
  * kernel that no template takes is no error: its Code says why. `kernel` need not outlive it. `ready`: it was a Code's kernel,
  * but for its sizes. */
 typedef struct Code Code;
+/* The same without code, for those who only want to know who takes the kernel: the planner asks of many kernels, and runs few. */
+whet_status shared_ask(Shared *shared, const Kernel *kernel, const Target *target, const ScheduleOptions *options, Code **out,
+                       whet_error *err);
+const char *code_template(const Code *code, const char **why); /* NULL: *why */
 whet_status shared_code(Shared *shared, const Kernel *kernel, bool ready, const Target *target, const ScheduleOptions *options,
                         Code **out, whet_error *err);
 whet_status shared_seal(Shared *shared, whet_error *err);          /* before code is run: all that was made becomes executable */

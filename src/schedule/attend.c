@@ -367,9 +367,9 @@ static bool comes_in_blocks(const Attend *t) {
 }
 
 bool schedule_attend(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    Attend *t = ARENA_NEW(&c->arena, Attend);
+    Attend *t = NEST_PLAN(&c->arena, Attend);
     c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, ATTEND_MAX_FUNCTIONS);
-    if (!t || !c->functions || !(t->rows = ARENA_NEW(&c->arena, Rows)))
+    if (!t || !c->functions || !(t->rows = NEST_PLAN(&c->arena, Rows)))
         return error_memory(err), false;
     t->lanes = c->target.bytes / 4;
     t->tile_vectors = c->target.registers[CLASS_VECTOR] >= 32 ? 4 : 2;

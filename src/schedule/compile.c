@@ -32,22 +32,31 @@ void schedule_call(const Compiled *c, int function, const int64_t *arguments) {
         vector_interpret(c->functions[function], arguments, 0, NULL);
 }
 
+/* What a template takes is seen at a glance to be there; otherwise it would plan long before it says no. */
+enum {
+    ANY = 0,
+    WINDOWS = 1,   /* reads of windows */
+    REDUCES = 2,   /* a reduction */
+    PRODUCTS = 4,  /* two sums of products */
+    POINTWISE = 8, /* no reduction */
+};
+
 // clang-format off
 static const struct {
     const char *name;
     ScheduleTemplate *template;
-    bool windows; /* takes nothing else */
+    int wants;
 } templates[] = {
-    {"window", schedule_window, true}, /* before contractions, which would take a depthwise one as many small products */
-    {"round", schedule_round, false}, /* before those that read what is rounded */
-    {"relayout", schedule_relayout, false}, /* channels first, as the next two would have it */
-    {"winograd", schedule_winograd, true},
-    {"contract", schedule_contract, false},
-    {"round", schedule_round_all, false},
-    {"map", schedule_map, false},
-    {"rows", schedule_rows, false},
-    {"attend", schedule_attend, false},
-    {"map", schedule_map_chain, false}, /* by way of memory, where rows do not have it */
+    {"window", schedule_window, WINDOWS}, /* before contractions, which would take a depthwise one as many small products */
+    {"round", schedule_round, ANY}, /* before those that read what is rounded */
+    {"relayout", schedule_relayout, ANY}, /* channels first, as the next two would have it */
+    {"winograd", schedule_winograd, WINDOWS},
+    {"contract", schedule_contract, REDUCES},
+    {"round", schedule_round_all, ANY},
+    {"map", schedule_map, POINTWISE},
+    {"rows", schedule_rows, ANY},
+    {"attend", schedule_attend, PRODUCTS},
+    {"map", schedule_map_chain, POINTWISE}, /* by way of memory, where rows do not have it */
 };
 // clang-format on
 
@@ -63,38 +72,30 @@ static bool read_is_window(const Definition *d, const Expr *read) {
     return read->guarded;
 }
 
-/* Seen at a glance, for most kernels read none and templates of windows would plan long before they say so. */
-static bool reads_windows(const Kernel *kernel) {
+/* Which of the above the kernel has. */
+static int sight(const Kernel *kernel) {
+    int seen = 0, products = 0;
     for (int i = 0; i < kernel->definition_count; i++) {
         const Definition *d = &kernel->definitions[i];
-        for (int e = 0; e < d->expr_count; e++)
-            if (d->exprs[e]->op == EXPR_READ && read_is_window(d, d->exprs[e]))
-                return true;
-    }
-    return false;
-}
-
-static int count_products(const Kernel *kernel) {
-    int count = 0;
-    for (int i = 0; i < kernel->definition_count; i++)
-        for (int k = 0; k < kernel->definitions[i].expr_count; k++) {
-            const Expr *e = kernel->definitions[i].exprs[k];
-            count += e->op == EXPR_REDUCE && e->reduce == REDUCE_SUM && e->arg[0]->op == EXPR_MUL;
+        for (int k = 0; k < d->expr_count; k++) {
+            const Expr *e = d->exprs[k];
+            if (e->op == EXPR_READ && !(seen & WINDOWS) && read_is_window(d, e))
+                seen |= WINDOWS;
+            if (e->op == EXPR_REDUCE)
+                seen |= REDUCES;
+            products += e->op == EXPR_REDUCE && e->reduce == REDUCE_SUM && e->arg[0]->op == EXPR_MUL;
         }
-    return count;
+    }
+    return seen | (products > 1 ? PRODUCTS : 0) | (seen & REDUCES ? 0 : POINTWISE);
 }
 
 /* The template whose refusal says most: by the kind of kernel. */
-static size_t most_fitting(const Kernel *kernel) {
+static size_t most_fitting(const Kernel *kernel, int seen) {
     enum { WINDOW, ROUND, RELAYOUT, WINOGRAD, CONTRACT, ROUND_ALL, MAP, ROWS, ATTEND, CHAIN };
     static_assert(COUNT(templates) == CHAIN + 1, "the templates, in their order");
     const Definition *d = &kernel->definitions[0];
-    bool reduces = false;
-    for (int i = 0; i < kernel->definition_count; i++)
-        for (int e = 0; e < kernel->definitions[i].expr_count; e++)
-            reduces = reduces || kernel->definitions[i].exprs[e]->op == EXPR_REDUCE;
     if (kernel->definition_count != 1)
-        return !reduces ? CHAIN : count_products(kernel) > 1 ? ATTEND : ROWS;
+        return seen & POINTWISE ? CHAIN : seen & PRODUCTS ? ATTEND : ROWS;
     for (int i = 0; i < d->expr_count; i++)
         if (d->exprs[i]->op == EXPR_REDUCE)
             return d->exprs[i]->reduce == REDUCE_SUM && d->exprs[i]->arg[0]->op == EXPR_MUL ? CONTRACT : ROWS;
@@ -128,10 +129,11 @@ bool compiled_takes_unpacked(const Compiled *compiled) {
 }
 
 bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    bool fits = false, windows = reads_windows(c->kernel);
+    bool fits = false;
+    int seen = sight(c->kernel);
     for (size_t i = 0; i < COUNT(templates) && !fits; i++) {
         const char *reason = NULL;
-        if (templates[i].windows && !windows)
+        if ((templates[i].wants & seen) != templates[i].wants)
             continue;
         ArenaMark mark = arena_mark(&c->arena);
         fits = templates[i].template(c, options, &reason, err);
@@ -142,7 +144,7 @@ bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why,
         if (!fits) {
             arena_release(&c->arena, mark); /* what it had planned: the next one's memory is still in the cache */
             c->function_count = 0;
-            if (i == most_fitting(c->kernel))
+            if (i == most_fitting(c->kernel, seen))
                 *why = reason;
         }
     }
@@ -172,16 +174,21 @@ static void drop_code(Compiled *c) {
     c->code = NULL;
 }
 
-/* One attempt, in an empty `c`. */
-static whet_status make(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+/* A template, or several for its parts, in an empty `c`. */
+static whet_status take(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     bool fits = schedule_try(c, options, why, err);
     if (!fits && err->status == WHET_OK && schedule_has_parts(c->kernel))
         fits = schedule_parts(c, options, why, err);
-    if (!fits && err->status != WHET_OK)
+    if (fits || err->status != WHET_OK)
         return err->status;
-    if (!fits)
-        return error_set(err, WHET_ERROR_UNSUPPORTED, "no schedule for this kernel: %s", *why ? *why : "no template");
-    whet_status status = make_code(c, options, err);
+    return error_set(err, WHET_ERROR_UNSUPPORTED, "no schedule for this kernel: %s", *why ? *why : "no template");
+}
+
+/* One attempt, in an empty `c`. */
+static whet_status make(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+    whet_status status = take(c, options, why, err);
+    if (!status)
+        status = make_code(c, options, err);
     return status || options->pack_later ? status : pack_now(c, options, err);
 }
 
@@ -223,6 +230,23 @@ static whet_status make_fitting(Compiled *c, ScheduleOptions options, const char
     }
     char *copy = arena_string(c->kernel->arena, err->message, strlen(err->message));
     *why = copy ? copy : "code cannot be made";
+    return status;
+}
+
+whet_status schedule_ask(const Kernel *kernel, const Target *target, const ScheduleOptions *options, Arena *room,
+                         const char **template, const char **why, whet_error *err) {
+    Compiled c = {.kernel = kernel, .target = *target, .allocator = options->allocator, .arena = *room};
+    arena_init(&c.own_vectors, options->allocator);
+    c.vectors = options->scratch ? options->scratch : &c.own_vectors;
+    *why = NULL;
+    whet_status status = take(&c, options, why, err);
+    *template = status ? NULL : c.template;
+    if (c.release)
+        c.release(&c);
+    arena_reset(c.vectors);
+    arena_free(&c.own_vectors);
+    arena_reset(&c.arena);
+    *room = c.arena;
     return status;
 }
 

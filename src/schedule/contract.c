@@ -377,7 +377,7 @@ static bool choose_width(Contract *k, Compiled *c, const ScheduleOptions *option
 }
 
 bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    Contract *k = ARENA_NEW(&c->arena, Contract);
+    Contract *k = NEST_PLAN(&c->arena, Contract);
     if (!k)
         return error_memory(err), false;
     k->known = options->constant;

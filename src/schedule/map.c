@@ -67,7 +67,7 @@ static bool plan_passes(Compiled *c, MapPlan *plan, const ScheduleOptions *optio
     int boxes = 0;
     bool tiles = !options->spare_registers;
     for (int d = 0; d < kernel->definition_count; d++) {
-        MapPass *m = &plan->passes[plan->pass_count];
+        MapPass *m = nest_plan(&plan->passes[plan->pass_count], sizeof *m, offsetof(MapPass, nest));
         bool empty = false;
         for (int a = 0; a < kernel->definitions[d].parallel_count; a++)
             empty = empty || kernel->definitions[d].axes[a].extent == 0;
@@ -93,7 +93,7 @@ static bool schedule(Compiled *c, const ScheduleOptions *options, const char **w
         return false;
     }
     if (plan)
-        plan->passes = ARENA_ARRAY(&c->arena, MapPass, (size_t)c->kernel->definition_count + 1);
+        plan->passes = arena_take(&c->arena, (size_t)c->kernel->definition_count + 1, sizeof *plan->passes);
     if (!plan || !plan->passes)
         return error_memory(err), false;
     plan->unroll = options->unroll ? options->unroll : options->spare_registers ? 1 : 4;

@@ -64,6 +64,15 @@ static bool flatten(const KernelTensor *tensor, const Definition *definition, co
     return true;
 }
 
+void *nest_plan(void *plan, size_t bytes, size_t nest_at) {
+    const size_t before = nest_at + offsetof(Nest, access), after = nest_at + offsetof(Nest, access_count);
+    if (plan) {
+        memset(plan, 0, before);
+        memset((char *)plan + after, 0, bytes - after);
+    }
+    return plan;
+}
+
 static Access *new_access(Nest *nest, const char **why) {
     if (nest->access_count == NEST_MAX_ACCESSES) {
         *why = "more reads than a template takes";

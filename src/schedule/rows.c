@@ -502,7 +502,7 @@ bool rows_make(Rows *r, Compiled *c, const ScheduleOptions *options, const char 
 }
 
 bool schedule_rows(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    Rows *r = ARENA_NEW(&c->arena, Rows);
+    Rows *r = NEST_PLAN(&c->arena, Rows);
     c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, ROWS_MAX_FUNCTIONS);
     if (!r || !c->functions)
         return error_memory(err), false;

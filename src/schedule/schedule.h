@@ -48,6 +48,10 @@ typedef struct Compiled Compiled; /* immutable, may run in any number of threads
  * one refused; the caller then uses the evaluator. Other errors are errors. `kernel` must outlive the result. */
 whet_status schedule_compile(const Kernel *kernel, const Target *target, const ScheduleOptions *options, Compiled **out,
                              const char **why, whet_error *err);
+/* The template that would take it, without its code; *why is static or lives in the kernel's arena. `room` is for what the
+ * template plans, and empty again. Of code that no tile makes small enough for the registers only schedule_compile knows. */
+whet_status schedule_ask(const Kernel *kernel, const Target *target, const ScheduleOptions *options, Arena *room,
+                         const char **template, const char **why, whet_error *err);
 /* A constant that code reads packed. The packing depends on the constant's content and on `key` alone: kernels of equal keys read
  * the same bytes, whatever their other shapes are, so that one copy serves all of them. */
 typedef struct Packing {
@@ -138,6 +142,11 @@ typedef struct Nest {
     int access_count;
     bool covers; /* the write fills its whole tensor, or others fill the rest */
 } Nest;
+
+/* What a template plans in, with a nest in it: cleared but for the nest's accesses, which are cleared as they are added. Those
+ * are 20 KB, nearly all of which no kernel touches. NULL: out of memory. */
+#define NEST_PLAN(arena, type) ((type *)nest_plan(arena_take(arena, 1, sizeof(type)), sizeof(type), offsetof(type, nest)))
+void *nest_plan(void *plan, size_t bytes, size_t nest_at);
 
 /* False: *why says what cannot be described (a gather, too many reads or axes). */
 bool nest_of(const Kernel *kernel, const Definition *definition, Nest *out, const char **why);

@@ -520,7 +520,7 @@ static void window_print(const Compiled *c, Text *out) {
 }
 
 bool schedule_window(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    Window *w = ARENA_NEW(&c->arena, Window);
+    Window *w = NEST_PLAN(&c->arena, Window);
     int window;
     if (!w)
         return error_memory(err), false;

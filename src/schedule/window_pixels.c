@@ -336,7 +336,7 @@ static void pixels_print(const Compiled *c, Text *out) {
 }
 
 bool window_pixels(const Window *w, int window, Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    Pixels *p = ARENA_NEW(&c->arena, Pixels);
+    Pixels *p = NEST_PLAN(&c->arena, Pixels);
     if (!p)
         return error_memory(err), false;
     p->w = w;

@@ -369,7 +369,7 @@ static void winograd_print(const Compiled *c, Text *out) {
 }
 
 bool schedule_winograd(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    Winograd *w = ARENA_NEW(&c->arena, Winograd);
+    Winograd *w = NEST_PLAN(&c->arena, Winograd);
     if (!w)
         return error_memory(err), false;
     if (options->exact || options->winograd < 0)
