@@ -286,25 +286,65 @@ static void put_scores(Maker *m) {
     text_printf(&m->text, "MatMul(%%v%d, %%v%d)\n", v, m->count - 2);
 }
 
-static void put_conv(Maker *m) {
-    int v = any_value(m);
+static void put_conv_of(Maker *m, int v, int64_t out, int64_t groups) {
     Shaped s = m->values[v];
-    if (s.rank != 4 || s.dims[1] > 40)
-        return;
-    bool deep = pick(m, 3) == 0;
-    int64_t out = deep ? s.dims[1] : 1 + pick(m, 20), dims[4] = {out, deep ? 1 : s.dims[1], 3, 3};
+    int64_t dims[4] = {out, s.dims[1] / groups, 3, 3};
     int w = constant_floats(m, dims, 4, 1 / sqrt(9.0 * (double)dims[1])), b = constant_floats(m, &out, 1, 1);
-    int64_t groups = deep ? s.dims[1] : 1;
     s.dims[1] = out;
     begin(m, &s);
     text_printf(&m->text, "Conv(%%v%d, %%c%d, %%c%d) {kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = %lld}\n", v, w, b,
                 (long long)groups);
 }
 
+static void put_conv(Maker *m) {
+    int v = any_value(m);
+    const Shaped *s = &m->values[v];
+    if (s->rank == 4 && s->dims[1] <= 40) {
+        bool deep = pick(m, 3) == 0;
+        put_conv_of(m, v, deep ? s->dims[1] : 1 + pick(m, 20), deep ? s->dims[1] : 1);
+    }
+}
+
+static void put_reshape_of(Maker *m, int v, const Shaped *shape) {
+    m->values[v].read = true;
+    int constant = constant_ints(m, shape->dims, shape->rank);
+    begin(m, shape);
+    text_printf(&m->text, "Reshape(%%v%d, %%c%d)\n", v, constant);
+}
+
+/* Images of many channels under other shapes: channels in groups, those turned round, and pixels as one dimension. */
+static void put_shuffle(Maker *m) {
+    int v = any_value(m), groups = 2 + pick(m, 2);
+    Shaped s = m->values[v];
+    if (s.rank != 4 || s.dims[1] > 40 || m->count + 8 > MOST_VALUES || elements(&s) / s.dims[1] > 1000)
+        return;
+    int64_t channels = (groups == 2 ? 8 : 6) * (2 + pick(m, 3));
+    put_conv_of(m, v, channels, 1);
+    s = m->values[m->count - 1];
+    Shaped grouped = {.rank = 5, .dims = {s.dims[0], groups, channels / groups, s.dims[2], s.dims[3]}};
+    bool flat = pick(m, 3) == 0; /* as exporters of older models write it */
+    if (flat)
+        grouped = (Shaped){.rank = 4, .dims = {s.dims[0], groups, channels / groups, s.dims[2] * s.dims[3]}};
+    put_reshape_of(m, m->count - 1, &grouped);
+    grouped.dims[1] = channels / groups;
+    grouped.dims[2] = groups;
+    m->values[m->count - 1].read = true;
+    begin(m, &grouped);
+    text_printf(&m->text, "Transpose(%%v%d) {perm = [%s]}\n", m->count - 2, flat ? "0, 2, 1, 3" : "0, 2, 1, 3, 4");
+    if (pick(m, 4) == 0)
+        return;
+    put_reshape_of(m, m->count - 1, &s);
+    if (pick(m, 2))
+        put_conv_of(m, m->count - 1, channels, pick(m, 2) ? channels : 1);
+    if (pick(m, 3) == 0)
+        put_reshape_of(m, m->count - 1, &(Shaped){.rank = 3, .dims = {s.dims[0], channels, s.dims[2] * s.dims[3]}});
+}
+
 static void put_operator(Maker *m) {
-    static void (*const put[])(Maker *) = {put_unary,   put_unary,  put_binary, put_binary, put_binary, put_transpose,
-                                           put_reshape, put_slice,  put_pad,    put_concat, put_reduce, put_reduce,
-                                           put_softmax, put_matmul, put_scores, put_conv,   put_conv,   put_siblings};
+    static void (*const put[])(Maker *) = {put_unary,     put_unary,   put_binary,   put_binary, put_binary,
+                                           put_transpose, put_reshape, put_slice,    put_pad,    put_concat,
+                                           put_reduce,    put_reduce,  put_softmax,  put_matmul, put_scores,
+                                           put_conv,      put_conv,    put_siblings, put_shuffle};
     put[pick(m, COUNT(put))](m);
 }
 

@@ -68,6 +68,15 @@ static void check(const Case *c, const char *arena) {
 }
 
 static const Case cases[] = {
+    {"a channel shuffle between convolutions: one interleaving copy, all channels last; pixels flattened for a head are a view",
+     HEAD "  in %x: f32[1, 16, 8, 8]\n  constant %w: f32[32, 16, 3, 3] = hash 1\n  constant %v: f32[32, 1, 3, 3] = hash 2\n"
+          "  constant %p: f32[24, 32, 1, 1] = hash 3\n  constant %g: s64[5] = {1, 2, 16, 8, 8}\n"
+          "  constant %i: s64[4] = {1, 32, 8, 8}\n  constant %f: s64[3] = {1, 24, 64}\n"
+          "  %c: f32[1, 32, 8, 8] = Conv(%x, %w) {pads = [1, 1, 1, 1]}\n  %r: f32[1, 2, 16, 8, 8] = Reshape(%c, %g)\n"
+          "  %t: f32[1, 16, 2, 8, 8] = Transpose(%r) {perm = [0, 2, 1, 3, 4]}\n  %s: f32[1, 32, 8, 8] = Reshape(%t, %i)\n"
+          "  %d: f32[1, 32, 8, 8] = Conv(%s, %v) {group = 32, pads = [1, 1, 1, 1]}\n  %e: f32[1, 24, 8, 8] = Conv(%d, %p)\n"
+          "  %h: f32[1, 24, 64] = Reshape(%e, %f)\n  %y: f32[1, 64, 24] = Transpose(%h) {perm = [0, 2, 1]}\n  out %y\n}\n",
+     "contract map window contract"},
     {"a dense layer: bias, GELU by erf",
      HEAD "  in %x: f32[1, 32, 64]\n  constant %w: f32[64, 128] = hash 1\n  constant %b: f32[128] = hash 2\n"
           "  constant %r: f32[] = {1.4142135}\n  constant %one: f32[] = {1.0}\n  constant %half: f32[] = {0.5}\n"

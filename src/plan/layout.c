@@ -4,9 +4,14 @@
  * that name them. Nothing is transposed: what lies at the rim of an island reads or writes the model's own order on one side and
  * channels last on the other.
  *
- * An island is what convolutions, pools and elementwise nodes connect. Each votes with its work: a convolution whose channels
- * fill vectors for channels last, one with few for the order of the model. Tensors that something outside of the plan sees, and
- * those that are viewed under other dims, stay as they are.
+ * An island is what convolutions, pools and what moves whole channels connect: elementwise nodes, slices, concatenations, and the
+ * transposes of channels in groups of a channel shuffle. Each convolution votes with its work: one whose channels fill vectors
+ * for channels last, one with few for the order of the model. Tensors that something outside of the plan sees stay as they are.
+ *
+ * One memory may be seen under several shapes, as [n, 116, 28, 28] and [n, 2, 58, 28, 28]: it is an image if all of them have a
+ * block of dims for the channels and one behind it for the pixels. Then all of them change together:
+ *
+ *     x: [n, c, h, w]  view: [n, g, c/g, h, w]      ->      x: [n, h, w, c]  view: [n, h, w, g, c/g]
  *
  * Before fusion; requires groups as nodes gave them. */
 #include <stdlib.h>
@@ -16,11 +21,18 @@
 
 enum { FULL_CHANNELS = 16, FEW_CHANNELS = 4, GATHERED = 16 };
 
+/* Which dims of a tensor are channels; those behind them are pixels. */
+typedef struct Block {
+    int first, count;
+} Block;
+
 typedef struct Islands {
     Plan *plan;
-    int *parent;   /* union-find over tensors */
-    double *votes; /* of roots: for channels last, less those against */
-    bool *fixed;   /* tensors whose order must stay */
+    int *parent;   /* union-find over the roots of tensors; a view's parent is its root */
+    double *votes; /* of an island's root: for channels last, less those against */
+    bool *fixed;   /* of roots of tensors: their order must stay, or they are no images */
+    Block *block;  /* of tensors whose root is not fixed */
+    bool moved;    /* something was fixed */
 } Islands;
 
 static int find(const Islands *s, int t) {
@@ -33,9 +45,82 @@ static void join(const Islands *s, int x, int y) {
     s->parent[find(s, x)] = find(s, y);
 }
 
+static int root_of(const Islands *s, int tensor) {
+    return s->plan->tensors[tensor].root;
+}
+
 static bool is_image(const Islands *s, int tensor) {
-    const PlanTensor *t = &s->plan->tensors[tensor];
-    return t->rank >= 3 && t->rank <= 5 && !t->known && t->root == tensor && !s->fixed[tensor];
+    return !s->fixed[root_of(s, tensor)];
+}
+
+/* ---- Images ---- */
+
+static int64_t product(const int64_t *dims, int from, int to) {
+    int64_t out = 1;
+    for (int i = from; i < to; i++)
+        out *= dims[i];
+    return out;
+}
+
+/* Dims from the last one before `end` down that hold so many elements; -1: none do. */
+static int dims_of(const PlanTensor *t, int end, int64_t elements) {
+    int64_t held = 1;
+    while (end > 0 && held < elements)
+        held *= t->dims[--end];
+    return held == elements ? end : -1;
+}
+
+/* The tensor as [.., channels, pixels]. */
+static bool find_block(const PlanTensor *t, int64_t channels, int64_t pixels, Block *out) {
+    *out = (Block){1, 1};
+    if (t->rank > 1 && t->dims[1] == channels && product(t->dims, 2, t->rank) == pixels)
+        return true;
+    int end = dims_of(t, t->rank, pixels), first = end < 0 ? -1 : dims_of(t, end, channels);
+    *out = (Block){first, end - first};
+    return first >= 0;
+}
+
+/* The first tensor of one memory as whose [n, c, ..] all others have their channels and pixels too. `views`: the list of them.
+ * False: there is none. */
+static bool find_blocks(const Islands *s, int root, const int *views) {
+    if (s->plan->tensors[root].known || s->plan->tensors[root].kept || !s->plan->tensors[root].count)
+        return false;
+    for (int as = root; as >= 0; as = views[as]) {
+        const PlanTensor *t = &s->plan->tensors[as];
+        bool all = t->rank >= 3 && t->rank <= 5;
+        for (int v = root; all && v >= 0; v = views[v])
+            all = find_block(&s->plan->tensors[v], t->dims[1], product(t->dims, 2, t->rank), &s->block[v]);
+        if (all)
+            return true;
+    }
+    return false;
+}
+
+/* Roots that are no images are fixed. */
+static bool find_images(const Islands *s) {
+    int count = s->plan->tensor_count;
+    int *views = ARENA_ARRAY(s->plan->arena, int, (size_t)count); /* the next of the same root */
+    if (!views)
+        return false;
+    for (int t = count - 1; t >= 0; t--)
+        views[t] = -1;
+    for (int t = count - 1; t >= 0; t--) {
+        int root = root_of(s, t);
+        s->parent[t] = root;
+        if (root != t) {
+            views[t] = views[root];
+            views[root] = t;
+        }
+    }
+    for (int t = 0; t < count; t++)
+        s->fixed[t] = root_of(s, t) == t && !find_blocks(s, t, views);
+    return true;
+}
+
+/* As [n, c, ..], which is how convolutions and pools read and write. */
+static bool is_plain(const Islands *s, int tensor) {
+    const Block *b = &s->block[tensor];
+    return is_image(s, tensor) && b->first == 1 && b->count == 1;
 }
 
 /* Convolutions, pools: what ONNX defines on [n, c, ...]. */
@@ -49,16 +134,31 @@ static bool is_windowed(const Group *g) {
     return false;
 }
 
-/* Index i of the read is axis a alone, and a is index i of the left side. */
-static bool is_elementwise(const Definition *d, const Expr *read) {
-    if (read->index_count != d->left_count)
+/* Does the axis move one of the dims from `from` on, before `to`? */
+static bool moves(const Definition *d, const Index *index, int from, int to, int axis) {
+    for (int i = from; i < to; i++)
+        if (d->axes[axis].extent != 1 && index[i].coef[axis])
+            return true;
+    return false;
+}
+
+/* Pixels of the read are those of the result, or one for all; whatever else is read, pixels have no part in it. */
+static bool keeps_pixels(const Islands *s, const Definition *d, const Expr *read) {
+    const Block *x = &s->block[read->tensor], *y = &s->block[d->tensor];
+    int from = x->first + x->count, to = y->first + y->count, pixels = d->left_count - to;
+    if (read->index_count - from != pixels)
         return false;
-    for (int i = 0; i < d->left_count; i++) {
+    for (int i = 0; i < read->index_count; i++)
         if (!read->index[i].affine)
             return false;
-        for (int a = 0; a < d->axis_count; a++)
-            if (read->index[i].coef[a] != d->left[i].coef[a] && d->axes[a].extent != 1 && read->index[i].coef[a] != 0)
+    for (int a = 0; a < d->axis_count; a++) {
+        for (int i = 0; i < pixels; i++) {
+            int64_t coef = read->index[from + i].coef[a];
+            if (d->axes[a].extent != 1 && coef && coef != d->left[to + i].coef[a])
                 return false;
+        }
+        if (moves(d, d->left, to, d->left_count, a) && moves(d, read->index, 0, from, a))
+            return false;
     }
     return true;
 }
@@ -97,12 +197,23 @@ static bool fix_by_channel(Islands *s, const Definition *d) {
         const PlanTensor *x = e->op == EXPR_READ ? &s->plan->tensors[e->tensor] : NULL;
         if (!x || x->rank != d->left_count || x->rank < 3 || s->plan->tensors[x->root].known || !is_by_channel(d, e))
             continue;
-        bool stays = s->fixed[d->tensor] || s->fixed[e->tensor] || x->root != e->tensor;
-        any |= stays && (!s->fixed[d->tensor] || !s->fixed[e->tensor]);
-        if (stays)
-            s->fixed[d->tensor] = s->fixed[e->tensor] = true;
+        bool *to = &s->fixed[root_of(s, d->tensor)], *from = &s->fixed[x->root], stays = *to || *from;
+        any |= stays && (!*to || !*from);
+        *to |= stays;
+        *from |= stays;
     }
     return any;
+}
+
+/* What a convolution or pool sees otherwise than as [n, c, ..]. */
+static void fix_not_plain(const Islands *s, const Definition *d) {
+    if (!is_plain(s, d->tensor))
+        s->fixed[root_of(s, d->tensor)] = true;
+    for (int i = 0; i < d->expr_count; i++) {
+        const Expr *e = d->exprs[i];
+        if (e->op == EXPR_READ && e->index_count == d->left_count && !is_plain(s, e->tensor))
+            s->fixed[root_of(s, e->tensor)] = true;
+    }
 }
 
 /* Weights on their way into a product. */
@@ -119,24 +230,27 @@ static void join_definition(Islands *s, const Group *g, const Definition *d) {
         return;
     for (int i = 0; i < d->expr_count; i++) {
         const Expr *e = d->exprs[i];
-        if (e->op != EXPR_READ || !is_image(s, e->tensor) || e->index_count != d->left_count)
+        if (e->op != EXPR_READ || !is_image(s, e->tensor))
             continue;
-        if (windowed || (!reduces(d) && is_elementwise(d, e)))
+        if (windowed ? e->index_count == d->left_count : !reduces(d) && keeps_pixels(s, d, e))
             join(s, e->tensor, d->tensor);
     }
 }
 
 /* ---- Changing the order ---- */
 
-static void rotate(Plan *plan, Index **index, int count) {
-    Index *out = ARENA_ARRAY(plan->arena, Index, (size_t)count);
-    if (!out)
-        return; /* the arena's failure is sticky */
-    out[0] = (*index)[0];
-    for (int i = 2; i < count; i++)
-        out[i - 1] = (*index)[i];
-    out[count - 1] = (*index)[1];
-    *index = out;
+/* Where a dim is when those of channels are behind those of pixels. */
+static int place_of(const Block *b, int rank, int dim) {
+    int end = b->first + b->count;
+    return dim < b->first ? dim : dim < end ? dim + rank - end : dim - b->count;
+}
+
+static void rotate(const Islands *s, int tensor, Index **index, int count) {
+    Index *out = ARENA_ARRAY(s->plan->arena, Index, (size_t)count);
+    for (int i = 0; out && i < count; i++) /* the arena's failure is sticky */
+        out[place_of(&s->block[tensor], count, i)] = (*index)[i];
+    if (out)
+        *index = out;
 }
 
 static int64_t stride_of(const Plan *plan, int tensor, const Index *index, int axis) {
@@ -180,81 +294,93 @@ static Definition *order_axes(Plan *plan, const Definition *d) {
     return rewrite_permute(plan->arena, d, order);
 }
 
-static bool change_definition(Plan *plan, Definition **definition, const bool *chosen, bool *changed) {
+static bool is_chosen(const Islands *s, int tensor) {
+    return is_image(s, tensor) && s->votes[find(s, tensor)] > 0;
+}
+
+static bool change_definition(const Islands *s, Definition **definition, bool *changed) {
     Definition *d = *definition;
-    bool any = chosen[d->tensor];
-    for (int i = 0; i < d->expr_count; i++)
-        any |= d->exprs[i]->op == EXPR_READ && chosen[d->exprs[i]->tensor];
-    if (!any)
-        return true;
-    if (chosen[d->tensor])
-        rotate(plan, &d->left, d->left_count);
-    for (int i = 0; i < d->expr_count; i++)
-        if (d->exprs[i]->op == EXPR_READ && chosen[d->exprs[i]->tensor])
-            rotate(plan, &d->exprs[i]->index, d->exprs[i]->index_count);
-    *changed = true;
-    *definition = order_axes(plan, d);
+    bool any = is_chosen(s, d->tensor);
+    if (any)
+        rotate(s, d->tensor, &d->left, d->left_count);
+    for (int i = 0; i < d->expr_count; i++) {
+        Expr *e = d->exprs[i];
+        if (e->op == EXPR_READ && is_chosen(s, e->tensor)) {
+            rotate(s, e->tensor, &e->index, e->index_count);
+            any = true;
+        }
+    }
+    *changed |= any;
+    if (any)
+        *definition = order_axes(s->plan, d);
     return *definition != NULL;
 }
 
-static void change_tensor(PlanTensor *t) {
-    int64_t channels = t->dims[1];
-    memmove(&t->dims[1], &t->dims[2], (size_t)(t->rank - 2) * sizeof *t->dims);
-    t->dims[t->rank - 1] = channels;
+static void change_tensor(const Islands *s, int tensor) {
+    PlanTensor *t = &s->plan->tensors[tensor];
+    const PlanTensor before = *t;
+    for (int i = 0; i < t->rank; i++)
+        t->dims[place_of(&s->block[tensor], t->rank, i)] = before.dims[i];
 }
 
-static bool apply(Plan *plan, const bool *chosen) {
-    for (int t = 0; t < plan->tensor_count; t++)
-        if (chosen[t])
-            change_tensor(&plan->tensors[t]);
-    for (int g = 0; g < plan->group_count; g++) {
-        Group *group = plan->groups[g];
+static bool apply(const Islands *s) {
+    for (int t = 0; t < s->plan->tensor_count; t++)
+        if (is_chosen(s, t))
+            change_tensor(s, t);
+    for (int g = 0; g < s->plan->group_count; g++) {
+        Group *group = s->plan->groups[g];
         bool changed = false;
         for (int i = 0; i < group->count; i++)
-            if (!change_definition(plan, &group->definitions[i], chosen, &changed))
-                return error_memory(plan->err), false;
+            if (!change_definition(s, &group->definitions[i], &changed))
+                return false;
         if (changed)
             group->given = NULL;
     }
     return true;
 }
 
+/* ---- All of it ---- */
+
+typedef void DefinitionVisit(Islands *s, const Group *g, const Definition *d);
+
+static void each_definition(Islands *s, DefinitionVisit *visit) {
+    for (int g = 0; g < s->plan->group_count; g++)
+        for (int i = 0; i < s->plan->groups[g]->count; i++)
+            visit(s, s->plan->groups[g], s->plan->groups[g]->definitions[i]);
+}
+
+static void fix_definition(Islands *s, const Group *g, const Definition *d) {
+    if (is_of_constants(s->plan, d))
+        s->fixed[root_of(s, d->tensor)] = true;
+    if (is_windowed(g))
+        fix_not_plain(s, d);
+}
+
+static void fix_along(Islands *s, const Group *g, const Definition *d) {
+    if (is_windowed(g) && reduces(d))
+        s->moved |= fix_by_channel(s, d);
+}
+
+static void count_vote(Islands *s, const Group *g, const Definition *d) {
+    if (is_windowed(g) && reduces(d) && is_image(s, d->tensor))
+        s->votes[find(s, d->tensor)] += vote(s, d);
+}
+
 bool plan_layout(Plan *plan) {
     size_t count = (size_t)plan->tensor_count;
-    Islands s = {plan, ARENA_ARRAY(plan->arena, int, count), ARENA_ARRAY(plan->arena, double, count),
-                 ARENA_ARRAY(plan->arena, bool, count)};
-    bool *chosen = ARENA_ARRAY(plan->arena, bool, count);
-    if (!s.parent || !s.votes || !s.fixed || !chosen)
+    Islands s = {.plan = plan,
+                 .parent = ARENA_ARRAY(plan->arena, int, count),
+                 .votes = ARENA_ARRAY(plan->arena, double, count),
+                 .fixed = ARENA_ARRAY(plan->arena, bool, count),
+                 .block = ARENA_ARRAY(plan->arena, Block, count)};
+    if (!s.parent || !s.votes || !s.fixed || !s.block || !find_images(&s))
         return error_memory(plan->err), false;
-    for (int t = 0; t < plan->tensor_count; t++) {
-        s.parent[t] = t;
-        s.fixed[t] = s.fixed[t] || plan->tensors[t].kept;
-        if (plan->tensors[t].root != t)
-            s.fixed[plan->tensors[t].root] = true;
-    }
-    for (int g = 0; g < plan->group_count; g++)
-        for (int i = 0; i < plan->groups[g]->count; i++)
-            if (is_of_constants(plan, plan->groups[g]->definitions[i]))
-                s.fixed[plan->groups[g]->definitions[i]->tensor] = true;
-    for (bool moved = true; moved;) {
-        moved = false;
-        for (int g = 0; g < plan->group_count; g++)
-            for (int i = 0; is_windowed(plan->groups[g]) && i < plan->groups[g]->count; i++)
-                moved |= reduces(plan->groups[g]->definitions[i]) && fix_by_channel(&s, plan->groups[g]->definitions[i]);
-    }
-    for (int g = 0; g < plan->group_count; g++)
-        for (int i = 0; i < plan->groups[g]->count; i++)
-            join_definition(&s, plan->groups[g], plan->groups[g]->definitions[i]);
-    for (int g = 0; g < plan->group_count; g++)
-        for (int i = 0; i < plan->groups[g]->count; i++) {
-            const Definition *d = plan->groups[g]->definitions[i];
-            if (is_windowed(plan->groups[g]) && reduces(d) && is_image(&s, d->tensor))
-                s.votes[find(&s, d->tensor)] += vote(&s, d);
-        }
-    bool any = false;
-    for (int t = 0; t < plan->tensor_count; t++) {
-        chosen[t] = is_image(&s, t) && !s.fixed[t] && s.votes[find(&s, t)] > 0;
-        any |= chosen[t];
-    }
-    return !any || apply(plan, chosen);
+    each_definition(&s, fix_definition);
+    do {
+        s.moved = false;
+        each_definition(&s, fix_along);
+    } while (s.moved);
+    each_definition(&s, join_definition);
+    each_definition(&s, count_vote);
+    return apply(&s) || (error_memory(plan->err), false);
 }
