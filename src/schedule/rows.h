@@ -78,8 +78,9 @@ bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const
 /* rows_facts.c */
 /* `e` of definition `item` is x - max(x): at most 0, or NaN. */
 bool rows_never_positive(const Rows *r, int item, const Expr *e);
-/* `e` is the sum of exp of such: at least 1 and no more than there are columns, or NaN. */
-bool rows_at_least_one(const Rows *r, int item, const Expr *e);
+/* 1 / e neither overflows nor loses bits: a square root, or the sum of exp of such, which is at least 1 and no more than there
+ * are columns. */
+bool rows_plain_divisor(const Rows *r, int item, const Expr *e);
 /* Where the operand of a maximum is NaN, every output of its row is: the maximum need not carry it. */
 bool rows_nan_spreads(const Rows *r, int item, const Expr *max);
 

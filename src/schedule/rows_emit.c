@@ -90,29 +90,60 @@ void rows_reciprocal(VectorFunction *f, int x, int *reciprocal, int *scale) {
     *reciprocal = vector_binary(f, VECTOR_DIV, one, vector_binary(f, VECTOR_MUL, x, *scale));
 }
 
-/* The largest even expressions below `expr`, for the copy in question. */
+/* To each row what is known of all at once. */
+static void spread(const Emitting *p, const Slot *slot, const Expr *expr, int *rows) {
+    for (int copy = 0; copy < p->shape->copies && slot->packing[expr->id] == PACKING_SAME; copy++)
+        rows[copy] = rows[TOGETHER];
+    rows_spread(p, rows);
+}
+
+static void hoist_even(Emitting *p, Slot *slot, const Expr *expr) {
+    int source = expr->op == EXPR_READ ? rows_source(p->r, expr->tensor) : -1;
+    bool worth = expr->op != EXPR_NUMBER && expr->op != EXPR_REDUCE && expr->op != EXPR_EXTENT && source < 0;
+    int *before = rows_at_copy(slot->before, expr, 0);
+    if (p->copy == TOGETHER && expr->op == EXPR_REDUCE)
+        spread(p, slot, expr, rows_at_copy(slot->reduced, expr, 0));
+    if (p->copy == TOGETHER && source >= 0)
+        spread(p, slot, expr, p->slot[source].row);
+    if (!worth || (expr->op == EXPR_READ && p->r->spread_late) || before[p->copy] >= 0)
+        return;
+    before[p->copy] = rows_emit_in(p, slot, expr);
+    if (p->copy == TOGETHER)
+        spread(p, slot, expr, before);
+}
+
+static void hoist_quotient(Emitting *p, Slot *slot, const Expr *expr) {
+    int *reciprocal = rows_at_copy(slot->reciprocal, expr, 0), *scale = rows_at_copy(slot->scale, expr, 0);
+    int divisor = reciprocal[p->copy] >= 0 ? -1 : rows_emit_in(p, slot, expr->arg[1]);
+    if (divisor < 0)
+        return;
+    if (rows_plain_divisor(p->r, slot->index, expr->arg[1]))
+        reciprocal[p->copy] = vector_binary(p->f, VECTOR_DIV, rows_number(p, 1), divisor);
+    else
+        rows_reciprocal(p->f, divisor, &reciprocal[p->copy], &scale[p->copy]);
+    if (p->copy != TOGETHER)
+        return;
+    spread(p, slot, expr->arg[1], reciprocal);
+    if (scale[TOGETHER] >= 0)
+        spread(p, slot, expr->arg[1], scale);
+}
+
+/* The largest even expressions below `expr`, for the copy in question; for all rows together those that can be had so. */
 static void hoist(Emitting *p, Slot *slot, const Expr *expr, bool *seen) {
     if (seen[expr->id] || p->refused)
         return;
     seen[expr->id] = true;
-    if (slot->even[expr->id]) {
-        bool worth = expr->op != EXPR_NUMBER && expr->op != EXPR_REDUCE && expr->op != EXPR_EXTENT;
-        if (worth && !(expr->op == EXPR_READ && p->r->spread_late))
-            *rows_at_copy(slot->before, expr, p->copy) = rows_emit_in(p, slot, expr);
+    bool together = p->copy == TOGETHER;
+    if (slot->even[expr->id] && (!together || rows_packs(slot, expr))) {
+        hoist_even(p, slot, expr);
         return;
     }
-    if (expr->op == EXPR_READ || !expr->arg[0]) /* a leaf: an axis */
+    if (expr->op == EXPR_READ || expr->op == EXPR_REDUCE || !expr->arg[0]) /* a leaf: an axis */
         return;
     hoist(p, slot, expr->arg[0], seen);
-    if (even_quotient(slot, expr) && expr->arg[1]->op != EXPR_NUMBER && !p->r->spread_late) {
-        int divisor = rows_emit_in(p, slot, expr->arg[1]);
-        if (p->refused)
-            return;
-        int *reciprocal = rows_at_copy(slot->reciprocal, expr, p->copy);
-        if (rows_at_least_one(p->r, slot->index, expr->arg[1]))
-            *reciprocal = vector_binary(p->f, VECTOR_DIV, rows_number(p, 1), divisor);
-        else
-            rows_reciprocal(p->f, divisor, reciprocal, rows_at_copy(slot->scale, expr, p->copy));
+    if (even_quotient(slot, expr) && expr->arg[1]->op != EXPR_NUMBER && !p->r->spread_late &&
+        (!together || rows_packs(slot, expr->arg[1]))) {
+        hoist_quotient(p, slot, expr);
         return;
     }
     for (int k = 1; k < 3; k++)
@@ -153,8 +184,8 @@ static int special(ExprEmitter *e, const Expr *expr) {
 
 static void know(Slot *slot, const int *values, int copy) {
     for (int i = 0; i < slot->e.definition->expr_count; i++)
-        if (values[i * MAX_COPIES + copy] >= 0)
-            slot->e.known[i] = values[i * MAX_COPIES + copy];
+        if (values[i * PLACES + copy] >= 0)
+            slot->e.known[i] = values[i * PLACES + copy];
 }
 
 /* Forgets all but what holds for a whole row. */
@@ -264,22 +295,60 @@ static bool fits_half(const Slot *slot) {
     return value->type != DT_S64 || (range.low >= 0 && range.high <= INT32_MAX);
 }
 
-/* Values of one a row that are known before this pass. */
-static void emit_row_values(Emitting *p) {
-    const Rows *r = p->r;
-    for (int i = 0; i < r->count; i++) {
-        const RowDefinition *item = &r->item[i];
-        for (int copy = 0; copy < p->shape->copies && !item->columnwise && item->pass == p->pass && !p->refused; copy++) {
-            go_to(p, copy);
-            p->offset = 0;
-            p->mask = rows_row_mask(p);
-            int value = p->slot[i].row[copy] = rows_emit_in(p, &p->slot[i], item->definition->value);
-            if (!p->refused && !fits_half(&p->slot[i]))
-                p->refused = "an element type of 64 bits";
-            if (!p->refused && item->write >= 0)
-                rows_store(p, item->write, value, !r->across);
-        }
+static void go_before_columns(Emitting *p, int copy) {
+    go_to(p, copy);
+    p->offset = 0;
+    p->mask = rows_row_mask(p);
+}
+
+/* A value of one a row, that of all rows at once where it can be had so. */
+static void emit_row_value(Emitting *p, int index, bool *seen) {
+    const RowDefinition *item = &p->r->item[index];
+    const Expr *value = item->definition->value;
+    Slot *slot = &p->slot[index];
+    bool together = rows_packs(slot, value);
+    go_before_columns(p, TOGETHER);
+    if (together)
+        slot->row[TOGETHER] = rows_emit_in(p, slot, value);
+    else if (!p->r->across)
+        hoist(p, slot, value, seen);
+    if (together && item->write >= 0 && !p->refused)
+        spread(p, slot, value, slot->row);
+    for (int copy = 0; copy < p->shape->copies && !p->refused; copy++) {
+        go_before_columns(p, copy);
+        if (!together)
+            slot->row[copy] = rows_emit_in(p, slot, value);
+        if (!p->refused && !fits_half(slot))
+            p->refused = "an element type of 64 bits";
+        if (!p->refused && item->write >= 0)
+            rows_store(p, item->write, slot->row[copy], !p->r->across);
     }
+}
+
+/* Values of one a row that are known before this pass. */
+static bool emit_row_values(Emitting *p, Arena *arena) {
+    for (int i = 0; i < p->r->count && !p->refused; i++) {
+        if (p->r->item[i].columnwise || p->r->item[i].pass != p->pass)
+            continue;
+        bool *seen = ARENA_ARRAY(arena, bool, p->slot[i].e.definition->expr_count + 1);
+        if (!seen)
+            return false;
+        emit_row_value(p, i, seen);
+    }
+    return true;
+}
+
+static void hoist_copy(Emitting *p, int copy, bool *const *seen) {
+    const Rows *r = p->r;
+    go_before_columns(p, copy);
+    for (int i = 0; i < r->count; i++) {
+        bool wanted = r->item[i].columnwise && (r->item[i].pass == p->pass || (r->item[i].again && r->item[i].pass < p->pass));
+        memset(seen[i], 0, (size_t)p->slot[i].e.definition->expr_count);
+        if (wanted)
+            hoist(p, &p->slot[i], p->slot[i].e.definition->value, seen[i]);
+    }
+    for (int n = 0; n < p->reduction_count; n++)
+        hoist(p, p->reduction[n].slot, p->reduction[n].expr->arg[0], seen[p->reduction[n].slot->index]);
 }
 
 static bool begin_pass(Emitting *p, Arena *arena) {
@@ -287,7 +356,7 @@ static bool begin_pass(Emitting *p, Arena *arena) {
     bool *seen[ROWS_MAX_DEFINITIONS];
     for (int i = 0; i < r->count; i++) {
         Slot *slot = &p->slot[i];
-        size_t bytes = sizeof(int) * MAX_COPIES * (size_t)slot->e.definition->expr_count;
+        size_t bytes = sizeof(int) * PLACES * (size_t)slot->e.definition->expr_count;
         memset(slot->before, -1, bytes);
         memset(slot->reciprocal, -1, bytes);
         memset(slot->scale, -1, bytes);
@@ -295,20 +364,10 @@ static bool begin_pass(Emitting *p, Arena *arena) {
         if (!seen[i])
             return false;
     }
-    for (int copy = 0; copy < p->shape->copies; copy++) {
-        go_to(p, copy);
-        p->offset = 0;
-        p->mask = rows_row_mask(p);
-        for (int i = 0; i < r->count; i++) {
-            bool wanted =
-                r->item[i].columnwise && (r->item[i].pass == p->pass || (r->item[i].again && r->item[i].pass < p->pass));
-            memset(seen[i], 0, (size_t)p->slot[i].e.definition->expr_count);
-            if (wanted)
-                hoist(p, &p->slot[i], p->slot[i].e.definition->value, seen[i]);
-        }
-        for (int n = 0; n < p->reduction_count; n++)
-            hoist(p, p->reduction[n].slot, p->reduction[n].expr->arg[0], seen[p->reduction[n].slot->index]);
-    }
+    if (!r->across)
+        hoist_copy(p, TOGETHER, seen);
+    for (int copy = 0; copy < p->shape->copies; copy++)
+        hoist_copy(p, copy, seen);
     return true;
 }
 
@@ -333,7 +392,7 @@ static bool start_slots(Emitting *p, Arena *arena, const void *const *constant) 
     for (int i = 0; i < p->r->count; i++) {
         Slot *slot = &p->slot[i];
         const Definition *d = p->r->item[i].definition;
-        size_t count = (size_t)d->expr_count * MAX_COPIES;
+        size_t count = (size_t)d->expr_count * PLACES;
         *slot = (Slot){.p = p, .index = i, .here = -1};
         slot->e = (ExprEmitter){.f = p->f,
                                 .definition = d,
@@ -344,6 +403,7 @@ static bool start_slots(Emitting *p, Arena *arena, const void *const *constant) 
                                 .special = special,
                                 .context = slot};
         slot->even = ARENA_ARRAY(arena, bool, d->expr_count + 1);
+        slot->packing = ARENA_ARRAY(arena, RowPacking, d->expr_count + 1);
         slot->reduced = ARENA_ARRAY(arena, int, count);
         slot->before = ARENA_ARRAY(arena, int, count);
         slot->reciprocal = ARENA_ARRAY(arena, int, count);
@@ -354,15 +414,16 @@ static bool start_slots(Emitting *p, Arena *arena, const void *const *constant) 
         memset(slot->before, -1, count * sizeof(int));
         memset(slot->reciprocal, -1, count * sizeof(int));
         memset(slot->scale, -1, count * sizeof(int));
+        memset(slot->row, -1, sizeof slot->row);
         find_even(slot);
+        rows_find_packing(slot);
     }
     return true;
 }
 
 static bool emit_row(Emitting *p, Arena *arena) {
     for (p->pass = 0; p->pass <= p->r->pass_count && !p->refused; p->pass++) {
-        emit_row_values(p);
-        if (p->pass < p->r->pass_count && !p->refused && !emit_pass(p, arena))
+        if (!emit_row_values(p, arena) || (p->pass < p->r->pass_count && !p->refused && !emit_pass(p, arena)))
             return false;
     }
     return true;

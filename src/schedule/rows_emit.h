@@ -7,6 +7,12 @@
 
 enum { ROWS_MAX_CHAINS = 64 };
 enum { MAX_ACCUMULATORS = 64, MAX_REDUCTIONS = 8, MAX_COPIES = 8 };
+/* Values of one a row, of all rows at once: in each 128 bits the lanes are those of the rows, see rows_spread. */
+enum { TOGETHER = MAX_COPIES, PLACES = MAX_COPIES + 1 };
+
+/* How a value that is the same for all columns is computed: for each row, for all rows in the lanes of one register, or it is the
+ * same for all rows. */
+typedef enum RowPacking { PACKING_NONE, PACKING_ROWS, PACKING_SAME } RowPacking;
 
 /* One definition while code is made. */
 typedef struct Slot {
@@ -14,10 +20,11 @@ typedef struct Slot {
     int index;
     ExprEmitter e;
     bool *even;              /* by Expr.id: the same for all columns */
-    int *reduced;            /* by Expr.id * MAX_COPIES + copy: values of reductions; -1: not yet */
+    RowPacking *packing;     /* by Expr.id */
+    int *reduced;            /* by Expr.id * PLACES + copy: values of reductions; -1: not yet */
     int *before;             /* the same of what was computed before the pass */
     int *reciprocal, *scale; /* the same of quotients by something even */
-    int row[MAX_COPIES];     /* the value, if one a row */
+    int row[PLACES];         /* the value, if one a row */
     int here;                /* the value for the columns in question, if columnwise; -1: not yet */
 } Slot;
 
@@ -71,6 +78,13 @@ void rows_fetch_next(const Emitting *p);
 /* rows_emit.c: an expression of a definition, at the place in question. */
 int rows_emit_in(Emitting *p, Slot *slot, const Expr *expr);
 
+/* rows_packing.c */
+void rows_find_packing(Slot *slot); /* of definitions in order */
+bool rows_packs(const Slot *slot, const Expr *expr);
+/* rows[0 .. copies) as one value in rows[TOGETHER]: what `combine` makes of the lanes of each. And back: to every lane. */
+void rows_fold_together(const Emitting *p, VectorCode combine, int *rows);
+void rows_spread(const Emitting *p, int *rows);
+
 /* rows_reduce.c */
 void rows_find_reductions(Emitting *p); /* those of the pass; sets `accumulators` */
 void rows_start_reductions(const Emitting *p, int *sums);
@@ -78,7 +92,7 @@ void rows_accumulate(Emitting *p, const Reduction *reduction, int step, int *sum
 void rows_fold_reductions(Emitting *p, int *sums); /* into Slot.reduced */
 
 static inline int *rows_at_copy(int *values, const Expr *expr, int copy) {
-    return &values[expr->id * MAX_COPIES + copy];
+    return &values[expr->id * PLACES + copy];
 }
 
 #endif

@@ -2,7 +2,9 @@
  *
  *     x - (max(j) x)      is never above zero, so its exp needs no guard against overflow;
  *     sum(j) exp(that)    is at least 1 and at most the number of columns, or NaN: its reciprocal is a plain number;
- *     max(j) x            need not carry NaN where every output is NaN anyway, by a sum that the NaN is in. */
+ *     max(j) x            need not carry NaN where every output is NaN anyway, by a sum that the NaN is in.
+ *
+ * And of norms: a square root is far from both ends of its type, so its reciprocal is a plain number too. */
 #include "schedule/rows.h"
 
 enum { MOST_NODES = 200 }; /* of a walk: expressions are graphs, and facts are not worth more */
@@ -84,13 +86,17 @@ bool rows_never_positive(const Rows *r, int item, const Expr *e) {
            same_meaning(r, here, e->arg[0], of, top->arg[0]);
 }
 
-bool rows_at_least_one(const Rows *r, int item, const Expr *e) {
-    const RowDefinition *here = &r->item[item];
-    e = meaning(r, &here, e);
+static bool at_least_one(const Rows *r, const RowDefinition *here, const Expr *e) {
     if (e->op != EXPR_REDUCE || e->reduce != REDUCE_SUM || e->type != DT_F32)
         return false;
     e = meaning(r, &here, e->arg[0]);
     return e->op == EXPR_EXP && e->type == DT_F32 && rows_never_positive(r, (int)(here - r->item), e->arg[0]);
+}
+
+bool rows_plain_divisor(const Rows *r, int item, const Expr *e) {
+    const RowDefinition *here = &r->item[item];
+    e = meaning(r, &here, e);
+    return (e->op == EXPR_SQRT && e->type == DT_F32) || at_least_one(r, here, e);
 }
 
 /* ---- NaN ---- */

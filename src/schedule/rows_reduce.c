@@ -215,22 +215,36 @@ static int finish(const Emitting *p, const Reduction *n, int x) {
     return n->combine == VECTOR_ADD || n->combine == VECTOR_MUL ? convert_fit(&n->slot->e, type, x) : x;
 }
 
-static int fold_copy(const Emitting *p, const Reduction *n, int copy, int *sums) {
+/* The accumulators of a row into one; of argmax, whose steps are one a round, the places. */
+static int fold_steps(const Emitting *p, const Reduction *n, int copy, int *sums) {
     int steps = p->r->steps[p->pass], *sum = accumulator(p, sums, n, 0, copy, 0);
-    if (n->argument) { /* one step a round */
-        int at = *accumulator(p, sums, n, 1, copy, 0);
-        return p->r->across ? at : fold_argument(p, n, *sum, at);
-    }
+    if (n->argument)
+        return *accumulator(p, sums, n, 1, copy, 0);
     for (int step = 1; step < steps; step *= 2)
         for (int u = 0; u + step < steps; u += 2 * step)
             sum[u] = vector_binary(p->f, n->combine, sum[u], sum[u + step]);
-    return finish(p, n, p->r->across ? sum[0] : fold_lanes(p, n, sum[0]));
+    return sum[0];
+}
+
+static int fold_row(const Emitting *p, const Reduction *n, int copy, int *sums) {
+    int x = fold_steps(p, n, copy, sums);
+    if (n->argument)
+        return p->r->across ? x : fold_argument(p, n, *accumulator(p, sums, n, 0, copy, 0), x);
+    return finish(p, n, p->r->across ? x : fold_lanes(p, n, x));
 }
 
 void rows_fold_reductions(Emitting *p, int *sums) {
-    for (int i = 0; i < p->reduction_count; i++)
-        for (int copy = 0; copy < p->shape->copies; copy++) {
-            const Reduction *n = &p->reduction[i];
-            *rows_at_copy(n->slot->reduced, n->expr, copy) = fold_copy(p, n, copy, sums);
+    for (int i = 0; i < p->reduction_count; i++) {
+        const Reduction *n = &p->reduction[i];
+        bool together = rows_packs(n->slot, n->expr);
+        int rows[PLACES];
+        for (int copy = 0; copy < p->shape->copies; copy++)
+            rows[copy] = together ? fold_steps(p, n, copy, sums) : fold_row(p, n, copy, sums);
+        if (together) {
+            rows_fold_together(p, n->combine, rows);
+            *rows_at_copy(n->slot->reduced, n->expr, TOGETHER) = finish(p, n, rows[TOGETHER]);
         }
+        for (int copy = 0; copy < p->shape->copies && !together; copy++)
+            *rows_at_copy(n->slot->reduced, n->expr, copy) = rows[copy];
+    }
 }

@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-enum { TASK_ELEMENTS = 1 << 14, STACK_FLOATS = 1 << 12 };
+enum { TASK_ELEMENTS = 1 << 15, STACK_FLOATS = 1 << 12 };
 
 typedef struct Work {
     const Compiled *c;
