@@ -40,11 +40,11 @@ static double floor_quotient(double x, double y) {
 }
 
 /* Of zeros min and max may give either, which adding 0 hides. */
-static double least(double x, double y) {
+static double minimum(double x, double y) {
     return isnan(x) || isnan(y) ? (double)NAN : (x < y ? x : y) + 0.0;
 }
 
-static double most(double x, double y) {
+static double maximum(double x, double y) {
     return isnan(x) || isnan(y) ? (double)NAN : (x > y ? x : y) + 0.0;
 }
 
@@ -71,7 +71,7 @@ static const struct {
     double (*exact)(double, double);
     double bound;
 } pairs[] = {{"pow", pow, 2},           {"atan2", atan2, 2},     {"/", quotient, 0.5},
-             {"//", floor_quotient, 0}, {"0.0 + min", least, 0}, {"0.0 + max", most, 0}};
+             {"//", floor_quotient, 0}, {"0.0 + min", minimum, 0}, {"0.0 + max", maximum, 0}};
 
 /* Distance in units of the last place of the right answer, which is rounded to float's range; zeros have their sign. */
 static double ulp(float got, double exact) {

@@ -103,6 +103,22 @@ bool checked_size_mul(size_t a, size_t b, size_t *out);
 /* The product of `rank` extents, each >= 0; also refuses an overflow hidden behind a zero extent. */
 bool checked_count(const int64_t *dims, int rank, int64_t *out);
 
+/* Arithmetic on numbers that are known to be small; `unit` is positive. */
+
+static inline int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t most(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+static inline int64_t ceiling(int64_t n, int64_t unit) { /* of n / unit */
+    return (n + unit - 1) / unit;
+}
+static inline int64_t round_up(int64_t n, int64_t unit) {
+    return ceiling(n, unit) * unit;
+}
+int64_t common_divisor(int64_t a, int64_t b); /* the greatest; of 0 and b: |b| */
+
 /* dtype.c: element types. The numbers are ONNX's TensorProto.DataType. One row a type:
  *   name, ONNX number, bits, kind, name in notation and text forms, name in ONNX's and NumPy's words */
 
@@ -147,6 +163,15 @@ typedef enum DType {
 bool dtype_known(int64_t number); /* a number from outside: one of the rows, DT_NONE not among them */
 int dtype_bits(DType type);
 Kind dtype_kind(DType type);
+static inline bool dtype_is_half(DType type) {
+    return type == DT_F16 || type == DT_BF16;
+}
+static inline bool dtype_is_byte(DType type) {
+    return type == DT_U8 || type == DT_S8;
+}
+static inline bool dtype_is_integer(DType type) {
+    return dtype_kind(type) == KIND_SIGNED || dtype_kind(type) == KIND_UNSIGNED;
+}
 const char *dtype_name(DType type);                 /* "f32" */
 const char *dtype_onnx_name(DType type);            /* "float32" */
 DType dtype_parse(const char *name, size_t length); /* either name; DT_NONE: unknown */

@@ -52,3 +52,12 @@ bool checked_count(const int64_t *dims, int rank, int64_t *out) {
     *out = empty ? 0 : count;
     return true;
 }
+
+int64_t common_divisor(int64_t a, int64_t b) {
+    while (b) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a < 0 ? -a : a;
+}

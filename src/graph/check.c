@@ -32,7 +32,7 @@ static whet_status check_type(Checker *checker, const Value *value) {
     if (!tensor)
         return WHET_OK;
     DType stored = (DType)tensor->type;
-    bool half = value->stored_half && type->type == DT_F32 && (stored == DT_F16 || stored == DT_BF16);
+    bool half = value->stored_half && type->type == DT_F32 && dtype_is_half(stored);
     bool same = (stored == type->type || half) && tensor->rank == type->rank;
     for (int i = 0; same && i < type->rank; i++)
         same = tensor->dims[i] == type->dims[i];

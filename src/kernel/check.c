@@ -18,9 +18,7 @@ static void check_index(Checker *c, const Index *index) {
     else if (index->affine)
         require(c, index->coef != NULL, "an affine index has coefficients");
     else
-        require(c,
-                index->expr && (dtype_kind(index->expr->type) == KIND_SIGNED || dtype_kind(index->expr->type) == KIND_UNSIGNED),
-                "an index is an integer");
+        require(c, index->expr && dtype_is_integer(index->expr->type), "an index is an integer");
 }
 
 static void check_read(Checker *c, const Expr *e) {

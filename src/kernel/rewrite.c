@@ -169,7 +169,7 @@ static Expr *rewrite_args(Rewriter *r, const Expr *e) {
 /* x[..], or f32(x[..]) of an x that is stored narrower. */
 static const Expr *stored_read(const Expr *e) {
     const Expr *read = e->op == EXPR_CAST && e->type == DT_F32 ? e->arg[0] : e;
-    return read->op == EXPR_READ && (read == e || read->type == DT_F16 || read->type == DT_BF16) ? read : NULL;
+    return read->op == EXPR_READ && (read == e || dtype_is_half(read->type)) ? read : NULL;
 }
 
 /* Is it a sum of products of two reads? Squares are none. */

@@ -18,7 +18,7 @@
     X(U64, uint64_t, 0, UINT64_MAX)
 
 DType strip_type(DType type) {
-    return type == DT_F16 || type == DT_BF16 ? DT_F32 : type;
+    return dtype_is_half(type) ? DT_F32 : type;
 }
 
 bool strip_supported(DType type) {

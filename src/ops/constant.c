@@ -75,7 +75,7 @@ static whet_status constant_of_shape_shape(OpCall *call) {
     whet_status status = native_whole_bytes(call, out->type);
     if (status == WHET_OK)
         status = native_shape_from_content(call, 0, 0);
-    bool is_int = dtype_kind(out->type) == KIND_SIGNED || dtype_kind(out->type) == KIND_UNSIGNED;
+    bool is_int = dtype_is_integer(out->type);
     if (status != WHET_OK || out->rank != 1 || !is_int || !dim_is_extent(out->dims[0]) || out->dims[0] > 64)
         return status;
     Dim *content = ARENA_ARRAY(call->arena, Dim, (size_t)out->dims[0]);

@@ -285,17 +285,8 @@ typedef struct Phase {
 
 #define PHASE_LIMIT 1024 /* definitions of one kernel */
 
-static int64_t gcd(int64_t a, int64_t b) {
-    while (b) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 static Phase get_phase(const Window *window, int i, int64_t r) {
-    int64_t stride = window->stride[i], dilation = window->dilation[i], common = gcd(stride, dilation);
+    int64_t stride = window->stride[i], dilation = window->dilation[i], common = common_divisor(stride, dilation);
     Phase phase = {.step = stride / common, .back = dilation / common};
     phase.outputs = r < window->out[i] ? (window->out[i] - r + stride - 1) / stride : 0;
     for (int64_t k = 0; k < window->kernel[i] && k < phase.step; k++) {

@@ -92,7 +92,7 @@ static void concat_content(OpCall *call) {
     for (int i = 0; content && i < call->in_count; i++) {
         int64_t extent = call->in[i]->dims[0];
         bool known = op_content(call, i, &values, &count);
-        bool is_int = dtype_kind(call->in[i]->type) == KIND_SIGNED || dtype_kind(call->in[i]->type) == KIND_UNSIGNED;
+        bool is_int = dtype_is_integer(call->in[i]->type);
         if (!is_int || !dim_is_extent(extent) || (known && count != extent))
             return;
         for (int64_t k = 0; k < extent; k++)

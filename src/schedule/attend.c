@@ -12,14 +12,6 @@
 
 #include <string.h>
 
-static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-static int64_t round_up(int64_t n, int64_t unit) {
-    return (n + unit - 1) / unit * unit;
-}
-
 /* ---- axes ---- */
 
 static int rows_item(const Attend *t, int tensor) {
@@ -293,7 +285,7 @@ static void set_blocks(Attend *t) {
     if (t->key_blocks == 1 && t->keys > t->key_block)
         t->key_block = round_up(t->keys, (int64_t)t->tile_vectors * t->lanes);
     t->pitch = t->key_block + t->lanes;
-    t->block = smaller(MOST, FLOATS / (2 * t->pitch)) / t->tile_rows * t->tile_rows;
+    t->block = least(MOST, FLOATS / (2 * t->pitch)) / t->tile_rows * t->tile_rows;
     t->block = t->block < t->tile_rows ? t->tile_rows : t->block;
     t->slot = round_up(t->block, VECTOR_MAX_BYTES / 4);
     t->panels = (t->keys + t->tile_vectors * t->lanes - 1) / (t->tile_vectors * t->lanes);

@@ -10,10 +10,6 @@
 
 enum { MAX_TILE_ROWS = 8, MAX_TILE_VECTORS = 4 };
 
-static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 typedef struct Emitting {
     const Attend *t;
     VectorFunction *f;
@@ -235,7 +231,7 @@ static bool pack_functions(const Attend *t, AttendFactor *f, const char *name, i
                            whet_error *err) {
     enum { MOST = 8 };
     int64_t extent = t->nest.axis[f->lanes].extent;
-    f->together = f->turned ? 1 : smaller(MOST, pitch / t->lanes);
+    f->together = f->turned ? 1 : least(MOST, pitch / t->lanes);
     if (f == &t->key)
         f->together = 1;
     int64_t lanes = f->together * t->lanes, rest = extent % lanes;

@@ -6,10 +6,6 @@
 
 #include <string.h>
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 typedef struct Gather {
     const Contract *k;
     const Access *a;

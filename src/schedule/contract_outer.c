@@ -22,14 +22,6 @@
 enum { OUTER_SLOTS = 4, LOAD_SLOTS = 2, LATENCY_SLOTS = 16, TURN_SLOTS = 4, END_SLOTS = 2, ENTER_SLOTS = 200 };
 enum { BLOCK_ROWS = 256, FALLBACK_L2 = 512 << 10, UNROLL = 4 };
 
-static int64_t ceiling(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 /* Rows or columns of a square. */
 static int side_of(const Target *target) {
     return target->tiles.bytes / 4;

@@ -291,10 +291,6 @@ static bool registers_fit(Contract *k, const Target *target, const char **why) {
 
 /* ---- knobs ---- */
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 /* Blocks of depth are cut from the outermost level, none where its taps are told apart. */
 static void cut_depth(Contract *k) {
     int64_t cut = k->level[0].steps, extent = k->level[0].extent, each = cut ? k->knobs.kc / cut : extent;

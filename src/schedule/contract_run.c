@@ -62,10 +62,6 @@ static Corner line_of(const Contract *k, const Corner *corner, int64_t line) {
     return out;
 }
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 /* One block of depth of one panel, as tiles are called with it. */
 typedef struct Part {
     int64_t block, panel;
@@ -411,10 +407,6 @@ static void work_task(void *context, size_t i) {
     Range rows = {row, least(row + w->rows_each, k->lines * k->tiles)},
           panels = {panel, least(panel + w->panels_each, k->panels)};
     run_tiles(w, corner_of(k, (int64_t)i / each), rows, panels);
-}
-
-static int64_t ceiling(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
 }
 
 /* A grid over rows and panels: enough tasks for all threads to end together, few enough that blocks stay whole. */

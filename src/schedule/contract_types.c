@@ -22,11 +22,6 @@
 
 /* ---- one factor ---- */
 
-static bool refuse(const char **why, const char *reason) {
-    *why = reason;
-    return false;
-}
-
 static const Definition *definition_of(const Kernel *kernel, int tensor) {
     for (int i = 0; i < kernel->definition_count - 1; i++)
         if (kernel->definitions[i].tensor == tensor && kernel->tensors[tensor].role == ROLE_TEMPORARY)
@@ -51,10 +46,6 @@ static bool known_everywhere(const Contract *k, int tensor, int64_t *out) {
     return true;
 }
 
-static bool is_byte(DType type) {
-    return type == DT_U8 || type == DT_S8;
-}
-
 static bool is_float(DType type) {
     return type == DT_F32 || type == DT_F16 || type == DT_BF16;
 }
@@ -72,7 +63,7 @@ static bool find_zero(Contract *k, const Definition *temporary, const Expr *oute
         f->zero_value = zero->integer;
         return true;
     }
-    if (read->op != EXPR_READ || read->guarded || (!is_byte(read->type) && read->type != DT_S32))
+    if (read->op != EXPR_READ || read->guarded || (!dtype_is_byte(read->type) && read->type != DT_S32))
         return refuse(why, "a factor less something that is no zero point");
     f->zero_known = known_everywhere(k, read->tensor, &f->zero_value);
     f->zero = nest_find(&k->nest, read);
@@ -218,7 +209,7 @@ static bool served(const Contract *k, const char **why) {
         return true;
     if (k->sum == DT_F32 && k->fa.scaled != k->fb.scaled && (k->fa.scaled ? is_float(b) : is_float(a)))
         return is_whole(k->fa.scaled ? a : b) || refuse(why, "scaled numbers of more than a byte");
-    if (k->sum == DT_S32 && is_byte(a) && is_byte(b))
+    if (k->sum == DT_S32 && dtype_is_byte(a) && dtype_is_byte(b))
         return true;
     return refuse(why, "a contraction of these types");
 }

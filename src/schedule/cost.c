@@ -130,10 +130,6 @@ static double choose_for_panels(const Target *target, ContractShape shape, int l
     return choose_tile(target, shape, lanes, spare, target->registers[CLASS_VECTOR], knobs);
 }
 
-static int64_t round_up(int64_t value, int64_t unit) {
-    return (value + unit - 1) / unit * unit;
-}
-
 double cost_contract(const Target *target, ContractShape shape, int element_bytes, int64_t panel_limit, int spare,
                      ContractKnobs *knobs) {
     int lanes = target->bytes / 4;

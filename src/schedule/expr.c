@@ -55,14 +55,6 @@ static ExprRange range_of_type(DType type) {
                                            : (ExprRange){0, (INT64_C(1) << bits) - 1};
 }
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-static int64_t most(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-
 static bool fits_32(ExprRange r) {
     return r.low >= INT32_MIN && r.high <= INT32_MAX;
 }

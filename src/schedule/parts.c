@@ -26,21 +26,12 @@ typedef struct Parts {
 
 /* ---- what is written ---- */
 
-static int64_t gcd(int64_t a, int64_t b) {
-    while (b) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a < 0 ? -a : a;
-}
-
 static void range_of(const Definition *d, const Index *index, int64_t *least, int64_t *most, int64_t *step) {
     *least = *most = index->offset;
     for (int a = 0; a < d->axis_count; a++) {
         int64_t reach = index->coef[a] * (d->axes[a].extent - 1);
         *(reach < 0 ? least : most) += reach;
-        *step = gcd(*step, index->coef[a]);
+        *step = common_divisor(*step, index->coef[a]);
     }
 }
 

@@ -44,11 +44,6 @@ typedef struct Relayout {
     bool apart, gaps; /* pixels that are apart are put side by side; some are */
 } Relayout;
 
-static bool refuse(const char **why, const char *reason) {
-    *why = reason;
-    return false;
-}
-
 /* ---- recognition ---- */
 
 static bool moves(const Index *index, int count, int axis) {

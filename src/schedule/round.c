@@ -11,11 +11,6 @@
 
 #include <string.h>
 
-static bool refuse(const char **why, const char *reason) {
-    *why = reason;
-    return false;
-}
-
 /* twin[t]: what holds tensor t rounded; -1: nothing. Gives how many there are. */
 static int find_rounded(const Kernel *kernel, const void *const *constant, int twin[KERNEL_MAX_TENSORS]) {
     const Definition *d = &kernel->definitions[0];

@@ -268,10 +268,6 @@ static void keep_for_later(Rows *r) {
 
 enum { HEAVY_STEPS = 1, PLAIN_STEPS = 2 };
 
-static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 static bool varies(const Rows *r, const Expr *e) {
     bool found = e->op == EXPR_READ && !rows_read_is_even(r, e);
     for (int i = 0; i < 3 && e->op != EXPR_READ && e->op != EXPR_REDUCE; i++)
@@ -284,7 +280,7 @@ static bool varies(const Rows *r, const Expr *e) {
 static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
     int unroll = r->counted ? 1 : options->unroll;
     for (int pass = 0; pass <= r->pass_count; pass++)
-        r->steps[pass] = unroll ? unroll : (int)smaller(steps, PLAIN_STEPS);
+        r->steps[pass] = unroll ? unroll : (int)least(steps, PLAIN_STEPS);
     for (int i = 0; i < r->count; i++)
         for (int k = 0; k < r->item[i].definition->expr_count && !unroll; k++)
             if (r->item[i].definition->exprs[k]->op == EXPR_REDUCE)
@@ -300,7 +296,7 @@ static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
             if (heavy)
                 r->heavy[pass_of(r, e)] = true;
             if (heavy && !unroll)
-                r->steps[pass_of(r, e)] = (int)smaller(steps, HEAVY_STEPS);
+                r->steps[pass_of(r, e)] = (int)least(steps, HEAVY_STEPS);
         }
 }
 
@@ -344,7 +340,7 @@ static void size_across(Rows *r, const ScheduleOptions *options) {
     int copies = r->shrunk >= 2 ? 1 : r->shrunk ? 2 : r->pass_count > 1 ? 4 : 8;
     while (r->scratch_count && copies > 1 && copies * r->lanes * r->columns * r->scratch_count > SCRATCH_FLOATS)
         copies /= 2;
-    copies = (int)smaller(copies, (r->lane_extent + r->lanes - 1) / r->lanes);
+    copies = (int)least(copies, (r->lane_extent + r->lanes - 1) / r->lanes);
     copies = copies ? copies : 1;
     int64_t width = (int64_t)copies * r->lanes, rest = r->lane_extent % width;
     r->whole = r->tail = -1;

@@ -82,6 +82,12 @@ void compiled_print_code(const Compiled *compiled, Text *out);
 whet_status schedule_print_c(const Kernel *kernel, int bytes, const ScheduleOptions *options, const char *name, Text *out,
                              whet_error *err);
 
+/* How a template says why not. */
+static inline bool refuse(const char **why, const char *reason) {
+    *why = reason;
+    return false;
+}
+
 /* A template's driver on its way to C text. */
 typedef struct CDriver {
     const Kernel *kernel;

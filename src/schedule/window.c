@@ -222,10 +222,6 @@ static bool find_dims(Window *w, const char **why) {
     return true;
 }
 
-static int64_t round_up(int64_t n, int64_t to) {
-    return (n + to - 1) / to * to;
-}
-
 /* The box of a unit: lengths, pitches and steps. False: too large. */
 static bool lay_out(Window *w) {
     for (int d = 0; d < w->dim_count; d++) {
@@ -421,10 +417,6 @@ static int moving_factors(const Window *w) {
         count += i != w->x && reduced && window_step(w, i, w->v) && !window_step(w, i, w->t);
     }
     return w->v < 0 || w->t < 0 ? 0 : count;
-}
-
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
 }
 
 /* Accumulators enough to hide the latency of multiply-adds; fewer where taps are many, for the code's size. */

@@ -19,10 +19,6 @@
 
 enum { SPELLED_OUT = 400, L1_BYTES = 20 << 10, MAX_TILES = 1 << 20, FAR = 1 << 30 };
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 /* ---- recognition ---- */
 
 static bool find_lanes(Pixels *p, const ScheduleOptions *options, const char **why) {

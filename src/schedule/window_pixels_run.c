@@ -20,10 +20,6 @@ typedef struct Corner {
     int64_t from[PIXELS_MAX_LOOPS], count[PIXELS_MAX_LOOPS]; /* taps inside, by loop */
 } Corner;
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 static void move(const Pixels *p, Corner *corner, int axis, int64_t steps) {
     for (int i = 0; i < p->nest.access_count; i++)
         corner->offset[i] += steps * p->nest.access[i].stride[axis];

@@ -21,11 +21,6 @@
 
 enum { LEAST_CHANNELS = 16, MAX_PIXELS = 1 << 30, SCRATCH_SHARE = 2, STREAMED_BLOCK = 32, FALLBACK_L2 = 512 << 10 };
 
-static bool refuse(const char **why, const char *reason) {
-    *why = reason;
-    return false;
-}
-
 /* ---- recognition ---- */
 
 static bool describe(Winograd *w, const Kernel *kernel, const char **why) {
@@ -137,14 +132,6 @@ static bool find_outputs(Winograd *w, const char **why) {
 }
 
 /* ---- the choice ---- */
-
-static int64_t ceiling(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
 
 static double larger(double a, double b) {
     return a > b ? a : b;

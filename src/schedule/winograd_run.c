@@ -34,10 +34,6 @@ typedef struct Place {
     int64_t row, column, image; /* of the tile's first output */
 } Place;
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 static Place place_of(const Winograd *w, int64_t tile) {
     int64_t in = tile % (w->tile_rows * w->tile_columns);
     return (Place){in / w->tile_columns * w->matrices.m, in % w->tile_columns * w->matrices.m,

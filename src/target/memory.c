@@ -53,7 +53,7 @@ CodeMemory *code_memory_new(const whet_allocator *allocator, size_t region) {
     return memory;
 }
 
-static size_t round_up(size_t bytes, size_t to) {
+static size_t padded(size_t bytes, size_t to) {
     return (bytes + to - 1) / to * to;
 }
 
@@ -84,7 +84,7 @@ static bool may_run(char *page, size_t bytes) {
 
 /* In front of all others. */
 static whet_status add_region(CodeMemory *memory, size_t size, whet_error *err) {
-    size_t bytes = round_up(size > memory->region ? size : memory->region, memory->page);
+    size_t bytes = padded(size > memory->region ? size : memory->region, memory->page);
     Region *region = memory_alloc(memory->allocator, sizeof *region);
     if (!region)
         return error_memory(err);
@@ -121,7 +121,7 @@ static void write_code(char *to, const void *bytes, size_t size) {
 
 /* Of one region. */
 static whet_status seal(const CodeMemory *memory, Region *region, whet_error *err) {
-    size_t end = round_up(region->used, memory->page);
+    size_t end = padded(region->used, memory->page);
     if (end > region->sealed && !SWITCHES && mprotect(region->base + region->sealed, end - region->sealed, PROT_READ | PROT_EXEC))
         return refuse(err);
     region->sealed = region->used = SWITCHES ? region->used : end;
@@ -141,7 +141,7 @@ void *code_memory_put(CodeMemory *memory, const void *bytes, size_t size, whet_e
     }
     char *at = region->base + region->used;
     write_code(at, bytes, size);
-    region->used += round_up(size, PIECE) < region->bytes - region->used ? round_up(size, PIECE) : region->bytes - region->used;
+    region->used += padded(size, PIECE) < region->bytes - region->used ? padded(size, PIECE) : region->bytes - region->used;
     region->pieces++;
     return at;
 }

@@ -54,7 +54,7 @@ static double load_float(DType from, const char *at) {
     float single;
     double value;
     memcpy(&half, at, 2);
-    if (from == DT_F16 || from == DT_BF16)
+    if (dtype_is_half(from))
         return from == DT_F16 ? f16_to_f32(half) : bf16_to_f32(half);
     if (from == DT_F32)
         return memcpy(&single, at, 4), single;

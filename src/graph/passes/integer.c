@@ -23,15 +23,11 @@ typedef struct Quantized {
     int axis;                   /* of the scales; -1: one for all */
 } Quantized;
 
-static bool is_byte(DType type) {
-    return type == DT_U8 || type == DT_S8;
-}
-
 /* The operand is DequantizeLinear of bytes by constants, one scale in all or one along an axis. */
 static bool dequantized(const Value *operand, Quantized *out) {
     const Node *node = operand ? operand->producer : NULL;
-    if (!pass_is(node, "DequantizeLinear") || node->input_count < 2 || !node->inputs[0] || !is_byte(node->inputs[0]->type.type) ||
-        operand->type.type != DT_F32 || node_int(node, "block_size", 0) != 0)
+    if (!pass_is(node, "DequantizeLinear") || node->input_count < 2 || !node->inputs[0] ||
+        !dtype_is_byte(node->inputs[0]->type.type) || operand->type.type != DT_F32 || node_int(node, "block_size", 0) != 0)
         return false;
     const Value *zero = node->input_count > 2 ? node->inputs[2] : NULL;
     *out = (Quantized){.value = node->inputs[0], .scale = pass_known(node->inputs[1], DT_F32), .axis = -1};

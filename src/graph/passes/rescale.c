@@ -30,10 +30,6 @@ typedef struct Rescale {
     int depth;
 } Rescale;
 
-static bool is_byte(DType type) {
-    return type == DT_U8 || type == DT_S8;
-}
-
 /* A known positive number of f32, in any rank. */
 static bool one_scale(const Value *value, float *out) {
     const Tensor *scale = pass_known(value, DT_F32);
@@ -46,7 +42,7 @@ static bool one_scale(const Value *value, float *out) {
 /* A DequantizeLinear of bytes by one known scale. */
 static bool is_dequantize(const Node *node, float *scale) {
     return pass_is(node, "DequantizeLinear") && node->input_count >= 2 && node->inputs[0] && node->inputs[1] &&
-           is_byte(node->inputs[0]->type.type) && one_scale(node->inputs[1], scale);
+           dtype_is_byte(node->inputs[0]->type.type) && one_scale(node->inputs[1], scale);
 }
 
 static Value *one(Graph *graph, const Node *after) {
@@ -201,8 +197,8 @@ static bool visit(Graph *graph, void *context) {
         Node *node = graph->nodes[n];
         float scale;
         if (!pass_is(node, "QuantizeLinear") || node->input_count < 2 || !node->inputs[0] || !node->outputs[0] ||
-            node->inputs[0]->type.type != DT_F32 || node->inputs[0]->type.rank < 0 || !is_byte(node->outputs[0]->type.type) ||
-            !one_scale(node->inputs[1], &scale))
+            node->inputs[0]->type.type != DT_F32 || node->inputs[0]->type.rank < 0 ||
+            !dtype_is_byte(node->outputs[0]->type.type) || !one_scale(node->inputs[1], &scale))
             continue;
         Rescale r = {graph, &scratch, node, (double)scale, 0};
         if (stay_bytes(&r, node) || divide(&r, node))

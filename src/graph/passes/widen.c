@@ -15,13 +15,9 @@
 
 #include "graph/passes/pass.h"
 
-static bool is_half(DType type) {
-    return type == DT_F16 || type == DT_BF16;
-}
-
 static bool is_weight(const Value *value) {
     const Tensor *constant = value->type.constant;
-    return value->is_initializer && constant && constant->rank >= 2 && is_half((DType)constant->type);
+    return value->is_initializer && constant && constant->rank >= 2 && dtype_is_half((DType)constant->type);
 }
 
 /* What cannot change its operand type without changing its meaning. */
@@ -98,12 +94,12 @@ static Tensor *widened(Arena *arena, const Tensor *half) {
 static bool widen_value(Value *value) {
     Type *type = &value->type;
     value->stored_half = value->mark != 0;
-    if (type->constant && !value->stored_half && is_half((DType)type->constant->type)) {
+    if (type->constant && !value->stored_half && dtype_is_half((DType)type->constant->type)) {
         type->constant = widened(&value->graph->model->arena, type->constant);
         if (!type->constant)
             return false;
     }
-    if (is_half(type->type))
+    if (dtype_is_half(type->type))
         type->type = DT_F32;
     return true;
 }
@@ -113,14 +109,13 @@ static bool widen_attrs(Node *node) {
     static const char *const type_names[] = {"to", "dtype", "output_dtype", "stash_type"};
     for (int a = 0; a < node->attr_count; a++) {
         Attr *attr = &node->attrs[a];
-        if (attr->kind == ATTR_TENSOR && attr->tensor && is_half((DType)attr->tensor->type)) {
+        if (attr->kind == ATTR_TENSOR && attr->tensor && dtype_is_half((DType)attr->tensor->type)) {
             attr->tensor = widened(&node->graph->model->arena, attr->tensor);
             if (!attr->tensor)
                 return false;
         }
         for (size_t t = 0; t < COUNT(type_names); t++)
-            if (attr->kind == ATTR_INT && attr->name && strcmp(attr->name, type_names[t]) == 0 &&
-                (attr->i == DT_F16 || attr->i == DT_BF16))
+            if (attr->kind == ATTR_INT && attr->name && strcmp(attr->name, type_names[t]) == 0 && dtype_is_half((DType)attr->i))
                 attr->i = DT_F32;
     }
     return true;
@@ -206,13 +201,13 @@ static bool widen(Graph *graph) {
     if (!pass_each_graph(graph, widen_inside, NULL))
         return false;
     for (int i = 0; i < graph->input_count; i++)
-        if (is_half(in[i])) {
+        if (dtype_is_half(in[i])) {
             graph->inputs[i]->type.type = in[i];
             if (!widen_input(graph, graph->inputs[i]))
                 return false;
         }
     for (int o = 0; o < graph->output_count; o++)
-        if (is_half(out[o]) && graph->outputs[o]->type.type == DT_F32 && !narrow_output(graph, graph->outputs[o], out[o]))
+        if (dtype_is_half(out[o]) && graph->outputs[o]->type.type == DT_F32 && !narrow_output(graph, graph->outputs[o], out[o]))
             return false;
     return true;
 }

@@ -141,26 +141,22 @@ static const char *temporary(Plain *p, const Expr *e) {
     return name ? name : "";
 }
 
-static bool is_half(DType type) {
-    return type == DT_F16 || type == DT_BF16;
-}
-
 static const char *local_type(DType type) {
-    return is_half(type) ? "float" : c_type(type);
+    return dtype_is_half(type) ? "float" : c_type(type);
 }
 
 static void put_load(const Plain *p, const Expr *e, const char *const *index) {
-    if (is_half(e->type))
+    if (dtype_is_half(e->type))
         text_printf(p->out, "%s_load(", dtype_name(e->type));
     put_element(p, p->out, e->tensor, index, e->index_count);
-    text_put(p->out, is_half(e->type) ? ")" : "");
+    text_put(p->out, dtype_is_half(e->type) ? ")" : "");
 }
 
 static void put_number(Text *out, DType type, const Expr *number) {
     double x = number->number;
-    if (is_half(type))
+    if (dtype_is_half(type))
         x = (double)(type == DT_F16 ? f16_to_f32(f64_to_f16(x)) : bf16_to_f32(f32_to_bf16((float)x)));
-    c_number(out, is_half(type) ? DT_F32 : type, x, number->integer);
+    c_number(out, dtype_is_half(type) ? DT_F32 : type, x, number->integer);
 }
 
 static void put_outside(const Plain *p, const Expr *e) {
@@ -219,7 +215,7 @@ static const char *emit_read(Plain *p, const Expr *e) {
 
 /* A half is rounded after every operation. */
 static void put_rounded(const Plain *p, DType type, const char *text) {
-    text_printf(p->out, is_half(type) ? "%s_round(%s)" : "%.0s%s", dtype_name(type), text);
+    text_printf(p->out, dtype_is_half(type) ? "%s_round(%s)" : "%.0s%s", dtype_name(type), text);
 }
 
 static bool is_infix(const Expr *e) {
@@ -243,7 +239,7 @@ static const char *operation_text(Plain *p, const Expr *e) {
     const char *arg[3] = {NULL, NULL, NULL};
     for (int k = 0; k < expr_info[e->op].arity; k++)
         arg[k] = emit(p, e->arg[k]);
-    DType type = is_half(e->arg[0]->type) ? DT_F32 : e->arg[0]->type;
+    DType type = dtype_is_half(e->arg[0]->type) ? DT_F32 : e->arg[0]->type;
     if (e->op == EXPR_SELECT)
         return arena_printf(p->arena, "%s ? %s : %s", arg[0], arg[1], arg[2]);
     if (is_infix(e))
@@ -262,7 +258,7 @@ static const char *cast_text(Plain *p, const Expr *e) {
         return arena_printf(p->arena, "%s != 0", arg);
     if (dtype_kind(from) == KIND_FLOAT && dtype_kind(to) != KIND_FLOAT)
         return arena_printf(p->arena, "%s_from_float(%s)", dtype_name(to), arg);
-    return arena_printf(p->arena, "(%s)%s", is_half(to) ? "double" : local_type(to), arg);
+    return arena_printf(p->arena, "(%s)%s", dtype_is_half(to) ? "double" : local_type(to), arg);
 }
 
 /* ---- reductions ---- */
@@ -316,7 +312,7 @@ static void put_first(const Plain *p, const Expr *e, DType sum) {
 /* One round: `x` joins s<id>. */
 static void put_round(const Plain *p, const Expr *e, const char *x) {
     bool floats = dtype_kind(e->arg[0]->type) == KIND_FLOAT;
-    const char *type = dtype_name(is_half(e->arg[0]->type) ? DT_F32 : e->arg[0]->type);
+    const char *type = dtype_name(dtype_is_half(e->arg[0]->type) ? DT_F32 : e->arg[0]->type);
     int s = e->id;
     indent(p);
     switch (e->reduce) {
@@ -350,7 +346,7 @@ static const char *emit_reduce(Plain *p, const Expr *e) {
     DType type = e->arg[0]->type;
     bool wide = dtype_kind(type) == KIND_FLOAT && e->reduce <= REDUCE_PROD;
     bool arg = e->reduce == REDUCE_ARGMAX || e->reduce == REDUCE_ARGMIN;
-    DType sum = wide ? DT_F64 : is_half(type) ? DT_F32 : type;
+    DType sum = wide ? DT_F64 : dtype_is_half(type) ? DT_F32 : type;
     indent(p);
     text_printf(p->out, "%s s%d = ", c_type(sum), e->id);
     put_first(p, e, sum);
@@ -376,7 +372,7 @@ static const char *emit_reduce(Plain *p, const Expr *e) {
     snprintf(got, sizeof got, "%c%d", arg ? 'i' : 's', e->id);
     indent(p);
     text_printf(p->out, "const %s %s = ", local_type(e->type), name);
-    if (wide && is_half(type))
+    if (wide && dtype_is_half(type))
         put_rounded(p, type, got);
     else
         text_printf(p->out, "%s%s", wide && type == DT_F32 ? "(float)" : "", got);
@@ -439,7 +435,7 @@ static void emit_definition(Plain *p) {
         index[k] = index_text(p, &d->left[k]);
     indent(p);
     put_element(p, p->out, d->tensor, index, d->left_count);
-    text_printf(p->out, is_half(type) ? " = %s_store(%s);\n" : "%.0s = %s;\n", dtype_name(type), value);
+    text_printf(p->out, dtype_is_half(type) ? " = %s_store(%s);\n" : "%.0s = %s;\n", dtype_name(type), value);
     for (int a = d->parallel_count - 1; a >= 0; a--)
         close_axis(p, a);
     if (block) {
