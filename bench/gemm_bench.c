@@ -2,11 +2,12 @@
  * of one core. As a network has constant weights, b is packed before the clock starts, by whet and by oneDNN; a BLAS packs it
  * each time.
  *
- *     gemm_bench [-s SECONDS] [-e EPILOGUE] [-p] [-k KNOBS] [-b] [M N K]...
+ *     gemm_bench [-s SECONDS] [-e EPILOGUE] [-p] [-k KNOBS] [-b] [-c COPIES] [M N K]...
  *
  * Each figure is the best of many short runs; whet, the peers and the peak loop take turns, so that a busy machine disturbs all
  * of them alike. `make` is the time from text to callable code, without packing the weights. -p leaves the peers out; -k takes
- * knobs as `whet bench --schedule` does; -b multiplies bf16, without peers. */
+ * knobs as `whet bench --schedule` does; -b multiplies bf16, without peers; -c takes so many copies of the weights in turn, as a
+ * model has them: enough of them come from memory. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
@@ -58,9 +59,11 @@ static float *filled(size_t n, int mod) {
     return p;
 }
 
+enum { MOST_COPIES = 256 };
+
 typedef struct Case {
     Arena arena;
-    Compiled *compiled;
+    Compiled *compiled[MOST_COPIES];
     float *a, *b, *c, *bias, *residual;
     double make_seconds;
     void *data[KERNEL_MAX_TENSORS];
@@ -68,6 +71,7 @@ typedef struct Case {
 
 static ScheduleKnobs knobs; /* of -k */
 static bool bf16;           /* -b: a is bf16, b is f32 and rounded to bf16 where it is packed, as models have it */
+static int copies = 1;      /* -c */
 
 static bool make_kernel(Case *x, const Target *target, const char *epilogue, const int *mnk, const void *weights,
                         whet_error *err) {
@@ -85,8 +89,9 @@ static bool make_kernel(Case *x, const Target *target, const char *epilogue, con
     constant[kernel_find_tensor(kernel, "b")] = weights;
     ScheduleOptions options = {
         .constant = constant, .mr = knobs.mr, .nv = knobs.nv, .kc = knobs.kc, .mc = knobs.mc, .unroll = knobs.unroll};
-    if (schedule_compile(kernel, target, &options, &x->compiled, &why, err) != WHET_OK)
-        return false;
+    for (int i = 0; i < (weights ? copies : 1); i++)
+        if (schedule_compile(kernel, target, &options, &x->compiled[i], &why, err) != WHET_OK)
+            return false;
     x->make_seconds = now() - start;
     for (int t = 0; t < kernel->tensor_count; t++) {
         const char *name = kernel->tensors[t].name;
@@ -99,6 +104,12 @@ static bool make_kernel(Case *x, const Target *target, const char *epilogue, con
     return true;
 }
 
+static void free_kernel(Case *x) {
+    for (int i = 0; i < copies; i++)
+        compiled_free(x->compiled[i]);
+    arena_free(&x->arena);
+}
+
 static double time_make(const Target *target, const char *epilogue, const int *mnk) {
     double best = 1e9;
     for (int i = 0; i < 20; i++) {
@@ -107,8 +118,7 @@ static double time_make(const Target *target, const char *epilogue, const int *m
         arena_init(&x.arena, NULL);
         if (make_kernel(&x, target, epilogue, mnk, NULL, &err) && x.make_seconds < best)
             best = x.make_seconds;
-        compiled_free(x.compiled);
-        arena_free(&x.arena);
+        free_kernel(&x);
     }
     return best;
 }
@@ -137,17 +147,17 @@ static void run_peer(const Peers *peers, int i, const int *mnk, const Case *x) {
         peers->sgemm[i](101, 111, 111, mnk[0], mnk[1], mnk[2], 1, x->a, mnk[2], x->b, mnk[1], 0, x->c, mnk[1]);
 }
 
-/* Small products many times between two looks at the clock, which costs about as much as one. */
+/* Small products many times between two looks at the clock, which costs about as much as one; each copy as often. */
 static int times_of(const int *mnk) {
-    double flops = 2.0 * mnk[0] * mnk[1] * mnk[2];
-    return flops < 2e7 ? (int)(2e7 / flops) + 1 : 1;
+    double flops = 2.0 * mnk[0] * mnk[1] * mnk[2] * copies;
+    return (flops < 2e7 ? (int)(2e7 / flops) + 1 : 1) * copies;
 }
 
 static void time_whet(Case *x, int times, Best *best) {
     whet_error err;
     double start = spent();
     for (int i = 0; i < times; i++)
-        compiled_run(x->compiled, x->data, NULL, &err);
+        compiled_run(x->compiled[i % copies], x->data, NULL, &err);
     double took = (spent() - start) / times;
     best->whet = took < best->whet ? took : best->whet;
 }
@@ -168,7 +178,7 @@ static void race(Case *x, const Peers *peers, const int *mnk, Peak *peak, double
     for (double start = now(); now() - start < seconds;) {
         double gflops = peak_run(peak), stretch = now();
         best->peak = gflops > best->peak ? gflops : best->peak;
-        compiled_run(x->compiled, x->data, NULL, &err);
+        compiled_run(x->compiled[0], x->data, NULL, &err);
         do
             time_whet(x, times, best);
         while (now() - stretch < 5e-3);
@@ -217,8 +227,7 @@ static bool measure(const int *mnk, const char *text, const Target *target, Peer
         printf("  %5.1f\n", best.peak);
         fflush(stdout);
     }
-    compiled_free(x.compiled);
-    arena_free(&x.arena);
+    free_kernel(&x);
     free(x.a), free(x.b), free(x.c), free(x.bias), free(x.residual);
     return fine;
 }
@@ -228,7 +237,7 @@ int main(int argc, char **argv) {
     bool with_peers = true;
     whet_error err = {0};
     const char *text = "c[m, n] = sum(k) a[m, k] * b[k, n]";
-    for (int option; (option = getopt(argc, argv, "s:e:pk:b")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "s:e:pk:bc:")) != -1;) {
         if (option == 's')
             seconds = atof(optarg);
         else if (option == 'e')
@@ -239,6 +248,11 @@ int main(int argc, char **argv) {
             bf16 = true;
             with_peers = false;
             text = "c[m, n] = sum(k) f32(a[m, k]) * f32(bf16(b[k, n]))";
+        } else if (option == 'c') {
+            copies = atoi(optarg);
+            if (copies < 1 || copies > MOST_COPIES)
+                return fprintf(stderr, "gemm_bench: copies from 1 to %d, not %s\n", MOST_COPIES, optarg), 2;
+            with_peers = false;
         } else if (option == 'k') {
             if (schedule_parse_knobs(optarg, &knobs, &err) != WHET_OK)
                 return fprintf(stderr, "gemm_bench: %s\n", err.message), 2;
