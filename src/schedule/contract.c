@@ -191,11 +191,13 @@ static int bytes_ahead(int64_t rows, bool far) {
     return rows >= 8 && rows <= 32 ? 8 << 10 : rows == 1 && far ? 6 << 10 : 0;
 }
 
-/* Each tile fetches a share of the next panel: of small ones, whose streams are too short for the machine to foresee. Larger ones
- * lose by it, for two of them push A out of L2. */
+/* Each tile fetches a share of the next panel, for which that one's first tile would wait, where tiles are so few that this shows:
+ * the machine foresees it only if it follows the one at hand and is large, and then two fetching it lose by it. */
 static bool fetches_next(const Contract *k, const Target *target) {
-    return k->packed_bytes >= AHEAD_LEAST && contract_block_bytes(k) * 8 <= target->cache_bytes[1] && k->lines == 1 &&
-           k->line > k->knobs.mr && k->level_count == 1 && k->level[0].guard < 0;
+    enum { TILES = 64 };
+    bool foreseen = k->blocks == 1 && contract_block_bytes(k) * 8 > target->cache_bytes[1];
+    return k->packed_bytes >= AHEAD_LEAST && !foreseen && k->lines == 1 && k->tiles > 1 && k->tiles <= TILES &&
+           k->level_count == 1 && k->level[0].guard < 0;
 }
 
 static bool plan(Contract *k, const ScheduleOptions *options, const int *axis, int count, const char **why) {

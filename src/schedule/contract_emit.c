@@ -13,7 +13,8 @@ typedef struct Tile {
     int taps[CONTRACT_MAX_DEPTH]; /* parameters: counts of levels with guards; -1: the level's extent */
     int pointer[NEST_MAX_ACCESSES], scalars, row_sums, sums;
     int rows, row_counter; /* the loop over tiles; -1: there is one */
-    int64_t fetched;       /* steps of depth before the stretch at hand */
+    int64_t depth;         /* of the block, */
+    int64_t fetched;       /* and its steps before the stretch at hand */
     int row, vector;       /* where the epilogue is, */
     int row_inner;         /* and the counter of rows that it loops over; -1: none, rows are written out */
 } Tile;
@@ -230,7 +231,7 @@ static void emit_ahead(const Tile *t, VectorAddress b, int64_t bytes) {
 static void emit_later(const Tile *t, VectorAddress from, int64_t bytes, int counter) {
     enum { EACH = 8 };
     from = vector_plus(vector_offset(from, EACH * t->fetched), counter, EACH);
-    for (int64_t done = 0; done < bytes; done += EACH * t->k->depth)
+    for (int64_t done = 0; done < bytes; done += EACH * t->depth)
         vector_prefetch_l2(t->f, vector_offset(from, done));
 }
 
@@ -240,7 +241,7 @@ static void emit_next(const Tile *t, int counter) {
     if (k->streams && t->rows >= 0)
         emit_later(t, row_at(t, k->a, t->mr), t->mr * contract_size(k, k->a) * contract_m_stride(k, k->a), counter);
     if (k->next_panel && t->rows >= 0) {
-        int64_t row = (int64_t)contract_block_bytes(k) / k->line;
+        int64_t rows = k->knobs.mc < k->line ? k->knobs.mc : k->line, row = ((int64_t)contract_block_bytes(k) + rows - 1) / rows;
         emit_later(t, vector_plus(vector_at(t->pointer[k->b], (int64_t)k->panel_bytes), t->row_counter, row), t->mr * row,
                    counter);
     }
@@ -431,23 +432,24 @@ static void emit_start(Tile *t, const Variant *v, int *sums) {
         sums[t->mr * t->nv + t->vector] = vector_const(t->f, k->sum, 0); /* of half a pair */
 }
 
-/* What a tile's end writes or reads along the rows. */
-static bool is_far(const Contract *k, int access, bool first) {
+/* What a tile's end writes, or (of the last block) reads along the rows. */
+static bool is_far(const Contract *k, int access, bool last) {
     return access != k->a && access != k->b && contract_n_stride(k, access) == 1 && contract_m_stride(k, access) &&
-           (access || first);
+           (!access || last);
 }
 
 /* That of rows [from, end) is on its way while sums are made. Into L2: rows of a power of two apart would push each other out of
- * L1. */
+ * L1. Sums of the blocks before are wanted when a tile begins: those of the next one are fetched. */
 static void emit_prefetches(Tile *t, const Variant *v, int from, int end) {
     const Contract *k = t->k;
     for (int i = 0; i < k->nest.access_count; i++) {
-        if (!is_far(k, i, v->first))
+        if (!is_far(k, i, v->last))
             continue;
+        int next = i || v->first ? 0 : t->mr;
         int64_t bytes = contract_size(k, i) * k->lanes, step = bytes < 64 ? 64 / bytes : 1;
         for (int row = from; row < end; row++)
             for (int vector = 0; vector < t->nv; vector += (int)step)
-                vector_prefetch_l2(t->f, place(t, i, row, vector));
+                vector_prefetch_l2(t->f, place(t, i, row + next, vector));
     }
 }
 
@@ -458,10 +460,10 @@ static void emit_depth(Tile *t, const Variant *v, Step step, int *sums) {
     int far = 0, stretches;
     int64_t extent = t->level[0].extent, each;
     for (int i = 0; i < t->k->nest.access_count; i++)
-        far += is_far(t->k, i, v->first);
+        far += is_far(t->k, i, v->last);
     stretches = far > 1 && t->level_count == 1 && t->taps[0] < 0 && t->patterned < 0 ? 2 : 1;
     each = extent / stretches / MULTIPLE * MULTIPLE;
-    bool worth = v->last && v->depth >= WORTH_IT;
+    bool worth = v->depth >= WORTH_IT;
     stretches = worth ? stretches : 1;
     for (int i = 0; i < stretches; i++) {
         t->fetched = i * each;
@@ -513,6 +515,7 @@ static const VectorFunction *emit_tile(const Contract *k, Compiled *c, const Var
               .mr = k->on_tiles ? 1 : v->pattern->rows,
               .nv = v->nv,
               .edge_lanes = v->edge_lanes,
+              .depth = v->depth,
               .row_inner = -1};
     t.f = schedule_function(c->vectors,
                             arena_printf(c->vectors, "contract_%dx%d%s%s%s%s", t.mr, v->nv * k->lanes,
