@@ -196,14 +196,6 @@ static whet_status fused_matmul_build(OpCall *call, Text *out) {
 
 /* ---- MatMulNBits --------------------------------------------------------------------------------------------------------- */
 
-/* Scales and zero points are [block][2][n], as a pass has them (nbits.c). */
-static bool are_turned(OpCall *call) {
-    int64_t k = op_int(call, "K"), n = op_int(call, "N"), block = op_int(call, "block_size");
-    const Type *x = call->in[2];
-    return block > 0 && k % block == 0 && !op_has(call, 3) && x->type == DT_F32 && x->rank == 3 && x->dims[0] == k / block &&
-           x->dims[1] == 2 && x->dims[2] == n;
-}
-
 static whet_status nbits_shape(OpCall *call) {
     const Type *a = call->in[0];
     int64_t k = op_int(call, "K"), n = op_int(call, "N"), bits = op_int(call, "bits"), block = op_int(call, "block_size");
@@ -221,7 +213,7 @@ static whet_status nbits_shape(OpCall *call) {
             have = -1;
     if (b->rank >= 0 && (b->rank != 3 || have != want || b->dims[0] != n || b->dims[2] != wanted[2]))
         return op_error(call, WHET_ERROR_DATA, "the shape of B does not fit K, N, bits and block_size");
-    if (!are_turned(call) && (scales->rank > 2 || scales->rank == 0))
+    if (!call->node->turned && (scales->rank > 2 || scales->rank == 0)) /* turned: [block][2][n], by a pass */
         return op_error(call, WHET_ERROR_DATA, "the scales have rank %d", scales->rank);
     if (a->rank < 0)
         return WHET_OK;
@@ -251,7 +243,7 @@ static void put_zero_points(OpCall *call, Text *out, long long bits, long long b
 static whet_status nbits_build(OpCall *call, Text *out) {
     long long k = op_int(call, "K"), bits = op_int(call, "bits"), block = op_int(call, "block_size");
     long long blocks = (k + block - 1) / block, per = 8 / bits;
-    if (are_turned(call)) {
+    if (call->node->turned) {
         text_printf(out, "w[n, c, j:%lld] = (f32(", block);
         if (bits == 8)
             text_put(out, "B[n, c, j]) - ");
