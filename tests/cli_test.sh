@@ -154,6 +154,7 @@ expect 1 "it is no ONNX model, or not a whole one" run words.onnx
 expect 2 "a kernel is wanted, in Whet's notation: 'relu.onnx' is none" compile relu.onnx
 expect 2 "the kernel names no 'z'" show 'y[i] = x[i]' -d i=3 -d z=4
 expect 2 "precision is for models" bench 'y[i] = x[i]' -d i=3 --precision bf16
+expect 2 "no-fuse is for models" bench 'y[i] = x[i]' -d i=3 --no-fuse
 expect 2 "precision wants f32 or bf16, not 'f16'" run relu.onnx --precision f16
 expect 1 "extents are given as -d AXIS=N" bench 'y[i] = x[i]'
 expect 1 "names are of ASCII letters" bench 'y[é] = x[é]'

@@ -56,8 +56,11 @@ static bool names(const char *text, const char *name) {
 
 int kernel_compile(const Args *args, const char *text, const Common *common, const KernelArgs *types, whet_kernel **out) {
     whet_error error = {0};
-    if (common->options.precision != WHET_PRECISION_MODEL)
-        return usage_error(args, "--precision is for models; '%s' is a kernel", text);
+    const char *of_models = common->options.precision != WHET_PRECISION_MODEL ? "--precision"
+                            : common->options.no_fuse                         ? "--no-fuse"
+                                                                              : NULL;
+    if (of_models)
+        return usage_error(args, "%s is for models; '%s' is a kernel", of_models, text);
     for (int d = 0; d < common->dim_count; d++)
         if (!names(text, common->dims[d].name))
             return usage_error(args, "-d: the kernel names no '%s'", common->dims[d].name);
