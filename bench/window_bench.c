@@ -1,11 +1,11 @@
-/* Depthwise convolutions and pools through the notation, against what one core reads from L2 and computes.
+/* Depthwise convolutions and pools through the notation, against what one core reads and computes.
  *
  *     window_bench [-s SECONDS] [-t THREADS]
  *
- * A row shows the time of one run on one thread and on all; the share of its limit, and which that is: `L2`, the bytes of inputs
- * and outputs (each once) at the read bandwidth of the second cache, or `ops`, a multiply-add (or comparison) for each tap at the
- * measured peak, whichever takes longer; the share of the other; and the time from a bound kernel to callable code. Times are the
- * best of many. */
+ * A row shows the time of one run on one thread and on all; the share of its limit, and which that is: the bytes of inputs and
+ * outputs (each once) at the read bandwidth of the level of memory that holds them (`L2`, `L3` ...), or `ops`, a multiply-add (or
+ * comparison) for each tap at the measured peak, whichever takes longer; the share of the other; and the time from a bound kernel
+ * to callable code. Times are the best of many. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,16 +140,26 @@ static double least_operations(const Kernel *kernel, double peak) {
     return 2 * count / peak * 1e-9;
 }
 
-static void print(const Row *row, const Compiled *compiled, double one, double all, int threads, double l2, double ops) {
-    double limit = ops > l2 ? ops : l2, other = ops > l2 ? l2 : ops;
-    printf("%-36s %-8s %8.1f %8.1f %6.1f%% of %-3s %5.1f%% %6.1f%% %7.0f\n", row->name, compiled->template, one * 1e6, all * 1e6,
-           100 * limit / one, ops > l2 ? "ops" : "L2", 100 * other / one, 100 * limit / threads / all,
+/* The level of memory that holds `bytes`. */
+static int level_of(const whet_cpu *cpu, double bytes) {
+    int level = 0;
+    while (level < WHET_CACHE_LEVELS && (double)cpu->cache_bytes[level] < bytes)
+        level++;
+    return level;
+}
+
+static void print(const Row *row, const Compiled *compiled, double one, double all, int threads, double read, const char *level,
+                  double ops) {
+    double limit = ops > read ? ops : read, other = ops > read ? read : ops;
+    printf("%-36s %-8s %8.1f %8.1f %6.1f%% of %-6s %5.1f%% %6.1f%% %7.0f\n", row->name, compiled->template, one * 1e6, all * 1e6,
+           100 * limit / one, ops > read ? "ops" : level, 100 * other / one, 100 * limit / threads / all,
            1e6 * best_make(row, &compiled->target));
     fflush(stdout);
 }
 
-static bool measure(const Row *row, const Target *target, const Parallel *parallel, const whet_cpu_limits *limits,
-                    double seconds) {
+static bool measure(const Row *row, const Target *target, const Parallel *parallel, const whet_cpu *cpu,
+                    const whet_cpu_limits *limits, double seconds) {
+    static const char *const levels[] = {"L1", "L2", "L3", "memory"};
     Arena arena;
     whet_error err = {0};
     Compiled *compiled = NULL;
@@ -161,7 +171,8 @@ static bool measure(const Row *row, const Target *target, const Parallel *parall
     bool fine = kernel && schedule_compile(kernel, target, NULL, &compiled, &why, &err) == WHET_OK && fill(kernel, data, &bytes);
     if (fine) {
         double one = best_run(compiled, data, NULL, seconds), all = best_run(compiled, data, parallel, seconds);
-        print(row, compiled, one, all, parallel ? parallel->threads : 1, bytes / limits->read_gbs[1] * 1e-9,
+        int level = level_of(cpu, bytes);
+        print(row, compiled, one, all, parallel ? parallel->threads : 1, bytes / limits->read_gbs[level] * 1e-9, levels[level],
               least_operations(kernel, limits->peak_f32));
     } else
         fprintf(stderr, "window_bench: %s: %s\n", row->name, err.message);
@@ -186,18 +197,20 @@ int main(int argc, char **argv) {
     Target target;
     whet_error err = {0};
     whet_cpu_limits limits = {0};
+    whet_cpu cpu = {0};
     if (!target_host(~UINT64_C(0), &target))
         return fprintf(stderr, "window_bench: no code generator for this machine\n"), 1;
-    if (whet_cpu_measure(&limits, &err) != WHET_OK)
+    if (whet_cpu_query(&cpu, &err) != WHET_OK || whet_cpu_measure(&limits, &err) != WHET_OK)
         return fprintf(stderr, "window_bench: %s\n", err.message), 1;
     Threads *pool = threads_new(threads, &err);
     if (!pool)
         return fprintf(stderr, "window_bench: %s\n", err.message), 1;
-    printf("L2 of one core: %.1f GB/s, peak: %.1f GFLOP/s\n%-36s %-8s %8s %8s %13s %8s %6s %9s\n", limits.read_gbs[1],
-           limits.peak_f32, "", "template", "us", "us, all", "of the limit", "other", "all", "make us");
+    printf("one core reads %.1f GB/s from L2, %.1f from L3; peak: %.1f GFLOP/s\n%-36s %-8s %8s %8s %16s %8s %6s %9s\n",
+           limits.read_gbs[1], limits.read_gbs[2], limits.peak_f32, "", "template", "us", "us, all", "of the limit", "other",
+           "all", "make us");
     bool fine = true;
     for (size_t i = 0; i < COUNT(rows); i++)
-        fine = measure(&rows[i], &target, threads_parallel(pool), &limits, seconds) && fine;
+        fine = measure(&rows[i], &target, threads_parallel(pool), &cpu, &limits, seconds) && fine;
     threads_free(pool);
     return !fine;
 }

@@ -27,20 +27,18 @@ static bool find_lanes(Pixels *p, const ScheduleOptions *options, const char **w
     for (int a = 0; a < nest->parallel_count; a++)
         if (nest->axis[a].extent > 1 && nest->access[0].stride[a] == 1)
             p->v = a;
-    if (p->v < 0 || nest->access[p->x].stride[p->v] != 1) {
+    int64_t stride = p->v < 0 ? 0 : nest->access[p->x].stride[p->v];
+    if (stride != 1 && stride != 2) {
         *why = "lanes along which the window is not contiguous";
         return false;
     }
     pixels_find_packed(p, options);
     for (int i = 1; i < nest->access_count; i++) {
         const Access *access = &nest->access[i];
-        if (i == p->packed)
+        if (i == p->packed || i == p->x)
             continue;
-        if ((access->guard_count && i != p->x) || (access->stride[p->v] != 0 && access->stride[p->v] != 1))
+        if (access->guard_count || (access->stride[p->v] != 0 && access->stride[p->v] != 1))
             *why = "a second read with guards or strides";
-        for (int g = 0; g < access->guard_count; g++)
-            if (access->guard[g].coef[p->v])
-                *why = "guards along the lanes";
     }
     return *why == NULL;
 }
@@ -77,11 +75,26 @@ static bool add_slide(Pixels *p, const Index *index, int64_t extent, bool guarde
         *why = "a guarded index without a tap";
     if (s.offset < -FAR || s.offset > FAR || s.step > FAR || s.dilation > FAR)
         *why = "an index far outside";
-    if (s.place == p->v && (s.taps > 1 || s.guarded))
-        *why = "lanes that slide";
-    if (s.guarded || (s.taps > 1 && s.place >= 0))
+    if (s.place == p->v && (s.taps > 1 || s.guarded || s.step > 1)) {
+        p->lines = true;
+        p->lane = s;
+    } else if (s.guarded || (s.taps > 1 && s.place >= 0))
         p->slide[p->slide_count++] = s;
     return *why == NULL;
+}
+
+/* Where the lanes alone slide, the longest axis beside them, be it of one place, stands for one that does. */
+static void find_still_axis(Pixels *p) {
+    const Nest *nest = &p->nest;
+    int best = -1;
+    for (int a = 0; a < nest->parallel_count; a++)
+        if (a != p->v && (best < 0 || nest->axis[a].extent > nest->axis[best].extent))
+            best = a;
+    if (best < 0)
+        return;
+    p->pixel = p->slide_count++;
+    p->slide[p->pixel] =
+        (Slide){.place = best, .tap = -1, .extent = nest->axis[best].extent, .step = 1, .dilation = 1, .taps = 1};
 }
 
 static bool find_slides(Pixels *p, const char **why) {
@@ -99,10 +112,14 @@ static bool find_slides(Pixels *p, const char **why) {
         else if (p->row < 0)
             p->row = i;
     }
-    if (p->pixel < 0) {
+    if (p->lines && p->lane.step != nest->access[p->x].stride[p->v])
+        *why = "lines that are not contiguous";
+    if (p->pixel < 0 && p->lines)
+        find_still_axis(p);
+    if (p->pixel < 0)
         *why = "no axis that slides";
+    if (*why)
         return false;
-    }
     p->p = p->slide[p->pixel].place;
     for (int i = 0; i < p->slide_count; i++)
         if (i != p->pixel) {
@@ -159,6 +176,7 @@ static bool check_outside(const Pixels *p, const char **why) {
     bool guarded = false;
     for (int i = 0; i < p->slide_count; i++)
         guarded = guarded || p->slide[i].guarded;
+    guarded = guarded || p->lane.guarded;
     if (!guarded || (value_outside(p, reduction->arg[0], &value) && is_neutral(reduction->reduce, reduction->type, value)))
         return true;
     *why = "taps outside that count";
@@ -176,12 +194,43 @@ static void find_axes(Pixels *p) {
         if (a != p->v && a != p->p && a != p->h && nest->axis[a].extent > 1)
             p->outer[p->outer_count++] = a;
     for (int a = nest->parallel_count; a < nest->axis_count; a++) {
-        bool slides = nest->axis[a].extent == 1;
+        bool slides = nest->axis[a].extent == 1 || (p->lines && a == p->lane.tap);
         for (int i = 0; i < p->slide_count; i++)
             slides = slides || p->slide[i].tap == a;
         if (!slides)
             p->rest[p->rest_count++] = a;
     }
+}
+
+/* Nothing but the window and numbers. */
+static bool reads_alone(const Pixels *p, const Expr *e) {
+    if (e->op == EXPR_READ)
+        return e == p->nest.access[p->x].read;
+    for (int i = 0; i < 3 && e->arg[i]; i++)
+        if (!reads_alone(p, e->arg[i]))
+            return false;
+    return e->op != EXPR_AXIS;
+}
+
+static int64_t vectors_of(int64_t length, int bytes) {
+    return (4 * length + bytes - 1) / bytes;
+}
+
+/* Shorter vectors, where the machine loses nothing by them and they fill lines better. Vectors of stride 2 are taken apart into
+ * two taps, which are met together. */
+static bool plan_lines(Pixels *p, Compiled *c, const ScheduleOptions *options, const char **why) {
+    const Target *target = &c->target;
+    const Slide *s = &p->lane;
+    p->line_first = s->taps > 1 && reads_alone(p, p->w->reduction->arg[0]);
+    p->lane_group = p->line_first ? (int)s->taps : s->step == 2 && s->dilation == 1 && s->taps > 1 ? 2 : 1;
+    if (!target->masked)
+        *why = "lines, whose ends are loaded under masks";
+    int64_t length = p->nest.axis[p->v].extent;
+    Target *half = s->step == 1 && target->halve && !options->whole ? ARENA_NEW(&c->arena, Target) : NULL;
+    if (half && target->halve(target, half) && vectors_of(length, half->bytes) * 17 < vectors_of(length, target->bytes) * 32)
+        p->target = half;
+    p->lanes = p->target->bytes / 4;
+    return *why == NULL;
 }
 
 /* ---- tiles ---- */
@@ -203,24 +252,70 @@ void pixels_inside(const Slide *s, int64_t place, int64_t *from, int64_t *to) {
 
 static int64_t factor_count(const Pixels *p) {
     const Nest *nest = &p->nest;
+    const Slide *s = &p->slide[p->pixel];
     int64_t count = 0;
     for (int i = 1; i < nest->access_count; i++)
-        count += i != p->x && nest->access[i].stride[p->slide[p->pixel].tap] != 0;
-    return count * p->slide[p->pixel].taps;
+        count += i != p->x && ((s->tap >= 0 && nest->access[i].stride[s->tap]) ||
+                               (p->lines && p->lane.tap >= 0 && nest->access[i].stride[p->lane.tap]));
+    return count * s->taps * (p->lines ? p->lane_group : 1);
 }
 
-/* As few tiles as registers allow; short ones cannot hide the latency of their sums. */
-static void choose_columns(Pixels *p, const Target *target, const ScheduleOptions *options) {
-    int registers = target->registers[CLASS_VECTOR], room = registers - 3 - options->spare_registers;
-    int64_t width = p->nest.axis[p->p].extent, factors = factor_count(p);
+static bool few_taps(const Pixels *p, int64_t columns) {
+    const Slide *s = &p->slide[p->pixel];
+    int64_t taps = columns * s->taps;
+    if (p->line_first)
+        taps += (s->step * columns + s->taps) * p->lane.taps;
+    else if (p->lines)
+        taps = least(taps * p->lane.taps, 1 << 20);
+    for (int i = 0; i < p->rest_count; i++)
+        taps = least(taps * p->nest.axis[p->rest[i]].extent, 1 << 20);
+    return taps <= SPELLED_OUT;
+}
+
+/* Rows of the image with taps outside, at either end. */
+static int64_t border(const Slide *s, int64_t extent, bool end) {
+    int64_t count = 0, from = 0, to = s->taps;
+    for (; count < extent; count++) {
+        pixels_inside(s, end ? extent - 1 - count : count, &from, &to);
+        if (to - from == s->taps)
+            break;
+    }
+    return count;
+}
+
+/* Time of `rows` in tiles of n, relative: short tiles cannot hide the latency of their sums. */
+static int64_t tiles_cost(int64_t rows, int64_t n, int64_t few) {
+    int64_t whole = rows / n, rest = rows % n;
+    return whole * ((n < few ? few : n) + 1) + (rest ? (rest < few ? few : rest) + 2 : 0);
+}
+
+/* Lines: what lies between the borders is a loop of tiles, so that code does not grow with them; and a little speed is given for
+ * less code. */
+static int64_t columns_cost(const Pixels *p, int64_t n) {
+    const Slide *s = &p->slide[p->pixel];
+    int64_t width = p->nest.axis[p->p].extent;
+    if (!p->lines)
+        return tiles_cost(width, n, 6);
+    int64_t top = border(s, width, false), between = width - top - border(s, width, true), few = p->lanes < 16 ? 6 : 4;
+    if (width <= n)
+        return (width + 1) * (60 + width);
+    if (between < n)
+        return tiles_cost(width, n, few) * (60 + width);
+    int64_t rest = width - top - between / n * n;
+    return (tiles_cost(top, n, 2) + tiles_cost(between / n * n, n, few) + tiles_cost(rest, n, 2)) * (60 + top + n + rest);
+}
+
+/* As few tiles as registers allow. */
+static void choose_columns(Pixels *p, const ScheduleOptions *options) {
+    int registers = p->target->registers[CLASS_VECTOR], room = registers - 3 - options->spare_registers;
+    int64_t factors = factor_count(p), best_cost = 0;
     p->keeps = factors <= room / 2;
-    int most = (int)least(room - (p->keeps ? (int)factors : 1), PIXELS_MAX_COLUMNS), best_cost = 0;
+    int most = (int)least(room - (p->keeps ? (int)factors : 1), PIXELS_MAX_COLUMNS);
     if (options->mr)
         most = (int)least(most, options->mr);
     p->columns = 1;
-    for (int n = 1; n <= most; n++) {
-        int64_t whole = width / n, rest = width % n;
-        int cost = (int)least(whole * ((n < 6 ? 6 : n) + 1) + (rest ? (rest < 6 ? 6 : rest) + 2 : 0), 1 << 30);
+    for (int n = 1; n <= most && (n == 1 || !p->lines || few_taps(p, n)); n++) {
+        int64_t cost = columns_cost(p, n);
         if (n == 1 || cost <= best_cost || options->mr) {
             p->columns = n;
             best_cost = cost;
@@ -228,8 +323,41 @@ static void choose_columns(Pixels *p, const Target *target, const ScheduleOption
     }
 }
 
-static bool find_kinds(Pixels *p, Compiled *c, const char **why, whet_error *err) {
+static PixelTile tile_at(const Pixels *p, int64_t start, int64_t columns) {
+    PixelTile tile = {.columns = (int)columns};
+    for (int i = 0; i < tile.columns; i++) {
+        int64_t from, to;
+        pixels_inside(&p->slide[p->pixel], start + i, &from, &to);
+        tile.from[i] = (int)from, tile.to[i] = (int)to;
+    }
+    return tile;
+}
+
+/* Rows [start, end) as tiles: a run of whole ones, and what is left. */
+static bool add_runs(Pixels *p, int64_t start, int64_t end, bool alike) {
+    while (start < end) {
+        int64_t columns = least(p->columns, end - start), count = alike ? (end - start) / columns : 1;
+        if (p->kind_count == PIXELS_MAX_KINDS)
+            return false;
+        p->kind[p->kind_count] = tile_at(p, start, columns);
+        p->run[p->kind_count++] = (LineRun){start, count};
+        start += count * columns;
+    }
+    return true;
+}
+
+static bool find_runs(Pixels *p, const char **why) {
     const Slide *s = &p->slide[p->pixel];
+    int64_t width = p->nest.axis[p->p].extent, top = border(s, width, false), between = width - top - border(s, width, true);
+    if (width <= p->columns || between < p->columns)
+        top = between = 0;
+    between -= between % p->columns;
+    if (!add_runs(p, 0, top, false) || !add_runs(p, top, top + between, true) || !add_runs(p, top + between, width, false))
+        *why = "borders of too many kinds";
+    return *why == NULL;
+}
+
+static bool find_kinds(Pixels *p, Compiled *c, const char **why, whet_error *err) {
     int64_t width = p->nest.axis[p->p].extent;
     p->tiles = (width + p->columns - 1) / p->columns;
     if (p->tiles > MAX_TILES) {
@@ -240,12 +368,7 @@ static bool find_kinds(Pixels *p, Compiled *c, const char **why, whet_error *err
     if (!p->kind_of)
         return error_memory(err), false;
     for (int64_t t = 0; t < p->tiles; t++) {
-        PixelTile tile = {.columns = (int)least(p->columns, width - t * p->columns)};
-        for (int i = 0; i < tile.columns; i++) {
-            int64_t from, to;
-            pixels_inside(s, t * p->columns + i, &from, &to);
-            tile.from[i] = (int)from, tile.to[i] = (int)to;
-        }
+        PixelTile tile = tile_at(p, t * p->columns, least(p->columns, width - t * p->columns));
         int kind = 0;
         while (kind < p->kind_count && memcmp(&p->kind[kind], &tile, sizeof tile) != 0)
             kind++;
@@ -279,21 +402,17 @@ static void choose_block(Pixels *p) {
     p->blocks = (p->vectors + p->block - 1) / p->block;
 }
 
+/* Lines: one unit is whole planes. */
+static void whole_planes(Pixels *p) {
+    p->tiles = p->blocks = p->block = p->vectors = 1;
+}
+
 static int64_t tap_count(const Pixels *p) {
     const Nest *nest = &p->nest;
     int64_t taps = 1;
     for (int a = nest->parallel_count; a < nest->axis_count; a++)
         taps = least(taps * nest->axis[a].extent, 1 << 20);
     return taps;
-}
-
-static bool written_out(const Pixels *p, const char **why) {
-    int64_t taps = p->columns * p->slide[p->pixel].taps;
-    for (int i = 0; i < p->rest_count; i++)
-        taps = least(taps * p->nest.axis[p->rest[i]].extent, 1 << 20);
-    if (taps > SPELLED_OUT)
-        *why = "a window of too many taps in a row";
-    return taps <= SPELLED_OUT;
 }
 
 /* ---- the door ---- */
@@ -314,7 +433,7 @@ static bool emit_all(Pixels *p, Compiled *c, const char **why, whet_error *err) 
     c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 2 * PIXELS_MAX_KINDS);
     if (!c->functions)
         return error_memory(err), false;
-    for (int i = 0; i < p->kind_count; i++) {
+    for (int i = 0; i < (p->lines ? 1 : p->kind_count); i++) {
         p->whole[i] = p->border[i] = -1;
         if (p->spelled && !emit_kind(p, c, i, false, why, err))
             return false;
@@ -326,6 +445,11 @@ static bool emit_all(Pixels *p, Compiled *c, const char **why, whet_error *err) 
 
 static void pixels_print(const Compiled *c, Text *out) {
     const Pixels *p = c->state;
+    if (p->lines) {
+        text_printf(out, "window along lines: tiles of %d lines x %d lanes, %d runs of them%s\n", p->columns, p->lanes,
+                    p->kind_count, p->line_first ? ", taps of a line first" : "");
+        return;
+    }
     text_printf(out, "window over pixels: %lld tiles of %d pixels x %d lanes of %d kinds, %lld blocks of %lld vectors, %s\n",
                 (long long)p->tiles, p->columns, p->lanes, p->kind_count, (long long)p->blocks, (long long)p->block,
                 p->spelled ? "all taps written out" : "taps of a row written out");
@@ -338,15 +462,25 @@ bool window_pixels(const Window *w, int window, Compiled *c, const ScheduleOptio
     p->w = w;
     p->nest = w->nest;
     p->x = window;
+    p->target = &c->target;
     p->lanes = c->target.bytes / 4;
     if (!find_lanes(p, options, why) || !find_slides(p, why) || !check_outside(p, why))
         return false;
     find_axes(p);
-    choose_columns(p, &c->target, options);
-    if (!written_out(p, why) || !find_kinds(p, c, why, err))
+    if (p->lines && !plan_lines(p, c, options, why))
         return false;
-    choose_block(p);
-    p->spelled = tap_count(p) * p->columns <= SPELLED_OUT;
+    choose_columns(p, options);
+    if (!few_taps(p, p->columns)) {
+        *why = "a window of too many taps in a row";
+        return false;
+    }
+    if (p->lines ? !find_runs(p, why) : !find_kinds(p, c, why, err))
+        return false;
+    if (p->lines)
+        whole_planes(p);
+    else
+        choose_block(p);
+    p->spelled = tap_count(p) * p->columns <= SPELLED_OUT || (p->lines && !p->loop_count);
     p->inner_loop = p->loop_count < 2 && !options->spare_registers && p->vectors;
     if (!emit_all(p, c, why, err))
         return false;

@@ -1,4 +1,4 @@
-/* What the parts of windows over pixels share: window_pixels.c plans, window_pixels_emit.c makes vector code,
+/* What the parts of windows over pixels share: window_pixels.c plans, window_pixels_emit.c and window_lines.c make vector code,
  * window_pixels_run.c drives it. window_pixels.c opens with how they work together. */
 #ifndef WHET_SCHEDULE_WINDOW_PIXELS_H
 #define WHET_SCHEDULE_WINDOW_PIXELS_H
@@ -20,14 +20,24 @@ typedef struct PixelTile {
     int from[PIXELS_MAX_COLUMNS], to[PIXELS_MAX_COLUMNS]; /* taps of the pixel axis that are inside */
 } PixelTile;
 
+/* Of lines: so many tiles of one kind, one behind the other. */
+typedef struct LineRun {
+    int64_t start, count;
+} LineRun;
+
 typedef struct Pixels {
-    const Window *w; /* reduction, temporaries */
-    Nest nest;       /* its own, but for what is packed */
-    int x;           /* the access of the window */
-    int packed;      /* an access that is read from [taps][lanes], packed when compiling or running; -1: none */
-    Access unpacked; /* as it lies */
-    bool constant;   /* packed when compiling */
-    int v, p, h;     /* axes: of the lanes, of a tile's columns, of the rows that vector code walks; h -1: none */
+    const Window *w;      /* reduction, temporaries */
+    Nest nest;            /* its own, but for what is packed */
+    int x;                /* the access of the window */
+    int packed;           /* an access that is read from [taps][lanes], packed when compiling or running; -1: none */
+    Access unpacked;      /* as it lies */
+    bool constant;        /* packed when compiling */
+    const Target *target; /* of vectors of this length */
+    bool lines;           /* the lanes slide too: window_lines.c */
+    bool line_first;      /* taps along a line are taken together first, which serves all rows that need the line */
+    Slide lane;           /* of the lanes */
+    int lane_group;       /* most taps of the lanes that are met at each row of the image before the next row */
+    int v, p, h;          /* axes: of the lanes, of a tile's columns, of the rows that vector code walks; h -1: none */
     Slide slide[NEST_MAX_AXES];
     int slide_count, pixel, row;                 /* slides of p and h; row -1: h does not slide */
     int outer[NEST_MAX_AXES], outer_count;       /* axes that the driver walks */
@@ -41,6 +51,7 @@ typedef struct Pixels {
     unsigned char *kind_of;                      /* by tile */
     PixelTile kind[PIXELS_MAX_KINDS];
     int kind_count;
+    LineRun run[PIXELS_MAX_KINDS];                         /* of lines, by kind */
     int whole[PIXELS_MAX_KINDS], border[PIXELS_MAX_KINDS]; /* functions; -1: none */
 } Pixels;
 

@@ -1,45 +1,7 @@
 /* Vector code of windows over pixels: a tile of columns, in loops over rows and vectors of channels. */
-#include "schedule/window_pixels.h"
+#include "schedule/window_pixels_emit.h"
 
 #include <math.h>
-
-enum { MAX_LOADED = 256, MAX_STEPS = 512 };
-
-/* What is in a register: an expression that moves with one access alone, at a place of that access. */
-typedef enum Form { FORM_VALUE, FORM_NAN, FORM_F32 } Form; /* itself; where it is NaN; an integer as f32 */
-
-typedef struct Loaded {
-    const Expr *expr;
-    Form form;
-    int64_t offset;
-    int value;
-} Loaded;
-
-/* One column at one tap of the pixel axis. */
-typedef struct Step {
-    int column, tap;
-    int64_t at; /* of the window's read */
-} Step;
-
-typedef struct Code {
-    const Pixels *p;
-    const Nest *nest;
-    VectorFunction *f;
-    const PixelTile *kind;
-    int pointer[NEST_MAX_ACCESSES];
-    int row_counter, lane_counter, tap_counter[NEST_MAX_AXES]; /* -1: no loop is open */
-    int64_t digit[NEST_MAX_AXES];                              /* of reduced axes that are written out */
-    int column, mask;
-    const Expr *busy;   /* being emitted */
-    ExprEmitter *view;  /* by tensor; NULL: none */
-    const Expr *viewed; /* the read whose view is being emitted */
-    bool in_f32;        /* sums of integers small enough to be exact in f32 */
-    bool far;           /* images are larger than L2 */
-    Loaded loaded[MAX_LOADED];
-    int loaded_count;
-    Step steps[MAX_STEPS];
-    int step_count;
-} Code;
 
 /* ---- addresses ---- */
 
@@ -47,20 +9,22 @@ static int64_t bytes_of(const Code *t, int access) {
     return dtype_bits(t->nest->access[access].type) / 8;
 }
 
-static int64_t offset_of(const Code *t, int access) {
+int64_t pixels_offset(const Code *t, int access) {
     const Access *a = &t->nest->access[access];
-    int64_t offset = t->column * a->stride[t->p->p];
+    int64_t offset = (t->column_at + t->column) * a->stride[t->p->p] + t->lane_at * a->stride[t->p->v];
     for (int q = t->nest->parallel_count; q < t->nest->axis_count; q++)
         offset += t->digit[q] * a->stride[q];
     return offset;
 }
 
-static VectorAddress place(const Code *t, int access) {
+VectorAddress pixels_place(const Code *t, int access) {
     const Access *a = &t->nest->access[access];
     int64_t bytes = bytes_of(t, access);
-    VectorAddress address = vector_at(t->pointer[access], bytes * offset_of(t, access));
+    VectorAddress address = vector_at(t->pointer[access], bytes * pixels_offset(t, access));
     if (t->row_counter >= 0)
         address = vector_plus(address, t->row_counter, bytes * a->stride[t->p->h]);
+    if (t->column_counter >= 0)
+        address = vector_plus(address, t->column_counter, bytes * a->stride[t->p->p]);
     for (int q = t->nest->parallel_count; q < t->nest->axis_count; q++)
         if (t->tap_counter[q] >= 0)
             address = vector_plus(address, t->tap_counter[q], bytes * a->stride[q]);
@@ -69,23 +33,25 @@ static VectorAddress place(const Code *t, int access) {
 
 /* ---- what is loaded ---- */
 
-static int find_loaded(const Code *t, const Expr *expr, Form form, int64_t offset) {
+int pixels_find_loaded(const Code *t, const Expr *expr, Form form, int64_t offset) {
     for (int i = t->loaded_count - 1; i >= 0; i--)
         if (t->loaded[i].expr == expr && t->loaded[i].form == form && t->loaded[i].offset == offset)
             return t->loaded[i].value;
     return -1;
 }
 
-static void keep(Code *t, const Expr *expr, Form form, int64_t offset, int value) {
+void pixels_keep(Code *t, const Expr *expr, Form form, int64_t offset, int value) {
     if (t->loaded_count < MAX_LOADED)
         t->loaded[t->loaded_count++] = (Loaded){expr, form, offset, value};
 }
 
-static int read_memory(const Code *t, int access) {
+static int read_memory(Code *t, int access) {
     DType memory = t->nest->access[access].type;
+    if (t->p->lines && access == t->p->x)
+        return lines_read(t, access);
     if (t->nest->access[access].stride[t->p->v])
-        return expr_load(t->f, memory, place(t, access), t->mask);
-    return expr_splat(t->f, memory, place(t, access));
+        return expr_load(t->f, memory, pixels_place(t, access), t->mask);
+    return expr_splat(t->f, memory, pixels_place(t, access));
 }
 
 static const WindowView *view_of(const Code *t, const Expr *read) {
@@ -95,22 +61,25 @@ static const WindowView *view_of(const Code *t, const Expr *read) {
 
 /* Inside of a view: the tensor below it lies where the view is read. */
 static int read_inner(ExprEmitter *e, const Expr *read) {
-    const Code *t = e->context;
+    Code *t = e->context;
     return read_memory(t, nest_find(t->nest, view_of(t, t->viewed)->main == read ? t->viewed : read));
 }
 
 static int read_operand(ExprEmitter *e, const Expr *read) {
     Code *t = e->context;
     const WindowView *view = view_of(t, read);
-    if (!view)
-        return read_memory(t, nest_find(t->nest, read));
+    int access = nest_find(t->nest, read);
+    if (!view) {
+        int value = read_memory(t, access);
+        return t->p->lines && access == t->p->x ? lines_outside(t, value) : value;
+    }
     ExprEmitter *inner = &t->view[read->tensor];
     t->viewed = read;
     expr_forget(inner);
     int value = expr_emit(inner, view->definition->value);
     if (inner->refused)
         e->refused = inner->refused;
-    return value;
+    return t->p->lines && access == t->p->x && !e->refused ? lines_outside(t, value) : value;
 }
 
 static bool start_views(Code *t, Arena *arena, const ExprEmitter *like) {
@@ -152,15 +121,15 @@ static int shared(ExprEmitter *e, const Expr *expr) {
     int access = expr == t->busy ? -1 : only_access(t, expr);
     if (access < 0)
         return -1;
-    int64_t offset = offset_of(t, access);
-    int value = find_loaded(t, expr, FORM_VALUE, offset);
+    int64_t offset = pixels_offset(t, access);
+    int value = pixels_find_loaded(t, expr, FORM_VALUE, offset);
     if (value >= 0)
         return value;
     const Expr *outer = t->busy;
     t->busy = expr;
     value = expr_emit(e, expr);
     t->busy = outer;
-    keep(t, expr, FORM_VALUE, offset, value);
+    pixels_keep(t, expr, FORM_VALUE, offset, value);
     return value;
 }
 
@@ -193,8 +162,8 @@ static bool fits_f32(const Code *t, const ExprEmitter *e) {
 
 static int factor_in_f32(Code *t, ExprEmitter *e, const Expr *factor) {
     int access = only_access(t, factor);
-    int64_t offset = access < 0 ? 0 : offset_of(t, access);
-    int value = access < 0 ? -1 : find_loaded(t, factor, FORM_F32, offset);
+    int64_t offset = access < 0 ? 0 : pixels_offset(t, access);
+    int value = access < 0 ? -1 : pixels_find_loaded(t, factor, FORM_F32, offset);
     if (value >= 0)
         return value;
     value = expr_emit(e, factor);
@@ -202,7 +171,7 @@ static int factor_in_f32(Code *t, ExprEmitter *e, const Expr *factor) {
         return -1;
     value = vector_convert(t->f, VECTOR_CVT, DT_F32, value);
     if (access >= 0)
-        keep(t, factor, FORM_F32, offset, value);
+        pixels_keep(t, factor, FORM_F32, offset, value);
     return value;
 }
 
@@ -212,33 +181,33 @@ static int factor_in_f32(Code *t, ExprEmitter *e, const Expr *factor) {
  * its place. Which of a read's lanes are NaN is found once for all its taps. */
 static int float_extreme(Code *t, VectorCode code, const Expr *body, int value, int sum) {
     int access = only_access(t, body);
-    int64_t offset = access < 0 ? 0 : offset_of(t, access);
-    int nan = access < 0 ? -1 : find_loaded(t, body, FORM_NAN, offset);
+    int64_t offset = access < 0 ? 0 : pixels_offset(t, access);
+    int nan = access < 0 ? -1 : pixels_find_loaded(t, body, FORM_NAN, offset);
     if (nan < 0) {
         nan = vector_binary(t->f, VECTOR_UNORDERED, value, value);
         if (access >= 0)
-            keep(t, body, FORM_NAN, offset, nan);
+            pixels_keep(t, body, FORM_NAN, offset, nan);
     }
     return vector_ternary(t->f, VECTOR_SELECT, nan, value, vector_binary(t->f, code, value, sum));
 }
 
-static int accumulate(Code *t, ExprEmitter *e, int sum) {
+/* `sum` -1: what comes is the first of it. */
+int pixels_accumulate(Code *t, ExprEmitter *e, int sum) {
     static const VectorCode codes[] = {
         [REDUCE_SUM] = VECTOR_ADD, [REDUCE_PROD] = VECTOR_MUL, [REDUCE_MAX] = VECTOR_MAX, [REDUCE_MIN] = VECTOR_MIN};
     const Expr *reduction = t->p->w->reduction, *body = reduction->arg[0];
     bool is_float = dtype_kind(reduction->type) == KIND_FLOAT;
     expr_forget(e);
-    if (reduction->reduce == REDUCE_SUM && body->op == EXPR_MUL && reduction->type == DT_F32) {
-        int a = expr_emit(e, body->arg[0]), b = expr_emit(e, body->arg[1]);
-        return e->refused ? -1 : vector_ternary(t->f, VECTOR_FMA, a, b, sum);
-    }
-    if (t->in_f32) {
-        int a = factor_in_f32(t, e, body->arg[0]), b = factor_in_f32(t, e, body->arg[1]);
-        return e->refused ? -1 : vector_ternary(t->f, VECTOR_FMA, a, b, sum);
+    if (reduction->reduce == REDUCE_SUM && body->op == EXPR_MUL && (t->in_f32 || reduction->type == DT_F32)) {
+        int a = t->in_f32 ? factor_in_f32(t, e, body->arg[0]) : expr_emit(e, body->arg[0]);
+        int b = t->in_f32 ? factor_in_f32(t, e, body->arg[1]) : expr_emit(e, body->arg[1]);
+        if (e->refused)
+            return -1;
+        return sum < 0 ? vector_binary(t->f, VECTOR_MUL, a, b) : vector_ternary(t->f, VECTOR_FMA, a, b, sum);
     }
     int value = expr_emit(e, body);
-    if (e->refused)
-        return -1;
+    if (e->refused || sum < 0)
+        return e->refused ? -1 : value;
     if (is_float && reduction->reduce >= REDUCE_MAX)
         return float_extreme(t, reduction->reduce == REDUCE_MAX ? VECTOR_MAX_OR : VECTOR_MIN_OR, body, value, sum);
     return vector_binary(t->f, codes[reduction->reduce], sum, value);
@@ -255,13 +224,14 @@ static double initial(const Expr *reduction) {
 }
 
 /* All columns and taps of a row, in the order of the window's read: who needs the same vector comes together. */
-static void order_steps(Code *t) {
+void pixels_order_steps(Code *t) {
     const Access *x = &t->nest->access[t->p->x];
     const Slide *s = &t->p->slide[t->p->pixel];
+    int64_t tap_stride = s->tap < 0 ? 0 : x->stride[s->tap];
     t->step_count = 0;
     for (int column = 0; column < t->kind->columns; column++)
         for (int tap = t->kind->from[column]; tap < t->kind->to[column]; tap++) {
-            int64_t at = column * x->stride[s->place] + tap * x->stride[s->tap];
+            int64_t at = column * x->stride[s->place] + tap * tap_stride;
             int i = t->step_count++;
             for (; i > 0 && t->steps[i - 1].at > at; i--)
                 t->steps[i] = t->steps[i - 1];
@@ -270,7 +240,7 @@ static void order_steps(Code *t) {
 }
 
 /* What was loaded for another place of the window's read is not kept, nor factors unless there is room for them. */
-static void drop(Code *t, int kept) {
+void pixels_drop(Code *t, int kept) {
     int count = kept;
     for (int i = kept; i < t->loaded_count; i++) {
         int access = only_access(t, t->loaded[i].expr);
@@ -281,13 +251,17 @@ static void drop(Code *t, int kept) {
 }
 
 static void emit_row(Code *t, ExprEmitter *e, int *sums) {
+    if (t->p->lines) {
+        lines_emit_taps(t, e, sums);
+        return;
+    }
     int tap = t->p->slide[t->p->pixel].tap, kept = t->loaded_count;
     for (int i = 0; i < t->step_count && !e->refused; i++) {
         if (i && t->steps[i].at != t->steps[i - 1].at)
-            drop(t, kept);
+            pixels_drop(t, kept);
         t->column = t->steps[i].column;
         t->digit[tap] = t->steps[i].tap;
-        sums[t->column] = accumulate(t, e, sums[t->column]);
+        sums[t->column] = pixels_accumulate(t, e, sums[t->column]);
     }
     t->digit[tap] = 0;
     t->column = 0;
@@ -325,13 +299,17 @@ static void emit_taps(Code *t, ExprEmitter *e, int level, const int *limits, int
     t->tap_counter[s->tap] = -1;
 }
 
-static void emit_tile(Code *t, ExprEmitter *e, const int *limits) {
+void pixels_emit_tile(Code *t, ExprEmitter *e, const int *limits) {
     int sums[PIXELS_MAX_COLUMNS], kept = t->loaded_count;
     const Expr *reduction = t->p->w->reduction;
+    DType type = t->in_f32 ? DT_F32 : expr_register(reduction->type);
     for (int i = 0; i < t->kind->columns; i++)
-        sums[i] = vector_const(t->f, t->in_f32 ? DT_F32 : expr_register(reduction->type), initial(reduction));
+        sums[i] = limits ? vector_const(t->f, type, initial(reduction)) : -1; /* what comes first is the sum */
     emit_taps(t, e, 0, limits, sums);
+    for (int i = 0; i < t->kind->columns && !e->refused; i++)
+        sums[i] = sums[i] < 0 ? vector_const(t->f, type, initial(reduction)) : sums[i];
     t->loaded_count = kept;
+    t->line_mask_count = 0;
     for (t->column = 0; t->column < t->kind->columns && !e->refused; t->column++) {
         expr_forget(e);
         int sum = sums[t->column];
@@ -342,7 +320,7 @@ static void emit_tile(Code *t, ExprEmitter *e, const int *limits) {
         expr_know(e, reduction, sum);
         int value = expr_emit_to_store(e, t->nest->definition->value);
         if (!e->refused)
-            expr_store(t->f, t->nest->access[0].type, value, place(t, 0), t->mask);
+            expr_store(t->f, t->nest->access[0].type, value, pixels_place(t, 0), t->mask);
     }
     t->column = 0;
     t->loaded_count = kept;
@@ -366,10 +344,10 @@ static void emit_ahead(Code *t) {
     for (int64_t r = 0; r < fresh; r++) {
         int64_t tap = rows ? (rows->taps - 1 - r) * x->stride[rows->tap] : 0;
         for (int64_t i = 0; i < pixels; i++)
-            vector_prefetch_l2(t->f, vector_offset(place(t, p->x), size * (AHEAD * x->stride[p->h] + tap + i * pixel)));
+            vector_prefetch_l2(t->f, vector_offset(pixels_place(t, p->x), size * (AHEAD * x->stride[p->h] + tap + i * pixel)));
     }
     for (t->column = 0; t->column < t->kind->columns; t->column++)
-        vector_prefetch_l2(t->f, vector_offset(place(t, 0), bytes_of(t, 0) * AHEAD * y->stride[p->h]));
+        vector_prefetch_l2(t->f, vector_offset(pixels_place(t, 0), bytes_of(t, 0) * AHEAD * y->stride[p->h]));
     t->column = 0;
 }
 
@@ -377,25 +355,32 @@ static void emit_lanes(Code *t, ExprEmitter *e, int count, bool loop, const int 
     if (!t->p->vectors)
         t->mask = vector_mask_first(t->f, DT_F32, (int)t->p->edge);
     if (!loop || !t->p->vectors) {
-        emit_tile(t, e, limits);
+        pixels_emit_tile(t, e, limits);
         return;
     }
     t->lane_counter = vector_loop(t->f, count, 0, t->p->lanes, NULL, NULL, 0);
     if (t->row_counter >= 0 && t->far)
         emit_ahead(t);
-    emit_tile(t, e, limits);
+    pixels_emit_tile(t, e, limits);
     vector_end(t->f, NULL, NULL);
     t->lane_counter = -1;
+}
+
+static void emit_tiles(Code *t, ExprEmitter *e, int count, bool loop, const int *limits) {
+    if (t->p->lines)
+        lines_emit(t, e, limits);
+    else
+        emit_lanes(t, e, count, loop, limits);
 }
 
 static void emit_whole(Code *t, ExprEmitter *e) {
     int rows = vector_parameter(t->f, CLASS_INDEX, "rows"), count = vector_parameter(t->f, CLASS_INDEX, "lanes");
     if (t->p->h < 0) {
-        emit_lanes(t, e, count, true, NULL);
+        emit_tiles(t, e, count, true, NULL);
         return;
     }
     t->row_counter = vector_loop(t->f, rows, 0, 1, NULL, NULL, 0);
-    emit_lanes(t, e, count, true, NULL);
+    emit_tiles(t, e, count, true, NULL);
     vector_end(t->f, NULL, NULL);
     t->row_counter = -1;
 }
@@ -405,17 +390,18 @@ static void emit_border(Code *t, ExprEmitter *e) {
     for (int i = 0; i < t->p->loop_count; i++)
         limits[i] = vector_parameter(t->f, CLASS_INDEX, arena_printf(t->f->arena, "taps%d", i));
     int count = vector_parameter(t->f, CLASS_INDEX, "lanes");
-    emit_lanes(t, e, count, t->p->inner_loop, limits);
+    emit_tiles(t, e, count, t->p->inner_loop, limits);
 }
 
 const VectorFunction *pixels_emit(const Pixels *p, Compiled *c, const PixelTile *kind, bool border, const char **why,
                                   whet_error *err) {
     Code *t = ARENA_NEW(c->vectors, Code);
-    VectorFunction *f = schedule_function(
-        c->vectors, arena_printf(c->vectors, "window_%d%s", kind->columns, border ? "_border" : ""), &c->target);
+    VectorFunction *f =
+        schedule_function(c->vectors, arena_printf(c->vectors, "window_%d%s", kind->columns, border ? "_border" : ""), p->target);
     if (!t || !f)
         return error_memory(err), NULL;
-    *t = (Code){.p = p, .nest = &p->nest, .f = f, .kind = kind, .row_counter = -1, .lane_counter = -1, .mask = -1};
+    *t = (Code){
+        .p = p, .nest = &p->nest, .f = f, .kind = kind, .row_counter = -1, .lane_counter = -1, .column_counter = -1, .mask = -1};
     ExprEmitter e = {.f = f,
                      .definition = t->nest->definition,
                      .kernel = t->nest->kernel,
@@ -436,7 +422,7 @@ const VectorFunction *pixels_emit(const Pixels *p, Compiled *c, const PixelTile 
                                                       : i == p->x ? "x"
                                                                   : "w",
                                                       i));
-    order_steps(t);
+    pixels_order_steps(t);
     if (border)
         emit_border(t, &e);
     else

@@ -127,7 +127,7 @@ static void run_unit(const Work *k, int64_t unit) {
     }
     move(p, &corner, p->v, first);
     int64_t rows = p->h < 0 ? 1 : nest->axis[p->h].extent;
-    run_rows(k, corner, band * k->band, least((band + 1) * k->band, rows), p->kind_of[tile], lanes, row_loop);
+    run_rows(k, corner, band * k->band, least((band + 1) * k->band, rows), p->lines ? 0 : p->kind_of[tile], lanes, row_loop);
 }
 
 static bool stopped(Work *k) {

@@ -143,6 +143,7 @@ bool arm64_target(uint64_t features, int bytes, int streaming, Target *out) {
         .mmla_bytes = (features & FEATURE(I8MM)) != 0,
         .mmla_bf16 = (features & FEATURE(BF16)) != 0,
         .wide = true,
+        .masked = scalable,
         .tiles = tiles,
         .compile = arm64_compile,
         .entry = code_entry,
