@@ -10,10 +10,6 @@
  * factors (pools), taps along the line are taken together once and serve all rows: 3 + 3 of 9, 13 + 13 of 169. */
 #include "schedule/window_pixels_emit.h"
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 static int64_t clamp(int64_t x, int64_t low, int64_t high) {
     return x < low ? low : x > high ? high : x;
 }
