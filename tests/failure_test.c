@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -158,8 +159,8 @@ static int refused(bool address_space, whet_status wanted, const char *words) {
         for (int i = 0; i < 64; i++)
             free(held[i]);
         struct rlimit limit = {1 << 20, 1 << 20};
-        if (setrlimit(RLIMIT_AS, &limit))
-            return 77;
+        if (setrlimit(RLIMIT_AS, &limit) || mmap(NULL, 4 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+            return 77; /* emulators take no notice of it */
     } else {
         enum { SET_MDWE = 65, REFUSE_EXEC_GAIN = 1 }; /* PR_SET_MDWE of Linux 6.3, which older headers lack */
         if (prctl(SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0))
