@@ -243,7 +243,7 @@ void fold_call(Infer *infer, OpCall *call) {
         return;
     }
     if (node->domain[0] == 0)
-        fold_content(call);
+        graph_fold_content(call);
     for (int i = 0; i < call->out_count; i++)
         make_constant(infer, &call->out[i]);
     if (call->out_count && !call->out[0].constant && all_constant(call) && !fold_view(infer, call))

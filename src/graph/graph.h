@@ -189,6 +189,11 @@ whet_status graph_infer(Model *model, whet_error *err);
 /* The same, but weights of 8 bits and their scales stay apart. graph_simplify, or graph_infer, must follow. */
 whet_status graph_infer_loosely(Model *model, whet_error *err);
 
+/* shape_fold.c: whole-number content of output 0 from that of the inputs, symbolic or not, after the shape rule has run: into
+ * call->out[0], in call->arena. What cannot be said is left alone. */
+struct OpCall;
+void graph_fold_content(struct OpCall *call);
+
 /* passes/simplify.c: rewrites that compute the same in fewer or cheaper operations, rounded otherwise: docs/internals/graph.md
  * says which. After graph_infer_loosely. */
 whet_status graph_simplify(Model *model, whet_error *err);

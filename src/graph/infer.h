@@ -76,8 +76,6 @@ void control_set_outputs(OpCall *call);
 /* fold.c: contents of outputs, from constants by the kernels, from symbols by arithmetic. Sets out[i].constant or content,
  * in the model's arena. What cannot be folded is left alone. */
 void fold_call(Infer *infer, OpCall *call);
-/* shape_fold.c: symbolic content of output 0 into call->out[0], in call->arena. */
-void fold_content(OpCall *call);
 
 /* prune.c: drops nodes that no output needs, and values that nobody makes or reads. */
 void graph_prune(Graph *graph);

@@ -403,7 +403,7 @@ static const struct {
     {"Unsqueeze", fold_same},    {"Where", fold_where},
 };
 
-void fold_content(OpCall *call) {
+void graph_fold_content(OpCall *call) {
     for (size_t i = 0; i < COUNT(folds) && call->out_count && call->in_count && call->in[0]; i++) {
         if (strcmp(folds[i].op, call->node->op) == 0) {
             folds[i].fold(call);

@@ -70,9 +70,10 @@ static void record_value(Record *r, const Segment *s, const Value *value, bool d
 static bool *deciding(Record *r, const Segment *s) {
     bool *decides = ARENA_ARRAY(&r->arena, bool, s->program->graph->value_count);
     for (size_t k = 0; decides && k < s->out->steps; k++) {
-        const Node *node = s->program->steps[s->at + k].node;
+        const Step *step = &s->program->steps[s->at + k];
+        const Node *node = step->node;
         for (int i = 0; i < node->input_count; i++)
-            if (node->inputs[i] && node->inputs[i]->graph == s->program->graph && op_input_is_content(node->row, i))
+            if (step->decides[i] && node->inputs[i] && node->inputs[i]->graph == s->program->graph)
                 decides[node->inputs[i]->id] = true;
     }
     return decides;

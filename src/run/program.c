@@ -72,8 +72,15 @@ static bool build_steps(Builder *b, GraphProgram *gp) {
     size_t *last = last_touches(b, graph);
     if (!gp->steps || !last)
         return false;
-    for (size_t n = 0; n < gp->step_count; n++)
-        gp->steps[n] = (Step){.node = graph->nodes[n], .cache = b->program->cache_count++};
+    for (size_t n = 0; n < gp->step_count; n++) {
+        const Node *node = graph->nodes[n];
+        bool *decides = ARENA_ARRAY(b->arena, bool, (size_t)node->input_count);
+        if (!decides)
+            return false;
+        for (int i = 0; i < node->input_count; i++)
+            decides[i] = op_input_is_content(node->row, i);
+        gp->steps[n] = (Step){.node = node, .cache = b->program->cache_count++, .decides = decides};
+    }
     for (size_t v = 0; v < graph->value_count; v++)
         if (last[v] < gp->step_count)
             gp->steps[last[v]].dead_count++;

@@ -63,6 +63,7 @@ void value_drop(OpValue *value);     /* NULL is fine */
 typedef struct Step {
     const Node *node;
     size_t cache;       /* index of its caches in a Runner */
+    bool *decides;      /* by input: its content decides shapes */
     const Value **dead; /* values of this graph that nobody reads after it */
     int dead_count;
 } Step;

@@ -188,9 +188,15 @@ typedef struct Listed {
     const Tensor **known;
     OpCall call;
     Lowered lowered;
+    bool counts; /* all inputs are known, and few whole numbers: arithmetic on shapes */
 } Listed;
 
-static bool listed_init(Segment *s, Listed *l, const Node *node) {
+static bool is_counts(const Tensor *t) {
+    return t && t->rank <= 1 && t->bytes <= 64 * sizeof(int64_t) && (t->type == WHET_S64 || t->type == WHET_S32);
+}
+
+static bool listed_init(Segment *s, Listed *l, const Step *step) {
+    const Node *node = step->node;
     Arena *arena = &s->arena;
     *l = (Listed){.node = node,
                   .in = ARENA_ARRAY(arena, int, (size_t)node->input_count),
@@ -224,7 +230,7 @@ static bool listed_init(Segment *s, Listed *l, const Node *node) {
         in[i] = (Type){.type = t->type, .rank = t->rank};
         memcpy(in[i].dims, t->dims, sizeof t->dims);
         l->call.in[i] = &in[i];
-        bool decides = op_input_is_content(node->row, i);
+        bool decides = step->decides[i];
         if (decides || s->plan.tensors[t->root].known)
             l->known[i] = content_of(s, node->inputs[i], l->in[i]);
         if (decides && !l->known[i])
@@ -232,6 +238,11 @@ static bool listed_init(Segment *s, Listed *l, const Node *node) {
         if (decides)
             in[i].constant = l->known[i];
     }
+    l->counts = node->input_count > 0;
+    for (int i = 0; i < node->input_count; i++)
+        l->counts = l->counts && (!node->inputs[i] || is_counts(l->known[i]));
+    for (int i = 0; l->counts && i < node->input_count; i++)
+        in[i].constant = l->known[i];
     return true;
 }
 
@@ -435,6 +446,8 @@ static bool lower(Segment *s, Listed *l) {
         error_clear(s->err);
         return false;
     }
+    if (l->counts)
+        graph_fold_content(&l->call);
     Remembered *now = ARENA_NEW(&s->arena, Remembered);
     if (!own || !now)
         return segment_fail(s);
@@ -453,7 +466,7 @@ static bool owns_graph(const Node *node) {
 static bool list_step(Segment *s, size_t step) {
     Listed l;
     const Node *node = s->program->steps[s->at + step].node;
-    if (owns_graph(node) || !listed_init(s, &l, node))
+    if (owns_graph(node) || !listed_init(s, &l, &s->program->steps[s->at + step]))
         return false;
     const OpRow *row = node->row;
     if (!lower(s, &l))
@@ -494,6 +507,9 @@ bool segment_list(Segment *s, size_t most) {
         return segment_fail(s);
     for (size_t v = 0; v < graph->value_count; v++)
         s->of[v] = -1;
+    size_t values = most < s->program->step_count ? most : s->program->step_count;
+    if (!arena_grow(&s->arena, &s->plan.tensors, &s->plan.tensor_capacity, values + values / 2, sizeof *s->plan.tensors))
+        return segment_fail(s);
     while (s->out->steps < most && s->at + s->out->steps < s->program->step_count && list_step(s, s->out->steps))
         s->out->steps++;
     return !s->failed;
