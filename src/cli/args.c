@@ -76,7 +76,7 @@ int usage_error(const Args *args, const char *format, ...) {
     return STATUS_USAGE;
 }
 
-void print_options(const Option *options) {
+static void print_options(const Option *options) {
     for (const Option *option = options; option->id; option++) {
         char left[64], letter[8] = "    ";
         if (option->id < 256)
@@ -113,7 +113,7 @@ bool parse_number(const char *text, double *out) {
     return true;
 }
 
-bool parse_bytes(const char *text, size_t *out) {
+static bool parse_bytes(const char *text, size_t *out) {
     static const char units[] = "KMGT";
     char *end;
     errno = 0;

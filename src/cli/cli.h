@@ -71,11 +71,9 @@ int args_next(Args *args, const char **value);
 /* Complains about wrong usage and names the help; returns STATUS_USAGE. */
 int usage_error(const Args *args, const char *format, ...) CLI_PRINTF(2, 3);
 void print_help(const Command *command);
-void print_options(const Option *options);
 
 bool parse_count(const char *text, int64_t least, int64_t *out); /* a decimal number >= least that fits; says nothing */
 bool parse_number(const char *text, double *out);                /* finite and >= 0; says nothing */
-bool parse_bytes(const char *text, size_t *out);                 /* 1000, 512K, 512M, 2G; says nothing */
 
 /* Options that more than one subcommand takes, with their rows for the tables. */
 typedef struct Common {

@@ -122,11 +122,6 @@ float node_float(const Node *node, const char *name, float otherwise) {
     return attr ? attr->f : otherwise;
 }
 
-Str node_string(const Node *node, const char *name, const char *otherwise) {
-    const Attr *attr = attr_of_kind(node, name, ATTR_STRING);
-    return attr ? attr->s : (Str){otherwise, otherwise ? strlen(otherwise) : 0};
-}
-
 const int64_t *node_ints(const Node *node, const char *name, int *count) {
     const Attr *attr = attr_of_kind(node, name, ATTR_INTS);
     bool usable = attr && attr->count <= INT_MAX;

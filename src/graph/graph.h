@@ -170,7 +170,6 @@ Node *graph_node(Graph *graph, const char *domain, const char *op, int input_cou
 const Attr *node_attr(const Node *node, const char *name); /* NULL: not given */
 int64_t node_int(const Node *node, const char *name, int64_t otherwise);
 float node_float(const Node *node, const char *name, float otherwise);
-Str node_string(const Node *node, const char *name, const char *otherwise);
 /* All that makes an attribute what it is, piece by piece; tensors and graphs by where they lie. False: `put` said so. */
 bool attr_put(const Attr *attr, bool (*put)(void *context, const void *data, size_t bytes), void *context);
 /* The ints of an attribute; NULL and *count = 0 if not given. */

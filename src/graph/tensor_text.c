@@ -43,7 +43,7 @@ static void print_element(const Tensor *tensor, int64_t i, Text *out) {
         text_printf(out, "%lld", (long long)value);
 }
 
-uint64_t tensor_hash(const Tensor *tensor) {
+static uint64_t content_hash(const Tensor *tensor) {
     if (tensor->type != WHET_STRING)
         return hash_bytes(tensor->data, tensor->bytes, (uint64_t)tensor->type);
     uint64_t hash = (uint64_t)tensor->type;
@@ -56,7 +56,7 @@ uint64_t tensor_hash(const Tensor *tensor) {
 void tensor_print_content(const Tensor *tensor, Text *out) {
     int64_t count = whet_tensor_count(tensor);
     if (count < 0 || count > TEXT_MAX_ELEMENTS) {
-        text_printf(out, "hash %016llx", (unsigned long long)tensor_hash(tensor));
+        text_printf(out, "hash %016llx", (unsigned long long)content_hash(tensor));
         return;
     }
     text_char(out, '{');

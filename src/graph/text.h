@@ -30,7 +30,6 @@ bool scan_is_name(const char *text); /* needs no quotes */
 #define TEXT_MAX_ELEMENTS 16
 
 void tensor_print_content(const Tensor *tensor, Text *out);
-uint64_t tensor_hash(const Tensor *tensor);
 /* Reads "{...}" for a tensor whose type and dims are set; makes its data. */
 bool tensor_parse_content(Scanner *scan, Tensor *tensor);
 

@@ -18,7 +18,6 @@ const Macro *macro_find(const char *name, size_t length);
 Expr *expr_new(Arena *arena, ExprOp op, int column);
 /* Sets depth and weight from those of the operands; false: beyond a limit. */
 bool expr_measure(Expr *expr);
-bool literal_negate(Expr *expr); /* false: no such integer */
 
 /* graph.c: a definition's expressions as a list. */
 /* Fills `exprs`: every expression below `value` once, operands before users. False: out of memory. */

@@ -236,7 +236,6 @@ bool index_equals(const Definition *d, const Index *x, const Index *y);
 /* print.c: the canonical text. Parsing it gives the same kernel again; equal kernels print the same. A bound kernel prints
  * with types and extents in a head, one line a tensor ("in x: f32[2, 3]"), which the parser reads too. */
 void kernel_print(const Kernel *kernel, Text *out);
-void expr_print(const Kernel *kernel, const Definition *definition, const Expr *expr, Text *out);
 
 /* identity.c: all of a bound kernel but its names, appended as bytes: equal kernels give the same. */
 void kernel_identity(const Kernel *kernel, Text *out);

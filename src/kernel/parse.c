@@ -51,7 +51,7 @@ static bool unexpected(Parser *p, const char *wanted) {
     return parse_error(p, t.at, "%s is wanted, not '%.*s'", wanted, t.length > 40 ? 40 : (int)t.length, p->text + t.at), false;
 }
 
-bool parse_expect(Parser *p, const char *symbol) {
+static bool expect(Parser *p, const char *symbol) {
     char wanted[8] = {'\'', symbol[0], '\''};
     return parse_take(p, symbol) || unexpected(p, wanted);
 }
@@ -256,7 +256,7 @@ static bool parse_definition(Parser *p, const char *name, size_t at, bool export
         return false;
     if (parse_take(p, ":") && (definition.declared = parse_type(p)) == DT_NONE)
         return false;
-    if (!parse_expect(p, "="))
+    if (!expect(p, "="))
         return false;
     definition.value = parse_expr(p);
     if (!definition.value)

@@ -30,7 +30,6 @@ void *parse_error(Parser *p, size_t at, const char *format, ...) PRINTF_LIKE(3, 
 void parse_advance(Parser *p);
 bool parse_at(const Parser *p, const char *symbol);
 bool parse_take(Parser *p, const char *symbol);
-bool parse_expect(Parser *p, const char *symbol);
 void parse_skip_newlines(Parser *p);
 void parse_open(Parser *p); /* passes over an opening bracket */
 bool parse_close(Parser *p, const char *bracket);

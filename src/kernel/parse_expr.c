@@ -61,7 +61,8 @@ static Expr *measured(Parser *p, Expr *expr, size_t at) {
     return parse_error(p, at, "expression of more than %d operations (functions written out)", KERNEL_MAX_WEIGHT);
 }
 
-bool literal_negate(Expr *expr) {
+/* False: no such integer. */
+static bool negate(Expr *expr) {
     bool huge = !expr->is_float && expr->number >= 9223372036854775808.0; /* beyond s64 */
     if (huge && (uint64_t)expr->integer > (uint64_t)1 << 63)
         return false;
@@ -80,7 +81,7 @@ static Expr *make(Parser *p, ExprOp op, size_t at, Expr *a, Expr *b, Expr *c) {
         int column = copy->column;
         *copy = *a;
         copy->column = column;
-        return literal_negate(copy) ? copy : parse_error(p, at, "integer below -2^63");
+        return negate(copy) ? copy : parse_error(p, at, "integer below -2^63");
     }
     Expr *expr = new_expr(p, op, at);
     if (!expr)

@@ -213,10 +213,6 @@ static void print(const Printer *p, const Expr *expr, int least, bool typed) {
         text_char(p->out, ')');
 }
 
-void expr_print(const Kernel *kernel, const Definition *definition, const Expr *expr, Text *out) {
-    print(&(Printer){kernel, definition, out, false}, expr, 0, false);
-}
-
 /* ---- Definitions ---- */
 
 static void print_head(const KernelTensor *tensor, Text *out) {

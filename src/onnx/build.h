@@ -83,7 +83,6 @@ bool function_inline(Reader *reader, const Scope *caller, Function *function, co
 Graph *graph_read(Reader *reader, Str message, const Scope *outer, Node *owner);
 /* The nodes of a graph or a function, whose outputs are declared already. */
 bool nodes_read(Reader *reader, Scope *scope, Many nodes);
-bool value_declare(Reader *reader, Scope *scope, Str name, Value **out);          /* refuses a name that is taken */
 bool value_find(const Reader *reader, const Scope *scope, Str name, Value **out); /* *out NULL: omitted */
 bool identity_add(Reader *reader, const Scope *scope, Value *from, Value *to);
 

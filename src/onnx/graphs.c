@@ -7,7 +7,8 @@
 #include <limits.h>
 #include <string.h>
 
-bool value_declare(Reader *reader, Scope *scope, Str name, Value **out) {
+/* Refuses a name that is taken. */
+static bool declare(Reader *reader, Scope *scope, Str name, Value **out) {
     const Value *before = map_get(&scope->values, name.data, name.length);
     if (before)
         return wire_fail(reader->wire, WHET_ERROR_FORMAT, "value '%.*s' is defined twice%s", SHOWN(name),
@@ -40,7 +41,7 @@ bool value_find(const Reader *reader, const Scope *scope, Str name, Value **out)
 static bool read_input(Reader *reader, Scope *scope, const ValueInfoProto *info, Value **out) {
     if (info->name.length == 0)
         return wire_fail(reader->wire, WHET_ERROR_FORMAT, "it has no name");
-    if (!value_declare(reader, scope, info->name, out))
+    if (!declare(reader, scope, info->name, out))
         return false;
     (*out)->is_input = true;
     bool main_graph = !scope->parent;
@@ -79,7 +80,7 @@ static bool add_initializer(Reader *reader, Scope *scope, Str name, const Tensor
     if (name.length == 0)
         return wire_fail(reader->wire, WHET_ERROR_FORMAT, "it has no name");
     Value *value = map_get(&scope->values, name.data, name.length);
-    if (value ? !set_default(reader, value, tensor) : !value_declare(reader, scope, name, &value))
+    if (value ? !set_default(reader, value, tensor) : !declare(reader, scope, name, &value))
         return false;
     value->is_initializer = true;
     value->type = (Type){.type = (DType)tensor->type, .rank = tensor->rank, .constant = tensor};
@@ -155,7 +156,7 @@ static bool declare_constant(Reader *reader, Scope *scope, const NodeProto *node
     many_next(&outputs, &name);
     if (name.length == 0)
         return true;
-    if (!map_get(&scope->constants, name.data, name.length) && !value_declare(reader, scope, name, &value))
+    if (!map_get(&scope->constants, name.data, name.length) && !declare(reader, scope, name, &value))
         return false;
     return map_put(&scope->constants, name.data, name.length, (void *)(uintptr_t)message.data) || wire_fail_memory(reader->wire);
 }
@@ -175,7 +176,7 @@ static bool declare_node(Reader *reader, Scope *scope, const NodeProto *node, St
     Many outputs = node->output;
     Value *value;
     for (Str name; many_next(&outputs, &name);)
-        if (name.length && !value_declare(reader, scope, name, &value))
+        if (name.length && !declare(reader, scope, name, &value))
             return false;
     return true;
 }
@@ -289,7 +290,7 @@ static bool own_output(Reader *reader, Scope *scope, Str name, Value **value) {
     if ((*value)->graph == scope->graph)
         return true;
     Value *copy, *outer = *value;
-    if (!value_declare(reader, scope, name, &copy) || !identity_add(reader, scope, outer, copy))
+    if (!declare(reader, scope, name, &copy) || !identity_add(reader, scope, outer, copy))
         return false;
     *value = copy;
     return true;

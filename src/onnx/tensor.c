@@ -36,7 +36,8 @@ static DataField field_of(DType type) {
     }
 }
 
-size_t tensor_alignment(DType type) {
+/* Bytes an element's address is a multiple of. */
+static size_t alignment_of(DType type) {
     if (type == DT_STRING)
         return _Alignof(Str);
     int bytes = dtype_bits(type) / 8;
@@ -44,7 +45,7 @@ size_t tensor_alignment(DType type) {
 }
 
 bool tensor_is_aligned(const Tensor *tensor) {
-    return (uintptr_t)tensor->data % tensor_alignment((DType)tensor->type) == 0;
+    return (uintptr_t)tensor->data % alignment_of((DType)tensor->type) == 0;
 }
 
 static bool read_dims(const Wire *wire, const Many *dims, Tensor *tensor) {

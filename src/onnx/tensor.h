@@ -22,8 +22,6 @@ enum { ALIGN_LATER = 64 << 10, SPARSE_LIMIT = 256 << 20 };
 /* A message that was read -> a tensor in the store's arena. NULL: error set, naming the field but not the tensor. */
 Tensor *tensor_read(Store *store, const TensorProto *proto);
 Tensor *tensor_read_sparse(Store *store, Str message, Str *name);
-/* Bytes an element's address is a multiple of. */
-size_t tensor_alignment(DType type);
 bool tensor_is_aligned(const Tensor *tensor);
 
 /* external.c: the bytes of a tensor that lie in another file, `bytes` of them. */

@@ -16,7 +16,7 @@
 
 typedef struct Heads {
     int64_t batch, heads, queries, keys, past, size, v_size; /* keys: new ones; size: of a head */
-    int mask, bias, past_keys, past_values;                  /* inputs; -1: none */
+    int mask, bias, past_keys;                               /* inputs; -1: none. The values' past follows that of the keys */
     const char *mask_name, *bias_name;
     bool packed; /* past and present hold keys and values in one tensor */
 } Heads;
@@ -187,8 +187,7 @@ static whet_status attention_heads(OpCall *call, Heads *h) {
                  .keys = x->dims[1],
                  .mask_name = "mask_index",
                  .bias_name = "attention_bias",
-                 .packed = true,
-                 .past_values = -1};
+                 .packed = true};
     h->mask = is_quantized(call) ? 5 : 3;
     h->bias = is_quantized(call) ? -1 : 5;
     h->past_keys = past_input(call);
@@ -278,7 +277,6 @@ static whet_status multi_head_heads(OpCall *call, Heads *h) {
                  .mask = MHA_PADDING,
                  .bias = MHA_ATTENTION_BIAS,
                  .past_keys = MHA_PAST_KEY,
-                 .past_values = MHA_PAST_VALUE,
                  .mask_name = "key_padding_mask",
                  .bias_name = "attention_bias"};
     h->past = past ? past->dims[2] : 0;

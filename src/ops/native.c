@@ -213,7 +213,7 @@ static float other_at(DType type, const void *from, int64_t i) {
     return code;
 }
 
-void native_to_f32(DType type, const void *from, int64_t count, float *to) {
+static void to_f32(DType type, const void *from, int64_t count, float *to) {
     typedef float Target;
     switch (type) {
         CONVERT_FROM_PLAIN;
@@ -287,15 +287,6 @@ void native_from_f64(DType type, const double *from, int64_t count, void *to) {
         store(type, from[i], to, i);
 }
 
-void native_unpack(DType type, const void *from, int64_t count, uint8_t *to) {
-    int bits = dtype_bits(type), each = 8 / bits, mask = (1 << bits) - 1;
-    bool is_signed = dtype_kind(type) == KIND_SIGNED;
-    for (int64_t i = 0; i < count; i++) {
-        int code = (((const uint8_t *)from)[i / each] >> (i % each * bits)) & mask;
-        to[i] = (uint8_t)(is_signed && (code >> (bits - 1)) ? code - mask - 1 : code);
-    }
-}
-
 void native_pack(DType type, const uint8_t *from, int64_t count, void *to) {
     int bits = dtype_bits(type), each = 8 / bits, mask = (1 << bits) - 1;
     memset(to, 0, (size_t)((count + each - 1) / each));
@@ -343,7 +334,7 @@ const float *native_f32(OpRun *run, int index) {
     int64_t count = whet_tensor_count(tensor);
     float *copy = scratch_array(run, count, sizeof *copy);
     if (copy)
-        native_to_f32((DType)tensor->type, tensor->data, count, copy);
+        to_f32((DType)tensor->type, tensor->data, count, copy);
     return copy;
 }
 

@@ -37,12 +37,10 @@ const int64_t *native_s64(OpRun *run, int index); /* integers of any type */
 /* An input of one element as a number; `otherwise` if it is omitted or empty. */
 double native_number(const OpRun *run, int index, double otherwise);
 
-void native_to_f32(DType type, const void *from, int64_t count, float *to);
 void native_from_f32(DType type, const float *from, int64_t count, void *to); /* integers: truncated and saturated */
 void native_to_f64(DType type, const void *from, int64_t count, double *to);
 void native_from_f64(DType type, const double *from, int64_t count, void *to);
-/* Types below a byte as one byte an element (sign-extended for signed ones), and back. */
-void native_unpack(DType type, const void *from, int64_t count, uint8_t *to);
+/* Codes of types below a byte, one a byte, as they are stored. */
 void native_pack(DType type, const uint8_t *from, int64_t count, void *to);
 /* One integer element of a tensor, exactly. */
 int64_t native_int_at(const Tensor *tensor, int64_t index);

@@ -90,7 +90,6 @@ bool op_ranks_known(const OpCall *call); /* of every input given */
 /* Shape rules shared by many rows. */
 whet_status shape_same(OpCall *call);      /* every output like input 0 */
 whet_status shape_broadcast(OpCall *call); /* output 0: all inputs broadcast together */
-whet_status shape_unknown(OpCall *call);   /* known when it runs */
 
 /* Text for builders. An index list is written `i0, i1, ...`: `stem` and a number an axis. */
 void op_put_indices(Text *out, const char *stem, int from, int to); /* i_from .. i_(to-1), separated by ", " */

@@ -21,8 +21,3 @@ whet_status shape_broadcast(OpCall *call) {
     op_set_shape(call, 0, all.rank, all.dims);
     return WHET_OK;
 }
-
-whet_status shape_unknown(OpCall *call) {
-    (void)call;
-    return WHET_OK;
-}

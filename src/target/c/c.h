@@ -28,7 +28,6 @@ extern const int c_vector_row_count, c_scalar_row_count, c_helper_row_count;
 
 /* prelude.c */
 const char *c_type(DType type); /* of an element in memory: "uint16_t" for f16 */
-void c_expand(Text *out, const char *row, DType type, DType memory, int bytes);
 /* Includes, types, and those functions of the rows that `body` calls, directly or not, then `body`. */
 void c_print_file(Text *out, const char *body, int bytes);
 bool c_mentions(const char *text, const char *name); /* the name as a word of its own */

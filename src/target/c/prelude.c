@@ -26,7 +26,7 @@ static char letter_of(DType type) {
     return type == DT_F32 ? 'f' : type == DT_F64 ? 'd' : type == DT_BOOL ? 'b' : dtype_kind(type) == KIND_SIGNED ? 's' : 'u';
 }
 
-void c_expand(Text *out, const char *row, DType type, DType memory, int bytes) {
+static void expand(Text *out, const char *row, DType type, DType memory, int bytes) {
     int bits = dtype_bits(type);
     for (const char *at = row; *at; at++) {
         if (*at != '$') {
@@ -220,7 +220,7 @@ static void put_function(Text *out, const CRow *row, DType type, DType memory, i
     const char *const from[] = {row->name, row->result, row->parameters, row->lane, row->gnu ? row->gnu : ""};
     for (int i = 0; i < 5; i++) {
         text_init(&part[i]);
-        c_expand(&part[i], from[i], type, memory, bytes);
+        expand(&part[i], from[i], type, memory, bytes);
         out->failed = out->failed || part[i].failed;
     }
     Parts p = {part[0].data, part[1].data, part[2].data, part[3].data, part[4].data};
@@ -244,7 +244,7 @@ typedef struct Prelude {
 static void consider(Prelude *p, const CRow *row, DType type, DType memory, bool vector) {
     Text name, function;
     text_init(&name);
-    c_expand(&name, row->name, type, memory, p->bytes);
+    expand(&name, row->name, type, memory, p->bytes);
     if (c_mentions(p->body, name.data) || c_mentions(p->text.data, name.data)) {
         text_init(&function);
         put_function(&function, row, type, memory, p->bytes, vector);
