@@ -168,6 +168,20 @@ static void put_slice(Maker *m) {
     text_printf(&m->text, "Slice(%%v%d, %%c%d, %%c%d, %%c%d)\n", v, starts, ends, axes);
 }
 
+/* One place of a dimension, which goes. */
+static void put_gather(Maker *m) {
+    int v = any_value(m);
+    Shaped s = m->values[v];
+    int axis = pick(m, s.rank);
+    int64_t at = pick(m, 2 * (int)s.dims[axis]) - s.dims[axis];
+    if (s.rank < 3)
+        return;
+    memmove(&s.dims[axis], &s.dims[axis + 1], (size_t)(s.rank-- - axis - 1) * sizeof *s.dims);
+    text_printf(&m->constants, "  constant %%c%d: s64[] = {%lld}\n", m->constant_count, (long long)at);
+    begin(m, &s);
+    text_printf(&m->text, "Gather(%%v%d, %%c%d) {axis = %d}\n", v, m->constant_count++, axis);
+}
+
 static void put_pad(Maker *m) {
     int v = any_value(m);
     Shaped s = m->values[v];
@@ -341,10 +355,10 @@ static void put_shuffle(Maker *m) {
 }
 
 static void put_operator(Maker *m) {
-    static void (*const put[])(Maker *) = {put_unary,     put_unary,   put_binary,   put_binary, put_binary,
-                                           put_transpose, put_reshape, put_slice,    put_pad,    put_concat,
-                                           put_reduce,    put_reduce,  put_softmax,  put_matmul, put_scores,
-                                           put_conv,      put_conv,    put_siblings, put_shuffle};
+    static void (*const put[])(Maker *) = {put_unary,     put_unary,   put_binary,   put_binary,  put_binary,
+                                           put_transpose, put_reshape, put_slice,    put_pad,     put_concat,
+                                           put_reduce,    put_reduce,  put_softmax,  put_matmul,  put_scores,
+                                           put_conv,      put_conv,    put_siblings, put_shuffle, put_gather};
     put[pick(m, COUNT(put))](m);
 }
 

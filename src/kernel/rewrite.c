@@ -28,12 +28,13 @@ typedef struct Rewriter {
     const Expr *guard;  /* the read that stands around all this and may be outside; NULL: none */
     int replaced;       /* a tensor whose reads become `number`; -1: none */
     const Expr *number;
-    bool rounds;     /* products are rounded: rewrite_round_products */
-    const int *twin; /* rewrite_take_rounded; NULL: nothing is taken */
-    int stored;      /* kernel_store_narrower: the tensor, and the type it has now */
-    DType narrower;  /* NONE: none */
-    int inside;      /* so many reductions */
-    int width;       /* axes that `to` has in the end, at most */
+    const RewriteTensors *shapes; /* NULL: indices that turn out to be affine are left as they are */
+    bool rounds;                  /* products are rounded: rewrite_round_products */
+    const int *twin;              /* rewrite_take_rounded; NULL: nothing is taken */
+    int stored;                   /* kernel_store_narrower: the tensor, and the type it has now */
+    DType narrower;               /* NONE: none */
+    int inside;                   /* so many reductions */
+    int width;                    /* axes that `to` has in the end, at most */
     const char *why;
 } Rewriter;
 
@@ -137,6 +138,15 @@ static Expr *affine_expr(Rewriter *r, const Affine *f) {
     return f->offset ? new_binary(r, EXPR_ADD, sum, new_integer(r, f->offset)) : sum;
 }
 
+/* An index that has become affine where numbers took the place of reads, if it stays inside. */
+static bool settle_index(const Rewriter *r, int64_t dim, Index *index) {
+    Affine f;
+    int64_t least, most;
+    if (!affine_of(r->to, index->expr, &f) || !affine_range(r->to, &f, &least, &most) || least < 0 || most >= dim)
+        return true;
+    return set_index(r, index, &f);
+}
+
 static bool rewrite_index(Rewriter *r, const Index *index, Index *out) {
     if (index->affine) {
         Affine f = compose(r, index);
@@ -159,9 +169,14 @@ static Expr *without_one(const Expr *e) {
 
 static Expr *rewrite_args(Rewriter *r, const Expr *e) {
     Expr *out = arena_copy(r->arena, e, sizeof *e);
-    for (int i = 0; out && i < 3; i++)
+    bool numbers = e->arg[0] != NULL;
+    for (int i = 0; out && i < 3; i++) {
         if (e->arg[i] && !(out->arg[i] = rewrite(r, e->arg[i])))
             return NULL;
+        numbers &= !e->arg[i] || out->arg[i]->op == EXPR_NUMBER;
+    }
+    if (out && numbers)
+        return fold_operation(r->arena, out);
     Expr *same = out ? without_one(out) : NULL;
     return same ? same : measured(r, out);
 }
@@ -227,9 +242,12 @@ static Expr *rewrite_read(Rewriter *r, const Expr *e) {
     if (e->tensor == r->replaced)
         return arena_copy(r->arena, r->number, sizeof *r->number);
     Index *index = ARENA_ARRAY(r->arena, Index, (size_t)e->index_count);
-    for (int i = 0; i < e->index_count; i++)
+    for (int i = 0; i < e->index_count; i++) {
         if (!index || !rewrite_index(r, &e->index[i], &index[i]))
             return NULL;
+        if (r->shapes && !index[i].affine && !settle_index(r, r->shapes->shape(r->shapes->context, e->tensor).dims[i], &index[i]))
+            return NULL;
+    }
     if (inlines(r, e))
         return inline_read(r, e, index);
     Expr *out = arena_copy(r->arena, e, sizeof *e);
@@ -334,8 +352,8 @@ Definition *rewrite_rename(Arena *arena, const Definition *d, const int *tensors
     return rewrite_same(arena, d, &(Rewriter){.tensors = tensors, .replaced = -1}, NULL);
 }
 
-Definition *rewrite_number(Arena *arena, const Definition *d, int tensor, const Expr *number) {
-    return rewrite_same(arena, d, &(Rewriter){.replaced = tensor, .number = number}, NULL);
+Definition *rewrite_number(Arena *arena, const RewriteTensors *tensors, const Definition *d, int tensor, const Expr *number) {
+    return rewrite_same(arena, d, &(Rewriter){.shapes = tensors, .replaced = tensor, .number = number}, NULL);
 }
 
 static Definition *rewrite_round_products(Arena *arena, const Definition *d) {

@@ -31,8 +31,8 @@ Definition *rewrite_inline(Arena *arena, const RewriteTensors *tensors, const De
 /* `d` without axes of one element on its left side: they are 0. */
 Definition *rewrite_drop_units(Arena *arena, const Definition *d);
 
-/* `d` with a one-element constant in place of every read of `tensor` outside of indices. */
-Definition *rewrite_number(Arena *arena, const Definition *d, int tensor, const Expr *number);
+/* `d` with a one-element constant in place of every read of `tensor`. */
+Definition *rewrite_number(Arena *arena, const RewriteTensors *tensors, const Definition *d, int tensor, const Expr *number);
 
 /* bf16 as a precision. The first: the factors of all sums of products of two reads of f32 are rounded, `f32(bf16(x[..]))`, unless
  * they are stored so; false: out of memory. The second: `d` with a read of tensor twin[x] in place of every `bf16(x[..])`, where

@@ -201,7 +201,7 @@ static int is_taken(Plan *plan, Group *now, Group *before, Group *part, const ch
     const Verdict *verdict = group_verdict(plan, now);
     if (!verdict)
         return -1;
-    *why = verdict->why;
+    *why = verdict->template ? "no one template takes both: they would run in stages, by way of memory" : verdict->why;
     Group *reduction = reduces(last_of(before)) ? before : now->partial ? part : NULL;
     const Verdict *was = reduction ? group_verdict(plan, reduction) : verdict;
     if (!was)

@@ -162,22 +162,36 @@ bool plan_add_step(Plan *plan, int step, const Node *node, const int *reads, int
     return true;
 }
 
-/* Float constants of one element become numbers. */
+/* A constant of one element as a number. False: it stays a read, as zero points of bytes do, which templates look for. */
+static bool number_of(const PlanTensor *t, Expr *out) {
+    if (!t->known || t->count != 1 || dtype_bits(t->type) < 16)
+        return false;
+    *out = (Expr){.op = EXPR_NUMBER, .type = t->type, .axis = -1, .tensor = -1, .depth = 1, .weight = 1};
+    if (t->type == DT_S32 || t->type == DT_S64) {
+        int32_t narrow;
+        memcpy(t->type == DT_S32 ? (void *)&narrow : &out->integer, t->known->data, (size_t)dtype_bits(t->type) / 8);
+        if (t->type == DT_S32)
+            out->integer = narrow;
+        out->number = (double)out->integer;
+        return true;
+    }
+    double aligned = 0;
+    Tensor one = *t->known;
+    memcpy(&aligned, t->known->data, (size_t)dtype_bits(t->type) / 8);
+    one.data = &aligned;
+    out->is_float = dtype_kind(t->type) == KIND_FLOAT;
+    out->number = whet_tensor_get(&one, 0);
+    return out->is_float;
+}
+
+/* Constants of one element become numbers: so an element that is picked out by one is a slice. */
 static Definition *with_numbers(Plan *plan, Definition *d) {
     for (int i = 0; d && i < d->expr_count; i++) {
         const Expr *e = d->exprs[i];
-        if (e->op != EXPR_READ || e->guarded)
+        Expr number;
+        if (e->op != EXPR_READ || e->guarded || !number_of(&plan->tensors[plan->tensors[e->tensor].root], &number))
             continue;
-        const PlanTensor *t = &plan->tensors[plan->tensors[e->tensor].root];
-        if (!t->known || t->count != 1 || dtype_kind(t->type) != KIND_FLOAT || dtype_bits(t->type) < 16)
-            continue;
-        double aligned = 0;
-        Tensor one = *t->known;
-        memcpy(&aligned, t->known->data, (size_t)dtype_bits(t->type) / 8);
-        one.data = &aligned;
-        Expr number = {.op = EXPR_NUMBER, .type = t->type, .is_float = true, .axis = -1, .tensor = -1, .depth = 1, .weight = 1};
-        number.number = whet_tensor_get(&one, 0);
-        d = rewrite_number(plan->arena, d, e->tensor, &number);
+        d = rewrite_number(plan->arena, &plan->rewrite, d, e->tensor, &number);
         i = -1;
     }
     return d;
