@@ -17,6 +17,7 @@ static void map_print(const Compiled *c, Text *out) {
             text_printf(out, ", moved as %s", dtype_name(m->bits));
         if (m->gather_count)
             text_printf(out, ", %d gathered", m->gather_count);
+        text_put(out, m->permutes ? ", lanes permuted" : "");
         if (m->box_count > 1)
             text_printf(out, ", in %d boxes", m->box_count);
         text_char(out, '\n');
@@ -39,8 +40,10 @@ static bool emit_boxes(MapPass *m, Compiled *c, const ScheduleOptions *options, 
     for (int b = 0; b < m->box_count; b++) {
         MapBox *box = &m->boxes[b];
         for (int other = 0; other < b && box->function < 0; other++)
-            if (same_code(m, box, &m->boxes[other]))
+            if (same_code(m, box, &m->boxes[other])) {
                 box->function = m->boxes[other].function;
+                box->lanes = m->boxes[other].lanes;
+            }
         if (box->function >= 0)
             continue;
         box->function = c->function_count;
@@ -51,12 +54,13 @@ static bool emit_boxes(MapPass *m, Compiled *c, const ScheduleOptions *options, 
     return true;
 }
 
-/* Does a definition read what another one gives? */
-static bool is_chain(const Kernel *kernel) {
+/* Does a definition read what another one gives, and is not known? */
+static bool is_chain(const Kernel *kernel, const void *const *known) {
     for (int i = 0; i < kernel->definition_count; i++)
         for (int e = 0; e < kernel->definitions[i].expr_count; e++) {
             const Expr *expr = kernel->definitions[i].exprs[e];
-            if (expr->op == EXPR_READ && expr->tensor >= kernel->input_count)
+            bool written = expr->op == EXPR_READ && expr->tensor >= kernel->input_count;
+            if (written && !(known && known[expr->tensor]) && !(known && known[kernel->definitions[i].tensor]))
                 return true;
         }
     return false;
@@ -71,10 +75,11 @@ static bool plan_passes(Compiled *c, MapPlan *plan, const ScheduleOptions *optio
         bool empty = false;
         for (int a = 0; a < kernel->definitions[d].parallel_count; a++)
             empty = empty || kernel->definitions[d].axes[a].extent == 0;
-        if (empty && kernel->definition_count > 1)
+        if ((empty && kernel->definition_count > 1) || (plan->known && plan->known[kernel->definitions[d].tensor]))
             continue;
-        if (!map_plan_pass(m, kernel, d, &c->target, tiles, &c->arena, why) || !map_plan_gathers(m, &c->arena, why, err))
+        if (!map_plan_pass(m, kernel, d, &c->target, tiles, &c->arena, why) || !map_plan_gathers(m, plan->known, &c->arena, why, err))
             return false;
+        map_plan_lanes(m, &c->target);
         boxes += m->box_count;
         plan->pass_count++;
     }
@@ -85,7 +90,7 @@ static bool plan_passes(Compiled *c, MapPlan *plan, const ScheduleOptions *optio
     return true;
 }
 
-static bool schedule(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+static bool schedule(Compiled *c, const ScheduleOptions *options, bool chain, const char **why, whet_error *err) {
     enum { MOST_PASSES = 64 };
     MapPlan *plan = ARENA_NEW(&c->arena, MapPlan);
     if (c->kernel->definition_count > MOST_PASSES) {
@@ -96,6 +101,12 @@ static bool schedule(Compiled *c, const ScheduleOptions *options, const char **w
         plan->passes = arena_take(&c->arena, (size_t)c->kernel->definition_count + 1, sizeof *plan->passes);
     if (!plan || !plan->passes)
         return error_memory(err), false;
+    if (!map_plan_known(plan, c->kernel, &c->arena))
+        return error_memory(err), false;
+    if (!chain && is_chain(c->kernel, plan->known)) {
+        *why = "definitions that read each other";
+        return false;
+    }
     plan->unroll = options->unroll ? options->unroll : options->spare_registers ? 1 : 4;
     if (!plan_passes(c, plan, options, why, err))
         return c->arena.failed && err->status == WHET_OK ? (error_memory(err), false) : false;
@@ -112,13 +123,9 @@ static bool schedule(Compiled *c, const ScheduleOptions *options, const char **w
 }
 
 bool schedule_map(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    if (is_chain(c->kernel)) {
-        *why = "definitions that read each other";
-        return false;
-    }
-    return schedule(c, options, why, err);
+    return schedule(c, options, false, why, err);
 }
 
 bool schedule_map_chain(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    return schedule(c, options, why, err);
+    return schedule(c, options, true, why, err);
 }

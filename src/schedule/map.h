@@ -9,7 +9,7 @@
 
 #include "schedule/schedule.h"
 
-enum { MAP_MOST_BOXES = 512, MAP_CHUNK = 4096, MAP_TASK = 1 << 14 };
+enum { MAP_MOST_BOXES = 512, MAP_CHUNK = 4096, MAP_TASK = 1 << 14, MAP_MOST_APART = 32 /* vectors of a row that are each written for itself */ };
 
 /* A run of columns in which every guarded read is inside or outside. */
 typedef struct MapSegment {
@@ -23,6 +23,7 @@ typedef struct MapBox {
     MapSegment *segments;                                /* of the columns */
     int segment_count;
     int function;
+    const int32_t *lanes;                                /* of its function: places that lanes take from, for PERMUTE and PICK */
     bool tiled;                                /* rows are walked in squares, which are transposed */
     int64_t outer_total, row_tasks, rows_each; /* row_tasks: an outer index; the last takes what is left */
 } MapBox;
@@ -34,15 +35,24 @@ typedef struct MapGather {
     bool lanes;           /* they differ between columns: numbers of 32 bits, which vector code reads */
     bool fixed;           /* they depend on no data: computed once */
     const void *table;    /* if fixed */
-    const Kernel **index; /* by dimension of the tensor: what computes it into its last tensor; NULL: affine */
+    const Kernel **index; /* by dimension of the tensor: what computes it into its last tensor; NULL: it is not of these */
 } MapGather;
+
+/* Where the lanes of a read lie that is not contiguous: column j at table[j] + (j % split) * inner + (j / split) * outer. */
+typedef struct MapLanes {
+    bool permuted; /* it is read so; else as the strides say */
+    int64_t split, inner, outer;
+    const int32_t *table; /* NULL: none */
+} MapLanes;
 
 typedef struct MapPass {
     Nest nest;
     int column, row; /* axes; -1: extent 1 */
     int outer[NEST_MAX_AXES], outer_count;
     uint32_t transposed; /* by access: contiguous along the rows */
-    bool row_by_row;     /* the driver goes to each row by itself: a gather moves it */
+    MapLanes lanes[NEST_MAX_ACCESSES];
+    int64_t split;  /* more than 1: columns are two axes, of which the inner one is so long */
+    bool permutes; /* some lanes are permuted: functions have a parameter more, MapBox.lanes */
     bool scattered;      /* written element by element */
     bool moves;          /* the value is a read: its bits go as they are */
     DType bits;          /* in lanes of this type; DT_NONE: lanes of 32 bits */
@@ -59,7 +69,9 @@ typedef struct MapPass {
 typedef struct MapPlan {
     MapPass *passes;
     int pass_count, unroll;
-    bool stored; /* temporaries are in memory */
+    /* By tensor: temporaries that depend on no data (places and weights of a resized picture), computed when compiling; NULL:
+     * others, or there are none at all. */
+    const void **known;
 } MapPlan;
 
 static inline int64_t map_column_stride(const MapPass *m, int access) {
@@ -68,6 +80,22 @@ static inline int64_t map_column_stride(const MapPass *m, int access) {
 
 static inline int64_t map_row_stride(const MapPass *m, int access) {
     return m->row < 0 ? 0 : m->nest.access[access].stride[m->row];
+}
+
+/* The access with the offsets of a gathered read that differ between columns, or with those that do not; 0: none. */
+static inline int map_offsets_along(const MapPass *m, int access, bool columns) {
+    for (int k = 0; k < 2; k++) {
+        int offsets = m->nest.access[access].offsets[k];
+        if (offsets && (map_column_stride(m, offsets) != 0) == columns)
+            return offsets;
+    }
+    return 0;
+}
+
+/* The offsets that move a read from row to row; 0: none. */
+static inline int map_row_offsets(const MapPass *m, int access) {
+    int offsets = map_offsets_along(m, access, false);
+    return offsets && map_row_stride(m, offsets) ? offsets : 0;
 }
 
 static inline int64_t map_extent(const MapBox *box, int axis) {
@@ -89,13 +117,43 @@ bool map_plan_pass(MapPass *pass, const Kernel *kernel, int definition, const Ta
 void map_plan_order(MapPlan *plan, const Kernel *kernel);
 
 /* map_gather.c */
-bool map_plan_gathers(MapPass *pass, Arena *arena, const char **why, whet_error *err);
+bool map_plan_gathers(MapPass *pass, const void *const *known, Arena *arena, const char **why, whet_error *err);
+/* The kernel, with memory of its own for one definition and `more` tensors; what it had to write is given now. NULL: no memory. */
+Kernel *map_one_definition(const Kernel *kernel, const Definition *d, int more, Arena *arena);
+/* Fills plan->known. False: out of memory. */
+bool map_plan_known(MapPlan *plan, const Kernel *kernel, Arena *arena);
 /* Computes and checks the offsets of one run, in memory of `options`. */
 whet_status map_offsets(const MapPass *pass, const MapGather *gather, void *const *data, const EvalOptions *options, void *out,
                         whet_error *err);
 
-/* map_emit.c: pointers of all accesses are parameters, then the number of rows. */
-const VectorFunction *map_emit(const MapPass *pass, const MapBox *box, const ScheduleOptions *options, Compiled *c, int unroll,
+/* map_lanes.c */
+/* Where the result runs through a short axis and then a longer one they become the columns together. */
+void map_merge_columns(MapPass *pass, const Target *target);
+/* Which reads are permuted, once axes and tables of gathers are known. */
+void map_plan_lanes(MapPass *pass, const Target *target);
+static inline int64_t map_lane_place(const MapLanes *l, int64_t column) {
+    int64_t place = l->table ? l->table[column] : 0;
+    return place + (l->split > 1 ? column % l->split * l->inner + column / l->split * l->outer : column * l->outer);
+}
+/* The least number of vectors after which all permuted reads of the segment go on as they began, by as many elements each time;
+ * 0: there is none up to `most`. `tables`: those by tables too. */
+int map_lanes_period(const MapPass *pass, const MapSegment *segment, int lanes, int most, bool tables);
+
+/* Runs of memory that hold the lanes of one vector, and how to take them: the first of several is as it lies, and each further
+ * one is picked by numbers of what was taken before and, behind that, of it. One alone is permuted. */
+enum { MAP_MOST_WINDOWS = 8 };
+typedef struct MapWindows {
+    int count;                       /* 0: there are too many */
+    int64_t start[MAP_MOST_WINDOWS]; /* elements from the read's place at column 0 */
+    int length[MAP_MOST_WINDOWS];    /* to be loaded; less than all lanes where more could leave the tensor */
+    bool plain;                      /* one run, in order */
+    int32_t take[MAP_MOST_WINDOWS][VECTOR_MAX_BYTES / 4];
+} MapWindows;
+/* Of `columns` from `column` on; lanes beyond them hold anything. */
+void map_find_windows(const MapLanes *lanes, int64_t column, int columns, int count, int most, MapWindows *out);
+
+/* map_emit.c: pointers of all accesses are parameters, then that of lanes if any are permuted, then the number of rows. */
+const VectorFunction *map_emit(const MapPass *pass, MapBox *box, const ScheduleOptions *options, Compiled *c, int unroll,
                                const char **why, whet_error *err);
 
 /* map_run.c */

@@ -11,7 +11,8 @@
 enum {
     MOST_EVEN = 8, /* values that a row keeps in registers */
     SQUARES = 8,   /* of a block */
-    MOST_UNROLL = 16
+    MOST_UNROLL = 16,
+    MOST_SLOTS = 256 /* of lanes that are permuted */
 };
 
 typedef struct Emitting {
@@ -21,15 +22,22 @@ typedef struct Emitting {
     ExprEmitter e;
     int pointer[NEST_MAX_ACCESSES];
     int steps[NEST_MAX_ACCESSES]; /* by access: iota times its stride, for reads with gaps; -1. In both halves of wide lanes */
+    int lane_table;               /* the parameter with MapBox.lanes */
+    int32_t (*slots)[VECTOR_MAX_BYTES / 4]; /* what it points to */
+    int slot_count;
+    int moved[NEST_MAX_ACCESSES]; /* by access: the pointer of this row where a gather moves it; -1 */
     int backwards;                /* the lanes in reverse; -1 */
     DType bits;                   /* see MapPass; DT_NONE: lanes of 32 bits */
     int lanes, unroll;
     int packed; /* elements of a lane in squares: of narrow types that are moved as they are */
     /* the place: columns from `begin` + counter + offset on, of a row counter + row_offset */
     int row, column, block; /* block: of columns, in squares */
+    int64_t unit;           /* columns that the counter counts as one */
     int64_t at, row_offset;
     int mask, half_mask; /* of lanes; of the halves of wide ones */
+    int used;            /* lanes that are stored */
     bool single;         /* one element in all lanes */
+    bool tables;         /* reads by tables are permuted */
     const MapSegment *segment;
     /* what is known of a row */
     const Expr *even[MOST_EVEN];
@@ -41,10 +49,26 @@ static VectorAddress place(const Emitting *p, int access, int64_t columns, int64
     int64_t size = map_bytes(p->m->nest.access[access].type), stride = size * map_column_stride(p->m, access);
     int64_t row_stride = size * map_row_stride(p->m, access);
     VectorAddress a = vector_at(p->pointer[access], (p->at + columns) * stride + (p->row_offset + rows) * row_stride);
-    a = vector_plus(a, p->row, row_stride);
+    if (p->moved[access] >= 0)
+        a.base = p->moved[access];
+    else
+        a = vector_plus(a, p->row, row_stride);
     if (p->block >= 0)
         a = vector_plus(a, p->block, stride);
-    return p->column < 0 ? a : vector_plus(a, p->column, stride);
+    return p->column < 0 ? a : vector_plus(a, p->column, stride * p->unit);
+}
+
+/* Of a permuted read: where a run begins. */
+static VectorAddress place_of_run(const Emitting *p, int access, int64_t start) {
+    const MapLanes *l = &p->m->lanes[access];
+    int64_t size = map_bytes(p->m->nest.access[access].type), row_stride = size * map_row_stride(p->m, access);
+    bool moved = p->moved[access] >= 0;
+    VectorAddress a = vector_at(moved ? p->moved[access] : p->pointer[access], start * size);
+    if (!moved)
+        a = vector_plus(a, p->row, row_stride);
+    if (p->column < 0)
+        return a;
+    return vector_plus(a, p->column, size * (map_lane_place(l, p->at + p->unit) - map_lane_place(l, p->at)));
 }
 
 /* ---- reads ---- */
@@ -80,6 +104,57 @@ static int from_raw(Emitting *p, DType type, int x) {
     return type == DT_BOOL ? vector_binary(p->f, VECTOR_NE, x, vector_const(p->f, DT_S32, 0)) : x;
 }
 
+/* A vector of the table of lanes. */
+static int load_lanes(Emitting *p, const int32_t *lanes) {
+    int slot = 0;
+    size_t bytes = sizeof(int32_t) * (size_t)p->lanes;
+    while (slot < p->slot_count && memcmp(p->slots[slot], lanes, bytes) != 0)
+        slot++;
+    if (slot == p->slot_count)
+        memcpy(p->slots[p->slot_count++], lanes, bytes);
+    return vector_load(p->f, DT_S32, DT_S32, vector_at(p->lane_table, (int64_t)(bytes * (size_t)slot)), -1);
+}
+
+static int load_run(Emitting *p, int access, int64_t start, int length) {
+    DType type = p->m->nest.access[access].type;
+    int mask = length < p->lanes ? vector_mask_first(p->f, DT_F32, length) : -1;
+    return vector_load(p->f, raw_type(type), memory_type(type), place_of_run(p, access, start), mask);
+}
+
+/* -1: its lanes lie in too many runs. */
+static int read_permuted(Emitting *p, int access) {
+    const Access *a = &p->m->nest.access[access];
+    int most = p->f->bytes == 64 ? MAP_MOST_WINDOWS : 4;
+    MapWindows w;
+    map_find_windows(&p->m->lanes[access], p->at, p->used, p->lanes, most, &w);
+    if (!w.count || p->slot_count + w.count > MOST_SLOTS)
+        return -1;
+    int x = load_run(p, access, w.start[0], w.length[0]);
+    if (w.count == 1 && !w.plain)
+        x = vector_binary(p->f, VECTOR_PERMUTE, x, load_lanes(p, w.take[0]));
+    for (int k = 1; k < w.count; k++)
+        x = vector_pick(p->f, x, load_run(p, access, w.start[k], w.length[k]), load_lanes(p, w.take[k]));
+    return from_raw(p, a->type, x);
+}
+
+/* The same by a gather, where columns are two axes. */
+static int read_apart(Emitting *p, int access) {
+    const Access *a = &p->m->nest.access[access];
+    int32_t lanes[VECTOR_MAX_BYTES / 4] = {0};
+    int64_t first = map_lane_place(&p->m->lanes[access], p->at);
+    if (p->slot_count == MOST_SLOTS)
+        return expr_refuse(&p->e, "too many different orders of lanes");
+    for (int l = 0; l < p->used; l++) {
+        int64_t place = map_lane_place(&p->m->lanes[access], p->at + l) - first;
+        lanes[l] = (int32_t)place;
+        if (place > INT32_MAX / 8 || place < INT32_MIN / 8)
+            return expr_refuse(&p->e, "a read whose elements lie too far from each other");
+    }
+    int x = vector_gather(p->f, raw_type(a->type), memory_type(a->type), place_of_run(p, access, first), map_bytes(a->type),
+                          load_lanes(p, lanes), p->mask);
+    return from_raw(p, a->type, x);
+}
+
 static int read_gathered(Emitting *p, int access, int index, VectorAddress at) {
     DType type = p->m->nest.access[access].type;
     return from_raw(p, type, vector_gather(p->f, raw_type(type), memory_type(type), at, map_bytes(type), index, p->mask));
@@ -87,10 +162,9 @@ static int read_gathered(Emitting *p, int access, int index, VectorAddress at) {
 
 /* By offsets that lie along the columns. */
 static int read_by_offsets(Emitting *p, int access) {
-    const Access *a = &p->m->nest.access[access];
     if (p->single || p->bits)
         return expr_refuse(&p->e, "a gather along the lanes of a result with gaps, or of 64 bits");
-    int index = vector_load(p->f, DT_S32, DT_S32, place(p, a->offsets, 0, 0), p->mask);
+    int index = vector_load(p->f, DT_S32, DT_S32, place(p, map_offsets_along(p->m, access, true), 0, 0), p->mask);
     if (map_column_stride(p->m, access) == 0)
         return read_gathered(p, access, index, place(p, access, 0, 0));
     return read_gathered(p, access, vector_binary(p->f, VECTOR_ADD, index, p->steps[access]), place(p, access, 0, 0));
@@ -111,11 +185,10 @@ static int wide_outside(Emitting *p, const Access *a) {
 
 /* Offsets that lie along the columns, and what the columns add. */
 static int wide_index(Emitting *p, int access) {
-    const Access *a = &p->m->nest.access[access];
-    bool by_lane = a->offsets && map_column_stride(p->m, a->offsets);
-    if (!by_lane)
+    int table = map_offsets_along(p->m, access, true);
+    if (!table)
         return p->steps[access];
-    VectorAddress at = place(p, a->offsets, 0, 0);
+    VectorAddress at = place(p, table, 0, 0);
     int offsets = p->single ? vector_splat(p->f, DT_S64, DT_S32, at) : vector_load(p->f, DT_S64, DT_S32, at, p->mask);
     int index = wide_twice(p->f, offsets);
     return p->steps[access] < 0 || p->single ? index : vector_binary(p->f, VECTOR_ADD, index, p->steps[access]);
@@ -124,7 +197,7 @@ static int wide_index(Emitting *p, int access) {
 /* In lanes of 64 bits. */
 static int read_wide(Emitting *p, int access) {
     const Access *a = &p->m->nest.access[access];
-    bool by_lane = a->offsets && map_column_stride(p->m, a->offsets);
+    bool by_lane = map_offsets_along(p->m, access, true);
     int64_t stride = map_column_stride(p->m, access);
     VectorAddress at = place(p, access, 0, 0);
     int x;
@@ -148,7 +221,11 @@ static int read_value(ExprEmitter *e, const Expr *expr) {
         return read_wide(p, access);
     if (p->segment->outside >> access & 1)
         return outside_value(p, a);
-    if (a->offsets && map_column_stride(p->m, a->offsets))
+    const MapLanes *l = &p->m->lanes[access];
+    int x = l->permuted && (p->tables || !l->table) ? read_permuted(p, access) : -1;
+    if (x >= 0 || l->split > 1)
+        return x >= 0 ? x : read_apart(p, access);
+    if (map_offsets_along(p->m, access, true))
         return read_by_offsets(p, access);
     if (p->single || stride == 0)
         return p->bits ? vector_splat(p->f, p->bits, p->bits, place(p, access, 0, 0))
@@ -208,7 +285,8 @@ static void find_varying(Emitting *p) {
             varies = varies || (expr->arg[k] && p->varies[expr->arg[k]->id]);
         if (access >= 0) {
             const Access *a = &p->m->nest.access[access];
-            varies = varies || map_column_stride(p->m, access) || (a->offsets && map_column_stride(p->m, a->offsets));
+            varies = varies || map_column_stride(p->m, access) || map_offsets_along(p->m, access, true) ||
+                     p->m->lanes[access].split > 1;
             for (int g = 0; g < a->guard_count && p->m->column >= 0; g++)
                 varies = varies || a->guard[g].coef[p->m->column];
         }
@@ -263,7 +341,7 @@ static void emit_short(Emitting *p, int64_t from, int64_t columns) {
     int lanes = p->lanes;
     if (bits && map_bytes(bits) < 4 && p->f->bytes < 64) {
         p->bits = DT_NONE;
-        p->lanes = vector_lanes(p->f, DT_F32);
+        p->lanes = p->used = vector_lanes(p->f, DT_F32);
     }
     int64_t whole = columns / p->lanes * p->lanes;
     for (int64_t at = 0; at < whole; at += p->lanes)
@@ -272,11 +350,13 @@ static void emit_short(Emitting *p, int64_t from, int64_t columns) {
         p->mask = whole && p->lanes <= columns ? -1 : mask_of(p, columns - whole);
         if (p->m->wide && p->mask >= 0)
             p->half_mask = vector_mask_first(p->f, DT_F32, 2 * (int)(columns - whole));
+        p->used = p->mask < 0 ? p->lanes : (int)(columns - whole);
         emit_vector(p, p->mask < 0 ? from + columns - p->lanes : from + whole);
         p->mask = p->half_mask = -1;
+        p->used = p->lanes;
     }
     p->bits = bits;
-    p->lanes = lanes;
+    p->lanes = p->used = lanes;
 }
 
 static void emit_scattered(Emitting *p, const MapSegment *segment) {
@@ -288,9 +368,32 @@ static void emit_scattered(Emitting *p, const MapSegment *segment) {
     p->single = false;
 }
 
+/* Vectors of a round: as many as permuted reads take to begin again; 0: all for themselves. */
+static int vectors_each(Emitting *p, const MapSegment *segment) {
+    p->tables = true;
+    if (!p->m->permutes)
+        return p->unroll;
+    bool moved = false;
+    for (int i = 1; i < p->m->nest.access_count; i++)
+        moved = moved || p->moved[i] >= 0;
+    int vectors = map_lanes_period(p->m, segment, p->lanes, MOST_UNROLL, true);
+    if ((!vectors || moved) && segment->extent / p->lanes <= MAP_MOST_APART) /* a loop would want more pointers */
+        return 0;
+    if (!vectors) {
+        p->tables = false;
+        vectors = map_lanes_period(p->m, segment, p->lanes, MOST_UNROLL, false);
+    }
+    int rounds = vectors < p->unroll ? p->unroll / vectors : 1;
+    return segment->extent >= (int64_t)2 * rounds * vectors * p->lanes ? rounds * vectors : vectors;
+}
+
 static void emit_segment(Emitting *p, const MapSegment *segment) {
-    int64_t group = (int64_t)p->unroll * p->lanes, whole = segment->extent / group * group, left = segment->extent - whole;
+    int vectors = vectors_each(p, segment);
+    int64_t group = (int64_t)vectors * p->lanes, whole = group ? segment->extent / group * group : 0;
     p->segment = segment;
+    if (p->m->permutes && whole < 2 * group)
+        whole = 0;
+    int64_t left = segment->extent - whole;
     if (p->m->scattered) {
         emit_scattered(p, segment);
         return;
@@ -300,27 +403,68 @@ static void emit_segment(Emitting *p, const MapSegment *segment) {
         return;
     }
     if (whole) {
-        p->column = vector_loop(p->f, -1, whole, group, NULL, NULL, 0);
+        p->unit = p->m->permutes ? group : 1; /* permuted reads go on by elements a round, not a column */
+        p->column = vector_loop(p->f, -1, whole / p->unit, group / p->unit, NULL, NULL, 0);
         int start[MOST_UNROLL];
-        for (int u = 0; u < p->unroll; u++) {
+        for (int u = 0; u < vectors; u++) {
             start[u] = p->f->op_count;
             emit_vector(p, segment->begin + (int64_t)u * p->lanes);
         }
-        vector_interleave(p->f, start, p->unroll);
+        vector_interleave(p->f, start, vectors);
         vector_end(p->f, NULL, NULL);
         p->column = -1;
+        p->unit = 1;
     }
     for (int64_t at = segment->begin + whole; left > 0; at += p->lanes, left -= p->lanes)
         emit_vector(p, left < p->lanes ? at + left - p->lanes : at);
 }
 
+/* An earlier read of the same elements but for what differs between columns, and but for gathers from row to row if `rows`: the
+ * same pointer serves both. -1: none. */
+static int same_place(const MapPass *m, int access, bool rows) {
+    const Access *a = &m->nest.access[access];
+    for (int i = 1; i < access && a->source == ACCESS_TENSOR; i++) {
+        const Access *b = &m->nest.access[i];
+        bool moved = map_offsets_along(m, access, false) == map_offsets_along(m, i, false) ||
+                     (rows && map_row_offsets(m, access) && map_row_offsets(m, i));
+        bool same = b->source == ACCESS_TENSOR && a->tensor == b->tensor && a->offset == b->offset && moved;
+        for (int x = 0; same && x < m->nest.axis_count; x++)
+            same = x == m->column || a->stride[x] == b->stride[x];
+        if (same)
+            return i;
+    }
+    return -1;
+}
+
+/* Pointers of reads that a gather moves from row to row. */
+static void move_rows(Emitting *p) {
+    for (int i = 1; i < p->m->nest.access_count; i++) {
+        int offsets = map_row_offsets(p->m, i), pointer = p->pointer[i], same = same_place(p->m, i, false);
+        if (offsets && same >= 0) {
+            p->moved[i] = p->moved[same];
+            continue;
+        }
+        int64_t size = map_bytes(p->m->nest.access[i].type), stride = map_row_stride(p->m, i);
+        if (!offsets)
+            continue;
+        if (stride)
+            pointer = vector_pointer_index(p->f, pointer, p->row, size * stride);
+        int offset = vector_load_index(p->f, vector_plus(vector_at(p->pointer[offsets], 0), p->row,
+                                                         map_bytes(DT_S64) * map_row_stride(p->m, offsets)));
+        p->moved[i] = vector_pointer_index(p->f, pointer, offset, size);
+    }
+}
+
 static void emit_rows(Emitting *p, int rows) {
-    p->row = vector_loop(p->f, rows, 0, 1, NULL, NULL, 0);
+    if (p->m->row >= 0)
+        p->row = vector_loop(p->f, rows, 0, 1, NULL, NULL, 0);
+    move_rows(p);
     if (!p->m->scattered)
         start_row(p);
     for (int s = 0; s < p->box->segment_count; s++)
         emit_segment(p, &p->box->segments[s]);
-    vector_end(p->f, NULL, NULL);
+    if (p->m->row >= 0)
+        vector_end(p->f, NULL, NULL);
 }
 
 /* ---- squares ---- */
@@ -431,7 +575,7 @@ static void prepare_indices(Emitting *p) {
     for (int i = 1; i < p->m->nest.access_count; i++) {
         const Access *a = &p->m->nest.access[i];
         int64_t stride = map_column_stride(p->m, i);
-        bool by_lane = a->offsets && map_column_stride(p->m, a->offsets);
+        bool by_lane = map_offsets_along(p->m, i, true);
         p->steps[i] = -1;
         bool plain = stride == 0 || p->m->scattered || (stride == 1 && !by_lane);
         if (p->m->wide && !plain && wide_type(a->type) && p->m->nest.kernel->tensors[a->read->tensor].count >= INT32_MAX / 4)
@@ -460,13 +604,29 @@ static bool start(Emitting *p, const ScheduleOptions *options, Compiled *c) {
                          .axis = read_value,
                          .context = p,
                          .wide = p->m->wide};
+    for (int i = 0; i < NEST_MAX_ACCESSES; i++)
+        p->moved[i] = -1;
+    if (p->m->permutes)
+        p->slots = arena_alloc(c->vectors, MOST_SLOTS, sizeof *p->slots);
+    if (p->m->permutes && !p->slots)
+        return false;
     if (!p->f || !p->varies || !expr_start(&p->e, c->vectors))
         return false;
     find_varying(p);
     return true;
 }
 
-const VectorFunction *map_emit(const MapPass *m, const MapBox *box, const ScheduleOptions *options, Compiled *c, int unroll,
+/* The table of lanes goes where the template's data is: one vector behind the other. */
+static bool keep_lanes(const Emitting *p, MapBox *box, Compiled *c) {
+    size_t lanes = (size_t)vector_lanes(p->f, DT_S32);
+    int32_t *table = ARENA_ARRAY(&c->arena, int32_t, (size_t)p->slot_count * lanes + 1);
+    for (int s = 0; table && s < p->slot_count; s++)
+        memcpy(table + (size_t)s * lanes, p->slots[s], lanes * sizeof *table);
+    box->lanes = table;
+    return table != NULL;
+}
+
+const VectorFunction *map_emit(const MapPass *m, MapBox *box, const ScheduleOptions *options, Compiled *c, int unroll,
                                const char **why, whet_error *err) {
     static const char *const letters[] = {[ACCESS_TENSOR] = "x", [ACCESS_NUMBERS] = "n", [ACCESS_OFFSETS] = "at"};
     Emitting p = {.m = m,
@@ -476,17 +636,22 @@ const VectorFunction *map_emit(const MapPass *m, const MapBox *box, const Schedu
                   .column = -1,
                   .row = -1,
                   .block = -1,
+                  .unit = 1,
                   .mask = -1,
                   .half_mask = -1};
     if (!start(&p, options, c)) {
         error_memory(err);
         return NULL;
     }
-    p.lanes = vector_lanes(p.f, p.bits ? p.bits : m->wide ? DT_F64 : DT_F32);
+    p.lanes = p.used = vector_lanes(p.f, p.bits ? p.bits : m->wide ? DT_F64 : DT_F32);
     p.even_most = options->spare_registers ? 0 : c->target.bytes == 64 ? MOST_EVEN : 3;
     for (int i = 0; i < m->nest.access_count; i++)
         p.pointer[i] = vector_parameter(p.f, CLASS_POINTER,
                                         arena_printf(c->vectors, "%s%d", i ? letters[m->nest.access[i].source] : "y", i));
+    for (int i = 1; i < m->nest.access_count; i++)
+        if (same_place(m, i, true) >= 0)
+            p.pointer[i] = p.pointer[same_place(m, i, true)];
+    p.lane_table = m->permutes ? vector_parameter(p.f, CLASS_POINTER, "lanes") : -1;
     int rows = vector_parameter(p.f, CLASS_INDEX, "rows");
     prepare_indices(&p);
     if (box->tiled)
@@ -494,5 +659,9 @@ const VectorFunction *map_emit(const MapPass *m, const MapBox *box, const Schedu
     else
         emit_rows(&p, rows);
     *why = p.e.refused;
+    if (m->permutes && !keep_lanes(&p, box, c)) {
+        error_memory(err);
+        return NULL;
+    }
     return !p.e.refused && vector_finish(p.f, err) ? p.f : NULL;
 }

@@ -8,28 +8,39 @@
 
 #include <string.h>
 
+Kernel *map_one_definition(const Kernel *kernel, const Definition *d, int more, Arena *arena) {
+    int count = kernel->tensor_count;
+    Kernel *made = arena_copy(arena, kernel, sizeof *kernel);
+    KernelTensor *tensors = ARENA_ARRAY(arena, KernelTensor, (size_t)count + (size_t)more);
+    Definition *one = arena_copy(arena, d, sizeof *d);
+    if (arena->failed)
+        return NULL;
+    memcpy(tensors, kernel->tensors, (size_t)count * sizeof *tensors);
+    for (int t = 0; t < count; t++)
+        if (tensors[t].role != ROLE_INPUT) { /* nobody writes it here; if it is read, it is given */
+            tensors[t].role = ROLE_INPUT;
+            tensors[t].count = 0;
+        }
+    made->tensors = tensors;
+    made->definitions = one;
+    made->definition_count = 1;
+    return made;
+}
+
 /* A kernel that fills a tensor over the gather's axes with one index. */
 static const Kernel *index_kernel(const MapPass *m, const MapGather *g, const Index *index, Arena *arena) {
     const Kernel *kernel = m->nest.kernel;
     const Definition *d = m->nest.definition;
     const Access *offsets = &m->nest.access[g->offsets];
     int count = kernel->tensor_count, rank = offsets->dense_count;
-    Kernel *made = arena_copy(arena, kernel, sizeof *kernel);
-    Definition *one = arena_copy(arena, d, sizeof *d);
-    KernelTensor *tensors = ARENA_ARRAY(arena, KernelTensor, (size_t)count + 1);
+    Kernel *made = map_one_definition(kernel, d, 1, arena);
     Index *left = ARENA_ARRAY(arena, Index, (size_t)rank + 1);
     int64_t *dims = ARENA_ARRAY(arena, int64_t, (size_t)rank + 1);
     int64_t *coef = ARENA_ARRAY(arena, int64_t, (size_t)(rank + 1) * (size_t)d->axis_count + 1);
     Axis *axes = ARENA_ARRAY(arena, Axis, (size_t)d->axis_count + 1);
     if (arena->failed)
         return NULL;
-    memcpy(tensors, kernel->tensors, (size_t)count * sizeof *tensors);
     memcpy(axes, d->axes, (size_t)d->axis_count * sizeof *axes);
-    for (int t = 0; t < count; t++)
-        if (tensors[t].role != ROLE_INPUT) { /* nobody writes it here; if it is read, it is given */
-            tensors[t].role = ROLE_INPUT;
-            tensors[t].count = 0;
-        }
     for (int a = 0; a < d->parallel_count; a++)
         axes[a].extent = 1;
     for (int k = 0; k < rank; k++) {
@@ -38,9 +49,9 @@ static const Kernel *index_kernel(const MapPass *m, const MapGather *g, const In
         left[k] = (Index){.affine = true, .coef = coef + k * d->axis_count};
         left[k].coef[axis] = 1;
     }
-    tensors[count] = (KernelTensor){
+    made->tensors[count] = (KernelTensor){
         .name = "index", .role = ROLE_OUTPUT, .type = index->expr->type, .rank = rank, .dims = dims, .count = g->total};
-    *one = (Definition){.tensor = count,
+    made->definitions[0] = (Definition){.tensor = count,
                         .left = left,
                         .left_count = rank,
                         .axes = axes,
@@ -49,18 +60,60 @@ static const Kernel *index_kernel(const MapPass *m, const MapGather *g, const In
                         .value = index->expr,
                         .exprs = d->exprs,
                         .expr_count = d->expr_count};
-    made->tensors = tensors;
     made->tensor_count = count + 1;
-    made->definitions = one;
-    made->definition_count = 1;
     return made;
 }
 
-static bool reads_data(const Expr *expr) {
+/* Is there a read, also of an index, of what is not known? */
+static bool reads_data(const Expr *expr, const void *const *known) {
     for (int k = 0; k < 3; k++)
-        if (expr->arg[k] && reads_data(expr->arg[k]))
+        if (expr->arg[k] && reads_data(expr->arg[k], known))
             return true;
-    return expr->op == EXPR_READ;
+    for (int k = 0; expr->op == EXPR_READ && k < expr->index_count; k++)
+        if (!expr->index[k].affine && reads_data(expr->index[k].expr, known))
+            return true;
+    return expr->op == EXPR_READ && !(known && known[expr->tensor]);
+}
+
+/* ---- what is known ---- */
+
+static bool written_once(const Kernel *kernel, int tensor) {
+    int count = 0;
+    for (int i = 0; i < kernel->definition_count; i++)
+        count += kernel->definitions[i].tensor == tensor;
+    return count == 1;
+}
+
+/* Short ones: the evaluator computes them. */
+static bool is_known(const Kernel *kernel, const Definition *d, const void *const *known) {
+    enum { MOST = 1 << 14 };
+    const KernelTensor *tensor = &kernel->tensors[d->tensor];
+    return tensor->role == ROLE_TEMPORARY && tensor->count <= MOST && d->axis_count == d->parallel_count &&
+           written_once(kernel, d->tensor) && !reads_data(d->value, known);
+}
+
+bool map_plan_known(MapPlan *plan, const Kernel *kernel, Arena *arena) {
+    for (int i = 0; i < kernel->definition_count; i++) {
+        const Definition *d = &kernel->definitions[i];
+        whet_error err;
+        void *all[KERNEL_MAX_TENSORS];
+        if (!is_known(kernel, d, plan->known))
+            continue;
+        if (!plan->known)
+            plan->known = ARENA_ARRAY(arena, const void *, (size_t)kernel->tensor_count);
+        Kernel *alone = map_one_definition(kernel, d, 1, arena);
+        void *data = arena_alloc(arena, (size_t)kernel->tensors[d->tensor].count + 1, 8);
+        if (!plan->known || !alone || !data)
+            return false;
+        for (int t = 0; t < kernel->tensor_count; t++)
+            all[t] = (void *)(uintptr_t)plan->known[t];
+        alone->tensors[d->tensor] = kernel->tensors[d->tensor];
+        alone->tensors[d->tensor].role = ROLE_OUTPUT;
+        all[d->tensor] = data;
+        if (kernel_eval(alone, all, NULL, &err) == WHET_OK)
+            plan->known[d->tensor] = data;
+    }
+    return true;
 }
 
 /* ---- one index ---- */
@@ -191,7 +244,7 @@ whet_status map_offsets(const MapPass *m, const MapGather *g, void *const *data,
         x.extent = tensor->dims[k];
         x.dim = k;
         stride *= tensor->dims[k];
-        if (read->index[k].affine)
+        if (!g->index[k])
             continue;
         whet_status status = add_dimension(m, g, k, data, options, x, out, err);
         if (status)
@@ -203,30 +256,29 @@ whet_status map_offsets(const MapPass *m, const MapGather *g, void *const *data,
 
 /* ---- planning ---- */
 
-static bool plan_gather(MapPass *m, int access, Arena *arena, const char **why, whet_error *err) {
-    const Access *a = &m->nest.access[access];
+static bool plan_gather(MapPass *m, int access, int which, const void *const *known, Arena *arena, const char **why, whet_error *err) {
+    const Access *a = &m->nest.access[access], *offsets = &m->nest.access[which];
     MapGather *g = &m->gathers[m->gather_count++];
-    *g = (MapGather){.access = access, .offsets = a->offsets, .total = 1, .fixed = true};
-    const Access *offsets = &m->nest.access[a->offsets];
+    *g = (MapGather){.access = access, .offsets = which, .total = 1, .fixed = true};
     const Definition *d = m->nest.definition;
     for (int k = 0; k < offsets->dense_count; k++)
         g->total *= d->axes[offsets->dense[k]].extent;
-    g->lanes = map_column_stride(m, a->offsets) != 0;
-    m->nest.access[a->offsets].type = g->lanes ? DT_S32 : DT_S64;
-    if (g->lanes && (m->nest.kernel->tensors[a->tensor].count > INT32_MAX / 8 || map_column_stride(m, a->offsets) != 1))
+    g->lanes = map_column_stride(m, which) != 0;
+    m->nest.access[which].type = g->lanes ? DT_S32 : DT_S64;
+    if (g->lanes && (m->nest.kernel->tensors[a->tensor].count > INT32_MAX / 8 || map_column_stride(m, which) != 1))
         *why = "a gather along the lanes of a tensor of more than 2^28 elements";
     g->index = ARENA_ARRAY(arena, const Kernel *, (size_t)a->read->index_count + 1);
     if (*why || !g->index)
         return false;
     for (int k = 0; k < a->read->index_count; k++) {
         const Index *index = &a->read->index[k];
-        if (index->affine)
+        if (!(offsets->dims >> k & 1))
             continue;
         if (index->expr->type != DT_S64 && index->expr->type != DT_S32) {
             *why = "a gather by indices that are not of s32 or s64";
             return false;
         }
-        g->fixed = g->fixed && !reads_data(index->expr);
+        g->fixed = g->fixed && !reads_data(index->expr, known);
         g->index[k] = index_kernel(m, g, index, arena);
         if (!g->index[k])
             return false;
@@ -236,7 +288,7 @@ static bool plan_gather(MapPass *m, int access, Arena *arena, const char **why, 
     void *table = arena_alloc(arena, (size_t)g->total + 1, g->lanes ? 4 : 8);
     whet_error mine;
     error_clear(&mine);
-    whet_status status = table ? map_offsets(m, g, NULL, NULL, table, &mine) : error_memory(err);
+    whet_status status = table ? map_offsets(m, g, (void *const *)(uintptr_t)known, NULL, table, &mine) : error_memory(err);
     g->table = table;
     if (status == WHET_ERROR_DATA)
         *why = "a gather that leaves its tensor"; /* the evaluator says where */
@@ -266,10 +318,18 @@ static bool plan_numbers(MapPass *m, Arena *arena, const char **why) {
     return numbers != NULL;
 }
 
-bool map_plan_gathers(MapPass *m, Arena *arena, const char **why, whet_error *err) {
+static bool is_planned(const MapPass *m, int offsets) {
+    for (int g = 0; g < m->gather_count; g++)
+        if (m->gathers[g].offsets == offsets)
+            return true;
+    return false;
+}
+
+bool map_plan_gathers(MapPass *m, const void *const *known, Arena *arena, const char **why, whet_error *err) {
     for (int i = 1; i < m->nest.access_count; i++)
-        if (m->nest.access[i].offsets && !plan_gather(m, i, arena, why, err))
-            return arena->failed ? (error_memory(err), false) : false;
+        for (int k = 0; k < 2; k++)
+            if (m->nest.access[i].offsets[k] && !is_planned(m, m->nest.access[i].offsets[k]) && !plan_gather(m, i, m->nest.access[i].offsets[k], known, arena, why, err))
+                return arena->failed ? (error_memory(err), false) : false;
     if (!plan_numbers(m, arena, why))
         return arena->failed ? (error_memory(err), false) : false;
     return true;

@@ -28,7 +28,7 @@ static int transposed_axis(MapPass *m, int lanes) {
     for (int i = 1; i < m->nest.access_count; i++) {
         const Access *a = &m->nest.access[i];
         int64_t stride = map_column_stride(m, i);
-        if (a->source != ACCESS_TENSOR || a->offsets || stride == 0 || stride == 1 || stride == -1)
+        if (a->source != ACCESS_TENSOR || a->offsets[0] || stride == 0 || stride == 1 || stride == -1)
             continue;
         for (int x = 0; x < m->nest.axis_count; x++)
             if (x != m->column && a->stride[x] == 1 && m->nest.axis[x].extent >= lanes && (axis < 0 || axis == x)) {
@@ -39,7 +39,17 @@ static int transposed_axis(MapPass *m, int lanes) {
     return axis;
 }
 
-static void find_axes(MapPass *m, int lanes, bool tiles) {
+/* Several gathers go from row to row, and rows are long: the driver does that, for code would want more pointers than there are
+ * registers. */
+static bool moves_much(const MapPass *m, int lanes) {
+    int count = 0;
+    for (int i = 1; i < m->nest.access_count; i++)
+        count += map_row_offsets(m, i) != 0;
+    return count > 1 && m->nest.axis[m->column].extent > (int64_t)MAP_MOST_APART * lanes;
+}
+
+static void find_axes(MapPass *m, const Target *target, bool tiles) {
+    int lanes = target->bytes / 4;
     const Nest *nest = &m->nest;
     m->column = -1;
     for (int x = 0; x < nest->axis_count; x++)
@@ -48,11 +58,14 @@ static void find_axes(MapPass *m, int lanes, bool tiles) {
     m->scattered = m->column < 0 && nest->axis_count;
     if (m->scattered)
         m->column = nest->axis_count - 1;
+    map_merge_columns(m, target);
     m->row = tiles && !m->scattered && !m->bits ? transposed_axis(m, lanes) : -1;
     if (m->row < 0) {
         m->transposed = 0;
         m->row = other_axis(m);
     }
+    if (moves_much(m, lanes))
+        m->row = -1;
     m->outer_count = 0;
     for (int x = 0; x < nest->axis_count; x++)
         if (x != m->column && x != m->row)
@@ -69,21 +82,22 @@ static int64_t cut_columns(MapPass *m) {
         for (int g = 0; g < nest->access[i].guard_count; g++)
             if (nest->access[i].guard[g].coef[m->column])
                 return 0;
+    int64_t chunk = MAP_CHUNK - (m->split ? MAP_CHUNK % m->split : 0);
     if (columns < 2 * MAP_CHUNK)
         return 0;
     if (m->row >= 0)
         m->outer[m->outer_count++] = m->row;
     m->row = nest->axis_count++;
     nest->parallel_count++;
-    nest->axis[m->row] = (NestAxis){.extent = columns / MAP_CHUNK};
-    nest->axis[m->column].extent = MAP_CHUNK;
+    nest->axis[m->row] = (NestAxis){.extent = columns / chunk};
+    nest->axis[m->column].extent = chunk;
     for (int i = 0; i < nest->access_count; i++) {
         Access *a = &nest->access[i];
-        a->stride[m->row] = a->stride[m->column] * MAP_CHUNK;
+        a->stride[m->row] = a->stride[m->column] * (chunk / (m->lanes[i].split ? m->lanes[i].split : 1));
         for (int g = 0; g < a->guard_count; g++)
             a->guard[g].coef[m->row] = 0;
     }
-    return columns % MAP_CHUNK;
+    return columns % chunk;
 }
 
 /* ---- boxes ---- */
@@ -299,8 +313,9 @@ static void find_bits(MapPass *m) {
             contiguous = 1;
         }
     bool by_lane = false;
-    for (int x = 0; read->offsets && x < m->nest.axis_count; x++)
-        by_lane = by_lane || (write->stride[x] == 1 && m->nest.access[read->offsets].stride[x]);
+    for (int k = 0; k < 2; k++)
+        for (int x = 0; read->offsets[k] && x < m->nest.axis_count; x++)
+            by_lane = by_lane || (write->stride[x] == 1 && m->nest.access[read->offsets[k]].stride[x]);
     if (type == DT_F64 && by_lane)
         return; /* in lanes of 64 bits */
     if (read->guard_count && (read->outside != 0 || signbit(read->outside)) && type != DT_F64 && write->type != type)
@@ -336,13 +351,11 @@ bool map_plan_pass(MapPass *m, const Kernel *kernel, int definition, const Targe
     if (!find_width(m, kernel, target, arena, why))
         return false;
     bool scattered = m->scattered;
-    find_axes(m, lanes, tiles && !m->wide);
+    find_axes(m, target, tiles && !m->wide);
     m->scattered = m->scattered || scattered;
     for (int i = 0; i < m->nest.access_count; i++)
-        if (m->nest.access[i].source == ACCESS_OFFSETS && map_row_stride(m, i) && !map_column_stride(m, i))
-            m->row_by_row = true;
-    if (m->row_by_row)
-        m->transposed = 0;
+        if (map_row_offsets(m, i))
+            m->transposed = 0;
     if (!make_boxes(m, cut_columns(m), arena, why))
         return false;
     for (int b = 0; b < m->box_count; b++)

@@ -45,27 +45,25 @@ static void outer_places(const MapPass *m, const MapBox *box, int64_t outer, int
 }
 
 static void call_rows(const Work *w, int pass, const MapBox *box, const int64_t *at, int64_t row, int64_t rows) {
-    int64_t arguments[NEST_MAX_ACCESSES + 1];
+    int64_t arguments[NEST_MAX_ACCESSES + 2];
     const MapPass *m = &w->plan->passes[pass];
     int count = m->nest.access_count;
     for (int i = 0; i < count; i++) {
         const Access *a = &m->nest.access[i];
         int64_t place = at[i] + row * map_row_stride(m, i);
-        if (a->offsets && !map_column_stride(m, a->offsets))
-            place += ((const int64_t *)base_of(w, pass, a->offsets))[at[a->offsets] + row * map_row_stride(m, a->offsets)];
+        int offsets = map_offsets_along(m, i, false);
+        if (offsets && !map_row_stride(m, offsets)) /* others are added row by row, by the function */
+            place += ((const int64_t *)base_of(w, pass, offsets))[at[offsets]];
         arguments[i] = (int64_t)(intptr_t)base_of(w, pass, i) + map_bytes(a->type) * place;
     }
+    if (m->permutes)
+        arguments[count++] = (int64_t)(intptr_t)box->lanes;
     arguments[count] = rows;
     schedule_call(w->c, box->function, arguments);
 }
 
 static void run_rows(const Work *w, int pass, const MapBox *box, const int64_t *at, int64_t row, int64_t rows) {
     int lanes = w->c->target.bytes / 4;
-    if (w->plan->passes[pass].row_by_row) {
-        for (int64_t r = row; r < row + rows; r++)
-            call_rows(w, pass, box, at, r, 1);
-        return;
-    }
     if (box->tiled && rows % lanes) { /* the last square begins earlier */
         call_rows(w, pass, box, at, row + rows - lanes, lanes);
         rows -= rows % lanes;
@@ -168,10 +166,15 @@ static size_t tensor_bytes(const KernelTensor *tensor) {
     return (size_t)tensor->count * (size_t)map_bytes(tensor->type); /* checked when the kernel was bound */
 }
 
+static bool is_stored(const Compiled *c, int tensor) {
+    const MapPlan *plan = c->state;
+    return c->kernel->tensors[tensor].role == ROLE_TEMPORARY && !(plan->known && plan->known[tensor]);
+}
+
 static whet_status new_temporaries(const Compiled *c, const EvalOptions *options, void **data, whet_error *err) {
     for (int t = 0; t < c->kernel->tensor_count; t++) {
         const KernelTensor *tensor = &c->kernel->tensors[t];
-        if (tensor->role == ROLE_TEMPORARY && !(data[t] = memory_alloc(options->allocator, tensor_bytes(tensor) + 1)))
+        if (is_stored(c, t) && !(data[t] = memory_alloc(options->allocator, tensor_bytes(tensor) + 1)))
             return error_memory(err);
     }
     return WHET_OK;
@@ -179,7 +182,7 @@ static whet_status new_temporaries(const Compiled *c, const EvalOptions *options
 
 static void free_temporaries(const Compiled *c, const EvalOptions *options, void **data) {
     for (int t = 0; t < c->kernel->tensor_count; t++)
-        if (c->kernel->tensors[t].role == ROLE_TEMPORARY && data[t])
+        if (is_stored(c, t) && data[t])
             memory_free(options->allocator, data[t], tensor_bytes(&c->kernel->tensors[t]) + 1);
 }
 
@@ -189,7 +192,9 @@ whet_status map_run(const Compiled *c, void *const *data, const EvalOptions *opt
     void *all[KERNEL_MAX_TENSORS];
     options = options ? options : &none;
     for (int t = 0; t < c->kernel->tensor_count; t++)
-        all[t] = c->kernel->tensors[t].role == ROLE_TEMPORARY ? NULL : data[t];
+        all[t] = c->kernel->tensors[t].role != ROLE_TEMPORARY ? data[t]
+                 : plan->known                                ? (void *)(uintptr_t)plan->known[t]
+                                                              : NULL;
     whet_status status = new_temporaries(c, options, all, err);
     for (int p = 0; !status && p < plan->pass_count; p++) {
         const KernelTensor *tensor = &c->kernel->tensors[plan->passes[p].nest.definition->tensor];

@@ -35,7 +35,7 @@ static bool flatten(const KernelTensor *tensor, const Definition *definition, co
     int64_t stride = 1;
     for (int d = tensor->rank - 1; d >= 0; d--) {
         if (!index[d].affine) {
-            if (access->offsets && !guarded) {
+            if (access->offsets[0] && !guarded) {
                 stride *= tensor->dims[d];
                 continue;
             }
@@ -84,20 +84,20 @@ static Access *new_access(Nest *nest, const char **why) {
 }
 
 static bool add_access(Nest *nest, const Definition *definition, const int *map, const Expr *read, const Index *index,
-                       int offsets, const char **why) {
+                       const int offsets[2], const char **why) {
     Access *access = new_access(nest, why);
     if (!access)
         return false;
     int t = read ? read->tensor : definition->tensor;
     const KernelTensor *tensor = &nest->kernel->tensors[t];
-    *access = (Access){.read = read, .tensor = t, .type = tensor->type, .offsets = offsets};
+    *access = (Access){.read = read, .tensor = t, .type = tensor->type, .offsets = {offsets[0], offsets[1]}};
     access->outside = read && read->arg[0] ? read->arg[0]->number : 0;
     return flatten(tensor, definition, map, index, read && read->guarded, access, why);
 }
 
 bool nest_add_at(Nest *nest, const Definition *definition, const int *map, const Expr *read, const Index *index,
                  const char **why) {
-    return add_access(nest, definition, map, read, index, 0, why);
+    return add_access(nest, definition, map, read, index, (int[2]){0, 0}, why);
 }
 
 bool nest_read_instead(Nest *nest, int access, int tensor, const Index *index, const char **why) {
@@ -252,8 +252,9 @@ static void mark_axes(const Definition *definition, const Expr *expr, bool *seen
     }
 }
 
-/* Dense over the axes in question, in the order in which the result has them in memory. */
-static bool add_offsets(Nest *nest, const Definition *definition, const Expr *read, const char **why) {
+/* Dense over the axes in question, in the order in which the result has them in memory. `dims`: of the read, whose indices they
+ * are made of. */
+static bool add_offsets(Nest *nest, const Definition *definition, const Expr *read, uint32_t dims, const char **why) {
     bool seen[KERNEL_MAX_AXES * 32], axes[KERNEL_MAX_AXES] = {false};
     Access *access = new_access(nest, why);
     if (!access)
@@ -264,9 +265,9 @@ static bool add_offsets(Nest *nest, const Definition *definition, const Expr *re
     }
     memset(seen, 0, sizeof seen);
     for (int d = 0; d < read->index_count; d++)
-        if (!read->index[d].affine)
+        if (dims >> d & 1)
             mark_axes(definition, read->index[d].expr, seen, axes);
-    *access = (Access){.read = read, .source = ACCESS_OFFSETS, .tensor = -1, .type = DT_S64};
+    *access = (Access){.read = read, .source = ACCESS_OFFSETS, .tensor = -1, .type = DT_S64, .dims = dims};
     int64_t next = 1;
     for (;;) {
         int inner = -1;
@@ -302,17 +303,60 @@ static bool add_numbers(Nest *nest, const Definition *definition, const Expr *ax
     return true;
 }
 
+/* Dimensions of a read whose index is computed: [1] changes along the axis on which the result is contiguous, [0] does not. Where
+ * there are but the ones or the others they are [0]. */
+static void split_dims(const Nest *nest, const Definition *definition, const Expr *read, uint32_t dims[2]) {
+    int column = -1;
+    dims[0] = dims[1] = 0;
+    for (int a = 0; a < definition->parallel_count; a++)
+        if (nest->access[0].stride[a] == 1 && definition->axes[a].extent != 1)
+            column = a;
+    for (int d = 0; d < read->index_count; d++) {
+        bool seen[KERNEL_MAX_AXES * 32] = {false}, axes[KERNEL_MAX_AXES] = {false};
+        if (read->index[d].affine)
+            continue;
+        if (definition->expr_count <= (int)COUNT(seen))
+            mark_axes(definition, read->index[d].expr, seen, axes);
+        dims[column >= 0 && axes[column]] |= UINT32_C(1) << d;
+    }
+    if (!dims[0]) {
+        dims[0] = dims[1];
+        dims[1] = 0;
+    }
+}
+
+/* Offsets that another read of the tensor has already; 0: none. */
+static int same_offsets(const Nest *nest, const Expr *read, uint32_t dims) {
+    for (int i = 1; dims && i < nest->access_count; i++) {
+        const Access *a = &nest->access[i];
+        bool same = a->source == ACCESS_OFFSETS && a->dims == dims && a->read->tensor == read->tensor;
+        for (int d = 0; same && d < read->index_count; d++)
+            same = !(dims >> d & 1) || a->read->index[d].expr == read->index[d].expr;
+        if (same)
+            return i;
+    }
+    return 0;
+}
+
 static bool add_needed(Nest *nest, const Definition *definition, const int *map, const Expr *expr, const char **why) {
-    bool gathers = false;
+    uint32_t dims[2];
     if (expr->op == EXPR_AXIS)
         return add_numbers(nest, definition, expr, why);
     if (expr->op != EXPR_READ)
         return true;
-    for (int d = 0; d < expr->index_count; d++)
-        gathers = gathers || !expr->index[d].affine;
-    if (!add_access(nest, definition, map, expr, expr->index, gathers ? nest->access_count + 1 : 0, why))
-        return false;
-    return !gathers || add_offsets(nest, definition, expr, why);
+    split_dims(nest, definition, expr, dims);
+    int offsets[2], next = nest->access_count + 1;
+    for (int k = 0; k < 2; k++) {
+        offsets[k] = same_offsets(nest, expr, dims[k]);
+        if (offsets[k])
+            dims[k] = 0;
+        else if (dims[k])
+            offsets[k] = next++;
+    }
+    bool fine = add_access(nest, definition, map, expr, expr->index, offsets, why);
+    for (int k = 0; fine && k < 2; k++)
+        fine = !dims[k] || add_offsets(nest, definition, expr, dims[k], why);
+    return fine;
 }
 
 bool nest_of_map(const Kernel *kernel, const Definition *definition, Nest *out, const char **why) {

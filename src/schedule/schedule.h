@@ -121,7 +121,9 @@ typedef enum AccessSource {
 typedef struct Access {
     const Expr *read; /* NULL: the write. Of offsets: the read they are for */
     AccessSource source;
-    int offsets; /* of a gathered read: the access with its offsets; 0: none */
+    /* Of a gathered read: accesses with its offsets, those of indices that do not change along the axis on which the result is
+     * contiguous by themselves; 0: none. */
+    int offsets[2];
     int tensor;
     DType type;
     int64_t offset;
@@ -131,6 +133,7 @@ typedef struct Access {
     double outside; /* what a guarded read gives there */
     /* Of offsets: the definition's axes that they are dense over, innermost first. */
     int dense[NEST_MAX_AXES], dense_count;
+    uint32_t dims; /* of offsets: the dimensions of the read whose indices they are made of */
 } Access;
 
 typedef struct NestAxis {

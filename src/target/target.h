@@ -69,6 +69,7 @@ struct Target {
     bool mmla_bytes, mmla_bf16; /* MMLA of bytes, of bf16: two rows by two columns at once, at twice the rate of dot products */
     bool lookup;                /* LOOKUP is one instruction */
     bool masked;                /* loads under a mask cost what plain ones do */
+    bool permutes;              /* PERMUTE and PICK cost less than gathering a few elements */
     bool wide;                  /* whole numbers in lanes of 64 bits */
     TargetTiles tiles;
     /* The same machine with vectors of half the length, where they are as fast: code of both may be mixed. NULL: they are not. */

@@ -208,6 +208,18 @@ void vector_prefetch_l2(VectorFunction *f, VectorAddress address) {
     memory_op(f, VECTOR_PREFETCH_L2, DT_NONE, DT_NONE, &address, -1, -1);
 }
 
+int vector_pick(VectorFunction *f, int a, int b, int lanes) {
+    return plain_op(f, VECTOR_PICK, type_of(f, a), DT_S32, a, b, lanes, 0);
+}
+
+int vector_load_index(VectorFunction *f, VectorAddress address) {
+    return memory_op(f, VECTOR_LOAD_INDEX, DT_NONE, DT_NONE, &address, -1, -1);
+}
+
+int vector_pointer_index(VectorFunction *f, int pointer, int index, int64_t bytes) {
+    return plain_op(f, VECTOR_POINTER_INDEX, DT_NONE, DT_NONE, pointer, index, -1, (double)bytes);
+}
+
 int vector_lookup(VectorFunction *f, int table, int index) {
     return plain_op(f, VECTOR_LOOKUP, DT_F32, DT_S32, index, -1, -1, table);
 }

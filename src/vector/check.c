@@ -60,7 +60,8 @@ static bool check_plain(const Checker *c, const VectorOp *op) {
     for (int k = 0; k < vector_arg_count(op->code); k++) {
         RegisterClass class = vector_class(info->args[k]);
         DType type = info->args[k] == 'V' ? op->type : DT_NONE; /* W operands may differ among each other (u8 * s8) */
-        if (op->code == VECTOR_GATHER || (op->code == VECTOR_PERMUTE && k == 1) || op->code == VECTOR_LOOKUP)
+        if (op->code == VECTOR_GATHER || (op->code == VECTOR_PERMUTE && k == 1) || (op->code == VECTOR_PICK && k == 2) ||
+            op->code == VECTOR_LOOKUP)
             type = DT_S32;
         if (!check_use(c, op->arg[k], class, type))
             return false;

@@ -321,6 +321,14 @@ static void run_permute(const Machine *m, const VectorOp *op, Lanes *out) {
         copy_lane(out, i, &m->value[op->arg[0]], (int)(m->value[op->arg[1]].u32[i] % (uint32_t)lanes), size);
 }
 
+static void run_pick(const Machine *m, const VectorOp *op, Lanes *out) {
+    int size = dtype_bits(op->type) / 8, lanes = m->bytes / size;
+    for (int i = 0; i < lanes; i++) {
+        int from = (int)(m->value[op->arg[2]].u32[i] % (uint32_t)(2 * lanes));
+        copy_lane(out, i, &m->value[op->arg[from >= lanes]], from % lanes, size);
+    }
+}
+
 static bool run_dot(Machine *m, const VectorOp *op, Lanes *out) {
     const Lanes *a = &m->value[op->arg[0]], *b = &m->value[op->arg[1]], *c = &m->value[op->arg[2]];
     for (int i = 0; i < m->bytes / 4; i++) {
@@ -519,6 +527,7 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_ZIP_LOW:
     case VECTOR_ZIP_HIGH: run_zip(m, op, &out); break;
     case VECTOR_PERMUTE: run_permute(m, op, &out); break;
+    case VECTOR_PICK: run_pick(m, op, &out); break;
     case VECTOR_LOOKUP:
         for (int i = 0; i < m->bytes / 4; i++)
             out.f32[i] = vector_table[(int)op->number][m->value[op->arg[0]].u32[i] % VECTOR_TABLE_LENGTH];
@@ -550,6 +559,7 @@ static bool run_op(Machine *m, const VectorOp *op) {
             out.f32[i] = fmaf(m->value[op->arg[0]].f32[i], m->value[op->arg[1]].f32[i / 4 * 4 + (int)op->number],
                               m->value[op->arg[2]].f32[i]);
         break;
+    case VECTOR_LOAD_INDEX: memcpy(&out.number, address_of(m, &op->address), sizeof out.number); break;
     case VECTOR_POINTER_ADD: out.number = m->value[op->arg[0]].number + (int64_t)op->number; break;
     case VECTOR_POINTER_INDEX:
         out.number = m->value[op->arg[0]].number + m->value[op->arg[1]].number * (int64_t)op->number;

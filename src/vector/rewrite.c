@@ -61,6 +61,15 @@ static int mul_long(VectorFunction *to, const VectorOp *op) {
     return vector_binary(to, VECTOR_ADD, vector_binary(to, VECTOR_MUL_LOWER, a, b), upper);
 }
 
+/* The lanes of both, one or the other by the next higher bit of the number. */
+static int pick(VectorFunction *to, const VectorOp *op) {
+    int lanes = vector_lanes(to, op->type), index = op->arg[2];
+    int bit = vector_binary(to, VECTOR_AND, index, vector_const(to, DT_S32, lanes));
+    int second = vector_binary(to, VECTOR_EQ, bit, vector_const(to, DT_S32, lanes));
+    int a = vector_binary(to, VECTOR_PERMUTE, op->arg[0], index), b = vector_binary(to, VECTOR_PERMUTE, op->arg[1], index);
+    return vector_ternary(to, VECTOR_SELECT, second, b, a);
+}
+
 /* Floats to bf16, to the nearest, ties to even; NaNs keep their upper bits and become quiet. */
 static int store_bf16(VectorFunction *to, const VectorOp *op) {
     int x = op->arg[0], bits = vector_convert(to, VECTOR_BITS, DT_S32, x);
@@ -216,6 +225,8 @@ const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[
             result = dot2(copy.to, &memory, &op);
         else if (op.code == VECTOR_MUL_LONG)
             result = mul_long(copy.to, &op);
+        else if (op.code == VECTOR_PICK && copy.to->bytes)
+            result = pick(copy.to, &op);
         else if (op.code == VECTOR_SCALE && op.type == DT_F32)
             result = scale(copy.to, &op);
         else {

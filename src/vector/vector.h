@@ -105,6 +105,7 @@ typedef enum RegisterClass {
     X(BLOCK_EVEN,    "block_even",    'V', "VV",     "B", -1, 0) /* blocks of 128 bits 0, 2 ... of one operand behind the other */\
     X(BLOCK_ODD,     "block_odd",     'V', "VV",     "B", -1, 0) /* blocks 1, 3 ... */                                           \
     X(PERMUTE,       "permute",       'V', "VW",     "B", -1, 0) /* lane i is lane b[i] of a, b of s32, modulo the lanes */      \
+    X(PICK,          "pick",          'V', "VVW",    "B",  0, 0) /* lane i is lane c[i] of a and behind it b, c of s32, modulo twice the lanes; lanes of 32 bits */\
     X(LOOKUP,        "lookup",        'V', "W#",     "X", -1, 0) /* f32: lane i is element a[i] modulo 16, a of s32, of table # (tables.c) */\
     X(REDUCE_ADD,    "reduce_add",    'V', "V",      "N", -1, 1) /* over the lanes, in every lane; halves are folded onto each other */\
     X(REDUCE_MIN,    "reduce_min",    'V', "V",      "N", -1, 1) /* as MIN_OR over the lanes */                                  \
@@ -131,6 +132,7 @@ typedef enum RegisterClass {
     X(TILE_ROW,      "tile_row",      'V', "T#",     "B", -1, 0) /* row # of a tile */                                           \
     X(POINTER_ADD,   "pointer_add",   'P', "P#",     "-",  0, 0) /* bytes */                                                     \
     X(POINTER_INDEX, "pointer_index", 'P', "PI#",    "-",  0, 0) /* pointer + index * # bytes */                                 \
+    X(LOAD_INDEX,    "load_index",    'I', "A",      "-", -1, 0) /* a number of 64 bits in memory */                               \
     X(LOOP,          "loop",          'I', "#",      "-", -1, 0) /* printed and parsed by hand, like END */                      \
     X(END,           "end",           '-', "",       "-", -1, 0)
 // clang-format on
@@ -258,6 +260,9 @@ int vector_by_lane(VectorFunction *f, VectorCode code, int a, int b, int c, int 
 int vector_load_block(VectorFunction *f, DType type, VectorAddress address);
 int vector_immediate(VectorFunction *f, VectorCode code, int a, double number); /* shifts, POINTER_ADD */
 int vector_convert(VectorFunction *f, VectorCode code, DType type, int a);
+int vector_pick(VectorFunction *f, int a, int b, int lanes); /* PICK */
+int vector_load_index(VectorFunction *f, VectorAddress address);
+int vector_pointer_index(VectorFunction *f, int pointer, int index, int64_t bytes);
 int vector_lookup(VectorFunction *f, int table, int index);
 int vector_round_to(VectorFunction *f, DType type, int a); /* f32 to the nearest of a narrower type, which stays in f32 */
 int vector_mask_first(VectorFunction *f, DType type, int lanes);

@@ -40,7 +40,7 @@ static void put_box(const Compiled *c, const CDriver *d, const MapPass *m, const
 bool map_has_c(const Compiled *c) {
     const MapPlan *plan = c->state;
     for (int p = 0; p < plan->pass_count; p++)
-        if (plan->passes[p].gather_count || plan->passes[p].numbers)
+        if (plan->passes[p].gather_count || plan->passes[p].numbers || plan->passes[p].permutes)
             return false;
     for (int t = 0; t < c->kernel->tensor_count; t++)
         if (c->kernel->tensors[t].role == ROLE_TEMPORARY)

@@ -172,6 +172,13 @@ static void encode_pointer_index(Arm64Encoder *e, const VectorOp *op) {
     forget_places(e, to);
 }
 
+static void encode_load_index(Arm64Encoder *e, const VectorOp *op) {
+    int64_t offset;
+    int base = arm64_address(e, &op->address, 0, 32760, 8, &offset), to = arm64_general_of(e, op->result);
+    arm64_emit(e->code, LDR_X, to, base, offset);
+    forget_places(e, to);
+}
+
 static void encode_prefetch(Arm64Encoder *e, const VectorOp *op) {
     int64_t offset;
     int base = arm64_address(e, &op->address, 0, 32760, 8, &offset);
@@ -310,6 +317,7 @@ static void encode_op(Arm64Encoder *e, const VectorOp *op, int at) {
     case VECTOR_PREFETCH_L2: encode_prefetch(e, op); break;
     case VECTOR_POINTER_ADD: encode_pointer_add(e, op); break;
     case VECTOR_POINTER_INDEX: encode_pointer_index(e, op); break;
+    case VECTOR_LOAD_INDEX: encode_load_index(e, op); break;
     case VECTOR_LOOP: encode_loop(e, op, at); break;
     case VECTOR_END: encode_end(e, op); break;
     default:

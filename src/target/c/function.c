@@ -180,6 +180,10 @@ static void put_op(Printer *p, const VectorOp *op) {
     if (op->code == VECTOR_POINTER_ADD) {
         put_value(p, p->out, op->arg[0]);
         text_printf(p->out, " + %lld;\n", (long long)op->number);
+    } else if (op->code == VECTOR_LOAD_INDEX) {
+        text_put(p->out, "*(const int64_t *)(const void *)(");
+        put_address(p, &op->address);
+        text_put(p->out, ");\n");
     } else if (op->code == VECTOR_POINTER_INDEX) {
         put_value(p, p->out, op->arg[0]);
         text_put(p->out, " + ");
@@ -283,7 +287,7 @@ whet_status c_print_function(const VectorFunction *f, const char *prefix, int in
     Arena arena;
     bool native[VECTOR_OP_COUNT];
     for (int code = 0; code < VECTOR_OP_COUNT; code++)
-        native[code] = code != VECTOR_SCALE; /* ldexp is slow */
+        native[code] = code != VECTOR_SCALE /* ldexp is slow */ && code != VECTOR_PICK;
     if (!(f = vector_rewrite(f, native, err)))
         return err && err->status ? err->status : WHET_ERROR_UNSUPPORTED;
     arena_init(&arena, NULL);

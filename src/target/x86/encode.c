@@ -633,6 +633,7 @@ static void encode_op(Encoder *e, const VectorOp *op, int at) {
     case VECTOR_BLOCK_EVEN:
     case VECTOR_BLOCK_ODD: encode_blocks(e, op); break;
     case VECTOR_PERMUTE: encode_permute(e, op); break;
+    case VECTOR_PICK: encode_pick(e, op); break;
     case VECTOR_LOOKUP: encode_lookup(e, op, at); break;
     case VECTOR_REDUCE_ADD:
     case VECTOR_REDUCE_MIN:
@@ -642,6 +643,10 @@ static void encode_op(Encoder *e, const VectorOp *op, int at) {
     case VECTOR_DOT2: encode_dot(e, op, at); break;
     case VECTOR_POINTER_ADD: encode_pointer_add(e, op); break;
     case VECTOR_POINTER_INDEX: encode_pointer_index(e, op); break;
+    case VECTOR_LOAD_INDEX:
+        encode_plain(e, ZYDIS_MNEMONIC_MOV, register_operand(encode_general(e, op->result)), encode_address(e, &op->address, 8),
+                     nothing);
+        break;
     case VECTOR_LOOP: encode_loop(e, op, at); break;
     case VECTOR_END: encode_end(e, op); break;
     default:

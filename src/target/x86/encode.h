@@ -99,6 +99,7 @@ void encode_halves(Encoder *e, const VectorOp *op);
 void encode_zip(Encoder *e, const VectorOp *op);
 void encode_blocks(Encoder *e, const VectorOp *op);
 void encode_permute(Encoder *e, const VectorOp *op);
+void encode_pick(Encoder *e, const VectorOp *op);
 void encode_lookup(Encoder *e, const VectorOp *op, int at);
 void encode_iota(Encoder *e, const VectorOp *op);
 void encode_reduce(Encoder *e, const VectorOp *op, int at);

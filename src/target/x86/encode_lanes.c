@@ -49,6 +49,18 @@ void encode_permute(Encoder *e, const VectorOp *op) {
                   nothing);
 }
 
+/* The first register is what the result takes the place of. */
+void encode_pick(Encoder *e, const VectorOp *op) {
+    X86Operand to = result(e, op);
+    if (bytes_of(op->type) != 4) {
+        e->code->failed = "pick of lanes of other than 32 bits";
+        return;
+    }
+    if (!same_register(e, op->arg[0], op))
+        encode_move(e, to, encode_operand(e, op->arg[0]));
+    encode_vector(e, ZYDIS_MNEMONIC_VPERMT2PS, to, encode_operand(e, op->arg[2]), encode_operand(e, op->arg[1]), nothing);
+}
+
 /* Sixteen elements are one register of AVX-512, and two of AVX2: the index's bit 3 says which. */
 void encode_lookup(Encoder *e, const VectorOp *op, int at) {
     const float *table = vector_table[(int)op->number];

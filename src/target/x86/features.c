@@ -79,7 +79,7 @@ bool target_x86(uint64_t features, Target *out) {
     out->dot4_us = features & (avx512 ? FEATURE(AVX512_VNNI) : FEATURE(AVX_VNNI));
     out->halve = features & FEATURE(FP256) ? x86_halve : NULL;
     out->lookup = avx512;
-    out->wide = out->masked = true;
+    out->permutes = out->wide = out->masked = true;
     out->dot2 = avx512 && features & FEATURE(AVX512_BF16);
     out->registers[CLASS_VECTOR] = avx512 ? 32 : 16;
     out->registers[CLASS_MASK] = avx512 ? 6 : 0; /* k0 means "no mask", k7 is gathers'; AVX2 keeps masks in vector registers */

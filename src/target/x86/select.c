@@ -173,7 +173,8 @@ bool x86_select(const VectorFunction *f, const Target *target, X86Selection *out
         out->tie[i] = (signed char)vector_info[op->code].tie;
         out->scratch[i] = scratch_of(target, op);
         out->late[i] = op->code == VECTOR_EVEN || op->code == VECTOR_ODD || op->code == VECTOR_DOT4_US ||
-                       op->code == VECTOR_DOT2_SS || op->code == VECTOR_DOT2 || op->code == VECTOR_GATHER;
+                       op->code == VECTOR_DOT2_SS || op->code == VECTOR_DOT2 || op->code == VECTOR_GATHER ||
+                       op->code == VECTOR_PICK;
         int memory = folded_operand(f, out->folded, op);
         if (memory >= 0 && memory == out->tie[i]) /* take over another operand that is in a register */
             out->tie[i] = op->code == VECTOR_FMA || op->code == VECTOR_FNMA ? 0 : vector_arg_count(op->code) > 1 ? 1 : -1;
@@ -198,7 +199,7 @@ void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
     for (size_t i = 0; i < COUNT(missing); i++)
         native[missing[i]] = false;
     if (target->bytes < 64)
-        native[VECTOR_SCALE] = native[VECTOR_MUL_LONG] = false;
+        native[VECTOR_SCALE] = native[VECTOR_MUL_LONG] = native[VECTOR_PICK] = false;
     if (target->features & vnni)
         native[VECTOR_DOT4_US] = true;
     if (target->bytes == 64 && target->features & FEATURE(AVX512_BF16))
