@@ -5,8 +5,8 @@
 #   whet_internal  for tests and fuzz targets: every symbol can be linked to
 file(GLOB_RECURSE WHET_SOURCES CONFIGURE_DEPENDS src/*.c)
 list(FILTER WHET_SOURCES EXCLUDE REGEX "/src/cli/")
-# Loops over strips, and the products of LSTM and its kin, are written to be vectorised.
-file(GLOB strip_sources src/kernel/strip*.c src/kernel/eval*.c src/ops/recurrent.c)
+# Loops over strips, the products of LSTM and its kin, and the search for the largest of a line are written to be vectorised.
+file(GLOB strip_sources src/kernel/strip*.c src/kernel/eval*.c src/ops/recurrent.c src/ops/order.c)
 set_source_files_properties(${strip_sources} PROPERTIES COMPILE_OPTIONS -O3)
 add_library(whet_objects OBJECT ${WHET_SOURCES})
 target_include_directories(whet_objects PRIVATE include src)

@@ -1,5 +1,6 @@
 /* Operators of object detectors: NonMaxSuppression and RoiAlign. */
 #include "ops/native.h"
+#include "ops/order.h"
 
 #include <math.h>
 #include <string.h>
@@ -24,41 +25,32 @@ static whet_status suppression_shape(OpCall *call) {
 }
 
 typedef struct Box {
-    float y1, x1, y2, x2;
+    float y1, x1, y2, x2, area;
 } Box;
+
+static float lower(float a, float b) {
+    return a < b ? a : b;
+}
+
+static float higher(float a, float b) {
+    return a > b ? a : b;
+}
 
 /* Corners in any order, or a centre with width and height. */
 static Box box_at(const float *p, bool centered) {
+    Box box = {lower(p[0], p[2]), lower(p[1], p[3]), higher(p[0], p[2]), higher(p[1], p[3]), 0};
     if (centered)
-        return (Box){p[1] - p[3] / 2, p[0] - p[2] / 2, p[1] + p[3] / 2, p[0] + p[2] / 2};
-    return (Box){fminf(p[0], p[2]), fminf(p[1], p[3]), fmaxf(p[0], p[2]), fmaxf(p[1], p[3])};
+        box = (Box){p[1] - p[3] / 2, p[0] - p[2] / 2, p[1] + p[3] / 2, p[0] + p[2] / 2, 0};
+    box.area = (box.y2 - box.y1) * (box.x2 - box.x1);
+    return box;
 }
 
-static bool overlaps(Box a, Box b, float threshold) {
-    float height = fminf(a.y2, b.y2) - fmaxf(a.y1, b.y1), width = fminf(a.x2, b.x2) - fmaxf(a.x1, b.x1);
-    if (!(height > 0) || !(width > 0))
+static bool overlaps(const Box *a, const Box *b, float threshold) {
+    float height = lower(a->y2, b->y2) - higher(a->y1, b->y1), width = lower(a->x2, b->x2) - higher(a->x1, b->x1);
+    if (!(height > 0) || !(width > 0) || !(a->area > 0) || !(b->area > 0))
         return false;
-    float both = height * width, first = (a.y2 - a.y1) * (a.x2 - a.x1), second = (b.y2 - b.y1) * (b.x2 - b.x1);
-    if (!(first > 0) || !(second > 0))
-        return false;
-    return both / (first + second - both) > threshold;
-}
-
-/* Highest score on top; of equals the lower index. */
-static bool ranks_before(const float *scores, int64_t a, int64_t b) {
-    return scores[a] > scores[b] || (scores[a] == scores[b] && a < b);
-}
-
-static void sift_down(const float *scores, int64_t *heap, int64_t root, int64_t count) {
-    for (int64_t child; (child = 2 * root + 1) < count; root = child) {
-        if (child + 1 < count && ranks_before(scores, heap[child + 1], heap[child]))
-            child++;
-        if (!ranks_before(scores, heap[child], heap[root]))
-            return;
-        int64_t kept = heap[root];
-        heap[root] = heap[child];
-        heap[child] = kept;
-    }
+    float both = height * width;
+    return both / (a->area + b->area - both) > threshold;
 }
 
 typedef struct Suppression {
@@ -66,75 +58,83 @@ typedef struct Suppression {
     int64_t batches, classes, count, most;
     float overlap, least;
     bool centered, has_least;
-    int64_t *heap, *kept; /* of one class */
+    uint64_t *keys; /* twice the boxes: order.h */
+    Box *kept;      /* of one class */
+    int64_t *rows;  /* batch, class and box of all that stay */
+    int64_t total;
+    size_t room;
 } Suppression;
 
-/* The boxes of one class that stay, into s->kept; returns how many. */
-static whet_status suppress(OpRun *run, const Suppression *s, int64_t batch, int64_t class, int64_t *found) {
+static bool keep(OpRun *run, Suppression *s, int64_t batch, int64_t class, int64_t box) {
+    if ((size_t)s->total == s->room) {
+        size_t room = 2 * s->room + 64;
+        int64_t *rows = op_scratch(run, room * 3 * sizeof *rows);
+        if (!rows)
+            return false;
+        if (s->total)
+            memcpy(rows, s->rows, (size_t)s->total * 3 * sizeof *rows);
+        s->rows = rows;
+        s->room = room;
+    }
+    memcpy(s->rows + 3 * s->total++, (const int64_t[]){batch, class, box}, 3 * sizeof *s->rows);
+    return true;
+}
+
+/* The boxes of one class that stay: those of the highest scores first, of equals the first in place. */
+static whet_status suppress(OpRun *run, Suppression *s, int64_t batch, int64_t class) {
     const float *boxes = s->boxes + batch * s->count * 4, *scores = s->scores + (batch * s->classes + class) * s->count;
-    int64_t count = 0;
-    *found = 0;
+    int64_t count = 0, found = 0;
     for (int64_t i = 0; i < s->count; i++)
         if (!s->has_least || scores[i] > s->least)
-            s->heap[count++] = i;
-    for (int64_t i = count / 2 - 1; i >= 0; i--)
-        sift_down(scores, s->heap, i, count);
-    while (count && *found < s->most) {
-        int64_t best = s->heap[0];
-        s->heap[0] = s->heap[--count];
-        sift_down(scores, s->heap, 0, count);
+            s->keys[count++] = order_key(scores[i], true, i);
+    order_sort(s->keys, s->keys + s->count, count);
+    for (int64_t i = 0; i < count && found < s->most; i++) {
+        int64_t best = (uint32_t)s->keys[i];
         Box box = box_at(boxes + 4 * best, s->centered);
         bool stays = true;
-        for (int64_t k = 0; stays && k < *found; k++)
-            stays = !overlaps(box, box_at(boxes + 4 * s->kept[k], s->centered), s->overlap);
-        if (stays)
-            s->kept[(*found)++] = best;
-        if ((count & 255) == 0 && op_interrupted(run) != WHET_OK)
+        for (int64_t k = 0; stays && k < found; k++)
+            stays = !overlaps(&box, &s->kept[k], s->overlap);
+        if (stays) {
+            s->kept[found++] = box;
+            if (!keep(run, s, batch, class, best))
+                return native_failed(run);
+        }
+        if ((i & 255) == 255 && op_interrupted(run) != WHET_OK)
             return native_failed(run);
     }
     return WHET_OK;
 }
 
-/* Two passes over the classes: what stays is counted, then written. */
-static whet_status suppression_pass(OpRun *run, const Suppression *s, int64_t *total, int64_t *to) {
-    *total = 0;
-    for (int64_t b = 0; b < s->batches; b++)
-        for (int64_t c = 0; c < s->classes; c++) {
-            int64_t found;
-            whet_status status = suppress(run, s, b, c, &found);
-            if (status != WHET_OK)
-                return status;
-            for (int64_t i = 0; to && i < found; i++) {
-                int64_t *row = to + 3 * (*total + i);
-                row[0] = b;
-                row[1] = c;
-                row[2] = s->kept[i];
-            }
-            *total += found;
-        }
-    return WHET_OK;
-}
-
 static whet_status suppression_run(OpRun *run) {
     const Tensor *boxes = op_input(run, 0), *scores = op_input(run, 1);
-    Suppression s = {boxes->data, scores->data, boxes->dims[0], scores->dims[1], boxes->dims[1], 0, 0, 0, false, false,
-                     NULL,        NULL};
+    Suppression s = {.boxes = boxes->data,
+                     .scores = scores->data,
+                     .batches = boxes->dims[0],
+                     .classes = scores->dims[1],
+                     .count = boxes->dims[1]};
     double most = native_number(run, 2, 0);
     s.most = most > 0 ? (int64_t)fmin(most, (double)s.count) : 0;
     s.overlap = (float)native_number(run, 3, 0);
     s.has_least = run->call->in_count > 4 && op_input(run, 4);
     s.least = (float)native_number(run, 4, 0);
     s.centered = op_int(run->call, "center_point_box") != 0;
-    s.heap = op_scratch(run, ((size_t)s.count * 2 + 2) * sizeof *s.heap);
-    if (!s.heap)
+    s.keys = op_scratch(run, ((size_t)s.count * 2 + 2) * sizeof *s.keys);
+    s.kept = s.keys ? op_scratch(run, ((size_t)s.most + 1) * sizeof *s.kept) : NULL;
+    if (!s.kept)
         return native_failed(run);
-    s.kept = s.heap + s.count + 1;
-    int64_t total = 0;
-    whet_status status = s.most ? suppression_pass(run, &s, &total, NULL) : WHET_OK;
-    int64_t *to = status == WHET_OK ? op_output(run, 0, DT_S64, 2, (const int64_t[]){total, 3}) : NULL;
+    if (s.count > UINT32_MAX)
+        return native_error(run, WHET_ERROR_UNSUPPORTED, "%lld boxes are more than 2^32", (long long)s.count);
+    for (int64_t i = 0; s.most && i < s.batches * s.classes; i++) {
+        whet_status status = suppress(run, &s, i / s.classes, i % s.classes);
+        if (status != WHET_OK)
+            return status;
+    }
+    int64_t *to = op_output(run, 0, DT_S64, 2, (const int64_t[]){s.total, 3});
     if (!to)
         return native_failed(run);
-    return s.most ? suppression_pass(run, &s, &total, to) : WHET_OK;
+    if (s.total)
+        memcpy(to, s.rows, (size_t)s.total * 3 * sizeof *to);
+    return WHET_OK;
 }
 
 /* ---- RoiAlign ------------------------------------------------------------------------------------------------------------ */

@@ -3,6 +3,7 @@
  * Values are compared in the order of their type, NaN above everything, so that every input has one answer.
  */
 #include "ops/native.h"
+#include "ops/order.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -152,64 +153,24 @@ static whet_status top_k_shape(OpCall *call) {
     return WHET_OK;
 }
 
-enum { TOP_K_FEW = 32 };
-
-/* The first of the contiguous floats from place i on that may come before `root`: most of a line may not. NaN of either may. */
-static int64_t next_float(const float *x, int64_t i, int64_t extent, float root, bool largest) {
-    enum { BLOCK = 64 };
-    const float sign = largest ? 1 : -1, least = sign * root;
-    for (; i + BLOCK <= extent; i += BLOCK) { /* compilers make vectors of it */
-        int passed = 0;
-        for (int j = 0; j < BLOCK; j++)
-            passed += sign * x[i + j] <= least;
-        if (passed < BLOCK)
-            break;
-    }
-    while (i < extent && (largest ? x[i] <= root : x[i] >= root))
-        i++;
-    return i;
-}
-
-/* Few places of contiguous floats, in order as they are found: an insertion moves less than a heap compares. False: there is a
- * NaN among what had to be looked at, or could hide one. */
-static bool top_k_few(const float *x, int64_t extent, int64_t k, bool largest, int64_t *places) {
-    float best[TOP_K_FEW];
-    int64_t count = 0;
-    for (int64_t i = 0; i < extent; i++) {
-        if (count == k)
-            i = next_float(x, i, extent, x[places[k - 1]], largest);
-        if (i == extent)
-            break;
-        float value = largest ? x[i] : -x[i];
-        if (isnan(value))
-            return false;
-        int64_t at = count < k ? count++ : k - 1;
-        for (; at > 0 && best[at - 1] < value; at--) {
-            best[at] = best[at - 1];
-            places[at] = places[at - 1];
-        }
-        best[at] = value;
-        places[at] = i;
-    }
-    return true;
-}
-
-/* The first k places in order, kept in a heap while the rest pass by. `floats`: the line, if it is of contiguous ones. */
-static void top_k_line(const Order *order, int64_t extent, int64_t k, int64_t *heap, const float *floats) {
-    if (floats && k > 0 && k <= TOP_K_FEW && top_k_few(floats, extent, k, order->sign < 0, heap))
-        return;
+/* The first k places in order, kept in a heap while the rest pass by. */
+static void top_k_line(const Order *order, int64_t extent, int64_t k, int64_t *heap) {
     for (int64_t i = 0; i < k; i++)
         heap[i] = i;
     make_heap(order, heap, k);
-    for (int64_t i = k; i < extent && k; i++) {
-        if (floats)
-            i = next_float(floats, i, extent, floats[heap[0]], order->sign < 0);
-        if (i < extent && order_before(order, i, heap[0])) {
+    for (int64_t i = k; i < extent && k; i++)
+        if (order_before(order, i, heap[0])) {
             heap[0] = i;
             sift_down(order, heap, 0, k);
         }
-    }
     sort_heap(order, heap, k);
+}
+
+/* The same of contiguous floats. `keys`: room for twice the line. */
+static void top_k_floats(const float *x, int64_t extent, int64_t k, bool largest, uint64_t *keys, int64_t *places) {
+    order_first(x, extent, k, largest, keys, keys + extent + 1);
+    for (int64_t i = 0; i < k; i++)
+        places[i] = (uint32_t)keys[i];
 }
 
 static whet_status top_k_run(OpRun *run) {
@@ -224,7 +185,9 @@ static whet_status top_k_run(OpRun *run) {
     char *values = op_output(run, 0, (DType)x->type, x->rank, dims);
     int64_t *indices = values ? op_output(run, 1, DT_S64, x->rank, dims) : NULL;
     int64_t *heap = indices ? op_scratch(run, (size_t)(k + 1) * sizeof *heap) : NULL;
-    if (!heap)
+    bool floats = (DType)x->type == DT_F32 && inner == 1 && extent <= UINT32_MAX;
+    uint64_t *keys = heap && floats ? op_scratch(run, ((size_t)extent * 2 + 2) * sizeof *keys) : NULL;
+    if (!heap || (floats && !keys))
         return native_failed(run);
     for (int64_t line = 0; line < outer * inner; line++) {
         int64_t from = line / inner * extent * inner + line % inner, to = line / inner * k * inner + line % inner;
@@ -234,8 +197,10 @@ static whet_status top_k_run(OpRun *run) {
                        1,
                        0,
                        largest ? -1 : 1};
-        top_k_line(&order, extent, k, heap,
-                   (DType)x->type == DT_F32 && inner == 1 ? (const float *)(const void *)order.data : NULL);
+        if (floats)
+            top_k_floats((const float *)(const void *)order.data, extent, k, largest, keys, heap);
+        else
+            top_k_line(&order, extent, k, heap);
         for (int64_t i = 0; i < k; i++) {
             indices[to + i * inner] = heap[i];
             memcpy(values + (size_t)(to + i * inner) * size, order.data + (size_t)heap[i] * order.stride, size);
@@ -252,34 +217,66 @@ static whet_status non_zero_shape(OpCall *call) {
     return WHET_OK;
 }
 
-static bool is_zero(const Tensor *x, int64_t i) {
-    switch ((DType)x->type) {
-    case DT_F32: return ((const float *)x->data)[i] == 0;
-    case DT_F64: return ((const double *)x->data)[i] == 0;
-    case DT_F16:
-    case DT_BF16: return !(((const uint16_t *)x->data)[i] & 0x7fff);
-    default: break;
+/* 1 where an element is not zero: compilers make vectors of it. */
+#define FLAGS(type, test)                                                                                                        \
+    {                                                                                                                            \
+        const type *x = data;                                                                                                    \
+        for (int64_t i = 0; i < count; i++)                                                                                      \
+            flags[i] = (test);                                                                                                   \
+        return;                                                                                                                  \
     }
-    static const uint64_t zero = 0;
-    size_t size = native_size((DType)x->type);
-    return !memcmp((const char *)x->data + (size_t)i * size, &zero, size);
+static void put_flags(DType type, const void *data, int64_t count, uint8_t *flags) {
+    if (type == DT_F32)
+        FLAGS(float, x[i] != 0)
+    if (type == DT_F64)
+        FLAGS(double, x[i] != 0)
+    if (type == DT_F16 || type == DT_BF16)
+        FLAGS(uint16_t, (x[i] & 0x7fff) != 0)
+    switch (native_size(type)) {
+    case 1: FLAGS(uint8_t, x[i] != 0)
+    case 2: FLAGS(uint16_t, x[i] != 0)
+    case 4: FLAGS(uint32_t, x[i] != 0)
+    default: FLAGS(uint64_t, x[i] != 0)
+    }
+}
+
+/* Places along the last axis of what is flagged in one line; returns how many there are. */
+static int64_t put_line(const uint8_t *flags, int64_t count, int64_t *to) {
+    enum { BLOCK = 64 };
+    int64_t found = 0;
+    for (int64_t i = 0; i < count; i += BLOCK) {
+        int64_t end = i + BLOCK < count ? i + BLOCK : count, place[BLOCK + 1], here = 0;
+        for (int64_t j = i; j < end; j++) { /* no jumps: which are flagged cannot be foreseen */
+            place[here] = j;
+            here += flags[j];
+        }
+        memcpy(to + found, place, (size_t)here * sizeof *to);
+        found += here;
+    }
+    return found;
 }
 
 static whet_status non_zero_run(OpRun *run) {
     const Tensor *x = op_input(run, 0);
     int64_t count = whet_tensor_count(x), found = 0, at = 0, place[WHET_MAX_RANK] = {0};
+    int last = x->rank - 1;
+    uint8_t *flags = op_scratch(run, (size_t)count + 1);
+    if (!flags)
+        return native_failed(run);
+    put_flags((DType)x->type, x->data, count, flags);
     for (int64_t i = 0; i < count; i++)
-        found += !is_zero(x, i);
+        found += flags[i];
     int64_t *to = op_output(run, 0, DT_S64, 2, (const int64_t[]){x->rank, found});
     if (!to)
         return native_failed(run);
-    for (int64_t i = 0; i < count; i++) {
-        if (!is_zero(x, i)) {
-            for (int d = 0; d < x->rank; d++)
-                to[d * found + at] = place[d];
-            at++;
-        }
-        for (int d = x->rank - 1; d >= 0 && ++place[d] == x->dims[d]; d--)
+    int64_t line = last >= 0 ? x->dims[last] : 0;
+    for (int64_t i = 0; i < count && line; i += line) {
+        int64_t here = put_line(flags + i, line, to + last * found + at);
+        for (int d = 0; d < last; d++)
+            for (int64_t k = 0; k < here; k++)
+                to[d * found + at + k] = place[d];
+        at += here;
+        for (int d = last - 1; d >= 0 && ++place[d] == x->dims[d]; d--)
             place[d] = 0;
     }
     return WHET_OK;
