@@ -5,7 +5,7 @@
 
 #include "schedule/schedule.h"
 
-enum { ROWS_MAX_DEFINITIONS = 16, ROWS_MAX_FUNCTIONS = 2 };
+enum { ROWS_MAX_DEFINITIONS = 16, ROWS_MAX_FUNCTIONS = 2, ROWS_MAX_MOMENTS = 4 };
 
 typedef struct RowDefinition {
     const Definition *definition;
@@ -25,11 +25,21 @@ typedef struct RowsFunction {
     int last_lanes; /* across: of the last vector, the others are whole */
 } RowsFunction;
 
+/* A sum and the squares of the deviations from its mean m, summed in the same pass: rows_moments.c. */
+typedef struct RowMoments {
+    const Expr *sum, *squares; /* sum(j) e and sum(j) (e - m) * (e - m) */
+    const Expr *value;         /* e, as definition `item` has it */
+    int item;
+    double factor; /* m = sum * factor, but for rounding */
+} RowMoments;
+
 typedef struct Rows {
     const void *const *known; /* while vector code is made: ScheduleOptions.constant */
     Nest nest;                /* rows, then columns (marked `reduced`), over all definitions; temporaries have no access */
     RowDefinition item[ROWS_MAX_DEFINITIONS];
     int count, main, scratch_count, pass_count;
+    RowMoments moment[ROWS_MAX_MOMENTS];
+    int moment_count;
     int64_t counted; /* how many columns there are is an argument of the code, which takes this many at most; 0: it is known */
     bool nan_summed; /* a NaN among the columns ends in a sum that all that is made of the row goes through */
     bool fixed;      /* row_axis is set, and lanes are columns: the rows are those of another template's tiles */
@@ -74,8 +84,20 @@ bool rows_read_is_even(const Rows *r, const Expr *read);
 
 /* rows_plan.c: passes, axes, tiles. False: *why. */
 bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const char **why);
+/* The first pass before or in which an expression can be computed; what is reduced below counts one more. */
+int rows_pass_of(const Rows *r, const Expr *e);
+
+/* rows_moments.c: finds them, when axes and lanes are known; those of one of their sums, or NULL; what a reduction reads in its
+ * pass. */
+void rows_find_moments(Rows *r);
+const RowMoments *rows_moments(const Rows *r, const Expr *sum);
+const Expr *rows_reduced(const Rows *r, const Expr *reduction);
 
 /* rows_facts.c */
+/* What an expression of definition *item is, reads of definitions followed; *item becomes whose it is. */
+const Expr *rows_meaning(const Rows *r, int *item, const Expr *e);
+/* Expressions of two definitions that mean the same. */
+bool rows_same(const Rows *r, int item, const Expr *x, int other, const Expr *y);
 /* `e` of definition `item` is x - max(x): at most 0, or NaN. */
 bool rows_never_positive(const Rows *r, int item, const Expr *e);
 /* 1 / e neither overflows nor loses bits: a square root, or the sum of exp of such, which is at least 1 and no more than there

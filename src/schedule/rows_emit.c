@@ -58,7 +58,7 @@ static int columnwise_value(Emitting *p, int index) {
         slot->here = rows_load(p, item->write);
     else
         slot->here = rows_emit_in(p, slot, item->definition->value);
-    if (item->pass == p->pass && !p->refused)
+    if (item->pass == p->pass && !p->refused && !p->aside)
         store_columns(p, item, slot->here);
     return slot->here;
 }
@@ -198,6 +198,19 @@ static void go_to(Emitting *p, int copy) {
         know(slot, slot->before, copy);
         slot->here = -1;
     }
+    memset(p->deviation, -1, sizeof p->deviation);
+}
+
+static void go_before_columns(Emitting *p, int copy) {
+    go_to(p, copy);
+    p->offset = 0;
+    p->mask = rows_row_mask(p);
+}
+
+void rows_go_to(Emitting *p, int copy, int64_t offset) {
+    go_before_columns(p, copy);
+    p->offset = offset;
+    memset(p->shared, -1, sizeof p->shared);
 }
 
 /* All that one pass does with one step of columns. */
@@ -295,12 +308,6 @@ static bool fits_half(const Slot *slot) {
     return value->type != DT_S64 || (range.low >= 0 && range.high <= INT32_MAX);
 }
 
-static void go_before_columns(Emitting *p, int copy) {
-    go_to(p, copy);
-    p->offset = 0;
-    p->mask = rows_row_mask(p);
-}
-
 /* A value of one a row, that of all rows at once where it can be had so. */
 static void emit_row_value(Emitting *p, int index, bool *seen) {
     const RowDefinition *item = &p->r->item[index];
@@ -347,8 +354,11 @@ static void hoist_copy(Emitting *p, int copy, bool *const *seen) {
         if (wanted)
             hoist(p, &p->slot[i], p->slot[i].e.definition->value, seen[i]);
     }
-    for (int n = 0; n < p->reduction_count; n++)
-        hoist(p, p->reduction[n].slot, p->reduction[n].expr->arg[0], seen[p->reduction[n].slot->index]);
+    for (int n = 0; n < p->reduction_count; n++) {
+        const Reduction *reduction = &p->reduction[n];
+        int item = reduction->moments ? reduction->moments->item : reduction->slot->index;
+        hoist(p, &p->slot[item], rows_reduced(r, reduction->expr), seen[item]);
+    }
 }
 
 static bool begin_pass(Emitting *p, Arena *arena) {
@@ -378,6 +388,7 @@ static bool emit_pass(Emitting *p, Arena *arena) {
         return true;
     if (!begin_pass(p, arena))
         return false;
+    rows_start_moments(p);
     rows_start_reductions(p, sums);
     if (p->r->columns)
         emit_columns(p, 0, sums);

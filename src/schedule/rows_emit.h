@@ -34,10 +34,11 @@ typedef struct Reduction {
     DType type;         /* of its accumulators: DT_F32 or DT_S32 */
     VectorCode combine; /* of arguments (argmax): LT with its operands so that true means better */
     double start;
-    bool argument; /* argmax, argmin: a second accumulator holds the place */
-    bool flipped;  /* u32: compared as s32 with the highest bit turned */
-    bool plain;    /* a maximum that need not carry NaN */
-    int first;     /* its first accumulator */
+    bool argument;             /* argmax, argmin: a second accumulator holds the place */
+    bool flipped;              /* u32: compared as s32 with the highest bit turned */
+    bool plain;                /* a maximum that need not carry NaN */
+    const RowMoments *moments; /* one of these sums; NULL: none */
+    int first;                 /* its first accumulator */
 } Reduction;
 
 typedef struct Emitting {
@@ -50,11 +51,15 @@ typedef struct Emitting {
     int full, last, start;      /* counted: columns in whole vectors, and behind them; where a loop over columns begins, or -1 */
     int counter[NEST_MAX_AXES]; /* of column axes; -1: no loop is open */
     int pass, copy;
-    int64_t offset;                          /* along the innermost column axis */
-    int shared[NEST_MAX_ACCESSES];           /* what all rows read at this step; -1: not yet */
-    bool shares;                             /* there are registers for it */
-    int chain[ROWS_MAX_CHAINS], chain_count; /* operations at which each row's part of a step begins */
-    int mask;                                /* of the columns, or of the rows; -1: all */
+    int64_t offset;                                       /* along the innermost column axis */
+    int shared[NEST_MAX_ACCESSES];                        /* what all rows read at this step; -1: not yet */
+    bool shares;                                          /* there are registers for it */
+    int chain[ROWS_MAX_CHAINS], chain_count;              /* operations at which each row's part of a step begins */
+    int mask;                                             /* of the columns, or of the rows; -1: all */
+    int shift[ROWS_MAX_MOMENTS][PLACES];                  /* of moments: k, */
+    int deviation[ROWS_MAX_MOMENTS];                      /* e - k of the columns in question; -1: not yet */
+    int apart[ROWS_MAX_MOMENTS], total[ROWS_MAX_MOMENTS]; /* t and the sum, of all rows at once */
+    bool aside;                                           /* the columns are looked at out of turn: nothing is stored */
     Reduction reduction[MAX_REDUCTIONS];
     int reduction_count, accumulators;
     const char *refused;
@@ -84,6 +89,15 @@ bool rows_packs(const Slot *slot, const Expr *expr);
 /* rows[0 .. copies) as one value in rows[TOGETHER]: what `combine` makes of the lanes of each. And back: to every lane. */
 void rows_fold_together(const Emitting *p, VectorCode combine, int *rows);
 void rows_spread(const Emitting *p, int *rows);
+
+/* All columns from `offset` of one row on, forgetting all but what holds for the whole row. */
+void rows_go_to(Emitting *p, int copy, int64_t offset);
+
+/* rows_moments.c */
+void rows_start_moments(Emitting *p);
+int rows_deviation(Emitting *p, const RowMoments *m);
+/* What `sum` is where the deviations, or their squares, add up to x. */
+int rows_finish_moment(Emitting *p, const RowMoments *m, const Expr *sum, int x);
 
 /* rows_reduce.c */
 void rows_find_reductions(Emitting *p); /* those of the pass; sets `accumulators` */

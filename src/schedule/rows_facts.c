@@ -73,6 +73,17 @@ static bool same_meaning(const Rows *r, const RowDefinition *a, const Expr *x, c
     return same(r, a, x, b, y, &left);
 }
 
+const Expr *rows_meaning(const Rows *r, int *item, const Expr *e) {
+    const RowDefinition *of = &r->item[*item];
+    e = meaning(r, &of, e);
+    *item = (int)(of - r->item);
+    return e;
+}
+
+bool rows_same(const Rows *r, int item, const Expr *x, int other, const Expr *y) {
+    return same_meaning(r, &r->item[item], x, &r->item[other], y);
+}
+
 bool rows_never_positive(const Rows *r, int item, const Expr *e) {
     const RowDefinition *here = &r->item[item], *of = here;
     e = meaning(r, &here, e);

@@ -13,17 +13,18 @@ static int later(int a, int b) {
     return a > b ? a : b;
 }
 
-/* The first pass before or in which an expression can be computed; what is reduced below counts one more. */
-static int pass_of(const Rows *r, const Expr *e) {
+int rows_pass_of(const Rows *r, const Expr *e) {
     int pass = 0;
     if (e->op == EXPR_READ) {
         int source = rows_source(r, e->tensor);
         return source < 0 ? 0 : r->item[source].pass;
     }
+    if (e->op == EXPR_REDUCE)
+        return rows_pass_of(r, rows_reduced(r, e)) + 1;
     for (int i = 0; i < 3; i++)
         if (e->arg[i])
-            pass = later(pass, pass_of(r, e->arg[i]));
-    return e->op == EXPR_REDUCE ? pass + 1 : pass;
+            pass = later(pass, rows_pass_of(r, e->arg[i]));
+    return pass;
 }
 
 /* Loads and operations of a definition without reductions, for one column. */
@@ -51,7 +52,7 @@ static bool read_later(const Rows *r, int source) {
         const Definition *d = r->item[i].definition;
         for (int k = 0; k < d->expr_count; k++) {
             const Expr *e = d->exprs[k];
-            int pass = e->op == EXPR_REDUCE ? pass_of(r, e) - 1 : r->item[i].pass;
+            int pass = e->op == EXPR_REDUCE ? rows_pass_of(r, e) - 1 : r->item[i].pass;
             bool root = e->op == EXPR_REDUCE || e == d->value;
             if (!root || pass <= r->item[source].pass)
                 continue;
@@ -66,7 +67,7 @@ static bool read_later(const Rows *r, int source) {
 static void plan_passes(Rows *r) {
     enum { CHEAP = 4 };
     for (int i = 0; i < r->count; i++) {
-        r->item[i].pass = pass_of(r, r->item[i].definition->value);
+        r->item[i].pass = rows_pass_of(r, r->item[i].definition->value);
         r->pass_count = later(r->pass_count, r->item[i].pass + r->item[i].columnwise);
     }
     for (int i = 0; i < r->count; i++) {
@@ -231,7 +232,7 @@ static int only_reader(const Rows *r, int source) {
         if (!reads_item(d, r->item[source].definition->tensor))
             continue;
         for (int k = 0; k < d->expr_count; k++)
-            if (d->exprs[k]->op == EXPR_REDUCE && pass_of(r, d->exprs[k]) - 1 > r->item[source].pass)
+            if (d->exprs[k]->op == EXPR_REDUCE && rows_pass_of(r, d->exprs[k]) - 1 > r->item[source].pass)
                 return -1;
         if (!r->item[i].columnwise || r->item[i].pass == r->item[source].pass)
             continue;
@@ -284,19 +285,19 @@ static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
     for (int i = 0; i < r->count; i++)
         for (int k = 0; k < r->item[i].definition->expr_count && !unroll; k++)
             if (r->item[i].definition->exprs[k]->op == EXPR_REDUCE)
-                r->steps[pass_of(r, r->item[i].definition->exprs[k]) - 1] = steps;
+                r->steps[rows_pass_of(r, r->item[i].definition->exprs[k]) - 1] = steps;
     for (int i = 0; i < r->count; i++)
         for (int k = 0; k < r->item[i].definition->expr_count; k++)
             if (is_place(r->item[i].definition->exprs[k])) /* whose accumulators are not folded over steps */
-                r->steps[pass_of(r, r->item[i].definition->exprs[k]) - 1] = 1;
+                r->steps[rows_pass_of(r, r->item[i].definition->exprs[k]) - 1] = 1;
     for (int i = 0; i < r->count; i++)
         for (int k = 0; k < r->item[i].definition->expr_count; k++) {
             const Expr *e = r->item[i].definition->exprs[k];
             bool heavy = e->op >= EXPR_SQRT && e->op <= EXPR_ERF && varies(r, e);
             if (heavy)
-                r->heavy[pass_of(r, e)] = true;
+                r->heavy[rows_pass_of(r, e)] = true;
             if (heavy && !unroll)
-                r->steps[pass_of(r, e)] = (int)least(steps, HEAVY_STEPS);
+                r->steps[rows_pass_of(r, e)] = (int)least(steps, HEAVY_STEPS);
         }
 }
 
@@ -315,7 +316,8 @@ static int rows_at_once(const Rows *r, const Compiled *c, int64_t vectors, int s
     bool crowded = r->columns * 4 % (WAY_BYTES / 2) == 0;
     int copies = r->columns != r->lane_extent ? 1 : vectors > 2 && (crowded || (vectors > SHORT && is_heavy(r))) ? 2 : 4;
     copies = r->counted ? 4 : copies;
-    while (copies > 1 && (copies > r->rows || copies * steps > c->target.registers[CLASS_VECTOR] / 2))
+    int sums = r->moment_count ? 2 : 1; /* of one pass */
+    while (copies > 1 && (copies > r->rows || copies * steps * sums > c->target.registers[CLASS_VECTOR] / 2))
         copies /= 2;
     return r->shrunk ? 1 : copies;
 }
@@ -325,7 +327,9 @@ static int rows_at_once(const Rows *r, const Compiled *c, int64_t vectors, int s
 static void size_along(Rows *r, const Compiled *c, const ScheduleOptions *options) {
     enum { SHORT = 8 };
     int64_t vectors = (r->lane_extent + r->lanes - 1) / r->lanes;
-    int steps = r->shrunk >= 3 ? 1 : r->shrunk >= 2 || (r->columns == r->lane_extent && vectors <= SHORT) ? 2 : 4;
+    int steps = r->shrunk >= 3                                                                            ? 1
+                : r->moment_count || r->shrunk >= 2 || (r->columns == r->lane_extent && vectors <= SHORT) ? 2
+                                                                                                          : 4;
     set_steps(r, options, vectors > 1 ? steps : 1);
     int copies = rows_at_once(r, c, vectors, steps);
     if (copies == 1 || r->rows % copies)
@@ -379,9 +383,10 @@ bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const
     if (!check_types(r, why))
         return false;
     r->exact = find_exact(r);
-    plan_passes(r);
     if (!choose_axes(r, why))
         return false;
+    rows_find_moments(r);
+    plan_passes(r);
     keep_for_later(r);
     if (r->across)
         size_across(r, options);

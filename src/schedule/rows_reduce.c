@@ -10,21 +10,6 @@
 
 enum { NOWHERE = INT32_MAX };
 
-/* The pass whose columns a reduction reads: one before that which may use it. */
-static int pass_of_reduction(const Rows *r, const Expr *e) {
-    int pass = 0;
-    if (e->op == EXPR_READ) {
-        int source = rows_source(r, e->tensor);
-        return source < 0 ? 0 : r->item[source].pass;
-    }
-    for (int i = 0; i < 3; i++)
-        if (e->arg[i]) {
-            int below = pass_of_reduction(r, e->arg[i]) + (e->arg[i]->op == EXPR_REDUCE);
-            pass = below > pass ? below : pass;
-        }
-    return pass;
-}
-
 /* The ends of a type, as its registers have them. */
 static double end_of(DType type, bool most, bool flipped) {
     int bits = dtype_bits(type);
@@ -66,7 +51,7 @@ static void add_reduction(Emitting *p, int item, const Expr *expr) {
         p->refused = "more reductions in one pass than a row kernel takes";
         return;
     }
-    *n = (Reduction){.slot = &p->slot[item], .expr = expr, .first = p->accumulators};
+    *n = (Reduction){.slot = &p->slot[item], .expr = expr, .first = p->accumulators, .moments = rows_moments(p->r, expr)};
     p->refused = set_kind(n);
     n->plain = n->combine == VECTOR_MAX && n->type == DT_F32 && rows_nan_spreads(p->r, item, expr);
     n->combine = n->plain ? VECTOR_MAX_OR : n->combine;
@@ -81,7 +66,7 @@ void rows_find_reductions(Emitting *p) {
     for (int i = 0; i < p->r->count; i++) {
         const Definition *d = p->r->item[i].definition;
         for (int k = 0; k < d->expr_count && !p->refused; k++)
-            if (d->exprs[k]->op == EXPR_REDUCE && pass_of_reduction(p->r, d->exprs[k]) == p->pass)
+            if (d->exprs[k]->op == EXPR_REDUCE && rows_pass_of(p->r, d->exprs[k]) - 1 == p->pass)
                 add_reduction(p, i, d->exprs[k]);
     }
 }
@@ -147,11 +132,24 @@ static void accumulate_argument(Emitting *p, const Reduction *n, int *best, int 
     *at = vector_ternary(p->f, VECTOR_SELECT, mask, here, *at);
 }
 
+static void accumulate_moment(Emitting *p, const Reduction *n, int *sum) {
+    int x = rows_deviation(p, n->moments);
+    if (!p->refused)
+        *sum = put_where(p,
+                         n->expr == n->moments->sum ? vector_binary(p->f, VECTOR_ADD, *sum, x)
+                                                    : vector_ternary(p->f, VECTOR_FMA, x, x, *sum),
+                         *sum);
+}
+
 void rows_accumulate(Emitting *p, const Reduction *n, int step, int *sums) {
     const Expr *x = n->expr->arg[0];
     int *sum = accumulator(p, sums, n, 0, p->copy, step);
     if (n->argument) {
         accumulate_argument(p, n, sum, accumulator(p, sums, n, 1, p->copy, step));
+        return;
+    }
+    if (n->moments) {
+        accumulate_moment(p, n, sum);
         return;
     }
     bool product = n->combine == VECTOR_ADD && x->op == EXPR_MUL && x->type == DT_F32 && !n->slot->even[x->id];
@@ -242,7 +240,8 @@ void rows_fold_reductions(Emitting *p, int *sums) {
             rows[copy] = together ? fold_steps(p, n, copy, sums) : fold_row(p, n, copy, sums);
         if (together) {
             rows_fold_together(p, n->combine, rows);
-            *rows_at_copy(n->slot->reduced, n->expr, TOGETHER) = finish(p, n, rows[TOGETHER]);
+            *rows_at_copy(n->slot->reduced, n->expr, TOGETHER) =
+                n->moments ? rows_finish_moment(p, n->moments, n->expr, rows[TOGETHER]) : finish(p, n, rows[TOGETHER]);
         }
         for (int copy = 0; copy < p->shape->copies && !together; copy++)
             *rows_at_copy(n->slot->reduced, n->expr, copy) = rows[copy];
