@@ -3,9 +3,9 @@
  *
  *     rows_bench [-s SECONDS] [-t THREADS]
  *
- * Beside it the time that the arithmetic of the code that was made takes at the least: its operations, loops counted out, by the
- * pipes of the core that run them (a table for Zen 4; other cores differ), at the rate this machine multiplies at. `limit` is the
- * longer of the two, and the share is of that.
+ * Beside it the time that the code that was made takes at the least: its operations, loops counted out, by the pipes of the core
+ * that run them, its loads and stores by their ports (a table for Zen 4; other cores differ), at the rate this machine multiplies
+ * at. `limit` is the longest of these (L1: its ports), and the share is of that.
  *
  * Each figure is the best of many runs, for one thread and for THREADS (all by default). A percentage of all threads is of so
  * many cores. `make` is the time from text to callable code. */
@@ -117,9 +117,10 @@ static double bandwidth_of(const whet_cpu *cpu, const whet_cpu_limits *limits, d
 
 /* ---- the arithmetic limit ---- */
 
-enum { MULTIPLY, ADD, SHUFFLE, ANY, PORTS };
-/* Pipes of Zen 4: 0 and 1 multiply, compare and choose extremes; 2 and 3 add, shift and round; 1 and 2 shuffle. */
-static const int pipes[PORTS] = {3, 12, 6, 15};
+enum { MULTIPLY, ADD, SHUFFLE, ANY, LOAD, STORE, PORTS };
+/* Pipes of Zen 4: 0 and 1 multiply, compare and choose extremes; 2 and 3 add, shift and round; 1 and 2 shuffle. 4 and 5 load half
+ * a register each, 6 stores half of one: as with arithmetic, whole registers take two turns. */
+static const int pipes[PORTS] = {3, 12, 6, 15, 48, 64};
 
 static int port_of(const VectorOp *op, int *times) {
     *times = 1;
@@ -148,7 +149,13 @@ static int port_of(const VectorOp *op, int *times) {
     case VECTOR_ROUND:
     case VECTOR_CVT: return ADD;
     case VECTOR_PERMUTE:
+    case VECTOR_ZIP_LOW:
+    case VECTOR_ZIP_HIGH:
+    case VECTOR_BLOCK_EVEN:
+    case VECTOR_BLOCK_ODD:
     case VECTOR_LOOKUP: return SHUFFLE;
+    case VECTOR_LOAD: return LOAD;
+    case VECTOR_STORE: return STORE;
     case VECTOR_AND:
     case VECTOR_OR:
     case VECTOR_XOR:
@@ -187,13 +194,14 @@ static double count_work(const VectorFunction *f, double *work) {
 
 /* As many multiplications of whole registers as would take the same time: each takes two pipes, and no set of pipes does more
  * than it has. */
-static double multiplications(const double *work) {
+static double multiplications(const double *work, bool *memory) {
     double most = 0;
-    for (int set = 1; set < 16; set++) {
+    for (int set = 1; set < 128; set++) {
         double inside = 0;
         for (int k = 0; k < PORTS; k++)
             inside += pipes[k] & ~set ? 0 : work[k];
         double share = 2 * inside / __builtin_popcount((unsigned)set);
+        *memory = share > most ? set > 15 : *memory;
         most = share > most ? share : most;
     }
     return most;
@@ -201,7 +209,7 @@ static double multiplications(const double *work) {
 
 /* Seconds that the arithmetic of `elements` takes at the least. The last function takes the most rows at once; where lanes are
  * rows it is the first. */
-static double arithmetic(const Made *made, double elements, double columns, const whet_cpu_limits *limits) {
+static double arithmetic(const Made *made, double elements, double columns, const whet_cpu_limits *limits, const char **what) {
     const Compiled *c = made->compiled;
     double work[PORTS] = {0}, first[PORTS] = {0}, rows = count_work(c->functions[c->function_count - 1], work);
     double wide = count_work(c->functions[0], first);
@@ -211,7 +219,10 @@ static double arithmetic(const Made *made, double elements, double columns, cons
         memcpy(work, first, sizeof work);
     }
     int lanes = f->bytes / 4;
-    return elements / columns / rows * multiplications(work) * lanes * 2 / (limits->peak_f32 * 1e9);
+    bool memory = false;
+    double most = multiplications(work, &memory);
+    *what = memory ? "L1" : "arithmetic";
+    return elements / columns / rows * most * lanes * 2 / (limits->peak_f32 * 1e9);
 }
 
 static bool measure(const struct Case *x, const Target *target, Threads *threads, int thread_count, const whet_cpu_limits *limits,
@@ -241,8 +252,9 @@ static bool measure(const struct Case *x, const Target *target, Threads *threads
         double elements = 1;
         for (int d = 0; d < x->rank; d++)
             elements *= (double)x->dims[d];
-        double least = bytes / arithmetic(&made, elements, (double)x->dims[x->columns], limits) * 1e-9;
-        const char *what = least < limit ? "arithmetic" : level;
+        const char *what;
+        double least = bytes / arithmetic(&made, elements, (double)x->dims[x->columns], limits, &what) * 1e-9;
+        what = least < limit ? what : level;
         limit = least < limit ? least : limit;
         printf("%-26s %8.0f %-6s %7.1f %7.1f %-10s %5.1f%% %9.1f %5.1f%% %8.1f\n", x->name, bytes / 1024, level, one, limit, what,
                100 * one / limit, many, 100 * many / limit / thread_count, 1e6 * time_make(x, target));

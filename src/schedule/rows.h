@@ -52,6 +52,7 @@ typedef struct Rows {
     int steps[ROWS_MAX_DEFINITIONS +
               1]; /* by pass: columns (along: vectors of columns) a round, and accumulators of one reduction */
     bool heavy[ROWS_MAX_DEFINITIONS + 2]; /* passes with functions, whose steps are long */
+    Target target;                        /* Compiled.target, or its half */
     int lanes;
     int shrunk;       /* how often larger tiles did not fit: 0 .. 3 */
     bool spread_late; /* short of registers: values of one a row are read where they are used */

@@ -112,7 +112,7 @@ void rows_fetch_next(const Emitting *p) {
     const Rows *r = p->r;
     for (int i = 0; i < r->nest.access_count && !r->across && !r->fixed; i++) {
         int64_t ahead = p->shape->copies * rows_row_stride(r, i) * rows_element_bytes(r, i);
-        if (r->nest.access[i].read && rows_row_stride(r, i) && rows_lane_stride(r, i) == 1)
+        if (r->nest.access[i].read && r->leader[i] == i && rows_row_stride(r, i) && rows_lane_stride(r, i) == 1)
             vector_prefetch(p->f, vector_offset(place(p, i), ahead));
     }
 }

@@ -461,7 +461,7 @@ const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const 
     if (p) {
         *p = (Emitting){
             .r = r, .shape = &r->function[function], .block = -1, .mask = -1, .shares = r->lanes * 4 != 32 && !r->shrunk};
-        p->f = schedule_function(arena, arena_printf(arena, "rows%d_%lld", function, (long long)r->columns), &c->target);
+        p->f = schedule_function(arena, arena_printf(arena, "rows%d_%lld", function, (long long)r->columns), &r->target);
     }
     if (!p || !p->f || !start_slots(p, arena, r->known)) {
         error_memory(err);

@@ -101,7 +101,8 @@ static void start(Emitting *p, const RowMoments *m, int *shift) {
         shift[copy] = -1;
     int mean = vector_binary(p->f, VECTOR_MUL, rows[TOGETHER], rows_number(p, 1.0 / (count * r->lanes)));
     int size = vector_binary(p->f, VECTOR_AND_NOT, rows_number(p, -0.0), mean), zero = rows_number(p, 0);
-    int small = vector_binary(p->f, VECTOR_LT, size, rows_number(p, 0x1p60)); /* neither infinite nor NaN, or sums would be so too */
+    int small =
+        vector_binary(p->f, VECTOR_LT, size, rows_number(p, 0x1p60)); /* neither infinite nor NaN, or sums would be so too */
     shift[TOGETHER] = vector_ternary(p->f, VECTOR_SELECT, small, mean, zero);
     rows_spread(p, shift);
 }

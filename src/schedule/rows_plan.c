@@ -301,6 +301,23 @@ static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
         }
 }
 
+/* Rows that are reduced in one pass without functions, and do not begin at whole lines: most whole registers would be read from
+ * two lines each, and of half as long ones half. */
+static bool is_read_across_lines(const Rows *r) {
+    bool across = false;
+    for (int i = 0; i < r->nest.access_count; i++)
+        across =
+            across || (rows_lane_stride(r, i) == 1 && rows_row_stride(r, i) * rows_element_bytes(r, i) % (4 * r->lanes) != 0);
+    for (int i = 0; i < r->count; i++) {
+        across = across && !r->item[i].columnwise;
+        for (int k = 0; k < r->item[i].definition->expr_count; k++) {
+            const Expr *e = r->item[i].definition->exprs[k];
+            across = across && !is_place(e) && !(e->op >= EXPR_SQRT && e->op <= EXPR_ERF && varies(r, e));
+        }
+    }
+    return across && r->pass_count == 1 && !r->across && !r->fixed && !r->counted;
+}
+
 static bool is_heavy(const Rows *r) {
     for (int pass = 0; pass < r->pass_count; pass++)
         if (r->steps[pass] == HEAVY_STEPS)
@@ -311,27 +328,27 @@ static bool is_heavy(const Rows *r) {
 /* Rows go several at once, so that the end of one does not wait for another, and what all rows read (a scale) is loaded once.
  * Two long rows with functions have always something to do; of rows that lie at a power of two, more than two would meet in the
  * same few lines of L1. */
-static int rows_at_once(const Rows *r, const Compiled *c, int64_t vectors, int steps) {
+static int rows_at_once(const Rows *r, int64_t vectors, int steps) {
     enum { SHORT = 16, WAY_BYTES = 4096 };
     bool crowded = r->columns * 4 % (WAY_BYTES / 2) == 0;
     int copies = r->columns != r->lane_extent ? 1 : vectors > 2 && (crowded || (vectors > SHORT && is_heavy(r))) ? 2 : 4;
     copies = r->counted ? 4 : copies;
     int sums = r->moment_count ? 2 : 1; /* of one pass */
-    while (copies > 1 && (copies > r->rows || copies * steps * sums > c->target.registers[CLASS_VECTOR] / 2))
+    while (copies > 1 && (copies > r->rows || copies * steps * sums > r->target.registers[CLASS_VECTOR] / 2))
         copies /= 2;
     return r->shrunk ? 1 : copies;
 }
 
 /* Steps depend on the columns alone, or the bits of a row would depend on how many there are: code that does not fit gives up
  * many rows first, steps later. */
-static void size_along(Rows *r, const Compiled *c, const ScheduleOptions *options) {
+static void size_along(Rows *r, const ScheduleOptions *options) {
     enum { SHORT = 8 };
     int64_t vectors = (r->lane_extent + r->lanes - 1) / r->lanes;
     int steps = r->shrunk >= 3                                                                            ? 1
                 : r->moment_count || r->shrunk >= 2 || (r->columns == r->lane_extent && vectors <= SHORT) ? 2
                                                                                                           : 4;
     set_steps(r, options, vectors > 1 ? steps : 1);
-    int copies = rows_at_once(r, c, vectors, steps);
+    int copies = rows_at_once(r, vectors, steps);
     if (copies == 1 || r->rows % copies)
         r->function[r->function_count++] = (RowsFunction){1, r->lanes};
     if (copies > 1)
@@ -377,6 +394,7 @@ static int shrunk(const Compiled *c, const ScheduleOptions *options) {
 }
 
 bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const char **why) {
+    r->target = c->target;
     r->lanes = c->target.bytes / 4;
     r->shrunk = shrunk(c, options);
     r->spread_late = r->shrunk >= 3;
@@ -387,11 +405,16 @@ bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const
         return false;
     rows_find_moments(r);
     plan_passes(r);
+    Target half;
+    if (c->target.halve && is_read_across_lines(r) && c->target.halve(&c->target, &half)) {
+        r->target = half;
+        r->lanes = half.bytes / 4;
+    }
     keep_for_later(r);
     if (r->across)
         size_across(r, options);
     else
-        size_along(r, c, options);
+        size_along(r, options);
     r->fold_scratch = -1;
     if (folds_products(r)) {
         r->fold_scratch = r->scratch_count++;
