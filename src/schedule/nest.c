@@ -30,9 +30,19 @@ static bool add_guard(const Definition *definition, const int *map, const Index 
     return true;
 }
 
+/* Templates count in bytes, and may look some vectors beyond the last element. */
+#define FARTHEST (INT64_C(1) << 56)
+
+/* Adds coef * stride to *total, and how far `extent` such steps lead to *reach. */
+static bool add_step(int64_t coef, int64_t stride, int64_t extent, int64_t *total, int64_t *reach) {
+    int64_t step, way;
+    return checked_mul(coef, stride, &step) && step > -FARTHEST && step < FARTHEST && checked_mul(llabs(step), extent, &way) &&
+           checked_add(*reach, way, reach) && checked_add(*total, step, total) && *reach < FARTHEST;
+}
+
 static bool flatten(const KernelTensor *tensor, const Definition *definition, const int *map, const Index *index, bool guarded,
                     Access *access, const char **why) {
-    int64_t stride = 1;
+    int64_t stride = 1, reach = 0;
     for (int d = tensor->rank - 1; d >= 0; d--) {
         if (!index[d].affine) {
             if (access->offsets[0] && !guarded) {
@@ -42,19 +52,17 @@ static bool flatten(const KernelTensor *tensor, const Definition *definition, co
             *why = guarded ? "a guarded gather" : "an index that is not affine";
             return false;
         }
-        int64_t step;
-        bool near = checked_mul(index[d].offset, stride, &step) && checked_add(access->offset, step, &access->offset);
+        bool near = add_step(index[d].offset, stride, 1, &access->offset, &reach);
         for (int a = 0; a < definition->axis_count; a++)
             if (index[d].coef[a] && definition->axes[a].extent != 1) {
                 if (map[a] < 0) {
                     *why = "a read along an axis of another definition";
                     return false;
                 }
-                near = near && checked_mul(index[d].coef[a], stride, &step) &&
-                       checked_add(access->stride[map[a]], step, &access->stride[map[a]]);
+                near = near && add_step(index[d].coef[a], stride, definition->axes[a].extent, &access->stride[map[a]], &reach);
             }
         if (!near) {
-            *why = "an index further away than 64 bits count";
+            *why = "an index further away than memory reaches";
             return false;
         }
         stride *= tensor->dims[d];

@@ -148,7 +148,7 @@ static void put_arguments(Printer *p, const VectorOp *op) {
     if (vector_has(op->code, '#')) {
         text_put(p->out, separator);
         if (op->code == VECTOR_CONST)
-            c_number(p->out, op->type, op->number, (int64_t)op->number);
+            c_number(p->out, op->type, op->number, dtype_kind(op->type) == KIND_FLOAT ? 0 : (int64_t)op->number);
         else if (op->code == VECTOR_LOOKUP)
             put_table(p, vector_table[(int)op->number]);
         else
