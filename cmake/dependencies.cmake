@@ -22,7 +22,6 @@ function(whet_require library header module)
 endfunction()
 
 whet_require(Zydis Zydis/Zydis.h zydis)
-whet_require(pthreadpool pthreadpool.h pthreadpool)
 whet_require(cpuinfo cpuinfo.h libcpuinfo)
 # Zydis's own base library; an archive of Zydis needs it after itself, a shared one brings it along.
 find_library(Zycore_LIBRARY Zycore)
@@ -33,5 +32,5 @@ if(Zycore_LIBRARY)
 endif()
 
 add_library(whet_dependencies INTERFACE)
-target_link_libraries(whet_dependencies INTERFACE dependency_Zydis dependency_pthreadpool dependency_cpuinfo
+target_link_libraries(whet_dependencies INTERFACE dependency_Zydis dependency_cpuinfo
   Threads::Threads m ${CMAKE_DL_LIBS})

@@ -92,7 +92,7 @@ int main(void) { return !whet_version() || text_put() + arena_alloc() != 3; }
 END
 if [ "$(uname)" = Linux ] && grep -q '^WHET_LOCALIZE:BOOL=ON' "$build/CMakeCache.txt"; then
     step "no internal name clashes" $cc -I"$root/moved/include" -o "$root/clash" "$root/clash.c" "$libdir/libwhet.a" \
-        -lZydis -lpthreadpool -lcpuinfo -lpthread -lm
+        -lZydis -lcpuinfo -lpthread -lm
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -16,7 +16,6 @@ build            command:cc           gcc                gcc             gcc    
 build            libc                 libc6-dev          glibc-devel     glibc          -
 build            command:cmake        cmake              cmake           cmake          cmake
 build            header:Zydis/Zydis.h libzydis-dev       zydis-devel     zydis          zydis
-build            header:pthreadpool.h libpthreadpool-dev pthreadpool-devel pthreadpool  pthreadpool
 build            header:cpuinfo.h     libcpuinfo-dev     cpuinfo-devel   cpuinfo        cpuinfo
 test,sanitize    header:cmocka.h      libcmocka-dev      libcmocka-devel cmocka         cmocka
 test,lint        command:pkg-config   pkgconf            pkgconf         pkgconf        pkgconf

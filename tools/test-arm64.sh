@@ -47,7 +47,7 @@ for tool in aarch64-linux-gnu-gcc "$qemu" cmake; do
 done
 
 fetch_libraries() { # Debian's, unpacked: their development packages cannot be installed beside this machine's own
-    local packages="libpthreadpool-dev libpthreadpool0 libcpuinfo-dev libcpuinfo0 libzydis-dev libzydis4.0 libzycore-dev libzycore1.4
+    local packages="libcpuinfo-dev libcpuinfo0 libzydis-dev libzydis4.0 libzycore-dev libzycore1.4
                     libcmocka-dev libcmocka0" apt=$PWD/$build/apt options deb
     [ -e "$sysroot/usr/include/cmocka.h" ] && return
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$sysroot"

@@ -38,11 +38,11 @@ void pool_give(Pool *pool, Block block);
 void pool_mark(Pool *pool);  /* starts a new peak */
 size_t machine_memory(void); /* bytes of this machine or of its cgroup, the smaller */
 
-/* threads.c: pthreadpool behind kernel.h's Parallel. */
+/* threads.c: a pool of threads behind kernel.h's Parallel. */
 typedef struct Threads Threads;
 Threads *threads_new(int count, whet_error *err); /* 0: whet_cpu_query's number; NULL: error */
 void threads_free(Threads *threads);
-void threads_rest(Threads *threads);                      /* workers sleep until there is work again */
+void threads_rest(Threads *threads);                      /* after a run: workers go to sleep soon */
 const Parallel *threads_parallel(const Threads *threads); /* NULL: one thread */
 
 /* value.c: one value of a run: a tensor and the block it lies in, or the value it is a view of. */
