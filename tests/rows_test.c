@@ -31,6 +31,10 @@ typedef struct Sample {
 #define SOFTMAX                                                                                                                  \
     "top[i] = max(j) x[i, j]\ne[i, j] = exp(x[i, j] - top[i])\ntotal[i] = sum(j) e[i, j]\ny[i, j] = e[i, j] / total[i]"
 
+#define NORM                                                                                                                     \
+    "m[i] = (sum(j) x[i, j]) / 100\nv[i] = (sum(j) square(x[i, j] - m[i])) / 100\n"                                              \
+    "y[i, j] = (x[i, j] - m[i]) / sqrt(v[i] + 0.1)"
+
 static const Sample samples[] = {
     {SOFTMAX, {"x: m, n"}, 4, false, "n", false},
     {"top[i, 0, k] = max(j) x[i, j, k]\ne[i, j, k] = exp(x[i, j, k] - top[i, 0, k])\ntotal[i, 0, k] = sum(j) e[i, j, k]\n"
@@ -280,14 +284,14 @@ static const HereRounds rounds_of = {check_samples, 60, 30, 4, 2, false};
 
 /* ---- the same bits for any number of rows ---- */
 
-static void run_softmax(int64_t rows, int64_t columns, const float *x, float *y) {
+static void run(const char *text, int64_t rows, int64_t columns, const float *x, float *y) {
     Arena arena;
     Target target;
     whet_error err;
     Compiled *compiled;
     KernelArg args[] = {{"x", DT_F32, 2, (int64_t[]){rows, columns}}};
     arena_init(&arena, NULL);
-    Kernel *kernel = kernel_parse(&arena, SOFTMAX, strlen(SOFTMAX), &err);
+    Kernel *kernel = kernel_parse(&arena, text, strlen(text), &err);
     assert_non_null(kernel);
     assert_int_equal(kernel_bind(kernel, args, 1, NULL, 0, &err), WHET_OK);
     assert_true(target_host(~UINT64_C(0), &target));
@@ -302,6 +306,7 @@ static void run_softmax(int64_t rows, int64_t columns, const float *x, float *y)
 
 static void any_batch(void **state) {
     enum { ROWS = 13, COLUMNS = 600 };
+    static const char *const texts[] = {SOFTMAX, NORM, "y[i] = sum(j) x[i, j]"};
     (void)state;
     Target target;
     if (!target_host(~UINT64_C(0), &target)) {
@@ -310,13 +315,63 @@ static void any_batch(void **state) {
     }
     static float x[ROWS * COLUMNS], all[ROWS * COLUMNS], one[COLUMNS];
     state_of_random = 5;
-    for (int columns = 1; columns <= COLUMNS; columns += columns < 20 ? 1 : columns < 100 ? 13 : 83) {
-        for (int i = 0; i < ROWS * columns; i++)
-            x[i] = value_of(false);
-        run_softmax(ROWS, columns, x, all);
-        for (int row = 0; row < ROWS; row++) {
-            run_softmax(1, columns, x + row * columns, one);
-            assert_memory_equal(one, all + row * columns, (size_t)columns * sizeof(float));
+    for (int columns = 1; columns <= COLUMNS; columns += columns < 20 ? 1 : columns < 100 ? 13 : 83)
+        for (size_t k = 0; k < COUNT(texts); k++) {
+            int wide = k < 2 ? columns : 1; /* of a row of y */
+            for (int i = 0; i < ROWS * columns; i++)
+                x[i] = value_of(false);
+            run(texts[k], ROWS, columns, x, all);
+            for (int row = 0; row < ROWS; row++) {
+                run(texts[k], 1, columns, x + row * columns, one);
+                assert_memory_equal(one, all + row * wide, (size_t)wide * sizeof(float));
+            }
+        }
+}
+
+/* ---- a mean and the squares about it in one pass ---- */
+
+enum { EVEN, FAR, STEP, OUTLIER, CONSTANT, KINDS };
+
+static float value_for(int kind, int64_t column) {
+    float x = value_of(false);
+    switch (kind) {
+    case FAR: return 1000 + x;
+    case STEP: return column < 64 ? 100 + x : x; /* the columns that the others are summed about */
+    case OUTLIER: return column == 0 ? 1000 : x;
+    case CONSTANT: return 3.3f;
+    default: return x;
+    }
+}
+
+/* The variance of rows, whose error may be that of a sum of squares times 1 + columns / 64, and the square of the mean's. */
+static void moments(void **state) {
+    enum { MOST = 4096 };
+    static const int64_t columns[] = {16, 33, 64, 100, 768, 1000, MOST, MOST + 1};
+    static float x[KINDS * (MOST + 1)], y[KINDS];
+    (void)state;
+    Target target;
+    if (!target_host(~UINT64_C(0), &target)) {
+        print_message("skipped: no code generator for this machine\n");
+        skip();
+    }
+    state_of_random = 7;
+    for (size_t k = 0; k < COUNT(columns); k++) {
+        int64_t n = columns[k];
+        char text[200];
+        for (int64_t i = 0; i < KINDS * n; i++)
+            x[i] = value_for((int)(i / n), i % n);
+        snprintf(text, sizeof text, "m[i] = (sum(j) x[i, j]) / %lld\ny[i] = (sum(j) square(x[i, j] - m[i])) / %lld", (long long)n,
+                 (long long)n);
+        run(text, KINDS, n, x, y);
+        for (int row = 0; row < KINDS; row++) {
+            double mean = 0, squares = 0, size = 0, unit = (double)(n * 4 / target.bytes + 8) * 0x1p-24;
+            for (int64_t j = 0; j < n; j++)
+                mean += (double)x[row * n + j] / (double)n, size += fabs((double)x[row * n + j]) / (double)n;
+            for (int64_t j = 0; j < n; j++)
+                squares += ((double)x[row * n + j] - mean) * ((double)x[row * n + j] - mean) / (double)n;
+            double bound = squares * (1 + (double)n / 64) * unit + size * unit * size * unit;
+            if (!(fabs((double)y[row] - squares) <= bound))
+                fail_msg("row %d of %lld columns: %g, wanted %g within %g", row, (long long)n, (double)y[row], squares, bound);
         }
     }
 }
@@ -396,9 +451,7 @@ static void refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        HERE_TESTS(rounds_of),
-        cmocka_unit_test(any_batch),
-        cmocka_unit_test(exp_below_zero),
+        HERE_TESTS(rounds_of),     cmocka_unit_test(any_batch), cmocka_unit_test(moments), cmocka_unit_test(exp_below_zero),
         cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
