@@ -62,6 +62,15 @@ check_length() { # one concern a file
     ! c_files | xargs -r wc -l | awk '$2 != "total" && $1 > 1000 { print $2 ": " $1 " lines, at most 1000" }' | grep .
 }
 
+check_named() { # every source file is named in the map or in a folder's document
+    local file name missing=0
+    for file in $(c_files | grep '^src/.*\.c$'); do
+        name=${file##*/}
+        grep -qF "$name\`" src/README.md docs/internals/*.md || { echo "$file: in no document"; missing=1; }
+    done
+    return $missing
+}
+
 check_isa() { # no condition on the instruction set outside src/target
     ! git grep -nE '__(x86_64|i386|aarch64|AVX|SSE|ARM_)' -- src ':!src/target' | grep .
 }
@@ -74,7 +83,7 @@ check_shell() { # every script, by shellcheck
     shellcheck --severity=warning tools/*.sh tests/*.sh .ci/run tools/completions/whet.bash
 }
 
-checks=${*:-format gcc clang tidy cli_header forbidden globals leaks public length isa later shell}
+checks=${*:-format gcc clang tidy cli_header forbidden globals leaks public length named isa later shell}
 passed=0 failed=0
 for check in $checks; do
     if output=$("check_$check" 2>&1); then
