@@ -191,8 +191,8 @@ static int bytes_ahead(int64_t rows, bool far) {
     return rows >= 8 && rows <= 32 ? 8 << 10 : rows == 1 && far ? 6 << 10 : 0;
 }
 
-/* Each tile fetches a share of the next panel, for which that one's first tile would wait, where tiles are so few that this shows:
- * the machine foresees it only if it follows the one at hand and is large, and then two fetching it lose by it. */
+/* Each tile fetches a share of the next panel, for which that one's first tile would wait, where tiles are so few that this
+ * shows: the machine foresees it only if it follows the one at hand and is large, and then two fetching it lose by it. */
 static bool fetches_next(const Contract *k, const Target *target) {
     enum { TILES = 64 };
     bool foreseen = k->blocks == 1 && contract_block_bytes(k) * 8 > target->cache_bytes[1];

@@ -403,7 +403,9 @@ static void emit_start(Tile *t, const Variant *v, int *sums) {
     int64_t behind = (int64_t)k->unit * k->nr * v->depth;
     bool rows = k->row_sums && v->first, moves = k->column_sums && k->fa.zero >= 0 && contract_m_stride(k, k->fa.zero);
     bool zeros = v->first && !k->on_tiles;
-    int columns = -1, zero_b = -1, start = zeros ? vector_const(t->f, k->sum, 0) : -1;
+    int columns = -1, zero_b = -1, start = -1;
+    if (zeros && (k->column_sums || rows))
+        start = vector_const(t->f, k->sum, 0);
     t->row = 0;
     if (k->column_sums)
         columns = vector_load(t->f, DT_S32, DT_S32, vector_at(t->pointer[k->b], behind + (int64_t)t->vector * t->f->bytes), -1);

@@ -32,24 +32,24 @@ static void move(const Contract *k, Corner *corner, int axis, int64_t by) {
         corner->position[g] += by * a->guard[g].coef[axis];
 }
 
-static Corner corner_of(const Contract *k, int64_t outer) {
+/* In place, and no more of it than there is: small products are as short as a few such moves. */
+static void find_corner(const Contract *k, int64_t outer, Corner *corner) {
     const Access *a = &k->nest.access[k->a];
-    Corner corner = {.batch = 0};
+    corner->batch = 0;
     for (int i = 0; i < k->nest.access_count; i++)
-        corner.offset[i] = k->nest.access[i].offset;
+        corner->offset[i] = k->nest.access[i].offset;
     for (int g = 0; g < a->guard_count; g++)
-        corner.position[g] = a->guard[g].offset;
+        corner->position[g] = a->guard[g].offset;
     int64_t each = 1;
     for (int i = k->outer_count - 1; i >= 0; i--) {
         int64_t extent = k->nest.axis[k->outer[i]].extent, digit = outer % extent;
-        move(k, &corner, k->outer[i], digit);
+        move(k, corner, k->outer[i], digit);
         outer /= extent;
         if (contract_b_moves(k, k->outer[i])) {
-            corner.batch += digit * each;
+            corner->batch += digit * each;
             each *= extent;
         }
     }
-    return corner;
 }
 
 static Corner line_of(const Contract *k, const Corner *corner, int64_t line) {
@@ -291,33 +291,33 @@ static Range next_block(const Contract *k, Range all, int64_t from) {
 }
 
 /* All panels of rows of one line: from a panel to the next only pointers move. A single row has little more to do than that. */
-static void walk_panels(const Task *t, Part part, Range tiles) {
+static void walk_panels(const Task *t, Part *part, Range tiles) {
     Call call;
-    part.panel = t->panels.from;
-    set_call(t->w, &part, &t->corner, 0, &call);
-    for (; part.panel < t->panels.to; part.panel++) {
-        call_pieces(t->w, &part, &call, tiles.from, tiles.to);
+    part->panel = t->panels.from;
+    set_call(t->w, part, &t->corner, 0, &call);
+    for (; part->panel < t->panels.to; part->panel++) {
+        call_pieces(t->w, part, &call, tiles.from, tiles.to);
         for (int i = 0; i < call.count; i++)
             call.base[i] += call.panel[i];
     }
 }
 
 /* Panels that lie packed, or need not be: a block of A stays in L2 while all panels pass. */
-static void walk_packed(const Task *t, Part part) {
+static void walk_packed(const Task *t, Part *part) {
     Work *w = t->w;
     const Contract *k = w->k;
     const char *packed = w->c->packed ? w->c->packed : w->data[k->nest.access[k->b].tensor];
     packed += (t->corner.batch * k->panels - w->first_panel) * (int64_t)k->panel_bytes;
-    for (part.block = 0; part.block < k->blocks; part.block++)
+    for (part->block = 0; part->block < k->blocks; part->block++)
         for (Range tiles = next_block(k, t->rows, t->rows.from); tiles.from < t->rows.to;
              tiles = next_block(k, t->rows, tiles.to)) {
-            gather(t, &part, tiles);
-            part.packed = packed + (size_t)t->panels.from * k->panel_bytes + (size_t)part.block * contract_block_bytes(k);
+            gather(t, part, tiles);
+            part->packed = packed + (size_t)t->panels.from * k->panel_bytes + (size_t)part->block * contract_block_bytes(k);
             if (k->lines == 1)
                 walk_panels(t, part, tiles);
-            for (part.panel = t->panels.from; part.panel < t->panels.to && k->lines > 1; part.panel++) {
-                call_tiles(w, &part, &t->corner, tiles);
-                part.packed += k->panel_bytes;
+            for (part->panel = t->panels.from; part->panel < t->panels.to && k->lines > 1; part->panel++) {
+                call_tiles(w, part, &t->corner, tiles);
+                part->packed += k->panel_bytes;
             }
             if (stopped(w))
                 return;
@@ -326,22 +326,22 @@ static void walk_packed(const Task *t, Part part) {
 
 /* Panels that are packed here, a block of depth at a time: each is used for all rows before the next is made. Rows that are
  * gathered, all of them in one block, are so once. */
-static void walk_unpacked(const Task *t, Part part) {
+static void walk_unpacked(const Task *t, Part *part) {
     Work *w = t->w;
     const Contract *k = w->k;
     bool once = k->blocks == 1 && next_block(k, t->rows, t->rows.from).to == t->rows.to;
     char outside[4];
     contract_outside(k, &k->fb, w->data, outside);
-    part.packed = t->packed;
-    for (part.panel = t->panels.from; part.panel < t->panels.to && !stopped(w); part.panel++)
-        for (part.block = 0; part.block < k->blocks; part.block++) {
-            contract_pack_block(w->c, w->data[k->nest.access[k->b].tensor], t->corner.batch, part.panel, part.block, outside,
+    part->packed = t->packed;
+    for (part->panel = t->panels.from; part->panel < t->panels.to && !stopped(w); part->panel++)
+        for (part->block = 0; part->block < k->blocks; part->block++) {
+            contract_pack_block(w->c, w->data[k->nest.access[k->b].tensor], t->corner.batch, part->panel, part->block, outside,
                                 t->packed);
             for (Range tiles = next_block(k, t->rows, t->rows.from); tiles.from < t->rows.to;
                  tiles = next_block(k, t->rows, tiles.to)) {
-                if (!once || part.panel == t->panels.from)
-                    gather(t, &part, tiles);
-                call_tiles(w, &part, &t->corner, tiles);
+                if (!once || part->panel == t->panels.from)
+                    gather(t, part, tiles);
+                call_tiles(w, part, &t->corner, tiles);
             }
         }
 }
@@ -368,11 +368,12 @@ static bool task_memory(Task *t) {
     size_t sums = k->row_sums ? (size_t)(row_of(k, t->rows.to) - row_of(k, t->rows.from)) * sizeof(int32_t) : 0;
     gathered = round64(gathered);
     t->bytes = panel + gathered + strips + tile_rows + sums;
-    if (!t->bytes)
-        return true;
-    t->packed = memory_alloc(t->w->allocator, t->bytes);
-    if (!t->packed)
-        return false;
+    t->packed = t->bytes ? memory_alloc(t->w->allocator, t->bytes) : NULL;
+    if (!t->packed) {
+        t->gathered = t->strips = t->tile_rows = NULL;
+        t->row_sums = NULL;
+        return !t->bytes;
+    }
     t->gathered = t->packed + panel;
     t->strips = t->gathered + gathered;
     t->tile_rows = t->strips + strips;
@@ -380,33 +381,41 @@ static bool task_memory(Task *t) {
     return true;
 }
 
-static void run_tiles(Work *w, Corner corner, Range rows, Range panels) {
+static void run_tiles(Work *w, int64_t outer, Range rows, Range panels) {
     const Contract *k = w->k;
-    Task t = {.w = w, .corner = corner, .rows = rows, .panels = panels};
+    Task t;
+    t.w = w;
+    t.rows = rows;
+    t.panels = panels;
+    find_corner(k, outer, &t.corner);
     if (!task_memory(&t)) {
         atomic_store(&w->no_memory, true);
         return;
     }
-    Part part = {.row_sums = t.row_sums, .first_sum = row_of(k, t.rows.from)};
+    Part part = {.row_sums = t.row_sums, .first_sum = k->row_sums ? row_of(k, t.rows.from) : 0};
     if (k->row_sums && !k->gathered)
         sum_rows(&t, part.first_sum, row_of(k, t.rows.to), NULL);
     if (w->packed || k->direct)
-        walk_packed(&t, part);
+        walk_packed(&t, &part);
     else
-        walk_unpacked(&t, part);
+        walk_unpacked(&t, &part);
     memory_free(w->allocator, t.packed, t.bytes);
 }
 
 static void work_task(void *context, size_t i) {
     Work *w = context;
     const Contract *k = w->k;
-    int64_t each = w->row_tasks * w->panel_tasks, in = (int64_t)i % each;
+    int64_t each = w->row_tasks * w->panel_tasks;
     if (stopped(w))
         return;
-    int64_t row = in / w->panel_tasks * w->rows_each, panel = in % w->panel_tasks * w->panels_each;
+    if (each == 1) { /* no division for what is small */
+        run_tiles(w, (int64_t)i, (Range){0, k->lines * k->tiles}, (Range){0, k->panels});
+        return;
+    }
+    int64_t in = (int64_t)i % each, row = in / w->panel_tasks * w->rows_each, panel = in % w->panel_tasks * w->panels_each;
     Range rows = {row, least(row + w->rows_each, k->lines * k->tiles)},
           panels = {panel, least(panel + w->panels_each, k->panels)};
-    run_tiles(w, corner_of(k, (int64_t)i / each), rows, panels);
+    run_tiles(w, (int64_t)i / each, rows, panels);
 }
 
 /* A grid over rows and panels: enough tasks for all threads to end together, few enough that blocks stay whole. */
@@ -414,7 +423,11 @@ static int64_t make_grid(Work *w, int64_t outer) {
     const Contract *k = w->k;
     int64_t threads = w->options && w->options->parallel ? w->options->parallel->threads : 1;
     double flops = 2.0 * (double)outer * (double)k->rows * (double)k->columns * (double)k->depth;
-    int64_t wanted = threads < 2 || flops < 1e6 ? 1 : ceiling(threads * 4, outer);
+    if (threads < 2 || flops < 1e6) {
+        w->row_tasks = w->panel_tasks = 1;
+        return outer;
+    }
+    int64_t wanted = ceiling(threads * 4, outer);
     w->panel_tasks = least(wanted, k->panels);
     w->panels_each = ceiling(k->panels, w->panel_tasks);
     w->panel_tasks = ceiling(k->panels, w->panels_each);
@@ -454,6 +467,6 @@ whet_status contract_run_tiles(const Compiled *c, void *const *data, int64_t fro
     const Contract *k = c->state;
     Work w = {.c = c, .k = k, .data = data, .options = options, .packed = true, .first_panel = panel};
     w.allocator = options && options->allocator ? options->allocator : c->allocator;
-    run_tiles(&w, corner_of(k, 0), (Range){from, to}, (Range){panel, panel + panels});
+    run_tiles(&w, 0, (Range){from, to}, (Range){panel, panel + panels});
     return atomic_load(&w.no_memory) ? error_memory(err) : WHET_OK;
 }

@@ -23,7 +23,8 @@ enum {
 };
 static const double CROWDED = 1.25; /* measured: 14 rows of 4096 bytes */
 static const double CROWDED_RESULT = .015;
-static const double LOAD_SLOTS = 0.3; /* of 64 bytes of B: tiles of 4 rows reach 89 % where those of 6 and 8 reach 97 */
+/* Of 64 bytes of B: tiles of 4 rows reach 89 % where those of 6 and 8 reach 97, from L2; from L1 they are as good. */
+static const double LOAD_SLOTS = 0.3, NEAR_SLOTS = 0.02;
 /* Of two multiply-adds a cycle: elements of two rows, mostly a multiple of 64 bytes apart, are not loaded in one. 12 x 1 vectors
  * reach 57 %, 6 x 2 88, 4 x 3 90. */
 static const double PAIRED_SLOTS = 1.7;
@@ -37,12 +38,19 @@ static double largest(double a, double b) {
 typedef struct Loads {
     double a, b;  /* an element of A, a vector of B */
     double apart; /* those of A take so many slots beside the multiply-adds, and a vector of B one; 0: they cost nothing */
+    double near;  /* a vector of B whose panel stays in L1 with the tile's rows of A */
+    int64_t l1;   /* what there is for them, in elements */
+    int lanes;
 } Loads;
 
-static Loads loads_of(const ContractShape *s, int lanes) {
+static Loads loads_of(const Target *target, const ContractShape *s) {
+    int lanes = target->bytes / 4;
     bool halves = lanes == 8 && !s->by_lane && !s->paired;
     return (Loads){.a = s->apart ? SPLAT_SLOTS : 0.02,
                    .b = LOAD_SLOTS * lanes / 16,
+                   .near = NEAR_SLOTS * lanes / 16,
+                   .l1 = (int64_t)target->cache_bytes[0] / 4 * 3 / 4,
+                   .lanes = lanes,
                    .apart = s->apart ? 1
                             : halves ? PAIRED_SLOTS
                                      : 0};
@@ -51,10 +59,11 @@ static Loads loads_of(const ContractShape *s, int lanes) {
 static double tile_slots(int64_t rows, int64_t vectors, int64_t depth, const Loads *load) {
     if (!rows || !vectors)
         return 0;
-    double step = largest((double)(rows * vectors), largest(HIDE_LATENCY, (double)(L2_SLOTS * vectors)));
+    bool near = depth * (vectors * load->lanes + rows) <= load->l1;
+    double step = largest((double)(rows * vectors), largest(HIDE_LATENCY, (double)(near ? 1 : L2_SLOTS) * (double)vectors));
     if (load->apart > 0)
         step = largest(step, load->apart * (double)rows + (double)vectors);
-    return (double)depth * (step + load->a * (double)rows + load->b * (double)vectors + 0.04) + TILE_SLOTS +
+    return (double)depth * (step + load->a * (double)rows + (near ? load->near : load->b) * (double)vectors + 0.04) + TILE_SLOTS +
            0.5 * (double)(rows * vectors);
 }
 
@@ -90,7 +99,7 @@ static double crowding(const ContractShape *s, int row_places, int result_places
 static double choose_tile(const Target *target, ContractShape shape, int lanes, int spare, int most_rows, ContractKnobs *knobs) {
     int registers = target->registers[CLASS_VECTOR];
     int row_places = places_of(shape.row_bytes), result_places = places_of(shape.result_bytes);
-    Loads load = loads_of(&shape, lanes);
+    Loads load = loads_of(target, &shape);
     double best = -1;
     int best_mr = 1, best_nv = 1;
     for (int nv = knobs->nv ? knobs->nv : 1; nv <= (knobs->nv ? knobs->nv : 6); nv++)
@@ -133,7 +142,7 @@ static double choose_for_panels(const Target *target, ContractShape shape, int l
 double cost_contract(const Target *target, ContractShape shape, int element_bytes, int64_t panel_limit, int spare,
                      ContractKnobs *knobs) {
     int lanes = target->bytes / 4;
-    Loads load = loads_of(&shape, lanes);
+    Loads load = loads_of(target, &shape);
     double slots = knobs->mr && knobs->nv ? product_slots(&shape, &load, knobs->mr, knobs->nv, lanes)
                                           : choose_for_panels(target, shape, lanes, spare, knobs);
     if (!knobs->unroll) /* enough that counting does not show: ten FMAs a pointer step at the least */
