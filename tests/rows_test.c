@@ -89,6 +89,13 @@ static const Sample samples[] = {
      "n",
      false},
     {"y[i, j] = x[i, j] / sqrt((sum(k) x[i, k] * x[i, k]) / 100 + 0.1) * g[j]", {"x: m, n", "g: n"}, 64, false, "n", false},
+    {"mean[i] = (sum(j) x[i, j]) * 0.01\ns[i] = sqrt((sum(j) pow(x[i, j] - mean[i], 2)) / 100 + 0.1)\n"
+     "y[i, j] = (x[i, j] - mean[i]) / s[i] * g[j] + b[j]",
+     {"x: m, n", "g: n", "b: n"},
+     64,
+     false,
+     "n",
+     false},
     {"out e[i, j] = exp(x[i, j])\ny[i, j] = e[i, j] / (sum(k) e[i, k]) + r[i, j] * c[i]",
      {"x: m, n", "r: m, n", "c: m"},
      16,

@@ -97,6 +97,8 @@ const Expr *rows_reduced(const Rows *r, const Expr *reduction);
 /* rows_facts.c */
 /* What an expression of definition *item is, reads of definitions followed; *item becomes whose it is. */
 const Expr *rows_meaning(const Rows *r, int *item, const Expr *e);
+/* The factors 0 and 1 of a product of f32, or of a square; NULL: it is neither. */
+const Expr *rows_factor(const Expr *e, int which);
 /* Expressions of two definitions that mean the same. */
 bool rows_same(const Rows *r, int item, const Expr *x, int other, const Expr *y);
 /* `e` of definition `item` is x - max(x): at most 0, or NaN. */

@@ -80,6 +80,11 @@ const Expr *rows_meaning(const Rows *r, int *item, const Expr *e) {
     return e;
 }
 
+const Expr *rows_factor(const Expr *e, int which) {
+    bool square = e->op == EXPR_POW && e->arg[1]->op == EXPR_NUMBER && e->arg[1]->number == 2;
+    return e->type != DT_F32 ? NULL : e->op == EXPR_MUL ? e->arg[which] : square ? e->arg[0] : NULL;
+}
+
 bool rows_same(const Rows *r, int item, const Expr *x, int other, const Expr *y) {
     return same_meaning(r, &r->item[item], x, &r->item[other], y);
 }

@@ -43,9 +43,10 @@ static bool find_mean(const Rows *r, RowMoments *m, int *item, const Expr *mean)
 /* Whether e is sum(j) (x - m) * (x - m). */
 static bool find_squares(const Rows *r, RowMoments *m, int item, const Expr *e) {
     int left = MOST_NODES, mean_item;
-    if (!is_sum(e) || e->arg[0]->op != EXPR_MUL || !rows_same(r, item, e->arg[0]->arg[0], item, e->arg[0]->arg[1]))
+    const Expr *root = is_sum(e) ? rows_factor(e->arg[0], 0) : NULL;
+    if (!root || !rows_same(r, item, root, item, rows_factor(e->arg[0], 1)))
         return false;
-    const Expr *difference = rows_meaning(r, &item, e->arg[0]->arg[0]);
+    const Expr *difference = rows_meaning(r, &item, root);
     if (difference->op != EXPR_SUB || difference->type != DT_F32)
         return false;
     m->squares = e;

@@ -152,9 +152,9 @@ void rows_accumulate(Emitting *p, const Reduction *n, int step, int *sums) {
         accumulate_moment(p, n, sum);
         return;
     }
-    bool product = n->combine == VECTOR_ADD && x->op == EXPR_MUL && x->type == DT_F32 && !n->slot->even[x->id];
-    int a = product ? rows_emit_in(p, n->slot, x->arg[0]) : operand(p, n);
-    int b = product ? rows_emit_in(p, n->slot, x->arg[1]) : -1;
+    bool product = n->combine == VECTOR_ADD && rows_factor(x, 0) && !n->slot->even[x->id];
+    int a = product ? rows_emit_in(p, n->slot, rows_factor(x, 0)) : operand(p, n);
+    int b = product ? rows_emit_in(p, n->slot, rows_factor(x, 1)) : -1;
     if (p->refused)
         return;
     int to = product ? vector_ternary(p->f, VECTOR_FMA, a, b, *sum) : vector_binary(p->f, n->combine, *sum, a);
