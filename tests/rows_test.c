@@ -243,7 +243,12 @@ static void check_on(const Drawn *d, const Kernel *kernel, const Target *target,
     buffers_new(kernel, fill, d, &got);
     state_of_random = seed;
     buffers_new(kernel, fill, d, &again);
-    if (schedule_compile(kernel, target, &options, &compiled, &why, &err) != WHET_OK)
+    whet_status status = schedule_compile(kernel, target, &options, &compiled, &why, &err);
+    if (status != WHET_OK && options.unroll) { /* as many steps may be more than there are registers for */
+        options.unroll = 0;
+        status = schedule_compile(kernel, target, &options, &compiled, &why, &err);
+    }
+    if (status != WHET_OK)
         report(d, NULL, label, err.message);
     Parallel parallel = {.threads = 3, .run = run_backwards};
     EvalOptions how = {.parallel = &parallel};
