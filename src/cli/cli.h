@@ -254,6 +254,7 @@ void json_string(Json *json, const char *key, const char *value);
 /* profile.c: where time went. Complain and return false where the machine cannot be measured or the file not written. */
 bool profile_print(const whet_session *session, int threads);                   /* a table, slowest first */
 bool profile_write(const char *path, const whet_session *session, int threads); /* Chrome's trace events, which Perfetto reads */
+double profile_packed(const whet_model *model);                                 /* how many weights up to now */
 void profile_print_startup(const whet_model *model);
 
 /* One file a subcommand. */

@@ -147,6 +147,14 @@ bool profile_print(const whet_session *session, int threads) {
     return true;
 }
 
+double profile_packed(const whet_model *model) {
+    whet_event event;
+    for (int i = 0; whet_model_startup(model, i, &event) == WHET_OK; i++)
+        if (strcmp(event.kind, "pack") == 0)
+            return event.flops;
+    return 0;
+}
+
 void profile_print_startup(const whet_model *model) {
     static const char *const unit[] = {"", "", "nodes", "kernels", "weights"};
     whet_event event;

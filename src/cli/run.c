@@ -111,11 +111,14 @@ static void show_inputs(const Job *job) {
     }
 }
 
-/* A second run: the first one compiles, and meets memory that has never been touched. */
+/* A run that packs no weights any more: the first one compiles, and meets memory that has never been touched. */
 static bool profile_run(Job *job) {
     whet_error error = {0};
-    if (whet_session_run(job->session, &error) != WHET_OK)
-        return complain("%s", error.message);
+    for (double packed = -1; packed != profile_packed(job->model);) {
+        packed = profile_packed(job->model);
+        if (whet_session_run(job->session, &error) != WHET_OK)
+            return complain("%s", error.message);
+    }
     int threads = common_threads(&job->common);
     if (strcmp(job->profile, "-") != 0)
         return profile_write(job->profile, job->session, threads);
@@ -191,7 +194,7 @@ static const Option options[] = {
     {'i', "input", "NAME=WHAT", "input NAME from FILE.npy, FILE.npz or FILE.pb, or 'random'"},
     OPTION_ROW_DIM,
     {'o', "output", "DIR", "write each output as DIR/NAME.npy"},
-    {OPTION_PROFILE, "profile", "FILE", "write what each kernel of a second run took as a trace (JSON); '-': print a table"},
+    {OPTION_PROFILE, "profile", "FILE", "write what each kernel of a later run took as a trace (JSON); '-': print a table"},
     OPTION_ROW_THREADS,
     OPTION_ROW_SEED,
     OPTION_ROW_TIME_LIMIT,

@@ -78,14 +78,19 @@ void executable_free(Executable *executable) {
     *executable = (Executable){.kernel = executable->kernel};
 }
 
-whet_status executable_ready(const Executable *executable, const Parallel *parallel, whet_error *err) {
+whet_status executable_ready(const Executable *executable, const Parallel *parallel, Spare *spare, whet_error *err) {
+    enum { WORTH_WAITING = 1 << 12 }; /* less is packed in no time */
     Weight *weight = executable->weight;
     whet_status status = executable->shared ? shared_seal(executable->shared, err) : WHET_OK;
-    if (status)
+    if (status || !weight || weight_data(weight))
         return status;
-    if (!weight || weight_data(weight) || (compiled_takes_unpacked(executable->compiled) && weight_waits(weight)))
+    bool waits = compiled_takes_unpacked(executable->compiled) && compiled_packing(executable->compiled)->bytes >= WORTH_WAITING;
+    if (waits && spare->seconds <= 0 && !weight_again(weight, spare->run))
         return WHET_OK;
-    return shared_pack(executable->shared, weight, executable->compiled, executable->constant, parallel, err);
+    const double start = clock_now();
+    status = shared_pack(executable->shared, weight, executable->compiled, executable->constant, parallel, err);
+    spare->seconds -= clock_now() - start;
+    return status;
 }
 
 static whet_status run_unpacked(const Executable *executable, void **data, const EvalOptions *options, whet_error *err) {

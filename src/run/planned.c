@@ -95,7 +95,7 @@ static whet_status run_kernel(Runner *runner, const Item *item, char *arena, Act
                            .deadline = runner->deadline,
                            .allocator = runner->pool.allocator,
                            .keep = item->partial};
-    whet_status status = executable_ready(&item->executable, options.parallel, err);
+    whet_status status = executable_ready(&item->executable, options.parallel, &runner->spare, err);
     if (status)
         return status;
     runner->flops += kernel->flops;

@@ -104,9 +104,14 @@ whet_status executable_share(Executable *executable, Shared *shared, const Kerne
 whet_status executable_share_code(Executable *executable, Shared *shared, const Kernel *kernel, Code *code,
                                   const Tensor *const *constant, whet_error *err);
 void executable_free(Executable *executable);
-/* Before each run: makes code executable, and packs the constant if that is due, which it is at its second use, or at its first
- * where code cannot do without. So the first answer costs neither the time nor the memory of packing. */
-whet_status executable_ready(const Executable *executable, const Parallel *parallel, whet_error *err);
+/* What a session's run may do for those after it. */
+typedef struct Spare {
+    double seconds; /* that it may still spend on packing: less by what it took */
+    uint64_t run;   /* a number of its own among all runs of the model */
+} Spare;
+/* Before each run: makes code executable, and packs the constant where there is time to spare, where code cannot do without, and
+ * where the same run has used it before (a body of a loop). */
+whet_status executable_ready(const Executable *executable, const Parallel *parallel, Spare *spare, whet_error *err);
 whet_status executable_run(const Executable *executable, void *const *data, const EvalOptions *options, whet_error *err);
 
 /* step.c: what ops.h promises. */
@@ -172,6 +177,8 @@ typedef struct Runner {
     size_t key_capacity;
     double deadline;  /* of the run under way; 0: none */
     double flops;     /* of the run under way */
+    double took;      /* the last run, without packing; 0: there was none */
+    Spare spare;      /* of the run under way */
     Profile *profile; /* NULL: off */
     Target target;
     bool has_target; /* false: the evaluator runs all kernels */

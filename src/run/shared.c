@@ -36,8 +36,8 @@ struct Code {
 
 struct Weight {
     Entry entry;
-    _Atomic(void *) data; /* NULL: not packed yet */
-    atomic_bool used;
+    _Atomic(void *) data;     /* NULL: not packed yet */
+    atomic_uint_fast64_t run; /* the last that used it unpacked */
     size_t bytes;
 };
 
@@ -65,6 +65,7 @@ struct Shared {
     Arena scratch;     /* of schedule_compile */
     Arena asked, room; /* of schedule_ask: the kernel, and what its template plans */
     TargetCodes *codes;
+    atomic_uint_fast64_t runs;
     atomic_bool unsealed; /* code was made since it was last made executable */
     Entry *code[BUCKETS], *weight[BUCKETS], *aligned[BUCKETS];
     Joined *joined;
@@ -575,9 +576,12 @@ void *weight_data(const Weight *weight) {
     return atomic_load_explicit(&weight->data, memory_order_acquire);
 }
 
-bool weight_waits(Weight *weight) {
-    enum { WORTH_IT = 1 << 12 }; /* less is packed in no time */
-    return weight->bytes >= WORTH_IT && !atomic_exchange(&weight->used, true);
+bool weight_again(Weight *weight, uint64_t run) {
+    return atomic_exchange_explicit(&weight->run, run, memory_order_relaxed) == run;
+}
+
+uint64_t shared_next_run(Shared *s) {
+    return atomic_fetch_add_explicit(&s->runs, 1, memory_order_relaxed) + 1;
 }
 
 void shared_drop_weight(Shared *s, Weight *weight) {

@@ -32,8 +32,9 @@ void shared_drop_code(Shared *shared, Code *code);                 /* NULL is fi
 /* The constant as code reads it, by its packing: a reference. Nothing is packed yet. */
 typedef struct Weight Weight;
 whet_status shared_weight(Shared *shared, const Packing *packing, const Tensor *constant, Weight **out, whet_error *err);
-void *weight_data(const Weight *weight); /* NULL: it is not packed yet */
-bool weight_waits(Weight *weight);       /* at its first use: packing can wait for the second one */
+void *weight_data(const Weight *weight);         /* NULL: it is not packed yet */
+uint64_t shared_next_run(Shared *shared);        /* from 1 on */
+bool weight_again(Weight *weight, uint64_t run); /* the run has asked for it before */
 /* Packs it, unless it is. The constant is read at any alignment, and its pages of the file are given back. */
 whet_status shared_pack(Shared *shared, Weight *weight, const Compiled *compiled, const Tensor *constant,
                         const Parallel *parallel, whet_error *err);

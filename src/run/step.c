@@ -47,7 +47,7 @@ static whet_status run_executable(Runner *runner, const Executable *executable, 
     EvalOptions options = {
         .parallel = threads_parallel(runner->threads), .deadline = runner->deadline, .allocator = runner->pool.allocator};
     runner->flops += executable->kernel->flops;
-    whet_status status = executable_ready(executable, options.parallel, err);
+    whet_status status = executable_ready(executable, options.parallel, &runner->spare, err);
     return status ? status : executable_run(executable, data, &options, err);
 }
 
