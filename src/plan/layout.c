@@ -167,14 +167,23 @@ static bool reduces(const Definition *d) {
     return d->axis_count > d->parallel_count;
 }
 
+/* Sums of whole numbers: bytes are multiplied by fours of channels, which lie side by side only where channels are last. */
+static bool sums_integers(const Definition *d) {
+    for (int i = 0; i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_REDUCE)
+            return d->exprs[i]->reduce == REDUCE_SUM && dtype_kind(d->exprs[i]->type) == KIND_SIGNED;
+    return false;
+}
+
 /* What a definition of a convolution or pool wants: its work, against if channels are few; where there are but some, much
  * against, for their pixels would be gathered. */
 static double vote(const Islands *s, const Definition *d) {
     const PlanTensor *y = &s->plan->tensors[d->tensor];
+    int64_t full = sums_integers(d) ? FEW_CHANNELS : FULL_CHANNELS;
     double work = 1;
     for (int a = 0; a < d->axis_count; a++)
         work *= (double)d->axes[a].extent;
-    return y->dims[1] >= FULL_CHANNELS ? work : y->dims[1] >= FEW_CHANNELS ? -work : -GATHERED * work;
+    return y->dims[1] >= full ? work : y->dims[1] >= FEW_CHANNELS ? -work : -GATHERED * work;
 }
 
 /* The channel of the result is that of the read: depthwise convolutions, pools. */

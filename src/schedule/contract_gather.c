@@ -28,28 +28,48 @@ static bool inside(const Access *a, const int64_t *position) {
     return true;
 }
 
-/* Steps along the innermost axis of depth; the same guards for all of them, unless it is part of one. */
-static void gather_run(const Gather *in, int axis, int64_t count, int64_t offset, int64_t *position, char *to) {
+/* The values of `outer` that are inside, where the rest of the guarded indices is `position`. */
+static void values_inside(const Access *a, int outer, int64_t extent, const int64_t *position, int64_t *from, int64_t *to) {
+    *from = 0;
+    *to = extent;
+    for (int g = 0; g < a->guard_count; g++) {
+        int64_t coef = a->guard[g].coef[outer], last = a->guard[g].extent - 1, at = position[g];
+        while (*from < *to && (at + *from * coef < 0 || at + *from * coef > last))
+            ++*from;
+        while (*to > *from && (at + (*to - 1) * coef < 0 || at + (*to - 1) * coef > last))
+            --*to;
+    }
+}
+
+static void fill(const Gather *in, char *to, int64_t count) {
+    if (in->size == 1)
+        memset(to, in->outside[0], (size_t)count);
+    else
+        for (int64_t i = 0; i < count; i++)
+            memcpy(to + (size_t)i * in->size, in->outside, in->size);
+}
+
+/* Steps along the innermost axis of depth, of whose values those outside are filled. */
+static void gather_run(const Gather *in, int axis, int64_t count, int64_t offset, const int64_t *position, char *to) {
     const Access *a = in->a;
-    size_t size = in->size;
-    int64_t stride = axis < 0 ? 0 : a->stride[axis];
+    int64_t size = (int64_t)in->size, stride = axis < 0 ? 0 : a->stride[axis], first = 0, end = inside(a, position) ? count : 0;
     bool guarded = false;
     for (int g = 0; g < a->guard_count; g++)
         guarded = guarded || (axis >= 0 && a->guard[g].coef[axis]);
-    if (guarded || !inside(a, position)) {
-        for (int64_t i = 0; i < count; i++) {
-            memcpy(to + (size_t)i * size, inside(a, position) ? in->from + (int64_t)size * offset : in->outside, size);
-            if (guarded)
-                move(a, axis, 1, &offset, position);
-        }
-    } else if (stride == 1)
-        memcpy(to, in->from + (int64_t)size * offset, (size_t)count * size);
+    if (guarded)
+        values_inside(a, axis, count, position, &first, &end);
+    const char *from = in->from + size * (offset + first * stride);
+    fill(in, to, first);
+    fill(in, to + size * end, count - end);
+    to += size * first;
+    if (stride == 1 && end > first)
+        contract_copy_bytes(to, from, (end - first) * size);
     else if (size == 1)
-        for (int64_t i = 0; i < count; i++)
-            to[i] = in->from[offset + i * stride];
+        for (int64_t i = 0; i < end - first; i++)
+            to[i] = from[i * stride];
     else
-        for (int64_t i = 0; i < count; i++)
-            memcpy(to + (size_t)i * size, in->from + (int64_t)size * (offset + i * stride), size);
+        for (int64_t i = 0; i < end - first; i++)
+            memcpy(to + i * size, from + size * i * stride, (size_t)size);
 }
 
 static void gather_row(const Gather *in, int64_t from, int64_t end, char *to) {
@@ -81,43 +101,28 @@ static void gather_row(const Gather *in, int64_t from, int64_t end, char *to) {
     }
 }
 
-/* The two innermost axes of depth as one run, where A has them side by side and guards know the outer one alone: the rows of an
- * image of few channels. */
-static bool run_of_two(const Contract *k, int *outer, int64_t *unit) {
+/* How many of the innermost axes of depth are one run in A: two where A has them side by side and guards know the outer one
+ * alone, the rows of an image of few channels; one where its elements are neighbours; 0. A run is *unit elements for each place
+ * of *outer. */
+static int axes_of_run(const Contract *k, int *outer, int64_t *unit) {
     const Access *a = &k->nest.access[k->a];
-    if (k->k_count < 2)
-        return false;
-    int inner = k->k_axis[k->k_count - 1];
-    *outer = k->k_axis[k->k_count - 2];
-    *unit = k->nest.axis[inner].extent;
+    int inner = k->k_count ? k->k_axis[k->k_count - 1] : -1;
+    if (inner < 0 || a->stride[inner] != 1 || k->steps <= 0)
+        return 0;
+    *outer = inner;
+    *unit = 1;
     for (int g = 0; g < a->guard_count; g++)
         if (a->guard[g].coef[inner])
-            return false;
-    return a->stride[inner] == 1 && a->stride[*outer] == *unit && k->steps > 0;
+            return 1;
+    int next = k->k_count < 2 ? -1 : k->k_axis[k->k_count - 2];
+    if (next < 0 || a->stride[next] != k->nest.axis[inner].extent)
+        return 1;
+    *outer = next;
+    *unit = k->nest.axis[inner].extent;
+    return 2;
 }
 
-/* The values of `outer` that are inside, where the rest of the guarded indices is `position`. */
-static void values_inside(const Access *a, int outer, int64_t extent, const int64_t *position, int64_t *from, int64_t *to) {
-    *from = 0;
-    *to = extent;
-    for (int g = 0; g < a->guard_count; g++) {
-        int64_t coef = a->guard[g].coef[outer], last = a->guard[g].extent - 1, at = position[g];
-        while (*from < *to && (at + *from * coef < 0 || at + *from * coef > last))
-            ++*from;
-        while (*to > *from && (at + (*to - 1) * coef < 0 || at + (*to - 1) * coef > last))
-            --*to;
-    }
-}
-
-static void fill(const Gather *in, char *to, int64_t count) {
-    if (in->size == 1)
-        memset(to, in->outside[0], (size_t)count);
-    else
-        for (int64_t i = 0; i < count; i++)
-            memcpy(to + (size_t)i * in->size, in->outside, in->size);
-}
-
-static void gather_whole_row(Gather *in, int outer, int64_t unit, char *to) {
+static void gather_whole_row(Gather *in, int axes, int outer, int64_t unit, char *to) {
     const Contract *k = in->k;
     int64_t extent = k->nest.axis[outer].extent, size = (int64_t)in->size, run = extent * unit, digit[NEST_MAX_AXES] = {0};
     for (int64_t step = 0; step < k->steps; step += run, to += run * size) {
@@ -126,7 +131,7 @@ static void gather_whole_row(Gather *in, int outer, int64_t unit, char *to) {
         fill(in, to, from * unit);
         contract_copy_bytes(to + from * unit * size, in->from + (in->offset + from * unit) * size, (end - from) * unit * size);
         fill(in, to + end * unit * size, (extent - end) * unit);
-        for (int i = k->k_count - 3; i >= 0; i--) { /* the next run */
+        for (int i = k->k_count - axes - 1; i >= 0; i--) { /* the next run */
             move(in->a, k->k_axis[i], 1, &in->offset, in->position);
             if (++digit[i] < k->nest.axis[k->k_axis[i]].extent)
                 break;
@@ -156,7 +161,7 @@ static void find_reach(const Contract *k, const Access *a, Runs *runs) {
     }
 }
 
-/* Of whole rows. Runs are the two innermost axes (run_of_two), or the innermost where its elements are neighbours. */
+/* Of whole rows: their runs, one for each place of the outermost `axes` axes of depth. */
 static void find_runs(const Contract *k, const Access *a, int64_t unit, int axes, Runs *runs) {
     int64_t digit[NEST_MAX_AXES] = {0}, count = 1, offset = 0, none[NEST_MAX_GUARDS] = {0};
     runs->count = 0;
@@ -272,32 +277,19 @@ static void pad_row(char *to, int64_t bytes) {
         to[i] = 0;
 }
 
-/* Of whole rows, if that is what is wanted: their runs; *outer and *unit of run_of_two, or -1. */
-static void plan_runs(const Contract *k, bool all, int *outer, int64_t *unit, Runs *runs) {
-    const Access *a = &k->nest.access[k->a];
-    int inner = k->k_count ? k->k_axis[k->k_count - 1] : -1;
-    *runs = (Runs){.count = 0};
-    if (all && run_of_two(k, outer, unit)) {
-        find_runs(k, a, *unit * k->nest.axis[*outer].extent, k->k_count - 2, runs);
-        return;
-    }
-    *outer = -1;
-    if (all && inner >= 0 && a->stride[inner] == 1)
-        find_runs(k, a, k->nest.axis[inner].extent, k->k_count - 1, runs);
-}
-
 void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t row, int64_t count, int64_t from, int64_t end,
                           void *to) {
     size_t size = (size_t)contract_size(k, k->a), pitch = (size_t)k->a_pitch * size;
     int64_t first = from * k->group, steps = least(end * k->group, k->steps) - first;
     int64_t row_bytes = steps * (int64_t)size, pad = ((end - from) * k->group - steps) * (int64_t)size, together, unit;
     int64_t last = contract_gathered_at(k, row, row + count - 1);
-    char *apart = (char *)to + pitch * 2 * (size_t)(last / (2 * k->a_pitch) + 1); /* of a pair on its way: behind all */
-    int outer;
-    Runs runs;
+    char *apart = (char *)to + pitch * 2 * (size_t)(last / (2 * k->a_pitch) + 1);          /* of a pair on its way: behind all */
+    int outer, axes = first == 0 && steps == k->steps ? axes_of_run(k, &outer, &unit) : 0; /* of whole rows */
+    Runs runs = {.count = 0};
     RowWalk walk = {.k = k};
     Gather in = {.k = k, .a = &k->nest.access[k->a], .from = a->data, .outside = a->outside, .size = size, .offset = a->offset};
-    plan_runs(k, first == 0 && steps == k->steps, &outer, &unit, &runs);
+    if (axes)
+        find_runs(k, in.a, unit * k->nest.axis[outer].extent, k->k_count - axes, &runs);
     memcpy(in.position, a->position, sizeof in.position);
     walk_to(&walk, &in, row);
     for (int64_t r = row; r < row + count; r += together) {
@@ -313,8 +305,8 @@ void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t ro
         }
         if (!together) {
             Gather here = in; /* which goes through the depth */
-            if (outer >= 0)
-                gather_whole_row(&here, outer, unit, out);
+            if (axes)
+                gather_whole_row(&here, axes, outer, unit, out);
             else
                 gather_row(&here, first, first + steps, out);
             pad_row(out + row_bytes, pad);

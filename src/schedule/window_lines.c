@@ -6,8 +6,9 @@
  * back to end with the line. Tiles at the upper and lower border are written out without the taps that are outside, and what
  * lies between is a loop.
  *
- * Lines of stride 2 are loaded as two vectors, whose even lanes are one tap and whose odd ones the next. Where a reduction has no
- * factors (pools), taps along the line are taken together once and serve all rows: 3 + 3 of 9, 13 + 13 of 169. */
+ * Lines of stride 2 are loaded as two vectors, whose even lanes are one tap and whose odd ones the next. Extremes do not ask for
+ * an order: their taps along the line are taken together once and serve all rows, 3 + 3 of 9, 13 + 13 of 169. Other pools keep
+ * the kernel's order, products go by taps of the line. */
 #include "schedule/window_pixels_emit.h"
 
 static int64_t clamp(int64_t x, int64_t low, int64_t high) {
@@ -172,9 +173,12 @@ static int row_end(const Code *t, int first) {
     return end;
 }
 
-/* Taps that are met at each row of the image before the next row: both of a pair. */
+/* Taps that are met at each row of the image before the next row: where there are factors both of a pair, for registers hold the
+ * factors of few; else all. */
 static int64_t group_end(const Pixels *p, int64_t from) {
     const Slide *s = &p->lane;
+    if (p->lane_group == s->taps)
+        return s->taps;
     bool pair = p->lane_group == 2 && ((s->offset + from) & 1) == 0;
     return least(from + (pair ? 2 : 1), s->taps);
 }

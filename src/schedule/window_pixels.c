@@ -221,8 +221,9 @@ static int64_t vectors_of(int64_t length, int bytes) {
 static bool plan_lines(Pixels *p, Compiled *c, const ScheduleOptions *options, const char **why) {
     const Target *target = &c->target;
     const Slide *s = &p->lane;
-    p->line_first = s->taps > 1 && reads_alone(p, p->w->reduction->arg[0]);
-    p->lane_group = p->line_first ? (int)s->taps : s->step == 2 && s->dilation == 1 && s->taps > 1 ? 2 : 1;
+    bool alone = s->taps > 1 && reads_alone(p, p->w->reduction->arg[0]);
+    p->line_first = alone && p->w->reduction->reduce >= REDUCE_MAX;
+    p->lane_group = alone ? (int)s->taps : s->step == 2 && s->dilation == 1 && s->taps > 1 ? 2 : 1;
     if (!target->masked)
         *why = "lines, whose ends are loaded under masks";
     int64_t length = p->nest.axis[p->v].extent;
