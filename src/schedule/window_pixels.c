@@ -63,6 +63,11 @@ static bool add_slide(Pixels *p, const Index *index, int64_t extent, bool guarde
         *slot = a;
         *(nest->axis[a].reduced ? &s.dilation : &s.step) = index->coef[a];
     }
+    for (int a = 0; a < nest->parallel_count && s.place < 0; a++) /* one place is one, too: images of one pixel */
+        if (index->coef[a] > 0 && a != p->v) {
+            s.place = a;
+            s.step = index->coef[a];
+        }
     for (int a = nest->parallel_count; a < nest->axis_count && s.tap < 0; a++) /* one tap is one, too */
         if (index->coef[a] > 0) {
             s.tap = a;
@@ -112,7 +117,7 @@ static bool find_slides(Pixels *p, const char **why) {
         else if (p->row < 0)
             p->row = i;
     }
-    if (p->lines && p->lane.step != nest->access[p->x].stride[p->v])
+    if ((p->lines ? p->lane.step : 1) != nest->access[p->x].stride[p->v])
         *why = "lines that are not contiguous";
     if (p->pixel < 0 && p->lines)
         find_still_axis(p);
