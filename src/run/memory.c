@@ -59,7 +59,7 @@ whet_status pool_take(Pool *pool, size_t bytes, Block *out, whet_error *err) {
             size = 64;
         while (pool->kept_count && pool->kept_bytes + pool->used + size > allowed(pool))
             forget(pool, 0);
-        *out = (Block){memory_alloc(pool->allocator, size), size};
+        *out = (Block){memory_alloc_large(pool->allocator, size), size};
         if (!out->data)
             return error_set(err, WHET_ERROR_MEMORY, "out of memory: %zu bytes", bytes);
     }
