@@ -4,7 +4,7 @@
  * in regions: pieces are put one behind the other into pages that can be written, and sealed together when one of them is about
  * to be called; what comes after begins on a new page. A region that is full goes when its last piece does.
  *
- * Whether memory may become executable at all is tried on the first page of each region, so that a system which refuses is
+ * Whether memory may become executable at all is tried on the first page of the first region, so that a system which refuses is
  * noticed while there is still another way to compute. macOS gives such memory on request alone (MAP_JIT) and switches it between
  * the two for each thread; there a piece can be called as soon as it is put. */
 #define _DEFAULT_SOURCE
@@ -44,6 +44,7 @@ struct CodeMemory {
     const whet_allocator *allocator;
     Region *regions; /* the one being filled comes first */
     size_t region, page;
+    bool tried; /* this memory may run */
 };
 
 CodeMemory *code_memory_new(const whet_allocator *allocator, size_t region) {
@@ -94,7 +95,7 @@ static whet_status add_region(CodeMemory *memory, size_t size, whet_error *err) 
         status = SWITCHES && errno != ENOMEM
                      ? refuse(err)
                      : error_set(err, WHET_ERROR_MEMORY, "no memory for %zu bytes of code: %s", size, strerror(errno));
-    else if (!may_run(base, memory->page)) {
+    else if (!memory->tried && !may_run(base, memory->page)) {
         status = refuse(err);
         munmap(base, bytes);
     }
@@ -102,6 +103,7 @@ static whet_status add_region(CodeMemory *memory, size_t size, whet_error *err) 
         memory_free(memory->allocator, region, sizeof *region);
         return status;
     }
+    memory->tried = true;
     *region = (Region){.next = memory->regions, .base = base, .bytes = bytes};
     memory->regions = region;
     return WHET_OK;

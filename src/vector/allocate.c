@@ -51,7 +51,7 @@ static void use(Allocator *a, int value, int time, int where) {
         for (int t = -1; t < op->address.terms; t++)
             use(a, t < 0 ? op->address.base : op->address.term[t].index, time, where);
         use(a, op->mask, time, where);
-        for (int i = 0; i < vector_arg_count(op->code); i++)
+        for (int i = 0, args = vector_arg_count(op->code); i < args; i++)
             use(a, op->arg[i], time, where);
     }
 }
@@ -112,7 +112,7 @@ static void find_intervals(Allocator *a) {
                 bool late = a->r->late && a->r->late[i];
                 int tie = a->r->tie ? a->r->tie[i] : vector_info[op->code].tie;
                 use(a, op->mask, 2 * i + late, open);
-                for (int k = 0; k < vector_arg_count(op->code); k++)
+                for (int k = 0, args = vector_arg_count(op->code); k < args; k++)
                     use(a, op->arg[k], 2 * i + (late && k != tie), open);
             }
             if (op->result >= 0)

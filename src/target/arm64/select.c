@@ -85,7 +85,7 @@ static void find_numbers(const VectorFunction *f, bool *none) {
         none[v] = f->values[v].op >= 0 && f->values[v].class == CLASS_MASK && f->ops[f->values[v].op].code == VECTOR_MASK_FIRST;
     for (int i = 0; i < f->op_count; i++) {
         const VectorOp *op = &f->ops[i];
-        for (int k = 0; k < vector_arg_count(op->code); k++)
+        for (int k = 0, args = vector_arg_count(op->code); k < args; k++)
             none[op->arg[k]] = false;
         if (op->code == VECTOR_GATHER && op->mask >= 0)
             none[op->mask] = false;

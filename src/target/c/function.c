@@ -140,7 +140,7 @@ static void put_arguments(Printer *p, const VectorOp *op) {
         put_address(p, &op->address);
         separator = ", ";
     }
-    for (int a = 0; a < vector_arg_count(op->code); a++) {
+    for (int a = 0, args = vector_arg_count(op->code); a < args; a++) {
         text_put(p->out, separator);
         put_value(p, p->out, op->arg[a]);
         separator = ", ";

@@ -119,7 +119,7 @@ static void fold(const VectorFunction *f, const Target *target, const Uses *uses
     for (int i = 0; i < f->op_count; i++) {
         const VectorOp *op = &f->ops[i];
         int taken = -1;
-        for (int k = 0; k < vector_arg_count(op->code); k++) {
+        for (int k = 0, args = vector_arg_count(op->code); k < args; k++) {
             int v = op->arg[k];
             if (!folded[v])
                 continue;
@@ -135,7 +135,7 @@ static void fold(const VectorFunction *f, const Target *target, const Uses *uses
 }
 
 static int folded_operand(const VectorFunction *f, const bool *folded, const VectorOp *op) {
-    for (int k = 0; k < vector_arg_count(op->code); k++)
+    for (int k = 0, args = vector_arg_count(op->code); k < args; k++)
         if (folded[op->arg[k]])
             return k;
     (void)f;
