@@ -167,11 +167,18 @@ Planned *scale_plan(Runner *runner, const GraphProgram *program, size_t at, Acti
     return NULL;
 }
 
-/* Plans that nobody asked for: for the samples alone. The first size that the model takes is enough, whatever its form. */
+static bool is_kept(const PlanCache *cache, const Form *form) {
+    const Form *f = cache->forms;
+    while (f && f != form)
+        f = f->next;
+    return f;
+}
+
+/* Plans that nobody asked for: for the samples alone, until one is of the form that wants it. */
 static void plan_ahead(Runner *runner, const GraphProgram *program, size_t at, Activation *activation, PlanCache *cache) {
     const Form *form = cache->forms;
     bool taken = false;
-    for (int attempt = 0; !taken && cache->ahead < MOST_AHEAD; attempt++) {
+    for (int attempt = 0; !taken && is_kept(cache, form) && cache->ahead < MOST_AHEAD; attempt++) {
         int64_t symbol, size = form_wants(form, attempt, &symbol);
         whet_error err = {0};
         if (!size)
@@ -182,7 +189,7 @@ static void plan_ahead(Runner *runner, const GraphProgram *program, size_t at, A
         s.size = size;
         size_t steps = form->steps;
         Planned *planned = planned_learn(&s, cache, steps);
-        taken = planned && planned->steps >= steps; /* and `form` may be gone */
+        taken = planned && planned->steps >= steps && cache->forms == form;
         planned_free(runner, planned);
     }
 }
