@@ -225,22 +225,27 @@ static double arithmetic(const Made *made, double elements, double columns, cons
     return elements / columns / rows * most * lanes * 2 / (limits->peak_f32 * 1e9);
 }
 
+/* Floats by which tensors begin at different places of their pages: a load that agrees in its lowest 12 bits with a store shortly
+ * before it waits for that. */
+enum { APART = 13 * 16 };
+
 static bool measure(const struct Case *x, const Target *target, Threads *threads, int thread_count, const whet_cpu_limits *limits,
                     double seconds, whet_error *err) {
     Made made = {0};
     whet_cpu cpu;
     void *data[KERNEL_MAX_TENSORS] = {0};
+    float *block[KERNEL_MAX_TENSORS] = {0};
     double bytes = 0;
     bool fine = whet_cpu_query(&cpu, err) == WHET_OK && make_kernel(x, target, &made, err);
     for (int t = 0; fine && t < made.kernel->tensor_count; t++) {
         const KernelTensor *tensor = &made.kernel->tensors[t];
         if (tensor->role == ROLE_TEMPORARY)
             continue;
-        float *p = aligned_alloc(64, ((size_t)tensor->count * 4 + 63) / 64 * 64 + 64);
+        float *p = block[t] = aligned_alloc(4096, ((size_t)(tensor->count + t * APART) * 4 / 4096 + 1) * 4096);
         for (int64_t i = 0; p && i < tensor->count; i++)
-            p[i] = (float)(i * 7919 % 1009) * 0.004f - 2;
-        data[t] = p;
+            p[i + t * APART] = (float)(i * 7919 % 1009) * 0.004f - 2;
         fine = p != NULL;
+        data[t] = fine ? p + t * APART : NULL;
         bytes += 4.0 * (double)tensor->count;
     }
     if (fine) {
@@ -261,7 +266,7 @@ static bool measure(const struct Case *x, const Target *target, Threads *threads
         fflush(stdout);
     }
     for (int t = 0; t < KERNEL_MAX_TENSORS; t++)
-        free(data[t]);
+        free(block[t]);
     drop(&made);
     return fine;
 }
