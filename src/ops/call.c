@@ -225,6 +225,12 @@ void op_put_indices(Text *out, const char *stem, int from, int to) {
         text_printf(out, "%s%s%d", i > from ? ", " : "", stem, i);
 }
 
+void op_put_element(Text *out, const char *name, int rank) {
+    text_printf(out, "%s[", name);
+    op_put_indices(out, "i", 0, rank);
+    text_char(out, ']');
+}
+
 void op_put_read(Text *out, const char *name, const Type *type, const char *stem, int rank) {
     text_printf(out, "%s[", name);
     for (int i = 0; i < type->rank; i++) {

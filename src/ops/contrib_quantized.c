@@ -337,7 +337,7 @@ static whet_status concat_build(OpCall *call, Text *out) {
             continue;
         Text cell;
         text_init(&cell);
-        native_axes(&cell, "i", rank);
+        op_put_indices(&cell, "i", 0, rank);
         text_put(out, "Y[");
         for (int d = 0; d < rank; d++) {
             text_printf(out, "%si%d", d ? ", " : "", d);
@@ -460,7 +460,7 @@ static whet_status dynamic_build(OpCall *call, Text *out) {
     int rank = call->in[0]->rank;
     Text axes;
     text_init(&axes);
-    native_axes(&axes, "i", rank);
+    op_put_indices(&axes, "i", 0, rank);
     text_printf(out, "low[] = min(min(%s) A[%s], 0)\nhigh[] = max(max(%s) A[%s], 0)\n", axes.data, axes.data, axes.data,
                 axes.data);
     text_free(&axes);

@@ -352,7 +352,7 @@ typedef struct Scan {
 
 /* A copy of `tensor` at place `at` of `axis`, the axis dropped. */
 static OpValue *slice_of(OpRun *run, const Tensor *tensor, int axis, int64_t at, const int64_t *batch) {
-    int64_t strides[WHET_MAX_RANK], from[WHET_MAX_RANK], dims[WHET_MAX_RANK], to[WHET_MAX_RANK], offset = 0;
+    int64_t strides[WHET_MAX_RANK], from[WHET_MAX_RANK], dims[WHET_MAX_RANK], offset = 0;
     int rank = 0;
     native_strides(tensor->rank, tensor->dims, strides);
     for (int d = 0; d < tensor->rank; d++) {
@@ -370,8 +370,7 @@ static OpValue *slice_of(OpRun *run, const Tensor *tensor, int axis, int64_t at,
     if (!value)
         return NULL;
     size_t size = native_size((DType)tensor->type);
-    native_strides(rank, dims, to);
-    native_copy(size, rank, dims, data, to, (const char *)tensor->data + offset * (int64_t)size, from);
+    native_copy_dense(size, rank, dims, data, (const char *)tensor->data + offset * (int64_t)size, from);
     return value;
 }
 

@@ -92,23 +92,13 @@ static whet_status build_equal(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-/* Steps of an operand broadcast to `out`: 0 along the dimensions it lacks. */
-static void broadcast_strides(const Tensor *operand, const Type *out, int64_t *strides) {
-    int64_t stride = 1;
-    for (int d = out->rank - 1; d >= 0; d--) {
-        int own = d - (out->rank - operand->rank);
-        strides[d] = own < 0 || operand->dims[own] == 1 ? 0 : stride;
-        stride *= own < 0 ? 1 : operand->dims[own];
-    }
-}
-
 /* The notation has no strings. */
 static whet_status run_equal(OpRun *run) {
     const Tensor *a = op_input(run, 0), *b = op_input(run, 1);
     const Type *out = &run->call->out[0];
     int64_t strides_a[WHET_MAX_RANK], strides_b[WHET_MAX_RANK], count = native_count(out->rank, out->dims);
-    broadcast_strides(a, out, strides_a);
-    broadcast_strides(b, out, strides_b);
+    native_broadcast_strides(a, out->rank, strides_a);
+    native_broadcast_strides(b, out->rank, strides_b);
     uint8_t *y = native_output(run, 0);
     if (!y)
         return native_failed(run);

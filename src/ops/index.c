@@ -81,9 +81,8 @@ static whet_status gather_build(OpCall *call, Text *out) {
     text_put(&read, "indices[");
     op_put_indices(&read, "i", axis, axis + indices->rank);
     text_put(&read, "]");
-    text_put(out, "output[");
-    native_axes(out, "i", y->rank);
-    text_put(out, "] = data[");
+    op_put_element(out, "output", y->rank);
+    text_put(out, " = data[");
     for (int d = 0; d < x->rank; d++) {
         text_put(out, d ? ", " : "");
         if (d == axis)
@@ -145,12 +144,9 @@ static whet_status gather_elements_build(OpCall *call, Text *out) {
         return status;
     Text read;
     text_init(&read);
-    text_put(&read, "indices[");
-    native_axes(&read, "i", y->rank);
-    text_put(&read, "]");
-    text_put(out, "output[");
-    native_axes(out, "i", y->rank);
-    text_put(out, "] = data[");
+    op_put_element(&read, "indices", y->rank);
+    op_put_element(out, "output", y->rank);
+    text_put(out, " = data[");
     for (int d = 0; d < x->rank; d++) {
         text_put(out, d ? ", " : "");
         if (d == axis)
@@ -226,9 +222,8 @@ static whet_status gather_nd_build(OpCall *call, Text *out) {
     int outer = indices->rank - 1, batch = (int)op_int(call, "batch_dims"), depth = (int)indices->dims[outer];
     if (!native_in_notation(x->type) || native_empty(y) || native_empty(x))
         return WHET_OK;
-    text_put(out, "output[");
-    native_axes(out, "i", y->rank);
-    text_put(out, "] = data[");
+    op_put_element(out, "output", y->rank);
+    text_put(out, " = data[");
     for (int d = 0; d < x->rank; d++) {
         text_put(out, d ? ", " : "");
         if (d < batch || d >= batch + depth) {
@@ -238,7 +233,7 @@ static whet_status gather_nd_build(OpCall *call, Text *out) {
         Text read;
         text_init(&read);
         text_put(&read, "indices[");
-        native_axes(&read, "i", outer);
+        op_put_indices(&read, "i", 0, outer);
         text_printf(&read, "%s%d]", outer ? ", " : "", d - batch);
         put_wrapped(out, read.data, x->dims[d]);
         text_free(&read);

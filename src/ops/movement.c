@@ -54,9 +54,8 @@ static whet_status transpose_build(OpCall *call, Text *out) {
         return status;
     for (int d = 0; d < x->rank; d++)
         place[perm[d]] = d;
-    text_put(out, "transposed[");
-    native_axes(out, "i", x->rank);
-    text_put(out, "] = data[");
+    op_put_element(out, "transposed", x->rank);
+    text_put(out, " = data[");
     for (int d = 0; d < x->rank; d++)
         text_printf(out, "%si%d", d ? ", " : "", place[d]);
     text_put(out, "]");
@@ -66,17 +65,16 @@ static whet_status transpose_build(OpCall *call, Text *out) {
 static whet_status transpose_run(OpRun *run) {
     const Tensor *x = op_input(run, 0);
     int perm[WHET_MAX_RANK];
-    int64_t strides[WHET_MAX_RANK], from[WHET_MAX_RANK], to[WHET_MAX_RANK];
+    int64_t strides[WHET_MAX_RANK], from[WHET_MAX_RANK];
     whet_status status = get_perm(run->call, x->rank, perm);
     void *data = status == WHET_OK ? native_output(run, 0) : NULL;
     if (!data)
         return native_failed(run);
     const Type *out = &run->call->out[0];
     native_strides(x->rank, x->dims, strides);
-    native_strides(out->rank, out->dims, to);
     for (int d = 0; d < x->rank; d++)
         from[d] = strides[perm[d]];
-    native_copy(native_size(out->type), out->rank, out->dims, data, to, x->data, from);
+    native_copy_dense(native_size(out->type), out->rank, out->dims, data, x->data, from);
     return WHET_OK;
 }
 
@@ -149,7 +147,7 @@ static whet_status concat_build(OpCall *call, Text *out) {
                 text_printf(out, " + %lld", (long long)offset);
         }
         text_printf(out, "] = inputs%d[", i);
-        native_axes(out, "i", y->rank);
+        op_put_indices(out, "i", 0, y->rank);
         text_put(out, "]\n");
         offset += call->in[i]->dims[axis];
     }
@@ -269,7 +267,7 @@ static whet_status split_build(OpCall *call, Text *out) {
     for (int i = 0; i < call->out_count; i++) {
         if (op_wants(call, i)) {
             text_printf(out, "outputs%d[", i);
-            native_axes(out, "i", x->rank);
+            op_put_indices(out, "i", 0, x->rank);
             text_put(out, "] = input[");
             for (int d = 0; d < x->rank; d++) {
                 text_printf(out, "%si%d", d ? ", " : "", d);
@@ -286,7 +284,7 @@ static whet_status split_build(OpCall *call, Text *out) {
 static whet_status split_run(OpRun *run) {
     const Tensor *x = op_input(run, 0);
     int axis = op_axis(run->call, op_int(run->call, "axis"), x->rank);
-    int64_t to[WHET_MAX_RANK], from[WHET_MAX_RANK];
+    int64_t from[WHET_MAX_RANK];
     const char *data = x->data;
     native_strides(x->rank, x->dims, from);
     for (int i = 0; i < run->call->out_count; i++) {
@@ -294,24 +292,13 @@ static whet_status split_run(OpRun *run) {
         void *part = native_output(run, i);
         if (!part)
             return native_failed(run);
-        native_strides(y->rank, y->dims, to);
-        native_copy(native_size(y->type), y->rank, y->dims, part, to, data, from);
+        native_copy_dense(native_size(y->type), y->rank, y->dims, part, data, from);
         data += y->dims[axis] * from[axis] * (int64_t)native_size(y->type);
     }
     return WHET_OK;
 }
 
 /* ---- Expand, Tile, Where ------------------------------------------------------------------------------------------------- */
-
-/* Strides of `x` as it is read when broadcast to `rank` dimensions: 0 where it is repeated. */
-static void broadcast_strides(const Type *x, int rank, int64_t *strides) {
-    int64_t own[WHET_MAX_RANK];
-    native_strides(x->rank, x->dims, own);
-    for (int d = 0; d < rank; d++) {
-        int from = d - (rank - x->rank);
-        strides[d] = from < 0 || x->dims[from] == 1 ? 0 : own[from];
-    }
-}
 
 static whet_status expand_shape(OpCall *call) {
     whet_status status = native_whole_bytes(call, call->in[0]->type);
@@ -327,22 +314,17 @@ static whet_status expand_build(OpCall *call, Text *out) {
     const Type *x = call->in[0], *y = &call->out[0];
     if (!native_in_notation(x->type) || native_empty(y))
         return WHET_OK;
-    text_put(out, "output[");
-    native_axes(out, "i", y->rank);
-    text_put(out, "] = ");
+    op_put_element(out, "output", y->rank);
+    text_put(out, " = ");
     op_put_read(out, "input", x, "i", y->rank);
     return WHET_OK;
 }
 
 static whet_status expand_run(OpRun *run) {
-    const Type *y = &run->call->out[0];
-    int64_t to[WHET_MAX_RANK], from[WHET_MAX_RANK];
     void *data = native_output(run, 0);
     if (!data)
         return native_failed(run);
-    native_strides(y->rank, y->dims, to);
-    broadcast_strides(run->call->in[0], y->rank, from);
-    native_copy(native_size(y->type), y->rank, y->dims, data, to, op_input(run, 0)->data, from);
+    native_broadcast(op_input(run, 0), &run->call->out[0], data);
     return WHET_OK;
 }
 
@@ -406,18 +388,15 @@ static whet_status tile_run(OpRun *run) {
         return native_failed(run);
     if (native_empty(y))
         return WHET_OK;
-    int64_t dims[WHET_MAX_RANK], to[WHET_MAX_RANK], from[WHET_MAX_RANK], x_strides[WHET_MAX_RANK], y_strides[WHET_MAX_RANK];
+    int64_t dims[WHET_MAX_RANK], from[WHET_MAX_RANK], x_strides[WHET_MAX_RANK];
     native_strides(x->rank, x->dims, x_strides);
-    native_strides(y->rank, y->dims, y_strides);
     for (int d = 0; d < x->rank; d++) {
         dims[2 * d] = y->dims[d] / x->dims[d];
         dims[2 * d + 1] = x->dims[d];
-        to[2 * d] = y_strides[d] * x->dims[d];
-        to[2 * d + 1] = y_strides[d];
         from[2 * d] = 0;
         from[2 * d + 1] = x_strides[d];
     }
-    native_copy(native_size(y->type), 2 * x->rank, dims, data, to, x->data, from);
+    native_copy_dense(native_size(y->type), 2 * x->rank, dims, data, x->data, from);
     return WHET_OK;
 }
 
@@ -456,7 +435,7 @@ static whet_status where_build(OpCall *call, Text *out) {
 static whet_status where_run(OpRun *run) {
     const Type *out = &run->call->out[0];
     size_t size = native_size(out->type);
-    int64_t to[WHET_MAX_RANK], from[WHET_MAX_RANK], count = native_count(out->rank, out->dims);
+    int64_t count = native_count(out->rank, out->dims);
     char *data = native_output(run, 0);
     size_t bytes;
     if (!data || !dtype_bytes(out->type, count, &bytes))
@@ -465,13 +444,9 @@ static whet_status where_run(OpRun *run) {
     char *other = flags ? op_scratch(run, bytes + 1) : NULL;
     if (!other)
         return native_failed(run);
-    native_strides(out->rank, out->dims, to);
-    broadcast_strides(run->call->in[0], out->rank, from);
-    native_copy(1, out->rank, out->dims, flags, to, op_input(run, 0)->data, from);
-    broadcast_strides(run->call->in[1], out->rank, from);
-    native_copy(size, out->rank, out->dims, data, to, op_input(run, 1)->data, from);
-    broadcast_strides(run->call->in[2], out->rank, from);
-    native_copy(size, out->rank, out->dims, other, to, op_input(run, 2)->data, from);
+    native_broadcast(op_input(run, 0), out, flags);
+    native_broadcast(op_input(run, 1), out, data);
+    native_broadcast(op_input(run, 2), out, other);
     for (int64_t i = 0; i < count; i++)
         if (!flags[i])
             memcpy(data + (size_t)i * size, other + (size_t)i * size, size);

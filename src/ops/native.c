@@ -130,6 +130,27 @@ void native_copy(size_t size, int rank, const int64_t *dims, void *to, const int
     }
 }
 
+void native_copy_dense(size_t size, int rank, const int64_t *dims, void *to, const void *from, const int64_t *from_strides) {
+    int64_t to_strides[WHET_MAX_RANK];
+    native_strides(rank, dims, to_strides);
+    native_copy(size, rank, dims, to, to_strides, from, from_strides);
+}
+
+void native_broadcast_strides(const Tensor *x, int rank, int64_t *strides) {
+    int64_t own[WHET_MAX_RANK];
+    native_strides(x->rank, x->dims, own);
+    for (int d = 0; d < rank; d++) {
+        int from = d - (rank - x->rank);
+        strides[d] = from < 0 || x->dims[from] == 1 ? 0 : own[from];
+    }
+}
+
+void native_broadcast(const Tensor *x, const Type *out, void *to) {
+    int64_t strides[WHET_MAX_RANK];
+    native_broadcast_strides(x, out->rank, strides);
+    native_copy_dense(native_size((DType)x->type), out->rank, out->dims, to, x->data, strides);
+}
+
 /* One line of native_copy_mapped: runs of consecutive sources are copied at once. */
 static void map_line(size_t size, int64_t count, char *to, const char *from, int64_t stride, const int64_t *map,
                      const void *outside) {
@@ -398,11 +419,6 @@ void native_fill(void *to, const void *element, size_t size, int64_t count) {
 }
 
 /* ---- Rules and builders -------------------------------------------------------------------------------------------------- */
-
-void native_axes(Text *text, const char *stem, int rank) {
-    for (int d = 0; d < rank; d++)
-        text_printf(text, "%s%s%d", d ? ", " : "", stem, d);
-}
 
 DType native_dtype(OpCall *call, const char *attribute, int64_t number) {
     if (dtype_known(number))

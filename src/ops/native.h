@@ -24,6 +24,11 @@ int64_t native_count(int rank, const int64_t *dims); /* the product; dims were c
 /* Copies a box of elements of `size` bytes between two strided places; strides in elements, of any sign. Rank <= 16. */
 void native_copy(size_t size, int rank, const int64_t *dims, void *to, const int64_t *to_strides, const void *from,
                  const int64_t *from_strides);
+/* The same into a dense box. */
+void native_copy_dense(size_t size, int rank, const int64_t *dims, void *to, const void *from, const int64_t *from_strides);
+/* Strides of a tensor as it is read when broadcast to `rank` dimensions, 0 where it is repeated; and a copy that is read so. */
+void native_broadcast_strides(const Tensor *x, int rank, int64_t *strides);
+void native_broadcast(const Tensor *x, const Type *out, void *to);
 
 /* Fills a dense box from a strided one through a table an axis: element i of axis d comes from maps[d][i], or is `outside` where
  * that is negative. */
@@ -60,8 +65,6 @@ whet_status native_error(OpRun *run, whet_status status, const char *format, ...
 /* The status that is in run's error; for helpers that return NULL. */
 whet_status native_failed(OpRun *run);
 
-/* Writing kernel text: "i0, i1, ..., i(rank-1)". */
-void native_axes(Text *text, const char *stem, int rank);
 /* For a dtype attribute: a known element type, or DT_NONE and an error. */
 DType native_dtype(OpCall *call, const char *attribute, int64_t number);
 /* The shape that the content of input `index` spells, for output `output`; unknown where the content is. Negative: an error. */

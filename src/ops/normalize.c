@@ -110,9 +110,8 @@ static void put_inverse(Text *out, const Over *over) {
 
 /* "y[i0, i1] = " */
 static void put_left(Text *out, const char *name, int rank) {
-    text_printf(out, "%s[", name);
-    op_put_indices(out, "i", 0, rank);
-    text_put(out, "] = ");
+    op_put_element(out, name, rank);
+    text_put(out, " = ");
 }
 
 /* "(x[i0, i1] - mean[i0, 0]) * inverse[i0, 0]" */
@@ -191,9 +190,8 @@ static whet_status build_batch_inference(OpCall *call, Text *out) {
     put_left(out, "y", x->rank);
     op_put_cast(out, wide, x->type);
     op_put_cast(out, x->type, wide);
-    text_put(out, "x[");
-    op_put_indices(out, "i", 0, x->rank);
-    text_printf(out, "]) * factor[i%d] + shift[i%d])\n", channel_axis(x), channel_axis(x));
+    op_put_element(out, "x", x->rank);
+    text_printf(out, ") * factor[i%d] + shift[i%d])\n", channel_axis(x), channel_axis(x));
     return WHET_OK;
 }
 
@@ -251,9 +249,8 @@ static whet_status build_batch_7(OpCall *call, Text *out) {
     op_put_cast(out, wide, x->type);
     text_char(out, '(');
     op_put_cast(out, x->type, wide);
-    text_put(out, "x[");
-    op_put_indices(out, "i", 0, x->rank);
-    text_put(out, "])");
+    op_put_element(out, "x", x->rank);
+    text_put(out, ")");
     put_broadcast(out, " - ", "mean", call->in[3], x->rank, wide);
     text_put(out, ") / sqrt(");
     put_broadcast(out, "", "variance", call->in[4], x->rank, wide);

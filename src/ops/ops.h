@@ -93,6 +93,7 @@ whet_status shape_broadcast(OpCall *call); /* output 0: all inputs broadcast tog
 
 /* Text for builders. An index list is written `i0, i1, ...`: `stem` and a number an axis. */
 void op_put_indices(Text *out, const char *stem, int from, int to); /* i_from .. i_(to-1), separated by ", " */
+void op_put_element(Text *out, const char *name, int rank);         /* "name[i0, i1, ...]" */
 /* Reads tensor `name` of the given dims as broadcast to axes `stem`0 .. of `rank` dims: "b[0, i2]". */
 void op_put_read(Text *out, const char *name, const Type *type, const char *stem, int rank);
 /* "f32(" where the types differ, "(" where not; the caller closes it. */

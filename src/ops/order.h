@@ -10,7 +10,8 @@
 uint64_t order_key(float x, bool largest, int64_t place);
 /* Sorts keys whose places ascend. `other`: room for as many. */
 void order_sort(uint64_t *keys, uint64_t *other, int64_t count);
-/* Keys of at least the first k of `count` floats, in order; returns how many there are. Room for one key more than `count` in both. */
+/* Keys of at least the first k of `count` floats, in order; returns how many there are. Room for one key more than `count` in
+ * both. */
 int64_t order_first(const float *x, int64_t count, int64_t k, bool largest, uint64_t *keys, uint64_t *other);
 
 #endif

@@ -137,9 +137,8 @@ static whet_status pad_build(OpCall *call, Text *out) {
     if (status != WHET_OK || !known || !native_in_notation(x->type) || native_empty(y) ||
         (mode == PAD_CONSTANT && (!pad_value(call, &value) || native_empty(x))))
         return status;
-    text_put(out, "output[");
-    native_axes(out, "i", x->rank);
-    text_put(out, "] = data[");
+    op_put_element(out, "output", x->rank);
+    text_put(out, " = data[");
     bool padded = false;
     for (int d = 0; d < x->rank; d++) {
         text_put(out, d ? ", " : "");
@@ -237,9 +236,8 @@ static whet_status crop_build(OpCall *call, Text *out) {
     const Type *x = call->in[0], *y = &call->out[0];
     if (!native_in_notation(x->type) || native_empty(y) || native_empty(x))
         return WHET_OK;
-    text_put(out, "output_data[");
-    native_axes(out, "i", x->rank);
-    text_put(out, "] = input_data[");
+    op_put_element(out, "output_data", x->rank);
+    text_put(out, " = input_data[");
     for (int d = 0; d < x->rank; d++) {
         text_put(out, d ? ", " : "");
         put_source(out, PAD_CONSTANT, d, crop_shift(x->dims[d], y->dims[d]), x->dims[d]);

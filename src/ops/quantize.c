@@ -147,10 +147,9 @@ static whet_status quantize_build(OpCall *call, Text *out) {
     Quantization q = quantization_of(call);
     if (!is_plain_int(y->type) || !is_plain_float(call->in[1]->type) || native_empty(x))
         return WHET_OK;
-    text_put(out, "y[");
-    native_axes(out, "i", x->rank);
-    text_printf(out, "] = %s(round(%s[", dtype_name(y->type), x->type == DT_F32 ? "x" : "f32(x");
-    native_axes(out, "i", x->rank);
+    op_put_element(out, "y", x->rank);
+    text_printf(out, " = %s(round(%s[", dtype_name(y->type), x->type == DT_F32 ? "x" : "f32(x");
+    op_put_indices(out, "i", 0, x->rank);
     text_put(out, x->type == DT_F32 ? "] / " : "]) / ");
     text_put(out, call->in[1]->type == DT_F32 ? "" : "f32(");
     put_operand(out, "y_scale", call->in[1], q, x->rank);
@@ -216,14 +215,13 @@ static whet_status dequantize_build(OpCall *call, Text *out) {
     bool scale_is_f32 = call->in[1]->type == DT_F32;
     if ((!is_plain_int(x->type) && x->type != DT_S32) || !is_plain_float(call->in[1]->type) || native_empty(x))
         return WHET_OK;
-    text_put(out, "y[");
-    native_axes(out, "i", x->rank);
-    text_put(out, "] = ");
+    op_put_element(out, "y", x->rank);
+    text_put(out, " = ");
     if (y->type != DT_F32)
         text_printf(out, "%s(", dtype_name(y->type));
     bool cast = op_has(call, 2) && x->type != DT_S32;
     text_put(out, cast ? "f32(s32(x[" : "f32(x[");
-    native_axes(out, "i", x->rank);
+    op_put_indices(out, "i", 0, x->rank);
     text_put(out, cast ? "])" : "]");
     if (op_has(call, 2)) {
         text_put(out, cast ? " - s32(" : " - ");
@@ -267,7 +265,7 @@ static whet_status dynamic_build(OpCall *call, Text *out) {
     int rank = call->in[0]->rank;
     Text axes;
     text_init(&axes);
-    native_axes(&axes, "i", rank);
+    op_put_indices(&axes, "i", 0, rank);
     if (rank) {
         text_printf(out, "low[] = min(min(%s) x[%s], 0)\n", axes.data, axes.data);
         text_printf(out, "high[] = max(max(%s) x[%s], 0)\n", axes.data, axes.data);

@@ -130,12 +130,11 @@ static whet_status trilu_build(OpCall *call, Text *out) {
     }
     int64_t rows = x->dims[rank - 2], columns = x->dims[rank - 1];
     k = k < -rows ? -rows : k > columns ? columns : k;
-    text_put(out, "output[");
-    native_axes(out, "i", rank);
-    text_put(out, "] = select(");
+    op_put_element(out, "output", rank);
+    text_put(out, " = select(");
     text_printf(out, "i%d %s i%d %c %lld, input[", rank - 1, op_int(call, "upper") ? ">=" : "<=", rank - 2, k < 0 ? '-' : '+',
                 (long long)(k < 0 ? -k : k));
-    native_axes(out, "i", rank);
+    op_put_indices(out, "i", 0, rank);
     text_put(out, x->type == DT_BOOL ? "], false)" : "], 0)");
     return WHET_OK;
 }
@@ -175,9 +174,8 @@ static whet_status reverse_build(OpCall *call, Text *out) {
     whet_status status = reverse_axes(call, &time, &batch);
     if (status != WHET_OK || !native_in_notation(x->type) || native_empty(x))
         return status;
-    text_put(out, "Y[");
-    native_axes(out, "i", x->rank);
-    text_put(out, "] = input[");
+    op_put_element(out, "Y", x->rank);
+    text_put(out, " = input[");
     for (int d = 0; d < x->rank; d++) {
         text_put(out, d ? ", " : "");
         if (d == time)

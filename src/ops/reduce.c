@@ -341,13 +341,6 @@ static whet_status shape_softmax(OpCall *call) {
     return status ? status : op_same_shape(call, 0, 0);
 }
 
-/* The index of every axis by its kept name: "e[i0, i1, i2]" */
-static void put_all(Text *out, const char *name, int rank) {
-    text_printf(out, "%s[", name);
-    op_put_indices(out, "i", 0, rank);
-    text_char(out, ']');
-}
-
 /* "top[i0, 0, i2] = max(j1) f32(x[i0, j1, i2])" */
 static void put_top(Text *out, const Type *x, const Axes *axes, DType wide) {
     put_kept(out, "top", axes, x->rank, true);
@@ -361,7 +354,7 @@ static void put_top(Text *out, const Type *x, const Axes *axes, DType wide) {
 /* "f32(x[i0, i1, i2]) - top[i0, 0, i2]" */
 static void put_shifted(Text *out, const Type *x, const Axes *axes, DType wide) {
     op_put_cast(out, x->type, wide);
-    put_all(out, "x", x->rank);
+    op_put_element(out, "x", x->rank);
     text_put(out, ") - ");
     put_kept(out, "top", axes, x->rank, true);
 }
@@ -378,12 +371,12 @@ static void put_total(Text *out, const Type *x, const Axes *axes) {
 /* top, e and total, and what the result begins with. */
 static void put_exponentials(Text *out, const Type *x, const Axes *axes, DType wide) {
     put_top(out, x, axes, wide);
-    put_all(out, "e", x->rank);
+    op_put_element(out, "e", x->rank);
     text_put(out, " = exp(");
     put_shifted(out, x, axes, wide);
     text_put(out, ")\n");
     put_total(out, x, axes);
-    put_all(out, "y", x->rank);
+    op_put_element(out, "y", x->rank);
     text_put(out, " = ");
     op_put_cast(out, wide, x->type);
 }
@@ -399,7 +392,7 @@ static whet_status build_softmax(OpCall *call, Text *out) {
     /* From version 13 on it is a function of several steps, each rounded to the type. */
     DType wide = call->row->since < 13 ? op_wide(x->type) : x->type;
     put_exponentials(out, x, &axes, wide);
-    put_all(out, "e", x->rank);
+    op_put_element(out, "e", x->rank);
     text_put(out, " / ");
     put_kept(out, "total", &axes, x->rank, true);
     text_put(out, ")\n");
@@ -500,7 +493,7 @@ static whet_status build_hardmax(OpCall *call, Text *out) {
     text_put(out, ", s64(");
     put_position(out, x, &axes, 'j');
     text_put(out, "), s64(9223372036854775807))\n");
-    put_all(out, "y", x->rank);
+    op_put_element(out, "y", x->rank);
     text_put(out, " = select(");
     put_kept(out, "first", &axes, x->rank, true);
     text_put(out, " == s64(");

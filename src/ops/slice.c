@@ -193,9 +193,8 @@ static whet_status slice_build(OpCall *call, Text *out) {
     whet_status status = slice_ranges(call, ranges);
     if (status != WHET_OK || !native_in_notation(x->type) || native_empty(&call->out[0]))
         return status;
-    text_put(out, "output[");
-    native_axes(out, "i", x->rank);
-    text_put(out, "] = data[");
+    op_put_element(out, "output", x->rank);
+    text_put(out, " = data[");
     for (int d = 0; d < x->rank; d++) {
         Range r = ranges[d];
         text_put(out, d ? ", " : "");
@@ -214,7 +213,7 @@ static whet_status slice_build(OpCall *call, Text *out) {
 static whet_status slice_run(OpRun *run) {
     const Tensor *x = op_input(run, 0);
     Range ranges[WHET_MAX_RANK];
-    int64_t to_strides[WHET_MAX_RANK], strides[WHET_MAX_RANK], offset = 0;
+    int64_t strides[WHET_MAX_RANK], offset = 0;
     NativeArena arena;
     native_arena_enter(run, &arena);
     whet_status status = slice_ranges(run->call, ranges);
@@ -226,13 +225,12 @@ static whet_status slice_run(OpRun *run) {
     if (native_empty(out))
         return WHET_OK;
     native_strides(x->rank, x->dims, strides);
-    native_strides(out->rank, out->dims, to_strides);
     for (int d = 0; d < x->rank; d++) {
         offset += ranges[d].start * strides[d];
         strides[d] *= ranges[d].count == 1 ? 0 : ranges[d].step;
     }
     size_t size = native_size(out->type);
-    native_copy(size, out->rank, out->dims, to, to_strides, (const char *)x->data + offset * (int64_t)size, strides);
+    native_copy_dense(size, out->rank, out->dims, to, (const char *)x->data + offset * (int64_t)size, strides);
     return WHET_OK;
 }
 
