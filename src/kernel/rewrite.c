@@ -4,14 +4,13 @@
  * axis of `from` is an affine function of the axes of `to`: itself (renaming), inner * a + b (splitting an axis), the index that
  * a reader has at this place (inlining). Affine indices compose; a gather's index is an expression and is rewritten as one.
  *
- * Between a producer and its reader may lie a reshape: both see the same memory under different dims. Then the reader's index is
- * brought to the producer's dims by matching extents from the innermost outwards (mixed radix); where one axis of the reader runs
- * over several dims of the producer it is split, everywhere in the reader: n of 768 becomes 64*h + d. */
+ * Between a producer and its reader may lie a reshape (reshape.c): where one axis of the reader runs over several dims of the
+ * producer it is split, everywhere in the reader: n of 768 becomes 64*h + d. */
 #include "kernel/rewrite.h"
 
 #include <string.h>
 
-#include "kernel/bind.h"
+#include "kernel/reshape.h"
 
 enum { MAX_PLACES = 4 }; /* different places at which one reader reads one producer */
 
@@ -71,12 +70,6 @@ static bool set_index(const Rewriter *r, Index *index, const Affine *affine) {
     *index = (Index){.affine = true, .offset = affine->offset};
     index->coef = arena_copy(r->arena, affine->coef, (size_t)r->width * sizeof *affine->coef);
     return index->coef != NULL;
-}
-
-static Affine affine_of_index(const Definition *d, const Index *index) {
-    Affine out = {.offset = index->offset};
-    memcpy(out.coef, index->coef, (size_t)d->axis_count * sizeof *index->coef);
-    return out;
 }
 
 /* ---- Expressions ---- */
@@ -452,123 +445,6 @@ static Definition *split_axis(Arena *arena, const Definition *d, int axis, int64
     return out;
 }
 
-/* ---- Reshapes ---- */
-
-typedef struct Split {
-    int axis; /* -1: none is wanted */
-    int64_t inner;
-} Split;
-
-/* An index of shape `from` that stays inside, as one number; false: it is not affine, or may leave. */
-static bool flatten(const Definition *d, const int64_t *dims, const Index *index, int from, int to, Affine *out) {
-    int64_t stride = 1;
-    *out = (Affine){0};
-    for (int i = to - 1; i >= from; i--) {
-        int64_t least, most;
-        if (!index[i].affine)
-            return false;
-        Affine f = {.offset = index[i].offset};
-        memcpy(f.coef, index[i].coef, (size_t)d->axis_count * sizeof *f.coef);
-        if (!affine_range(d, &f, &least, &most) || least < 0 || most >= dims[i])
-            return false;
-        out->offset += stride * f.offset;
-        for (int a = 0; a < d->axis_count; a++)
-            out->coef[a] += d->axes[a].extent == 1 ? 0 : stride * f.coef[a];
-        stride *= dims[i];
-    }
-    return true;
-}
-
-/* The dim that a step of `coef` moves along; -1: none does so evenly. */
-static int dim_of_step(const int64_t *dims, int from, int to, int64_t coef, int64_t *stride) {
-    *stride = 1;
-    for (int i = to - 1; i >= from; i--) {
-        if (coef < *stride * dims[i])
-            return coef % *stride == 0 ? i : -1;
-        *stride *= dims[i];
-    }
-    return -1;
-}
-
-/* The number `flat` as digits of dims[from..to): an affine function each. False: not without a split (then *split), or not. */
-static bool unflatten(const Definition *d, const Affine *flat, const int64_t *dims, int from, int to, Affine *out, Split *split) {
-    int64_t most[KERNEL_MAX_AXES] = {0}, rest = flat->offset, stride;
-    for (int i = from; i < to; i++)
-        out[i] = (Affine){0};
-    for (int i = to - 1; i >= from; i--) {
-        out[i].offset = most[i] = rest % dims[i];
-        rest /= dims[i];
-    }
-    for (int a = 0; a < d->axis_count; a++) {
-        int64_t coef = flat->coef[a], extent = d->axes[a].extent;
-        if (!coef)
-            continue;
-        int i = coef < 0 ? -1 : dim_of_step(dims, from, to, coef, &stride);
-        if (i < 0)
-            return false;
-        int64_t step = coef / stride, over = stride * dims[i];
-        if (step * (extent - 1) >= dims[i]) {
-            if (over % coef == 0 && extent % (over / coef) == 0 && over / coef > 1)
-                *split = (Split){a, over / coef};
-            return false;
-        }
-        out[i].coef[a] = step;
-        most[i] += step * (extent - 1);
-    }
-    for (int i = from; i < to; i++)
-        if (most[i] >= dims[i])
-            return false;
-    return true;
-}
-
-/* The index of a read of shape `from`, brought to shape `to` of as many elements: an affine function a dim. direct[i]: the place
- * in `from` that dim i of `to` is, guards and all; -1: none is. */
-static bool reshape(const Definition *d, Shape from, const Index *index, Shape to, Affine *out, int *direct, Split *split,
-                    const char **why) {
-    int f = from.rank, t = to.rank;
-    split->axis = -1;
-    *why = NULL;
-    while (f > 0 || t > 0) {
-        if (f > 0 && from.dims[f - 1] == 1) {
-            f--;
-            Affine none;
-            if (!flatten(d, from.dims, index, f, f + 1, &none))
-                *why = "a guarded read of a dimension that a reshape drops";
-            if (*why)
-                return false;
-            continue;
-        }
-        if (t > 0 && to.dims[t - 1] == 1) {
-            out[--t] = (Affine){0};
-            direct[t] = -1;
-            continue;
-        }
-        if (f == 0 || t == 0)
-            return *why = "shapes that do not match", false;
-        int f_end = f--, t_end = t--;
-        int64_t x = from.dims[f], y = to.dims[t];
-        while (x != y && (x < y ? f : t) > 0)
-            *(x < y ? &x : &y) *= x < y ? from.dims[--f] : to.dims[--t];
-        if (x != y)
-            return *why = "shapes that do not match", false;
-        if (f_end - f == 1 && t_end - t == 1) {
-            if (!index[f].affine)
-                return *why = "a gather of what is computed", false;
-            out[t] = affine_of_index(d, &index[f]);
-            direct[t] = f;
-            continue;
-        }
-        Affine flat;
-        for (int i = t; i < t_end; i++)
-            direct[i] = -1;
-        if (!flatten(d, from.dims, index, f, f_end, &flat))
-            return *why = "a guarded read or a gather through a reshape", false;
-        if (!unflatten(d, &flat, to.dims, t, t_end, out, split))
-            return *why = "a reshape that cuts through its axes", false;
-    }
-    return true;
-}
-
 /* ---- Inlining ---- */
 
 /* A producer as the dense tensor of its own parallel axes, in the order in which they lie in memory. */
@@ -580,7 +456,7 @@ typedef struct Natural {
 
 static bool natural_of(const Definition *p, Shape shape, Natural *out) {
     Affine left;
-    if (!flatten(p, shape.dims, p->left, 0, p->left_count, &left) || left.offset)
+    if (!reshape_flatten(p, shape.dims, p->left, 0, p->left_count, &left) || left.offset)
         return false;
     int64_t stride = 1;
     int count = 0;
@@ -699,7 +575,7 @@ static Expr *inline_read(Rewriter *r, const Expr *read, const Index *index) {
     Split split;
     const char *why;
     Shape shape = in->tensors->shape(in->tensors->context, read->tensor);
-    if (!reshape(r->to, shape, index, natural_shape(&in->natural), at, direct, &split, &why))
+    if (!reshape_index(r->to, shape, index, natural_shape(&in->natural), at, direct, &split, &why))
         return fail(r, why);
     bool outside = false;
     for (int k = 0; k < in->natural.rank; k++)
@@ -733,7 +609,7 @@ static Definition *split_to_meet(Arena *arena, const Definition *d, const Inline
         int direct[KERNEL_MAX_AXES];
         Split split;
         Shape shape = in->tensors->shape(in->tensors->context, e->tensor);
-        if (reshape(d, shape, e->index, natural_shape(&in->natural), at, direct, &split, why))
+        if (reshape_index(d, shape, e->index, natural_shape(&in->natural), at, direct, &split, why))
             continue;
         if (split.axis < 0)
             return NULL;
@@ -756,7 +632,7 @@ static bool drop_guards(const RewriteTensors *tensors, Definition *d) {
             Affine f = {0};
             inside = e->index[k].affine;
             if (inside)
-                f = affine_of_index(d, &e->index[k]);
+                f = reshape_affine(d, &e->index[k]);
             inside = inside && is_inside(d, &f, shape.dims[k]);
         }
         if (inside) {
