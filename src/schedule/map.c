@@ -68,7 +68,7 @@ static bool is_chain(const Kernel *kernel, const void *const *known) {
 
 static bool plan_passes(Compiled *c, MapPlan *plan, const ScheduleOptions *options, const char **why, whet_error *err) {
     const Kernel *kernel = c->kernel;
-    int boxes = 0;
+    int most = 0; /* functions */
     bool tiles = !options->spare_registers;
     for (int d = 0; d < kernel->definition_count; d++) {
         MapPass *m = nest_plan(&plan->passes[plan->pass_count], sizeof *m, offsetof(MapPass, nest));
@@ -80,10 +80,12 @@ static bool plan_passes(Compiled *c, MapPlan *plan, const ScheduleOptions *optio
         if (!map_plan_pass(m, kernel, d, &c->target, tiles, &c->arena, why) || !map_plan_gathers(m, plan->known, &c->arena, why, err))
             return false;
         map_plan_lanes(m, &c->target);
-        boxes += m->box_count;
+        most += m->box_count;
+        for (int g = 0; g < m->gather_count; g++)
+            most += m->nest.access[m->gathers[g].access].read->index_count;
         plan->pass_count++;
     }
-    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, (size_t)boxes + 1);
+    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, (size_t)most + 1);
     if (!c->functions)
         return error_memory(err), false;
     map_plan_order(plan, kernel);
@@ -111,7 +113,7 @@ static bool schedule(Compiled *c, const ScheduleOptions *options, bool chain, co
     if (!plan_passes(c, plan, options, why, err))
         return c->arena.failed && err->status == WHET_OK ? (error_memory(err), false) : false;
     for (int p = 0; p < plan->pass_count; p++)
-        if (!emit_boxes(&plan->passes[p], c, options, plan->unroll, why, err))
+        if (!emit_boxes(&plan->passes[p], c, options, plan->unroll, why, err) || !map_emit_offsets(&plan->passes[p], c, err))
             return false;
     c->knobs.unroll = plan->unroll;
     c->template = "map";

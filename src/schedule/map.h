@@ -36,6 +36,7 @@ typedef struct MapGather {
     bool fixed;           /* they depend on no data: computed once */
     const void *table;    /* if fixed */
     const Kernel **index; /* by dimension of the tensor: what computes it into its last tensor; NULL: it is not of these */
+    int *function;        /* by dimension: code that does so, and checks; -1: none */
 } MapGather;
 
 /* Where the lanes of a read lie that is not contiguous: column j at table[j] + (j % split) * inner + (j / split) * outer. */
@@ -122,9 +123,11 @@ bool map_plan_gathers(MapPass *pass, const void *const *known, Arena *arena, con
 Kernel *map_one_definition(const Kernel *kernel, const Definition *d, int more, Arena *arena);
 /* Fills plan->known. False: out of memory. */
 bool map_plan_known(MapPlan *plan, const Kernel *kernel, Arena *arena);
-/* Computes and checks the offsets of one run, in memory of `options`. */
-whet_status map_offsets(const MapPass *pass, const MapGather *gather, void *const *data, const EvalOptions *options, void *out,
-                        whet_error *err);
+/* Adds functions that compute offsets of indices as they usually are. False: out of memory. */
+bool map_emit_offsets(MapPass *pass, Compiled *c, whet_error *err);
+/* Computes and checks the offsets of one run, in memory of `options`. `c`: NULL while there is no code yet. */
+whet_status map_offsets(const Compiled *c, const MapPass *pass, const MapGather *gather, void *const *data,
+                        const EvalOptions *options, void *out, whet_error *err);
 
 /* map_lanes.c */
 /* Where the result runs through a short axis and then a longer one they become the columns together. */

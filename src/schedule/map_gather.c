@@ -190,8 +190,9 @@ typedef struct Indices { /* of one dimension */
     bool first;
 } Indices;
 
-static whet_status add_indices(const MapPass *m, const MapGather *g, const Indices *x, void *out, whet_error *err) {
-    for (int64_t i = 0; i < g->total; i++) {
+static whet_status add_indices(const MapPass *m, const MapGather *g, const Indices *x, int64_t begin, void *out,
+                               whet_error *err) {
+    for (int64_t i = begin; i < g->total; i++) {
         int64_t index = load_index(x->type, x->data, i);
         index = index < 0 ? (int64_t)((uint64_t)index + (uint64_t)x->wrap) : index;
         if (x->type == DT_S32)
@@ -203,15 +204,30 @@ static whet_status add_indices(const MapPass *m, const MapGather *g, const Indic
     return WHET_OK;
 }
 
-static whet_status add_dimension(const MapPass *m, const MapGather *g, int dim, void *const *data, const EvalOptions *options,
-                                 Indices x, void *out, whet_error *err) {
+/* As many as make whole vectors; 0 where one of them is outside, which is then looked for one by one. */
+static int64_t run_code(const Compiled *c, const MapGather *g, int function, const Indices *x, void *out) {
+    int lanes = c->target.bytes / 4;
+    uint32_t bad[2][VECTOR_MAX_BYTES / 4] = {{0}};
+    int64_t arguments[] = {(int64_t)(intptr_t)x->data, (int64_t)(intptr_t)out, (int64_t)(intptr_t)bad, g->total / lanes};
+    if (g->total < lanes)
+        return 0;
+    schedule_call(c, function, arguments);
+    for (int l = 0; l < lanes; l++)
+        if (bad[0][l] || bad[1][l] >> 31)
+            return 0;
+    return g->total / lanes * lanes;
+}
+
+static whet_status add_dimension(const Compiled *c, const MapPass *m, const MapGather *g, int dim, void *const *data,
+                                 const EvalOptions *options, Indices x, void *out, whet_error *err) {
     const Expr *read = m->nest.access[g->access].read;
     int64_t first;
     const Expr *plain = wrapped_read(read->index[dim].expr, &x.wrap);
     if (plain && walks_densely(m, g, plain, &first)) {
         x.type = plain->type;
         x.data = (const char *)data[plain->tensor] + first * map_bytes(x.type);
-        return add_indices(m, g, &x, out, err);
+        int64_t done = c && g->function[dim] >= 0 ? run_code(c, g, g->function[dim], &x, out) : 0;
+        return add_indices(m, g, &x, done, out, err);
     }
     const Kernel *kernel = g->index[dim];
     const EvalOptions none = {0};
@@ -228,13 +244,13 @@ static whet_status add_dimension(const MapPass *m, const MapGather *g, int dim, 
     x.type = read->index[dim].expr->type;
     x.wrap = 0;
     if (!status)
-        status = add_indices(m, g, &x, out, err);
+        status = add_indices(m, g, &x, 0, out, err);
     memory_free(options->allocator, memory, bytes);
     return status;
 }
 
-whet_status map_offsets(const MapPass *m, const MapGather *g, void *const *data, const EvalOptions *options, void *out,
-                        whet_error *err) {
+whet_status map_offsets(const Compiled *c, const MapPass *m, const MapGather *g, void *const *data, const EvalOptions *options,
+                        void *out, whet_error *err) {
     const Expr *read = m->nest.access[g->access].read;
     const KernelTensor *tensor = &m->nest.kernel->tensors[read->tensor];
     Indices x = {.stride = 1, .first = true};
@@ -246,12 +262,92 @@ whet_status map_offsets(const MapPass *m, const MapGather *g, void *const *data,
         stride *= tensor->dims[k];
         if (!g->index[k])
             continue;
-        whet_status status = add_dimension(m, g, k, data, options, x, out, err);
+        whet_status status = add_dimension(c, m, g, k, data, options, x, out, err);
         if (status)
             return status;
         x.first = false;
     }
     return WHET_OK;
+}
+
+/* ---- indices as vector code ---- */
+
+/* The lower halves of numbers of 64 bits; *upper gets what is wrong with the others: 0 where they are copies of the sign. */
+static int load_indices(VectorFunction *f, DType type, VectorAddress at, int *upper) {
+    int x = vector_load(f, DT_S32, DT_S32, at, -1);
+    if (type == DT_S32)
+        return x;
+    int y = vector_load(f, DT_S32, DT_S32, vector_offset(at, f->bytes), -1);
+    int low = vector_binary(f, VECTOR_EVEN, x, y), high = vector_binary(f, VECTOR_ODD, x, y);
+    *upper = vector_binary(f, VECTOR_OR, *upper, vector_binary(f, VECTOR_XOR, high, vector_immediate(f, VECTOR_SAR, low, 31)));
+    return low;
+}
+
+/* Parameters: indices, offsets, where what is wrong goes, vectors. An index is inside if neither it nor extent - 1 less it is
+ * negative. */
+static const VectorFunction *emit_indices(Arena *arena, const Target *target, const Indices *x, whet_error *err) {
+    VectorFunction *f = schedule_function(arena, "map_offsets", target);
+    if (!f)
+        return error_memory(err), NULL;
+    int from = vector_parameter(f, CLASS_POINTER, "x0"), to = vector_parameter(f, CLASS_POINTER, "y1");
+    int wrong = vector_parameter(f, CLASS_POINTER, "bad"), vectors = vector_parameter(f, CLASS_INDEX, "vectors");
+    int zero = vector_const(f, DT_S32, 0), initial[] = {zero, zero}, bad[2], after[2];
+    int v = vector_loop(f, vectors, 0, 1, initial, bad, 2);
+    VectorAddress at = vector_plus(vector_at(from, 0), v, f->bytes * (x->type == DT_S64 ? 2 : 1));
+    VectorAddress out = vector_plus(vector_at(to, 0), v, f->bytes);
+    int index = load_indices(f, x->type, at, &bad[0]);
+    if (x->wrap) {
+        int sign = vector_immediate(f, VECTOR_SAR, index, 31), wrap = vector_const(f, DT_S32, (double)x->wrap);
+        index = vector_binary(f, VECTOR_ADD, index, vector_binary(f, VECTOR_AND, sign, wrap));
+    }
+    int rest = vector_binary(f, VECTOR_SUB, vector_const(f, DT_S32, (double)(x->extent - 1)), index);
+    bad[1] = vector_binary(f, VECTOR_OR, bad[1], vector_binary(f, VECTOR_OR, index, rest));
+    if (x->stride != 1)
+        index = vector_binary(f, VECTOR_MUL, index, vector_const(f, DT_S32, (double)x->stride));
+    if (!x->first)
+        index = vector_binary(f, VECTOR_ADD, index, vector_load(f, DT_S32, DT_S32, out, -1));
+    vector_store(f, DT_S32, index, out, -1);
+    vector_end(f, bad, after);
+    for (int k = 0; k < 2; k++)
+        vector_store(f, DT_S32, after[k], vector_at(wrong, k * VECTOR_MAX_BYTES), -1);
+    return vector_finish(f, err) ? f : NULL;
+}
+
+/* Of one gather whose offsets differ between columns. */
+static bool emit_gather(const MapPass *m, MapGather *g, Compiled *c, whet_error *err) {
+    const Expr *read = m->nest.access[g->access].read;
+    const KernelTensor *tensor = &m->nest.kernel->tensors[read->tensor];
+    Indices x = {.stride = 1, .first = true};
+    int64_t stride = 1, ignored;
+    for (int k = tensor->rank - 1; k >= 0; k--) {
+        const Expr *plain = g->index[k] ? wrapped_read(read->index[k].expr, &x.wrap) : NULL;
+        x.stride = stride;
+        x.extent = tensor->dims[k];
+        stride *= tensor->dims[k];
+        g->function[k] = -1;
+        if (plain && walks_densely(m, g, plain, &ignored) && x.wrap >= 0 && x.wrap <= INT32_MAX) {
+            x.type = plain->type;
+            g->function[k] = c->function_count;
+            c->functions[c->function_count] = emit_indices(c->vectors, &c->target, &x, err);
+            if (!c->functions[c->function_count++])
+                return false;
+        }
+        x.first = x.first && !g->index[k];
+    }
+    return true;
+}
+
+bool map_emit_offsets(MapPass *m, Compiled *c, whet_error *err) {
+    enum { LEAST = 256 };
+    for (int i = 0; i < m->gather_count; i++) {
+        MapGather *g = &m->gathers[i];
+        bool many = g->lanes && !g->fixed && g->total >= LEAST;
+        for (int k = 0; k < m->nest.access[g->access].read->index_count; k++)
+            g->function[k] = -1;
+        if (many && !emit_gather(m, g, c, err))
+            return false;
+    }
+    return true;
 }
 
 /* ---- planning ---- */
@@ -268,7 +364,8 @@ static bool plan_gather(MapPass *m, int access, int which, const void *const *kn
     if (g->lanes && (m->nest.kernel->tensors[a->tensor].count > INT32_MAX / 8 || map_column_stride(m, which) != 1))
         *why = "a gather along the lanes of a tensor of more than 2^28 elements";
     g->index = ARENA_ARRAY(arena, const Kernel *, (size_t)a->read->index_count + 1);
-    if (*why || !g->index)
+    g->function = ARENA_ARRAY(arena, int, (size_t)a->read->index_count + 1);
+    if (*why || !g->index || !g->function)
         return false;
     for (int k = 0; k < a->read->index_count; k++) {
         const Index *index = &a->read->index[k];
@@ -288,7 +385,7 @@ static bool plan_gather(MapPass *m, int access, int which, const void *const *kn
     void *table = arena_alloc(arena, (size_t)g->total + 1, g->lanes ? 4 : 8);
     whet_error mine;
     error_clear(&mine);
-    whet_status status = table ? map_offsets(m, g, (void *const *)(uintptr_t)known, NULL, table, &mine) : error_memory(err);
+    whet_status status = table ? map_offsets(NULL, m, g, (void *const *)(uintptr_t)known, NULL, table, &mine) : error_memory(err);
     g->table = table;
     if (status == WHET_ERROR_DATA)
         *why = "a gather that leaves its tensor"; /* the evaluator says where */

@@ -125,7 +125,7 @@ static whet_status make_tables(Work *w, whet_error *err) {
             }
             void *table = memory_alloc(w->options->allocator, table_bytes(gather));
             w->table[p - w->first][gather->offsets] = table;
-            whet_status status = table ? map_offsets(m, gather, w->data, w->options, table, err) : error_memory(err);
+            whet_status status = table ? map_offsets(w->c, m, gather, w->data, w->options, table, err) : error_memory(err);
             if (status)
                 return status;
         }
