@@ -111,6 +111,11 @@ static inline int map_bytes(DType type) {
     return dtype_bits(type) / 8;
 }
 
+/* Rows and columns that change places in registers. */
+static inline int map_square(const MapPass *m, int bytes) {
+    return bytes / (m->bits == DT_F64 ? 8 : 4);
+}
+
 /* map_plan.c */
 bool map_plan_pass(MapPass *pass, const Kernel *kernel, int definition, const Target *target, bool tiles, Arena *arena,
                    const char **why);

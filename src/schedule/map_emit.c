@@ -37,6 +37,7 @@ typedef struct Emitting {
     int mask, half_mask; /* of lanes; of the halves of wide ones */
     int used;            /* lanes that are stored */
     bool single;         /* one element in all lanes */
+    bool one_by_one;     /* elements are stored each for itself */
     bool tables;         /* reads by tables are permuted */
     const MapSegment *segment;
     /* what is known of a row */
@@ -394,7 +395,7 @@ static void emit_segment(Emitting *p, const MapSegment *segment) {
     if (p->m->permutes && whole < 2 * group)
         whole = 0;
     int64_t left = segment->extent - whole;
-    if (p->m->scattered) {
+    if (p->one_by_one) {
         emit_scattered(p, segment);
         return;
     }
@@ -459,7 +460,7 @@ static void emit_rows(Emitting *p, int rows) {
     if (p->m->row >= 0)
         p->row = vector_loop(p->f, rows, 0, 1, NULL, NULL, 0);
     move_rows(p);
-    if (!p->m->scattered)
+    if (!p->one_by_one)
         start_row(p);
     for (int s = 0; s < p->box->segment_count; s++)
         emit_segment(p, &p->box->segments[s]);
@@ -472,10 +473,10 @@ static void emit_rows(Emitting *p, int rows) {
 /* What lane by lane becomes the next `packed` columns of one read that is contiguous along the rows: the first in the lowest
  * bits. */
 static int load_columns(Emitting *p, int access, int64_t column) {
-    DType type = p->m->nest.access[access].type;
+    DType type = p->m->nest.access[access].type, raw = p->bits ? p->bits : raw_type(type);
     int all = -1;
     for (int k = 0; k < p->packed; k++) {
-        int one = vector_load(p->f, raw_type(type), memory_type(type), place(p, access, column + k, 0), -1);
+        int one = vector_load(p->f, raw, p->bits ? p->bits : memory_type(type), place(p, access, column + k, 0), -1);
         if (k)
             one = vector_immediate(p->f, VECTOR_SHL, one, 8 * map_bytes(type) * k);
         all = k ? vector_binary(p->f, VECTOR_OR, all, one) : one;
@@ -577,7 +578,7 @@ static void prepare_indices(Emitting *p) {
         int64_t stride = map_column_stride(p->m, i);
         bool by_lane = map_offsets_along(p->m, i, true);
         p->steps[i] = -1;
-        bool plain = stride == 0 || p->m->scattered || (stride == 1 && !by_lane);
+        bool plain = stride == 0 || p->one_by_one || (stride == 1 && !by_lane);
         if (p->m->wide && !plain && wide_type(a->type) && p->m->nest.kernel->tensors[a->read->tensor].count >= INT32_MAX / 4)
             expr_refuse(&p->e, "a read of 64 bits whose elements lie too far from each other");
         if (p->bits || plain || (p->box->tiled && p->m->transposed >> i & 1))
@@ -632,6 +633,7 @@ const VectorFunction *map_emit(const MapPass *m, MapBox *box, const ScheduleOpti
     Emitting p = {.m = m,
                   .box = box,
                   .bits = m->bits,
+                  .one_by_one = m->scattered || (m->bits == DT_F64 && m->transposed && !box->tiled),
                   .unroll = unroll < MOST_UNROLL ? unroll : MOST_UNROLL,
                   .column = -1,
                   .row = -1,

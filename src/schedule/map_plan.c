@@ -59,7 +59,8 @@ static void find_axes(MapPass *m, const Target *target, bool tiles) {
     if (m->scattered)
         m->column = nest->axis_count - 1;
     map_merge_columns(m, target);
-    m->row = tiles && !m->scattered && !m->bits ? transposed_axis(m, lanes) : -1;
+    bool squares = tiles && !m->scattered && (!m->bits || m->bits == DT_F64);
+    m->row = squares ? transposed_axis(m, map_square(m, target->bytes)) : -1;
     if (m->row < 0) {
         m->transposed = 0;
         m->row = other_axis(m);
@@ -343,7 +344,6 @@ static bool find_width(MapPass *m, const Kernel *kernel, const Target *target, A
 
 bool map_plan_pass(MapPass *m, const Kernel *kernel, int definition, const Target *target, bool tiles, Arena *arena,
                    const char **why) {
-    int lanes = target->bytes / 4;
     memset(m, 0, sizeof *m);
     if (!nest_of_map(kernel, &kernel->definitions[definition], &m->nest, why))
         return false;
@@ -352,14 +352,14 @@ bool map_plan_pass(MapPass *m, const Kernel *kernel, int definition, const Targe
         return false;
     bool scattered = m->scattered;
     find_axes(m, target, tiles && !m->wide);
-    m->scattered = m->scattered || scattered;
+    m->scattered = m->scattered || (scattered && !m->transposed);
     for (int i = 0; i < m->nest.access_count; i++)
         if (map_row_offsets(m, i))
             m->transposed = 0;
     if (!make_boxes(m, cut_columns(m), arena, why))
         return false;
     for (int b = 0; b < m->box_count; b++)
-        plan_tasks(m, &m->boxes[b], lanes);
+        plan_tasks(m, &m->boxes[b], map_square(m, target->bytes));
     return true;
 }
 

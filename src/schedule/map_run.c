@@ -63,7 +63,7 @@ static void call_rows(const Work *w, int pass, const MapBox *box, const int64_t 
 }
 
 static void run_rows(const Work *w, int pass, const MapBox *box, const int64_t *at, int64_t row, int64_t rows) {
-    int lanes = w->c->target.bytes / 4;
+    int lanes = map_square(&w->plan->passes[pass], w->c->target.bytes);
     if (box->tiled && rows % lanes) { /* the last square begins earlier */
         call_rows(w, pass, box, at, row + rows - lanes, lanes);
         rows -= rows % lanes;

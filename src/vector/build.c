@@ -272,38 +272,47 @@ void vector_tile_store(VectorFunction *f, int tile, VectorAddress address, int64
         f->ops[f->op_count - 1].number = (double)pitch;
 }
 
-/* In blocks of 4 x 4 within 128 bits first; then blocks change places, halves of a register at a time. */
-void vector_transpose(VectorFunction *f, int *rows) {
-    enum { MOST = VECTOR_MAX_BYTES / 4 };
-    int lanes = f->bytes / 4, next[MOST];
-    if (!lanes || lanes > MOST) {
-        fail(f, "a transpose in registers of unknown length");
-        return;
-    }
-    DType type = type_of(f, rows[0]);
+/* Squares of as many lanes as 128 bits hold. */
+static void transpose_blocks(VectorFunction *f, const int *rows, int lanes, int *to) {
     for (int i = 0; i < lanes; i += 4) {
         int pair[4];
         for (int j = 0; j < 4; j++) {
             int zipped = vector_binary(f, j % 2 ? VECTOR_ZIP_HIGH : VECTOR_ZIP_LOW, rows[i + j / 2 * 2], rows[i + j / 2 * 2 + 1]);
             pair[j] = vector_convert(f, VECTOR_BITS, DT_F64, zipped);
         }
-        for (int j = 0; j < 4; j++) {
-            int column = vector_binary(f, j % 2 ? VECTOR_ZIP_HIGH : VECTOR_ZIP_LOW, pair[j / 2], pair[2 + j / 2]);
-            next[i + j] = vector_convert(f, VECTOR_BITS, type, column);
-        }
+        for (int j = 0; j < 4; j++)
+            to[i + j] = vector_binary(f, j % 2 ? VECTOR_ZIP_HIGH : VECTOR_ZIP_LOW, pair[j / 2], pair[2 + j / 2]);
     }
-    /* next[4 * g + j] holds, for each block b, rows 4 * g ... at column 4 * b + j */
-    for (int blocks = lanes / 4; blocks > 1; blocks /= 2) {
+}
+
+/* Within 128 bits first; then blocks of these change places, halves of a register at a time. */
+void vector_transpose(VectorFunction *f, int *rows) {
+    enum { MOST = VECTOR_MAX_BYTES / 4 };
+    DType type = type_of(f, rows[0]);
+    int lanes = vector_lanes(f, type), each = 128 / (int)dtype_bits(type), groups = lanes / each, next[MOST];
+    if (!lanes || lanes > MOST) {
+        fail(f, "a transpose in registers of unknown length");
+        return;
+    }
+    if (each == 4)
+        transpose_blocks(f, rows, lanes, next);
+    for (int i = 0; each == 2 && i < lanes; i++)
+        next[i] = vector_binary(f, i % 2 ? VECTOR_ZIP_HIGH : VECTOR_ZIP_LOW, rows[i / 2 * 2], rows[i / 2 * 2 + 1]);
+    for (int i = 0; i < lanes; i++)
+        next[i] = vector_convert(f, VECTOR_BITS, DT_S32, next[i]);
+    /* next[each * g + j] holds, for each block b, rows each * g ... at column each * b + j */
+    for (int blocks = groups; blocks > 1; blocks /= 2) {
         memcpy(rows, next, (size_t)lanes * sizeof *rows);
-        for (int g = 0; g < lanes / 4; g += 2)
-            for (int j = 0; j < 4; j++)
+        for (int g = 0; g < groups; g += 2)
+            for (int j = 0; j < each; j++)
                 for (int odd = 0; odd < 2; odd++) {
-                    int at = lanes / 4 == 2 ? odd : blocks == 4 ? odd * 2 + g / 2 : g / 2 + odd * 2;
-                    next[4 * at + j] =
-                        vector_binary(f, odd ? VECTOR_BLOCK_ODD : VECTOR_BLOCK_EVEN, rows[4 * g + j], rows[4 * (g + 1) + j]);
+                    int at = groups == 2 ? odd : blocks == 4 ? odd * 2 + g / 2 : g / 2 + odd * 2;
+                    next[each * at + j] = vector_binary(f, odd ? VECTOR_BLOCK_ODD : VECTOR_BLOCK_EVEN, rows[each * g + j],
+                                                        rows[each * (g + 1) + j]);
                 }
     }
-    memcpy(rows, next, (size_t)lanes * sizeof *rows);
+    for (int i = 0; i < lanes; i++)
+        rows[i] = type == DT_S32 ? next[i] : vector_convert(f, VECTOR_BITS, type, next[i]);
 }
 
 int vector_loop(VectorFunction *f, int limit, int64_t count, int64_t step, const int *initial, int *inside, int carry_count) {

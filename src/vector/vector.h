@@ -269,7 +269,7 @@ int vector_mask_first(VectorFunction *f, DType type, int lanes);
 int vector_mask_below(VectorFunction *f, DType type, int index);
 int vector_tile_zero(VectorFunction *f, DType type); /* then OUTER by vector_ternary, TILE_ROW by vector_immediate */
 void vector_tile_store(VectorFunction *f, int tile, VectorAddress address, int64_t pitch); /* rows `pitch` bytes apart */
-/* rows[i] lane j becomes rows[j] lane i: as many vectors of 32-bit lanes as a vector has lanes. */
+/* rows[i] lane j becomes rows[j] lane i: as many vectors, of lanes of 32 or 64 bits, as a vector has lanes. */
 void vector_transpose(VectorFunction *f, int *rows);
 /* Opens a loop; `limit` an index value, or -1 for `count`. `inside` receives the carried values' names inside the loop. */
 int vector_loop(VectorFunction *f, int limit, int64_t count, int64_t step, const int *initial, int *inside, int carry_count);

@@ -15,7 +15,7 @@ static void put_call(const Compiled *c, const CDriver *d, const MapPass *m, cons
 }
 
 static void put_box(const Compiled *c, const CDriver *d, const MapPass *m, const MapBox *box) {
-    int depth = 1, lanes = c->target.bytes / 4;
+    int depth = 1, lanes = map_square(m, c->target.bytes);
     for (int k = 0; k < m->outer_count; k++) {
         int x = m->outer[k];
         c_indent(d->body, depth++);
