@@ -3,15 +3,20 @@
  *
  *     map_bench [-s SECONDS] [-k NAME]
  *
+ * Beside it what the operations of the code that was made would move at the most, by the pipes that run them (ports.h), at the rate
+ * this machine multiplies at. The share is of the lower of the two.
+ *
  * Each figure is the best of many runs. -k: only cases whose name has that in it. */
 #define _POSIX_C_SOURCE 200809L
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "schedule/schedule.h"
+#include "ports.h"
+#include "schedule/map.h"
 
 enum { MOST_ARGS = 4 };
 
@@ -181,7 +186,44 @@ static double best_copy(double bytes, double seconds) {
     return best;
 }
 
-static bool measure(const struct Case *c, const char *level, double size, const Target *target, double seconds, whet_error *err) {
+/* Operations by kind of one call for so many rows. */
+static void count_call(const VectorFunction *f, double rows, double calls, double *work) {
+    enum { DEEPEST = 15 };
+    double times[DEEPEST + 1] = {calls};
+    int depth = 0;
+    for (int i = 0; i < f->op_count; i++) {
+        const VectorOp *op = &f->ops[i];
+        int each, port = port_of(op, &each);
+        double rounds = op->code != VECTOR_LOOP ? 0 : ceil((op->limit >= 0 ? rows : op->number) / (double)op->step);
+        if (op->code == VECTOR_LOOP && depth < DEEPEST) {
+            times[depth + 1] = times[depth] * rounds;
+            depth++;
+        } else if (op->code == VECTOR_END)
+            depth--;
+        work[port] += times[depth] * each;
+        if ((op->code == VECTOR_LOAD || op->code == VECTOR_STORE) && op->from != op->type)
+            work[SHUFFLE] += times[depth];
+    }
+}
+
+/* Seconds that the operations take at the least; 0: another template than `map` took the kernel. */
+static double arithmetic(const Bench *b, double peak) {
+    const Compiled *c = b->compiled;
+    const MapPlan *plan = c->state;
+    double work[PORTS] = {0};
+    bool memory = false;
+    if (strcmp(c->template, "map") != 0)
+        return 0;
+    for (int p = 0; p < plan->pass_count; p++)
+        for (int k = 0; k < plan->passes[p].box_count; k++) {
+            const MapBox *box = &plan->passes[p].boxes[k];
+            count_call(c->functions[box->function], (double)map_extent(box, plan->passes[p].row), (double)box->outer_total, work);
+        }
+    return multiplications(work, &memory) * (c->target.bytes / 4) * 2 / (peak * 1e9);
+}
+
+static bool measure(const struct Case *c, const char *level, double size, const Target *target, double peak, double seconds,
+                    whet_error *err) {
     Bench b = {0};
     int64_t n = c->levels ? (int64_t)(size / c->bytes) : 1;
     bool fine = make(c, n, target, &b, err) && fill(&b);
@@ -191,8 +233,10 @@ static bool measure(const struct Case *c, const char *level, double size, const 
         if (!c->levels)
             b.bytes = c->bytes > 2000 ? c->bytes : b.bytes;
         double took = best_run(&b, seconds), copy = best_copy(b.bytes, seconds / 2);
-        printf("%-28s %-7s %9.0f %9.2f %8.1f %7.1f%%\n", c->name, level, b.bytes / 1024, took * 1e6, b.bytes / took * 1e-9,
-               100 * copy / took);
+        double least = arithmetic(&b, peak), limit = least > copy ? least : copy;
+        printf("%-28s %-7s %9.0f %9.2f %8.1f %8.1f %8.1f %-10s %5.1f%%\n", c->name, level, b.bytes / 1024, took * 1e6,
+               b.bytes / took * 1e-9, b.bytes / copy * 1e-9, least > 0 ? b.bytes / least * 1e-9 : 0,
+               least > copy ? "operations" : "memcpy", 100 * limit / took);
         fflush(stdout);
     }
     drop(&b);
@@ -215,11 +259,12 @@ int main(int argc, char **argv) {
             return 2;
     Target target;
     whet_error err = {0};
-    bool fine = target_host(~UINT64_C(0), &target);
-    printf("%-28s %-7s %9s %9s %8s %8s\n", "", "level", "KiB", "us", "GB/s", "memcpy");
+    whet_cpu_limits limits;
+    bool fine = target_host(~UINT64_C(0), &target) && whet_cpu_measure(&limits, &err) == WHET_OK;
+    printf("%-28s %-7s %9s %9s %8s %8s %8s %-10s %6s\n", "", "level", "KiB", "us", "GB/s", "memcpy", "pipes", "limit", "share");
     for (size_t i = 0; fine && i < COUNT(cases); i++)
         for (size_t l = 0; fine && strstr(cases[i].name, only) && l < (cases[i].levels ? COUNT(levels) : 1); l++)
-            fine = measure(&cases[i], cases[i].levels ? levels[l].name : "", levels[l].bytes, &target, seconds, &err);
+            fine = measure(&cases[i], cases[i].levels ? levels[l].name : "", levels[l].bytes, &target, limits.peak_f32, seconds, &err);
     if (!fine)
         fprintf(stderr, "map_bench: %s\n", err.message[0] ? err.message : "no code generator for this machine");
     return !fine;

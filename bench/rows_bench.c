@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ports.h"
 #include "run/run.h"
 
 #define SOFTMAX                                                                                                                  \
@@ -117,54 +118,6 @@ static double bandwidth_of(const whet_cpu *cpu, const whet_cpu_limits *limits, d
 
 /* ---- the arithmetic limit ---- */
 
-enum { MULTIPLY, ADD, SHUFFLE, ANY, LOAD, STORE, PORTS };
-/* Pipes of Zen 4: 0 and 1 multiply, compare and choose extremes; 2 and 3 add, shift and round; 1 and 2 shuffle. 4 and 5 load half
- * a register each, 6 stores half of one: as with arithmetic, whole registers take two turns. */
-static const int pipes[PORTS] = {3, 12, 6, 15, 48, 64};
-
-static int port_of(const VectorOp *op, int *times) {
-    *times = 1;
-    switch (op->code) {
-    case VECTOR_MUL:
-    case VECTOR_FMA:
-    case VECTOR_FNMA:
-    case VECTOR_MIN:
-    case VECTOR_MAX:
-    case VECTOR_MIN_OR:
-    case VECTOR_MAX_OR:
-    case VECTOR_EQ:
-    case VECTOR_NE:
-    case VECTOR_LT:
-    case VECTOR_LE:
-    case VECTOR_UNORDERED: return MULTIPLY;
-    case VECTOR_DIV: *times = 6; return MULTIPLY;
-    case VECTOR_SQRT: *times = 10; return MULTIPLY;
-    case VECTOR_SCALE: *times = 2; return ADD;
-    case VECTOR_ADD:
-    case VECTOR_SUB: return op->type == DT_F32 ? ADD : ANY;
-    case VECTOR_SHL:
-    case VECTOR_SHR:
-    case VECTOR_SAR:
-    case VECTOR_FLOOR:
-    case VECTOR_ROUND:
-    case VECTOR_CVT: return ADD;
-    case VECTOR_PERMUTE:
-    case VECTOR_ZIP_LOW:
-    case VECTOR_ZIP_HIGH:
-    case VECTOR_BLOCK_EVEN:
-    case VECTOR_BLOCK_ODD:
-    case VECTOR_LOOKUP: return SHUFFLE;
-    case VECTOR_LOAD: return LOAD;
-    case VECTOR_STORE: return STORE;
-    case VECTOR_AND:
-    case VECTOR_OR:
-    case VECTOR_XOR:
-    case VECTOR_AND_NOT:
-    case VECTOR_SELECT: return ANY;
-    default: *times = 0; return ANY;
-    }
-}
-
 /* Operations by kind in one round of the innermost loop whose end is known at run time alone, which goes over rows. Returns how
  * many of them a round takes. */
 static double count_work(const VectorFunction *f, double *work) {
@@ -190,21 +143,6 @@ static double count_work(const VectorFunction *f, double *work) {
         }
     }
     return rows;
-}
-
-/* As many multiplications of whole registers as would take the same time: each takes two pipes, and no set of pipes does more
- * than it has. */
-static double multiplications(const double *work, bool *memory) {
-    double most = 0;
-    for (int set = 1; set < 128; set++) {
-        double inside = 0;
-        for (int k = 0; k < PORTS; k++)
-            inside += pipes[k] & ~set ? 0 : work[k];
-        double share = 2 * inside / __builtin_popcount((unsigned)set);
-        *memory = share > most ? set > 15 : *memory;
-        most = share > most ? share : most;
-    }
-    return most;
 }
 
 /* Seconds that the arithmetic of `elements` takes at the least. The last function takes the most rows at once; where lanes are
