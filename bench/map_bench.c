@@ -3,8 +3,8 @@
  *
  *     map_bench [-s SECONDS] [-k NAME]
  *
- * Beside it what the operations of the code that was made would move at the most, by the pipes that run them (ports.h), at the rate
- * this machine multiplies at. The share is of the lower of the two.
+ * Beside it what the operations of the code that was made would move at the most, by the pipes that run them (ports.h), at the
+ * rate this machine multiplies at. The share is of the lower of the two.
  *
  * Each figure is the best of many runs. -k: only cases whose name has that in it. */
 #define _POSIX_C_SOURCE 200809L
@@ -264,7 +264,8 @@ int main(int argc, char **argv) {
     printf("%-28s %-7s %9s %9s %8s %8s %8s %-10s %6s\n", "", "level", "KiB", "us", "GB/s", "memcpy", "pipes", "limit", "share");
     for (size_t i = 0; fine && i < COUNT(cases); i++)
         for (size_t l = 0; fine && strstr(cases[i].name, only) && l < (cases[i].levels ? COUNT(levels) : 1); l++)
-            fine = measure(&cases[i], cases[i].levels ? levels[l].name : "", levels[l].bytes, &target, limits.peak_f32, seconds, &err);
+            fine = measure(&cases[i], cases[i].levels ? levels[l].name : "", levels[l].bytes, &target, limits.peak_f32, seconds,
+                           &err);
     if (!fine)
         fprintf(stderr, "map_bench: %s\n", err.message[0] ? err.message : "no code generator for this machine");
     return !fine;

@@ -14,7 +14,7 @@ static void map_print(const Compiled *c, Text *out) {
         text_put(out, m->wide ? ", lanes of 64 bits" : "");
         text_put(out, m->boxes[0].tiled ? ", transposed in registers" : m->scattered ? ", one by one" : "");
         if (m->bits)
-            text_printf(out, ", moved as %s", dtype_name(m->bits));
+            text_printf(out, ", %s %s", m->moves ? "moved as" : "in lanes of", dtype_name(m->bits));
         if (m->gather_count)
             text_printf(out, ", %d gathered", m->gather_count);
         text_put(out, m->permutes ? ", lanes permuted" : "");
@@ -77,7 +77,8 @@ static bool plan_passes(Compiled *c, MapPlan *plan, const ScheduleOptions *optio
             empty = empty || kernel->definitions[d].axes[a].extent == 0;
         if ((empty && kernel->definition_count > 1) || (plan->known && plan->known[kernel->definitions[d].tensor]))
             continue;
-        if (!map_plan_pass(m, kernel, d, &c->target, tiles, &c->arena, why) || !map_plan_gathers(m, plan->known, &c->arena, why, err))
+        if (!map_plan_pass(m, kernel, d, &c->target, tiles, &c->arena, why) ||
+            !map_plan_gathers(m, plan->known, &c->arena, why, err))
             return false;
         map_plan_lanes(m, &c->target);
         most += m->box_count;

@@ -9,7 +9,12 @@
 
 #include "schedule/schedule.h"
 
-enum { MAP_MOST_BOXES = 512, MAP_CHUNK = 4096, MAP_TASK = 1 << 14, MAP_MOST_APART = 32 /* vectors of a row that are each written for itself */ };
+enum {
+    MAP_MOST_BOXES = 512,
+    MAP_CHUNK = 4096,
+    MAP_TASK = 1 << 14,
+    MAP_MOST_APART = 32 /* vectors of a row that are each written for itself */
+};
 
 /* A run of columns in which every guarded read is inside or outside. */
 typedef struct MapSegment {
@@ -23,7 +28,7 @@ typedef struct MapBox {
     MapSegment *segments;                                /* of the columns */
     int segment_count;
     int function;
-    const int32_t *lanes;                                /* of its function: places that lanes take from, for PERMUTE and PICK */
+    const int32_t *lanes;                      /* of its function: places that lanes take from, for PERMUTE and PICK */
     bool tiled;                                /* rows are walked in squares, which are transposed */
     int64_t outer_total, row_tasks, rows_each; /* row_tasks: an outer index; the last takes what is left */
 } MapBox;
@@ -53,11 +58,11 @@ typedef struct MapPass {
     uint32_t transposed; /* by access: contiguous along the rows */
     MapLanes lanes[NEST_MAX_ACCESSES];
     int64_t split;  /* more than 1: columns are two axes, of which the inner one is so long */
-    bool permutes; /* some lanes are permuted: functions have a parameter more, MapBox.lanes */
-    bool scattered;      /* written element by element */
-    bool moves;          /* the value is a read: its bits go as they are */
-    DType bits;          /* in lanes of this type; DT_NONE: lanes of 32 bits */
-    bool wide;           /* lanes of 64 bits: wide.h */
+    bool permutes;  /* some lanes are permuted: functions have a parameter more, MapBox.lanes */
+    bool scattered; /* written element by element */
+    bool moves;     /* the value is a read: its bits go as they are */
+    DType bits;     /* in lanes of this type, moved or computed; DT_NONE: lanes of 32 bits */
+    bool wide;      /* lanes of 64 bits: wide.h */
     MapBox *boxes;
     int box_count;
     MapGather gathers[NEST_MAX_ACCESSES];
@@ -122,9 +127,15 @@ bool map_plan_pass(MapPass *pass, const Kernel *kernel, int definition, const Ta
 /* Which passes clear, and which need not wait. */
 void map_plan_order(MapPlan *plan, const Kernel *kernel);
 
+/* map_narrow.c: bytes computed in lanes of their own width, four times as many: extremes, and logic of booleans. */
+DType map_narrow_type(const MapPass *pass); /* of the lanes; DT_NONE: it does not do */
+/* A value in such lanes; `read` gives that of a read as it lies. */
+int map_emit_narrow(ExprEmitter *emitter, const Expr *expr, int (*read)(ExprEmitter *emitter, const Expr *read));
+
 /* map_gather.c */
 bool map_plan_gathers(MapPass *pass, const void *const *known, Arena *arena, const char **why, whet_error *err);
-/* The kernel, with memory of its own for one definition and `more` tensors; what it had to write is given now. NULL: no memory. */
+/* The kernel, with memory of its own for one definition and `more` tensors; what it had to write is given now. NULL: no memory.
+ */
 Kernel *map_one_definition(const Kernel *kernel, const Definition *d, int more, Arena *arena);
 /* Fills plan->known. False: out of memory. */
 bool map_plan_known(MapPlan *plan, const Kernel *kernel, Arena *arena);

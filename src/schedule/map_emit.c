@@ -250,7 +250,11 @@ static void forget(Emitting *p) {
 static void store(Emitting *p) {
     const Expr *expr = p->m->nest.definition->value;
     int known = p->e.known[expr->id];
-    int value = !p->m->moves ? expr_emit_to_store(&p->e, expr) : known >= 0 ? known : read_value(&p->e, expr);
+    bool narrow = p->bits && !p->m->moves;
+    int value = narrow         ? map_emit_narrow(&p->e, expr, read_value)
+                : !p->m->moves ? expr_emit_to_store(&p->e, expr)
+                : known >= 0   ? known
+                               : read_value(&p->e, expr);
     DType type = p->m->nest.access[0].type;
     if (p->e.refused)
         return;
@@ -320,7 +324,7 @@ static void start_row(Emitting *p) {
     p->at = p->row_offset = 0;
     p->mask = p->half_mask = -1;
     p->segment = &p->box->segments[0];
-    if (p->box->segment_count > 1 || p->m->moves)
+    if (p->box->segment_count > 1 || p->m->moves || p->bits)
         return; /* what is outside differs along the row */
     arena_init(&arena, NULL);
     bool *seen = ARENA_ARRAY(&arena, bool, (size_t)d->expr_count + 1);
@@ -450,8 +454,8 @@ static void move_rows(Emitting *p) {
             continue;
         if (stride)
             pointer = vector_pointer_index(p->f, pointer, p->row, size * stride);
-        int offset = vector_load_index(p->f, vector_plus(vector_at(p->pointer[offsets], 0), p->row,
-                                                         map_bytes(DT_S64) * map_row_stride(p->m, offsets)));
+        int offset = vector_load_index(
+            p->f, vector_plus(vector_at(p->pointer[offsets], 0), p->row, map_bytes(DT_S64) * map_row_stride(p->m, offsets)));
         p->moved[i] = vector_pointer_index(p->f, pointer, offset, size);
     }
 }

@@ -52,14 +52,14 @@ static const Kernel *index_kernel(const MapPass *m, const MapGather *g, const In
     made->tensors[count] = (KernelTensor){
         .name = "index", .role = ROLE_OUTPUT, .type = index->expr->type, .rank = rank, .dims = dims, .count = g->total};
     made->definitions[0] = (Definition){.tensor = count,
-                        .left = left,
-                        .left_count = rank,
-                        .axes = axes,
-                        .axis_count = d->axis_count,
-                        .parallel_count = d->parallel_count,
-                        .value = index->expr,
-                        .exprs = d->exprs,
-                        .expr_count = d->expr_count};
+                                        .left = left,
+                                        .left_count = rank,
+                                        .axes = axes,
+                                        .axis_count = d->axis_count,
+                                        .parallel_count = d->parallel_count,
+                                        .value = index->expr,
+                                        .exprs = d->exprs,
+                                        .expr_count = d->expr_count};
     made->tensor_count = count + 1;
     return made;
 }
@@ -352,7 +352,8 @@ bool map_emit_offsets(MapPass *m, Compiled *c, whet_error *err) {
 
 /* ---- planning ---- */
 
-static bool plan_gather(MapPass *m, int access, int which, const void *const *known, Arena *arena, const char **why, whet_error *err) {
+static bool plan_gather(MapPass *m, int access, int which, const void *const *known, Arena *arena, const char **why,
+                        whet_error *err) {
     const Access *a = &m->nest.access[access], *offsets = &m->nest.access[which];
     MapGather *g = &m->gathers[m->gather_count++];
     *g = (MapGather){.access = access, .offsets = which, .total = 1, .fixed = true};
@@ -425,7 +426,8 @@ static bool is_planned(const MapPass *m, int offsets) {
 bool map_plan_gathers(MapPass *m, const void *const *known, Arena *arena, const char **why, whet_error *err) {
     for (int i = 1; i < m->nest.access_count; i++)
         for (int k = 0; k < 2; k++)
-            if (m->nest.access[i].offsets[k] && !is_planned(m, m->nest.access[i].offsets[k]) && !plan_gather(m, i, m->nest.access[i].offsets[k], known, arena, why, err))
+            if (m->nest.access[i].offsets[k] && !is_planned(m, m->nest.access[i].offsets[k]) &&
+                !plan_gather(m, i, m->nest.access[i].offsets[k], known, arena, why, err))
                 return arena->failed ? (error_memory(err), false) : false;
     if (!plan_numbers(m, arena, why))
         return arena->failed ? (error_memory(err), false) : false;

@@ -1,6 +1,6 @@
-/* Reads whose lanes do not lie side by side, at places that are known when the kernel is made: a step of two, channels taken apart
- * or put together, pictures made larger, borders that mirror. The runs of memory in which the lanes of a vector lie are loaded, and
- * PERMUTE and PICK put them in order: a few operations where a gather is a load for each lane.
+/* Reads whose lanes do not lie side by side, at places that are known when the kernel is made: a step of two, channels taken
+ * apart or put together, pictures made larger, borders that mirror. The runs of memory in which the lanes of a vector lie are
+ * loaded, and PERMUTE and PICK put them in order: a few operations where a gather is a load for each lane.
  *
  * The result is often written along a short axis first (y[pixel, channel] = x[channel, pixel]): it and the axis around it become
  * the columns together, so that whole vectors are stored. */

@@ -301,8 +301,9 @@ static DType bits_of(DType type) {
 }
 
 /* A read that is moved keeps its bits. Where lanes of its own width will do, so many go at once. */
-static void find_bits(MapPass *m) {
+static void find_bits(MapPass *m, const Target *target) {
     const Expr *value = m->nest.definition->value;
+    m->bits = target->wide ? map_narrow_type(m) : DT_NONE; /* C text has lanes of 32 bits alone */
     if (value->op != EXPR_READ || m->nest.access_count < 2)
         return;
     Access *write = &m->nest.access[0], *read = &m->nest.access[1];
@@ -347,7 +348,7 @@ bool map_plan_pass(MapPass *m, const Kernel *kernel, int definition, const Targe
     memset(m, 0, sizeof *m);
     if (!nest_of_map(kernel, &kernel->definitions[definition], &m->nest, why))
         return false;
-    find_bits(m);
+    find_bits(m, target);
     if (!find_width(m, kernel, target, arena, why))
         return false;
     bool scattered = m->scattered;

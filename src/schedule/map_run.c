@@ -192,9 +192,7 @@ whet_status map_run(const Compiled *c, void *const *data, const EvalOptions *opt
     void *all[KERNEL_MAX_TENSORS];
     options = options ? options : &none;
     for (int t = 0; t < c->kernel->tensor_count; t++)
-        all[t] = c->kernel->tensors[t].role != ROLE_TEMPORARY ? data[t]
-                 : plan->known                                ? (void *)(uintptr_t)plan->known[t]
-                                                              : NULL;
+        all[t] = c->kernel->tensors[t].role != ROLE_TEMPORARY ? data[t] : plan->known ? (void *)(uintptr_t)plan->known[t] : NULL;
     whet_status status = new_temporaries(c, options, all, err);
     for (int p = 0; !status && p < plan->pass_count; p++) {
         const KernelTensor *tensor = &c->kernel->tensors[plan->passes[p].nest.definition->tensor];

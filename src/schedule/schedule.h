@@ -299,7 +299,7 @@ whet_status schedule_perf_map(const Compiled *c, whet_error *err);
 static inline VectorFunction *schedule_function(Arena *arena, const char *name, const Target *target) {
     VectorFunction *f = vector_new(arena, name, target->bytes);
     if (f)
-        f->lookup = f->roomy = target->lookup; /* AVX-512 has both */
+        f->lookup = f->roomy = f->longs = target->lookup; /* AVX-512 has all */
     return f;
 }
 

@@ -47,6 +47,8 @@ static int small_signed(ExprEmitter *e, int x) {
  * taken off again in double, where it is exact. */
 int wide_to_double(ExprEmitter *e, DType type, int x) {
     VectorFunction *f = e->f;
+    if (f->longs && type == DT_S64)
+        return vector_convert(f, VECTOR_CVT, DT_F64, x);
     int up = type == DT_U64 ? x : vector_binary(f, VECTOR_XOR, x, wide_long(e, INT64_MIN));
     int high = small_unsigned(e, vector_immediate(f, VECTOR_SHR, up, HALF));
     if (type != DT_U64)
@@ -92,6 +94,8 @@ static int short_from_double(ExprEmitter *e, DType type, int x) {
  * rounding it to f32 is rounding the number. */
 static int single_from_long(ExprEmitter *e, DType type, int x) {
     VectorFunction *f = e->f;
+    if (f->longs && type == DT_S64)
+        return vector_convert(f, VECTOR_CVT, DT_F32, x);
     int rest = vector_binary(f, VECTOR_ADD, vector_binary(f, VECTOR_AND, x, wide_long(e, 0x7ff)), wide_long(e, 0x7ff));
     int odd = vector_binary(f, VECTOR_AND, vector_binary(f, VECTOR_OR, x, rest), wide_long(e, -0x800));
     int64_t most = INT64_C(1) << 53;

@@ -449,6 +449,14 @@ static void run_const(const Machine *m, const VectorOp *op, Lanes *out) {
 
 static bool run_convert(Machine *m, const VectorOp *op, Lanes *out) {
     const Lanes *a = &m->value[op->arg[0]];
+    if (op->code == VECTOR_CVT && op->from == DT_S64) {
+        for (int i = 0; i < m->bytes / 8; i++)
+            if (op->type == DT_F32)
+                out->f32[2 * i] = (float)(int64_t)a->u64[i];
+            else
+                out->f64[i] = (double)(int64_t)a->u64[i];
+        return op->type == DT_F32 || op->type == DT_F64 || refuse(m, op);
+    }
     if (op->code == VECTOR_CVT && (op->type == DT_F64 || op->from == DT_F64)) {
         bool narrows = op->type == DT_F32;
         for (int i = 0; i < m->bytes / 8; i++)

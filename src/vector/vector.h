@@ -84,7 +84,7 @@ typedef enum RegisterClass {
     X(SHL_BY,        "shl_by",        'V', "VV",     "W",  0, 1) /* by a number of each lane, unsigned; by the width or more: 0; of s64 below 64 alone */\
     X(SHR_BY,        "shr_by",        'V', "VV",     "W",  0, 1)                                                                 \
     X(SAR_BY,        "sar_by",        'V', "VV",     "S",  0, 1) /* by the width or more: copies of the sign */                  \
-    X(CVT,           "cvt",           'V', "W",      "X",  0, 1) /* s32 <-> f32; to s32 towards zero, out of range and NaN: INT32_MIN; f64 <-> f32 of even lanes, zeros in odd ones */\
+    X(CVT,           "cvt",           'V', "W",      "X",  0, 1) /* s32 <-> f32; to s32 towards zero, out of range and NaN: INT32_MIN; f64 <-> f32 of even lanes, zeros in odd ones; s64 -> f64 and f32, so */\
     X(CVT_ROUND,     "cvt_round",     'V', "W",      "X",  0, 1) /* f32 -> s32, ties to even; out of range and NaN: INT32_MIN */ \
     X(BITS,          "bits",          'V', "W",      "B",  0, 0) /* the same bits as another type */                             \
     X(EQ,            "eq",            'M', "VV",     "N", -1, 1)                                                                 \
@@ -228,6 +228,7 @@ typedef struct VectorFunction {
     size_t value_capacity, op_capacity, id_capacity;
     /* while it is being built */
     bool lookup; /* the target has LOOKUP, and it is fast */
+    bool longs;  /* the target has CVT of s64 */
     bool roomy;  /* 32 vector registers, and constants need none of them: chains may go side by side */
     int open[16], depth;
     const char *failed; /* the first thing that went wrong; NULL: nothing */

@@ -277,7 +277,24 @@ static void encode_convert_f64(Encoder *e, const VectorOp *op) {
     encode_vector(e, ZYDIS_MNEMONIC_VCVTPS2PD, to, half, nothing, nothing);
 }
 
+/* AVX-512 alone. */
+static void encode_convert_s64(Encoder *e, const VectorOp *op) {
+    X86Operand to = result(e, op), half = vector_of(reg_of(e, op->result), e->f->bytes / 2), from = encode_operand(e, op->arg[0]);
+    if (!e->wide) {
+        e->code->failed = "a conversion of s64";
+    } else if (op->type == DT_F64) {
+        encode_vector(e, ZYDIS_MNEMONIC_VCVTQQ2PD, to, from, nothing, nothing);
+    } else {
+        encode_vector(e, ZYDIS_MNEMONIC_VCVTQQ2PS, half, from, nothing, nothing);
+        encode_vector(e, ZYDIS_MNEMONIC_VPMOVZXDQ, to, half, nothing, nothing);
+    }
+}
+
 static void encode_convert(Encoder *e, const VectorOp *op) {
+    if (op->from == DT_S64) {
+        encode_convert_s64(e, op);
+        return;
+    }
     if (op->type == DT_F64 || op->from == DT_F64) {
         encode_convert_f64(e, op);
         return;
