@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "schedule/schedule.h"
@@ -50,12 +49,6 @@ static const Conv convolutions[] = {
 // clang-format on
 
 static bool exact; /* -x */
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- texts ---- */
 
@@ -216,9 +209,9 @@ static double make_time(const Bound *x, const Target *target) {
     double best = 1e9;
     for (int i = 0; i < 10; i++) {
         Compiled *compiled = NULL;
-        double start = now();
+        double start = clock_now();
         schedule_compile(x->kernel, target, &(ScheduleOptions){.exact = exact}, &compiled, NULL, NULL);
-        double took = now() - start;
+        double took = clock_now() - start;
         best = took < best ? took : best;
         compiled_free(compiled);
     }
@@ -231,14 +224,14 @@ static void measure(const Conv *v, bool last, const Target *target, Peak *peak, 
     printf("%-36s %-5s ", v->name, last ? "last" : "first");
     if (make(&x, v, last, target, &err)) {
         double best = 1e9, limit = 0;
-        for (double start = now(); now() - start < seconds;) {
-            double gflops = peak_run(peak), stretch = now();
+        for (double start = clock_now(); clock_now() - start < seconds;) {
+            double gflops = peak_run(peak), stretch = clock_now();
             limit = gflops > limit ? gflops : limit;
             double from, to = stretch;
             do {
                 from = to;
                 compiled_run(x.compiled, x.data, NULL, &err);
-                to = now();
+                to = clock_now();
                 best = to - from < best ? to - from : best;
             } while (to - stretch < 5e-3);
         }

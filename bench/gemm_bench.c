@@ -39,12 +39,6 @@ typedef struct Peers {
     bool here[PEERS];
 } Peers;
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Time that this thread has run: what other processes take on a busy machine is no part of it. */
 static double spent(void) {
     struct timespec t;
@@ -80,7 +74,7 @@ static bool make_kernel(Case *x, const Target *target, const char *epilogue, con
     snprintf(text, sizeof text, "%s", epilogue);
     int64_t m = mnk[0], n = mnk[1], k = mnk[2];
     KernelArg args[] = {{"a", bf16 ? DT_BF16 : DT_F32, 2, (int64_t[]){m, k}}, {"b", DT_F32, 2, (int64_t[]){k, n}}};
-    double start = now();
+    double start = clock_now();
     Kernel *kernel = kernel_parse(&x->arena, text, strlen(text), err);
     const KernelConst consts[] = {{.name = "m", .integer = m}, {.name = "n", .integer = n}};
     if (!kernel || kernel_bind(kernel, args, 2, consts, 2, err) != WHET_OK)
@@ -92,7 +86,7 @@ static bool make_kernel(Case *x, const Target *target, const char *epilogue, con
     for (int i = 0; i < (weights ? copies : 1); i++)
         if (schedule_compile(kernel, target, &options, &x->compiled[i], &why, err) != WHET_OK)
             return false;
-    x->make_seconds = now() - start;
+    x->make_seconds = clock_now() - start;
     for (int t = 0; t < kernel->tensor_count; t++) {
         const char *name = kernel->tensors[t].name;
         x->data[t] = !strcmp(name, "a")      ? x->a
@@ -175,22 +169,22 @@ static void race(Case *x, const Peers *peers, const int *mnk, Peak *peak, double
     whet_error err;
     int times = times_of(mnk);
     *best = (Best){.whet = 1e9};
-    for (double start = now(); now() - start < seconds;) {
-        double gflops = peak_run(peak), stretch = now();
+    for (double start = clock_now(); clock_now() - start < seconds;) {
+        double gflops = peak_run(peak), stretch = clock_now();
         best->peak = gflops > best->peak ? gflops : best->peak;
         compiled_run(x->compiled[0], x->data, NULL, &err);
         do
             time_whet(x, times, best);
-        while (now() - stretch < 5e-3);
+        while (clock_now() - stretch < 5e-3);
         for (int i = 0; i < PEERS; i++) {
             if (!peers->here[i])
                 continue;
-            stretch = now();
+            stretch = clock_now();
             run_peer(peers, i, mnk, x);
             best->peer[i] = best->peer[i] > 0 ? best->peer[i] : 1e9;
             do
                 time_peer(peers, i, mnk, x, times, &best->peer[i]);
-            while (now() - stretch < 5e-3);
+            while (clock_now() - stretch < 5e-3);
         }
     }
 }

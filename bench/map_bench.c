@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ports.h"
@@ -87,12 +86,6 @@ static const struct Case {
     {"causal mask", "y[h, i, j] = select(j > i, -1e9, x[h, i, j])", {{"x", DT_F32, 3, {12, 128, 128}}}, 1572864, false},
 };
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 typedef struct Bench {
     Arena arena;
     Kernel *kernel;
@@ -149,14 +142,14 @@ static double best_run(const Bench *b, double seconds) {
     double best = 1e9;
     whet_error err;
     int each = b->bytes < 1e5 ? 32 : 1;
-    for (double start = now(); now() - start < seconds;) {
-        double before = now();
+    for (double start = clock_now(); clock_now() - start < seconds;) {
+        double before = clock_now();
         for (int i = 0; i < each; i++)
             if (compiled_run(b->compiled, b->data, NULL, &err) != WHET_OK) {
                 fprintf(stderr, "%s\n", err.message);
                 exit(1);
             }
-        double took = (now() - before) / each;
+        double took = (clock_now() - before) / each;
         best = took < best ? took : best;
     }
     return best;
@@ -172,13 +165,13 @@ static double best_copy(double bytes, double seconds) {
         exit(1);
     memset(from, 1, half);
     memset(to, 1, half);
-    for (double start = now(); now() - start < seconds;) {
-        double before = now();
+    for (double start = clock_now(); clock_now() - start < seconds;) {
+        double before = clock_now();
         for (int i = 0; i < each; i++) {
             memcpy(to, from, half - 64);
             __asm__ volatile("" : : "r"(to), "r"(from) : "memory");
         }
-        double took = (now() - before) / each;
+        double took = (clock_now() - before) / each;
         best = took < best ? took : best;
     }
     free(from);

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ports.h"
@@ -54,12 +53,6 @@ static const struct Case {
     {"mean over pixels, memory", "y[n, c] = (sum(h) x[n, c, h]) / 784", 3, 2, {160, 160, 784}},
 };
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 typedef struct Made {
     Arena arena;
     Kernel *kernel;
@@ -85,9 +78,9 @@ static double time_make(const struct Case *x, const Target *target) {
     for (int i = 0; i < 20; i++) {
         Made made = {0};
         whet_error err;
-        double start = now();
+        double start = clock_now();
         bool fine = make_kernel(x, target, &made, &err);
-        double took = now() - start;
+        double took = clock_now() - start;
         best = fine && took < best ? took : best;
         drop(&made);
     }
@@ -97,10 +90,10 @@ static double time_make(const struct Case *x, const Target *target) {
 static double best_run(const Compiled *compiled, void *const *data, const EvalOptions *options, double seconds) {
     double best = 1e9;
     whet_error err;
-    for (double start = now(); now() - start < seconds;) {
-        double before = now();
+    for (double start = clock_now(); clock_now() - start < seconds;) {
+        double before = clock_now();
         compiled_run(compiled, data, options, &err);
-        double took = now() - before;
+        double took = clock_now() - before;
         best = took < best ? took : best;
     }
     return best;

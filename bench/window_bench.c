@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "run/run.h"
@@ -59,12 +58,6 @@ static const Row rows[] = {
 };
 // clang-format on
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static Kernel *bind(Arena *arena, const Row *row, whet_error *err) {
     int64_t channels = strstr(row->name, "last") ? row->x[3] : row->x[1], taps = strstr(row->name, "k7")   ? 7
                                                                                  : strstr(row->name, "k5") ? 5
@@ -89,10 +82,10 @@ static double best_make(const Row *row, const Target *target) {
         Compiled *compiled = NULL;
         arena_init(&arena, NULL);
         Kernel *kernel = bind(&arena, row, &err);
-        double start = now();
+        double start = clock_now();
         if (kernel)
             schedule_compile(kernel, target, NULL, &compiled, NULL, &err);
-        double took = now() - start;
+        double took = clock_now() - start;
         best = took < best ? took : best;
         compiled_free(compiled);
         arena_free(&arena);
@@ -104,11 +97,11 @@ static double best_run(const Compiled *compiled, void *const *data, const Parall
     double best = 1e9;
     whet_error err;
     EvalOptions options = {.parallel = parallel};
-    for (double start = now(); now() - start < seconds;) {
-        double from = now();
+    for (double start = clock_now(); clock_now() - start < seconds;) {
+        double from = clock_now();
         if (compiled_run(compiled, data, &options, &err) != WHET_OK)
             return 0;
-        double took = now() - from;
+        double took = clock_now() - from;
         best = took < best ? took : best;
     }
     return best;

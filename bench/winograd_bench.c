@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "run/run.h"
@@ -25,12 +24,6 @@ typedef struct Row {
 static const Row rows[] = {
     {1, 56, 64, 64, 3}, {1, 28, 128, 128, 3}, {1, 14, 256, 256, 3}, {1, 7, 512, 512, 3}, {4, 32, 32, 32, 5}, {1, 28, 64, 64, 5},
 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static Kernel *bind(Arena *arena, const Row *row, whet_error *err) {
     char text[300];
@@ -52,11 +45,11 @@ static double best_run(const Compiled *compiled, void *const *data, const Parall
     double best = 1e9;
     whet_error err;
     EvalOptions options = {.parallel = parallel};
-    for (double start = now(); now() - start < seconds;) {
-        double from = now();
+    for (double start = clock_now(); clock_now() - start < seconds;) {
+        double from = clock_now();
         if (compiled_run(compiled, data, &options, &err) != WHET_OK)
             return 0;
-        double took = now() - from;
+        double took = clock_now() - from;
         best = took < best ? took : best;
     }
     return best;
@@ -119,17 +112,17 @@ static Seen see(const Row *row, const Kernel *kernel, const Target *target, int 
     constant[f] = data[f];
     ScheduleOptions options = {.constant = constant, .winograd = winograd, .pack_later = true};
     for (int i = 0; i < 5; i++) {
-        double start = now();
+        double start = clock_now();
         if (schedule_compile(kernel, target, &options, &compiled, NULL, &err) != WHET_OK)
             return (Seen){.template = "none"};
-        seen.made = fmin(seen.made, now() - start);
+        seen.made = fmin(seen.made, clock_now() - start);
         compiled_free(compiled);
     }
     options.pack_later = false;
-    double start = now();
+    double start = clock_now();
     if (schedule_compile(kernel, target, &options, &compiled, NULL, &err) != WHET_OK)
         return (Seen){.template = "none"};
-    seen.packed = now() - start - seen.made;
+    seen.packed = clock_now() - start - seen.made;
     seen.template = compiled->template;
     seen.one = best_run(compiled, data, NULL, seconds);
     seen.all = winograd ? 0 : best_run(compiled, data, parallel, seconds);

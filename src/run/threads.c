@@ -7,6 +7,7 @@
  * Between the kernels of a run workers spin, for the next one comes within microseconds; after it they spin a little longer, for
  * runs that follow each other, and then sleep (threads_rest): an idle session uses no processor. */
 #include "run/run.h"
+#include "target/target.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -41,14 +42,6 @@ struct Threads {
     pthread_mutex_t sleep;
     pthread_cond_t wake;
 };
-
-static void relax(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
 
 /* ---- Tasks ---- */
 
@@ -91,7 +84,7 @@ static bool spin(Threads *threads, unsigned *seen) {
     const double start = clock_now();
     double spent = 0;
     while (spent < (atomic_load_explicit(&threads->resting, memory_order_relaxed) ? REST_SECONDS : SPIN_SECONDS)) {
-        for (int i = 0; i < LOOKS; i++, relax())
+        for (int i = 0; i < LOOKS; i++, target_pause())
             if (is_called(threads, seen))
                 return true;
         sched_yield();
@@ -137,7 +130,7 @@ static void wait_for_tasks(Threads *threads) {
     enum { PATIENCE = 1000 }; /* then whoever has the task may want this processor */
     for (int i = 0; atomic_load_explicit(&threads->unfinished, memory_order_acquire); i++)
         if (i < PATIENCE)
-            relax();
+            target_pause();
         else
             sched_yield();
 }

@@ -99,6 +99,14 @@ extern const TargetFamily x86_family, arm64_family, c_family;
 uint64_t target_features_here(void);             /* of this machine; 0 where there is no target for it */
 bool target_x86(uint64_t features, Target *out); /* false: below AVX2 + FMA, which the x86 target does not serve */
 bool target_c(int bytes, Target *out);           /* vectors of 32 or 64 bytes as C text; nothing of it is ever called */
+/* Tells the CPU that this thread waits in a loop. */
+static inline void target_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
 /* The best target that runs here, features masked by `mask` (all ones: everything). False: none; run the evaluator. */
 bool target_host(uint64_t mask, Target *out);
 /* By name, for this machine or another: `runs_here` says which. False: there is none of that name. */
