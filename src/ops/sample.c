@@ -141,6 +141,24 @@ static int point_taps(const Sampler *s, const float *point, int64_t *offset, flo
     return count;
 }
 
+/* Of some points, so that a channel's plane and a run of its results are near while they are used. */
+enum { BLOCK = 64 };
+typedef struct Taps {
+    int count;
+    int64_t offset[MOST_TAPS];
+    float weight[MOST_TAPS];
+} Taps;
+
+static void sample_block(const Taps *taps, int64_t count, const float *plane, float *to) {
+    for (int64_t i = 0; i < count; i++) {
+        const Taps *p = &taps[i];
+        float sum = 0;
+        for (int t = 0; t < p->count; t++)
+            sum += p->weight[t] * plane[p->offset[t]];
+        to[i] = sum;
+    }
+}
+
 static whet_status grid_sample_run(OpRun *run) {
     OpCall *call = run->call;
     const Tensor *x = op_input(run, 0);
@@ -156,19 +174,17 @@ static whet_status grid_sample_run(OpRun *run) {
         return native_failed(run);
     if (count && !plane)
         return native_error(run, WHET_ERROR_DATA, "there is nothing to sample");
+    Taps *taps = op_scratch(run, BLOCK * sizeof *taps);
+    if (!taps)
+        return native_failed(run);
     for (int64_t n = 0; n < x->dims[0]; n++)
-        for (int64_t p = 0; p < points; p++) {
-            int64_t offset[MOST_TAPS];
-            float weight[MOST_TAPS];
-            int taps = point_taps(&s, grid + (n * points + p) * s.axes, offset, weight);
-            for (int64_t c = 0; c < channels; c++) {
-                const float *from = data + (n * channels + c) * plane;
-                float sum = 0;
-                for (int t = 0; t < taps; t++)
-                    sum += weight[t] * from[offset[t]];
-                to[(n * channels + c) * points + p] = sum;
-            }
-            if ((p & 4095) == 4095 && op_interrupted(run) != WHET_OK)
+        for (int64_t p = 0; p < points; p += BLOCK) {
+            int64_t block = points - p < BLOCK ? points - p : BLOCK;
+            for (int64_t i = 0; i < block; i++)
+                taps[i].count = point_taps(&s, grid + (n * points + p + i) * s.axes, taps[i].offset, taps[i].weight);
+            for (int64_t c = 0; c < channels; c++)
+                sample_block(taps, block, data + (n * channels + c) * plane, to + (n * channels + c) * points + p);
+            if (p / BLOCK % 64 == 63 && op_interrupted(run) != WHET_OK)
                 return native_failed(run);
         }
     if ((void *)to != memory)

@@ -135,6 +135,30 @@ static whet_status scatter_elements_shape(OpCall *call) {
     return op_same_shape(call, 0, 0);
 }
 
+/* Updates along the last axis: update i goes to index * jump + i * step. */
+typedef struct Line {
+    DType type;
+    Reduction reduction;
+    int64_t extent, jump, step, count;
+} Line;
+
+/* The first update whose index is outside; -1: none. */
+static int64_t scatter_line(const Line *l, const int64_t *indices, const char *from, char *to) {
+    size_t size = native_size(l->type);
+    bool plain = l->reduction == SCATTER_NONE && size == 4;
+    for (int64_t i = 0; i < l->count; i++) {
+        int64_t index = indices[i] + (indices[i] < 0 ? l->extent : 0);
+        if (index < 0 || index >= l->extent)
+            return i;
+        char *place = to + (size_t)(index * l->jump + i * l->step) * size;
+        if (plain)
+            memcpy(place, from + 4 * i, 4);
+        else
+            apply(l->type, l->reduction, place, from + (size_t)i * size, 1);
+    }
+    return -1;
+}
+
 static whet_status scatter_elements_run(OpRun *run) {
     const Tensor *x = op_input(run, 0), *updates = op_input(run, 2);
     int axis = op_axis(run->call, op_int(run->call, "axis"), x->rank);
@@ -143,17 +167,21 @@ static whet_status scatter_elements_run(OpRun *run) {
     char *to = indices ? copy_data(run) : NULL;
     if (!to)
         return native_failed(run);
-    int64_t strides[WHET_MAX_RANK], at[WHET_MAX_RANK] = {0}, extent = x->dims[axis];
-    size_t size = native_size((DType)x->type);
+    int64_t strides[WHET_MAX_RANK], at[WHET_MAX_RANK] = {0};
+    int last = x->rank - 1;
+    if (axis < 0)
+        return native_failed(run);
     native_strides(x->rank, x->dims, strides);
-    for (int64_t i = 0, count = whet_tensor_count(updates); i < count; i++) {
-        int64_t index = indices[i] < 0 ? indices[i] + extent : indices[i], place = 0;
-        if (index < 0 || index >= extent)
-            return index_error(run, indices[i], extent);
-        for (int d = 0; d < x->rank; d++)
-            place += (d == axis ? index : at[d]) * strides[d];
-        apply((DType)x->type, reduction, to + (size_t)place * size, (const char *)updates->data + (size_t)i * size, 1);
-        for (int d = x->rank - 1; d >= 0 && ++at[d] == updates->dims[d]; d--)
+    Line line = {(DType)x->type, reduction, x->dims[axis], strides[axis], axis == last ? 0 : strides[last], updates->dims[last]};
+    size_t size = native_size(line.type);
+    for (int64_t i = 0, count = whet_tensor_count(updates); i < count; i += line.count) {
+        int64_t place = 0;
+        for (int d = 0; d < last; d++)
+            place += d == axis ? 0 : at[d] * strides[d];
+        int64_t bad = scatter_line(&line, indices + i, (const char *)updates->data + (size_t)i * size, to + (size_t)place * size);
+        if (bad >= 0)
+            return index_error(run, indices[i + bad], line.extent);
+        for (int d = last - 1; d >= 0 && ++at[d] == updates->dims[d]; d--)
             at[d] = 0;
     }
     return WHET_OK;
