@@ -32,6 +32,8 @@ typedef struct Islands {
     double *votes; /* of an island's root: for channels last, less those against */
     bool *fixed;   /* of roots of tensors: their order must stay, or they are no images */
     Block *block;  /* of tensors whose root is not fixed */
+    int *views;    /* the next tensor of the same root; -1: none */
+    bool *seen;    /* of roots: a convolution or pool has to do with it */
     bool moved;    /* something was fixed */
 } Islands;
 
@@ -80,41 +82,44 @@ static bool find_block(const PlanTensor *t, int64_t channels, int64_t pixels, Bl
     return first >= 0;
 }
 
-/* The first tensor of one memory as whose [n, c, ..] all others have their channels and pixels too. `views`: the list of them.
- * False: there is none. */
-static bool find_blocks(const Islands *s, int root, const int *views) {
-    if (s->plan->tensors[root].known || s->plan->tensors[root].kept || !s->plan->tensors[root].count)
-        return false;
-    for (int as = root; as >= 0; as = views[as]) {
+/* All tensors of one memory as [.., channels, pixels]. */
+static bool set_blocks(const Islands *s, int root, int64_t channels, int64_t pixels) {
+    for (int v = root; v >= 0; v = s->views[v])
+        if (!find_block(&s->plan->tensors[v], channels, pixels, &s->block[v]))
+            return false;
+    return true;
+}
+
+/* As the first of them that all others fit to. False: there is none. */
+static bool find_blocks(const Islands *s, int root) {
+    for (int as = root; as >= 0; as = s->views[as]) {
         const PlanTensor *t = &s->plan->tensors[as];
-        bool all = t->rank >= 3 && t->rank <= 5;
-        for (int v = root; all && v >= 0; v = views[v])
-            all = find_block(&s->plan->tensors[v], t->dims[1], product(t->dims, 2, t->rank), &s->block[v]);
-        if (all)
+        if (t->rank >= 3 && t->rank <= 5 && set_blocks(s, root, t->dims[1], product(t->dims, 2, t->rank)))
             return true;
     }
     return false;
 }
 
+static bool may_change(const Islands *s, int root) {
+    const PlanTensor *t = &s->plan->tensors[root];
+    return !t->known && !t->kept && t->count;
+}
+
 /* Roots that are no images are fixed. */
-static bool find_images(const Islands *s) {
+static void find_images(const Islands *s) {
     int count = s->plan->tensor_count;
-    int *views = ARENA_ARRAY(s->plan->arena, int, (size_t)count); /* the next of the same root */
-    if (!views)
-        return false;
     for (int t = count - 1; t >= 0; t--)
-        views[t] = -1;
+        s->views[t] = -1;
     for (int t = count - 1; t >= 0; t--) {
         int root = root_of(s, t);
         s->parent[t] = root;
         if (root != t) {
-            views[t] = views[root];
-            views[root] = t;
+            s->views[t] = s->views[root];
+            s->views[root] = t;
         }
     }
     for (int t = 0; t < count; t++)
-        s->fixed[t] = root_of(s, t) == t && !find_blocks(s, t, views);
-    return true;
+        s->fixed[t] = root_of(s, t) == t && !(may_change(s, t) && find_blocks(s, t));
 }
 
 /* As [n, c, ..], which is how convolutions and pools read and write. */
@@ -132,6 +137,45 @@ static bool is_windowed(const Group *g) {
         if (strcmp(op, names[i]) == 0)
             return true;
     return false;
+}
+
+static bool reduces(const Definition *d) {
+    return d->axis_count > d->parallel_count;
+}
+
+static void see(Islands *s, const Group *g, const Definition *d) {
+    bool windowed = is_windowed(g);
+    s->seen[root_of(s, d->tensor)] |= windowed;
+    for (int i = 0; i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_READ)
+            s->seen[root_of(s, d->exprs[i]->tensor)] |= windowed;
+}
+
+/* The largest image that the definition reads; -1: none. */
+static int largest_image(const Islands *s, const Definition *d) {
+    int best = -1;
+    for (int i = 0; i < d->expr_count; i++) {
+        const Expr *e = d->exprs[i];
+        if (e->op == EXPR_READ && is_image(s, e->tensor) &&
+            (best < 0 || s->plan->tensors[e->tensor].count > s->plan->tensors[best].count))
+            best = e->tensor;
+    }
+    return best;
+}
+
+/* What no convolution has to do with has channels and pixels as that which it is made of: [24, 2, 1936], which was [1, 48, 44,
+ * 44], is no 24 images of 2 channels. */
+static void follow(Islands *s, const Group *g, const Definition *d) {
+    int root = root_of(s, d->tensor), from = largest_image(s, d);
+    if (is_windowed(g) || reduces(d) || s->seen[root] || from < 0 || !may_change(s, root))
+        return;
+    const PlanTensor *x = &s->plan->tensors[from];
+    const Block *b = &s->block[from];
+    int64_t outer = product(x->dims, 0, b->first), pixels = product(x->dims, b->first + b->count, x->rank);
+    int64_t count = s->plan->tensors[root].count;
+    if (pixels == 1 || count % (outer * pixels))
+        return;
+    s->fixed[root] = !set_blocks(s, root, count / outer / pixels, pixels) && !find_blocks(s, root);
 }
 
 /* Does the axis move one of the dims from `from` on, before `to`? */
@@ -161,10 +205,6 @@ static bool keeps_pixels(const Islands *s, const Definition *d, const Expr *read
             return false;
     }
     return true;
-}
-
-static bool reduces(const Definition *d) {
-    return d->axis_count > d->parallel_count;
 }
 
 /* Sums of whole numbers: bytes are multiplied by fours of channels, which lie side by side only where channels are last. */
@@ -381,9 +421,14 @@ bool plan_layout(Plan *plan) {
                  .parent = ARENA_ARRAY(plan->arena, int, count),
                  .votes = ARENA_ARRAY(plan->arena, double, count),
                  .fixed = ARENA_ARRAY(plan->arena, bool, count),
-                 .block = ARENA_ARRAY(plan->arena, Block, count)};
-    if (!s.parent || !s.votes || !s.fixed || !s.block || !find_images(&s))
+                 .block = ARENA_ARRAY(plan->arena, Block, count),
+                 .views = ARENA_ARRAY(plan->arena, int, count),
+                 .seen = ARENA_ARRAY(plan->arena, bool, count)};
+    if (!s.parent || !s.votes || !s.fixed || !s.block || !s.views || !s.seen)
         return error_memory(plan->err), false;
+    find_images(&s);
+    each_definition(&s, see);
+    each_definition(&s, follow);
     each_definition(&s, fix_definition);
     do {
         s.moved = false;
