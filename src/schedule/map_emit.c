@@ -519,17 +519,29 @@ static void emit_square(Emitting *p, int64_t column, int64_t columns) {
     p->mask = -1;
 }
 
+/* Squares after which permuted reads go on as they began, of `count`: all where they never do. */
+static int64_t squares_a_round(const Emitting *p, int64_t count) {
+    int each = p->m->permutes ? map_lanes_period(p->m, p->segment, p->lanes * p->packed, MOST_UNROLL, true) : 1;
+    return each ? each : count;
+}
+
 /* `count` squares beside each other, for all rows. */
 static void emit_squares_of(Emitting *p, int rows, int64_t begin, int64_t count, int64_t columns) {
-    int wide = p->lanes * p->packed;
+    int64_t wide = (int64_t)p->lanes * p->packed, each = count > 1 ? squares_a_round(p, count) : 1;
+    int64_t looped = count / each > 1 ? count / each * each : 0;
     p->row = vector_loop(p->f, rows, 0, p->lanes, NULL, NULL, 0);
-    if (count > 1)
-        p->column = vector_loop(p->f, -1, count * wide, wide, NULL, NULL, 0);
-    emit_square(p, begin, columns);
-    if (count > 1)
+    if (looped) {
+        p->unit = p->m->permutes ? each * wide : 1;
+        p->column = vector_loop(p->f, -1, looped * wide / p->unit, each * wide / p->unit, NULL, NULL, 0);
+        for (int64_t k = 0; k < each; k++)
+            emit_square(p, begin + k * wide, columns);
         vector_end(p->f, NULL, NULL);
+        p->column = -1;
+        p->unit = 1;
+    }
+    for (int64_t k = looped; k < count; k++)
+        emit_square(p, begin + k * wide, columns);
     vector_end(p->f, NULL, NULL);
-    p->column = -1;
 }
 
 /* Squares of a block: as many as divide `whole` if so many squares can be cut without a rest, which would need code of its own.
@@ -555,7 +567,8 @@ static void emit_squares(Emitting *p, int rows) {
         const MapSegment *segment = &p->box->segments[s];
         p->packed = packed_in(p, segment);
         int64_t wide = (int64_t)p->lanes * p->packed, whole = segment->extent / wide, left = segment->extent % wide;
-        int64_t most = squares_each(whole, SQUARES / p->packed), blocks = whole / most;
+        /* permuted reads have no stride that a loop over blocks could take */
+        int64_t most = p->m->permutes && whole ? whole : squares_each(whole, SQUARES / p->packed), blocks = whole / most;
         p->segment = segment;
         if (blocks > 1)
             p->block = vector_loop(p->f, -1, blocks * most * wide, most * wide, NULL, NULL, 0);
