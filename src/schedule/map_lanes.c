@@ -10,11 +10,19 @@
 
 /* ---- columns of two axes ---- */
 
-enum { MOST_SPLIT = 4 };
+enum { MOST_SPLIT = 4, MOST_STEP = 4 };
 
-static bool may_merge(const MapPass *m, int axis) {
+static bool is_far(int64_t stride) {
+    return stride > MOST_STEP || stride < -MOST_STEP;
+}
+
+/* A read that is far apart along both axes is none for whole vectors: it may be transposed, along the columns as they are. */
+static bool may_merge(const MapPass *m, int axis, int64_t split) {
     for (int i = 0; i < m->nest.access_count; i++) {
         const Access *a = &m->nest.access[i];
+        int64_t inner = a->stride[m->column], outer = a->stride[axis];
+        if (outer != inner * split && is_far(inner) && is_far(outer))
+            return false;
         for (int g = 0; g < a->guard_count; g++)
             if (a->guard[g].coef[axis] || a->guard[g].coef[m->column])
                 return false;
@@ -33,7 +41,7 @@ void map_merge_columns(MapPass *m, const Target *target) {
     for (int x = 0; x < nest->axis_count; x++)
         if (x != m->column && nest->access[0].stride[x] == split)
             outer = x;
-    if (split > MOST_SPLIT || outer < 0 || split * nest->axis[outer].extent < target->bytes / 2 || !may_merge(m, outer))
+    if (split > MOST_SPLIT || outer < 0 || split * nest->axis[outer].extent < target->bytes / 2 || !may_merge(m, outer, split))
         return;
     for (int i = 0; i < nest->access_count; i++) {
         Access *a = &nest->access[i];
