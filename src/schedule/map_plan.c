@@ -28,8 +28,8 @@ static int transposed_axis(MapPass *m, int lanes) {
     for (int i = 1; i < m->nest.access_count; i++) {
         const Access *a = &m->nest.access[i];
         int64_t stride = map_column_stride(m, i);
-        if (a->source != ACCESS_TENSOR || a->offsets[0] || stride == 0 || stride == 1 || stride == -1)
-            continue;
+        if (a->source != ACCESS_TENSOR || a->offsets[0] || stride == 0 || stride == 1 || stride == -1 || m->lanes[i].split > 1)
+            continue; /* of two axes that are the columns together squares would know one */
         for (int x = 0; x < m->nest.axis_count; x++)
             if (x != m->column && a->stride[x] == 1 && m->nest.axis[x].extent >= lanes && (axis < 0 || axis == x)) {
                 axis = x;
