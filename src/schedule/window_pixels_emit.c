@@ -279,6 +279,28 @@ static void emit_rest(Code *t, ExprEmitter *e, int level, int *sums) {
     t->digit[axis] = 0;
 }
 
+/* The sum, and what is a cast of it to f32, are known. Where it is an integer in f32, it is converted only for others than these. */
+static void know_sum(const Code *t, ExprEmitter *e, int sum) {
+    const Definition *d = t->nest->definition;
+    const Expr *reduction = t->p->w->reduction;
+    bool wanted = !t->in_f32 || d->value == reduction;
+    for (int i = 0; i < d->expr_count; i++) {
+        const Expr *x = d->exprs[i];
+        bool cast = t->in_f32 && x->op == EXPR_CAST && x->type == DT_F32 && x->arg[0] == reduction;
+        if (cast)
+            expr_know(e, x, sum);
+        for (int k = 0; k < 3 && x->op != EXPR_READ && x->op != EXPR_NUMBER; k++)
+            wanted = wanted || (!cast && x->arg[k] == reduction);
+    }
+    if (!wanted)
+        return;
+    if (t->in_f32)
+        sum = vector_convert(t->f, VECTOR_CVT, DT_S32, sum);
+    else if (reduction->type != DT_F32)
+        sum = convert_fit(e, reduction->type, sum);
+    expr_know(e, reduction, sum);
+}
+
 /* All taps; `limits` of the loops, or NULL where they are written out. */
 static void emit_taps(Code *t, ExprEmitter *e, int level, const int *limits, int *sums) {
     if (level == t->p->loop_count) {
@@ -312,12 +334,7 @@ void pixels_emit_tile(Code *t, ExprEmitter *e, const int *limits) {
     t->line_mask_count = 0;
     for (t->column = 0; t->column < t->kind->columns && !e->refused; t->column++) {
         expr_forget(e);
-        int sum = sums[t->column];
-        if (t->in_f32)
-            sum = vector_convert(t->f, VECTOR_CVT, DT_S32, sum);
-        else if (reduction->type != DT_F32)
-            sum = convert_fit(e, reduction->type, sum);
-        expr_know(e, reduction, sum);
+        know_sum(t, e, sums[t->column]);
         int value = expr_emit_to_store(e, t->nest->definition->value);
         if (!e->refused)
             expr_store(t->f, t->nest->access[0].type, value, pixels_place(t, 0), t->mask);
