@@ -23,7 +23,7 @@ static int64_t one_of(int count, const int64_t *from) {
 
 /* ---- a random kernel ---- */
 
-typedef enum Pool { DEPTHWISE, MULTIPLIED, MAX_POOL, MIN_POOL, SUM_POOL, COUNTED, NORM, PRODUCT, POOL_COUNT } Pool;
+typedef enum Pool { DEPTHWISE, MULTIPLIED, MAX_POOL, MIN_POOL, SUM_POOL, COUNTED, NORM, PRODUCT, GROUPED, POOL_COUNT } Pool;
 
 typedef struct Case {
     Pool kind;
@@ -43,7 +43,7 @@ static void draw(Case *x) {
     x->kind = (Pool)(next() % POOL_COUNT);
     x->spatial = 1 + (int)(next() % 8 + 1) / 3;
     x->spatial = x->spatial > 3 ? 3 : x->spatial;
-    x->last = next() % 3 == 0;
+    x->last = next() % 3 == 0 || x->kind == GROUPED;
     x->apart = next() % 2 && x->kind != MULTIPLIED;
     x->guarded = next() % 4 != 0;
     x->batch = 1 + next() % 3;
@@ -84,12 +84,12 @@ static void put_read(Text *t, const Case *x, const char *channel, const char *ou
         snprintf(index[i], sizeof index[i], "%lld*o%d + %lld*k%d - %lld", (long long)x->stride[i], i, (long long)x->dilation[i],
                  i, (long long)x->pad[i]);
     text_put(t, "x[");
-    put_place(t, x, channel, names);
+    put_place(t, x, x->kind == GROUPED ? "4*c + q" : channel, names);
     text_printf(t, "]%s", x->guarded ? outside : "");
 }
 
 static void put_reduction(Text *t, const Case *x, const char *name) {
-    text_printf(t, "%s(", name);
+    text_printf(t, "%s(%s", name, x->kind == GROUPED ? "q:4, " : "");
     for (int i = 0; i < x->spatial; i++)
         text_printf(t, "%sk%d:%lld", i ? ", " : "", i, (long long)x->taps[i]);
     text_put(t, ") ");
@@ -101,19 +101,22 @@ static void put_left(Text *t, const Case *x) {
     for (int i = 0; i < x->spatial; i++)
         snprintf(index[i], sizeof index[i], "o%d:%lld", i, (long long)x->out[i]);
     text_put(t, "y[");
-    put_place(t, x, x->kind == MULTIPLIED ? "2*c + m:2" : "c", names);
+    put_place(t, x, x->kind == MULTIPLIED ? "2*c + m:2" : x->kind == GROUPED ? "4*c + m:4" : "c", names);
     text_put(t, "] = ");
 }
 
 static void put_weights(Text *t, const Case *x) {
     bool taps_first = x->last && !x->apart;
+    const char *q = x->kind == GROUPED ? "q, " : "", *m = x->kind == MULTIPLIED ? "2*c + m" : *q ? "4*c + m" : "c";
     if (taps_first)
-        text_put(t, "w[k0");
+        text_printf(t, "w[%sk0", q);
     else
-        text_printf(t, "w[%s, k0", x->kind == MULTIPLIED ? "2*c + m" : "c");
+        text_printf(t, "w[%s, %sk0", m, q);
     for (int i = 1; i < x->spatial; i++)
         text_printf(t, ", k%d", i);
-    text_printf(t, "%s]", !taps_first ? "" : x->kind == MULTIPLIED ? ", 2*c + m" : ", c");
+    if (taps_first)
+        text_printf(t, ", %s", m);
+    text_put(t, "]");
 }
 
 static void put_product(Text *t, const Case *x) {
@@ -145,7 +148,8 @@ static void write_text(Case *x) {
         put_product(&t, x);
         text_put(&t, " + b[c], -2, 3.5)");
         break;
-    case MULTIPLIED: put_product(&t, x); break;
+    case MULTIPLIED:
+    case GROUPED: put_product(&t, x); break;
     case MAX_POOL:
         put_reduction(&t, x, "max");
         put_read(&t, x, "c", "?(-inf)");
@@ -195,18 +199,22 @@ static void fill(const KernelTensor *tensor, void *data, const void *context) {
 }
 
 static Kernel *bind(Arena *arena, const Case *x, int64_t batch, whet_error *err) {
-    int64_t shape[5] = {batch}, result[5] = {batch}, weights[4];
+    int64_t shape[5] = {batch}, result[5] = {batch}, weights[5];
     int rank = x->spatial + 2, at = x->last ? 1 : 2;
-    shape[x->last ? rank - 1 : 1] = x->channels;
+    bool grouped = x->kind == GROUPED;
+    shape[x->last ? rank - 1 : 1] = grouped ? 4 * x->channels : x->channels;
     for (int i = 0; i < x->spatial; i++)
         shape[at + i] = x->in[i], result[at + i] = x->out[i];
-    int64_t outputs = x->channels * (x->kind == MULTIPLIED ? 2 : 1);
+    int64_t outputs = x->channels * (x->kind == MULTIPLIED ? 2 : grouped ? 4 : 1);
     bool taps_first = x->last && !x->apart;
-    weights[taps_first ? rank - 2 : 0] = result[x->last ? rank - 1 : 1] = outputs;
+    int before = grouped + !taps_first; /* dims of the weights before their taps */
+    weights[taps_first ? rank - 2 + grouped : 0] = result[x->last ? rank - 1 : 1] = outputs;
+    if (grouped)
+        weights[taps_first ? 0 : 1] = 4;
     for (int i = 0; i < x->spatial; i++)
-        weights[taps_first ? i : i + 1] = x->taps[i];
+        weights[before + i] = x->taps[i];
     KernelArg args[] = {{"x", DT_F32, rank, shape},
-                        {"w", DT_F32, rank - 1, weights},
+                        {"w", DT_F32, rank - 1 + grouped, weights},
                         {"b", DT_F32, 1, &x->channels},
                         {"y", DT_F32, rank, result}};
     const KernelConst channels = {.name = "c", .integer = x->channels};
@@ -268,6 +276,8 @@ static void run_some(const Case *x, const Kernel *kernel, const Target *target, 
 
 /* What slides in every dimension is a window; a filter of one tap is elementwise, one as large as its image a product. */
 static bool slides(const Case *x) {
+    if (x->kind == GROUPED) /* as a window or as a contraction, by the length of vectors */
+        return false;
     bool any = false;
     for (int i = 0; i < x->spatial; i++) {
         if (x->taps[i] > 1 && x->out[i] == 1)

@@ -152,7 +152,8 @@ static bool find_window(Window *w, int *window, const char **why) {
         for (int a = nest->parallel_count; a < nest->axis_count; a++)
             if (all_of(nest, read, i, a))
                 more *= nest->axis[a].extent;
-    if (more >= 4 && w->reduction->reduce == REDUCE_SUM && w->reduction->arg[0]->op == EXPR_MUL)
+    if (more >= 4 && w->reduction->reduce == REDUCE_SUM && w->reduction->arg[0]->op == EXPR_MUL &&
+        !window_merge_groups(w, *window))
         *why = "a contraction";
     return *why == NULL;
 }
@@ -517,6 +518,7 @@ bool schedule_window(Compiled *c, const ScheduleOptions *options, const char **w
     if (!w)
         return error_memory(err), false;
     w->known = options->constant;
+    w->mixed = -1;
     w->lanes = c->target.bytes / 4;
     if (!describe(w, c->kernel, why) || !find_reduction(w, why) || !find_window(w, &window, why) ||
         !compute_temporaries(w, c, why, err))
@@ -524,6 +526,8 @@ bool schedule_window(Compiled *c, const ScheduleOptions *options, const char **w
     if (window_pixels(w, window, c, options, why, err))
         return true;
     if (err->status != WHET_OK)
+        return false;
+    if (w->mixed >= 0)
         return false;
     *why = NULL;
     c->function_count = 0;

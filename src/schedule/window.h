@@ -29,6 +29,9 @@ typedef struct Window {
     const Expr *reduction;
     float *temporary[KERNEL_MAX_TENSORS]; /* what definitions without inputs give, computed when compiling */
 
+    int mixed;     /* the reduced axis over a group's channels, see window_merge_groups; -1: none */
+    int64_t group; /* its channels */
+
     int v, t;                                          /* axes: of the lanes, of the rows of a tile; -1: none */
     int extra[WINDOW_MAX_EXTRA], extra_count;          /* axes walked in vector code around them, innermost first */
     int outer[NEST_MAX_AXES], outer_count;             /* axes walked by the driver */
@@ -63,6 +66,9 @@ int64_t window_tap_offset(const Window *w, int access, int tap);
 /* window_views.c: accesses of a view are of the tensor below it; what else it reads gets accesses of its own. */
 void window_find_views(Window *w, const Kernel *kernel);
 bool window_add_views(Window *w, const char **why);
+
+/* window_groups.c */
+bool window_merge_groups(Window *w, int window);
 
 /* window_emit.c: parameters are a pointer an access, the buffer's for the access that goes through it; `band` is the extent of
  * the cut axis. The copy takes pointers to the first element inside and to a line of the buffer, and a number of lines. */

@@ -106,7 +106,8 @@ static bool find_slides(Pixels *p, const char **why) {
     const Nest *nest = &p->nest;
     const Expr *read = nest->access[p->x].read;
     for (int d = 0; d < read->index_count; d++)
-        if (!add_slide(p, &read->index[d], nest->kernel->tensors[read->tensor].dims[d], read->guarded, why))
+        if ((p->w->mixed < 0 || !read->index[d].coef[p->w->mixed]) &&
+            !add_slide(p, &read->index[d], nest->kernel->tensors[read->tensor].dims[d], read->guarded, why))
             return false;
     p->pixel = p->row = -1; /* pixels are along the innermost slide, rows along the next */
     for (int i = p->slide_count - 1; i >= 0; i--) {

@@ -5,7 +5,7 @@
 
 #include "schedule/window.h"
 
-enum { PIXELS_MAX_COLUMNS = 8, PIXELS_MAX_KINDS = 12, PIXELS_MAX_LOOPS = 3 };
+enum { PIXELS_MAX_GROUP = 8, PIXELS_MAX_COLUMNS = 8, PIXELS_MAX_KINDS = 12, PIXELS_MAX_LOOPS = 3 };
 
 /* A dimension of the window's read in which a reduced axis moves: index = offset + step * place + dilation * tap. */
 typedef struct Slide {

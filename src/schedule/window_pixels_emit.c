@@ -17,6 +17,12 @@ int64_t pixels_offset(const Code *t, int access) {
     return offset;
 }
 
+int64_t pixels_key(const Code *t, int access) {
+    int mixed = t->p->w->mixed;
+    int64_t offset = pixels_offset(t, access);
+    return mixed >= 0 && access == t->p->x ? offset * PIXELS_MAX_GROUP + t->digit[mixed] : offset;
+}
+
 VectorAddress pixels_place(const Code *t, int access) {
     const Access *a = &t->nest->access[access];
     int64_t bytes = bytes_of(t, access);
@@ -65,21 +71,39 @@ static int read_inner(ExprEmitter *e, const Expr *read) {
     return read_memory(t, nest_find(t->nest, view_of(t, t->viewed)->main == read ? t->viewed : read));
 }
 
+/* The window's read as the lanes want it, from what lies in memory. */
+static int in_lanes(Code *t, int access, int value) {
+    int mixed = t->p->w->mixed;
+    if (access != t->p->x || value < 0)
+        return value;
+    if (mixed >= 0)
+        return vector_binary(t->f, VECTOR_PERMUTE, value, t->mix[t->digit[mixed]]);
+    return t->p->lines ? lines_outside(t, value) : value;
+}
+
 static int read_operand(ExprEmitter *e, const Expr *read) {
     Code *t = e->context;
     const WindowView *view = view_of(t, read);
     int access = nest_find(t->nest, read);
-    if (!view) {
-        int value = read_memory(t, access);
-        return t->p->lines && access == t->p->x ? lines_outside(t, value) : value;
-    }
+    if (!view)
+        return in_lanes(t, access, read_memory(t, access));
     ExprEmitter *inner = &t->view[read->tensor];
     t->viewed = read;
     expr_forget(inner);
     int value = expr_emit(inner, view->definition->value);
     if (inner->refused)
         e->refused = inner->refused;
-    return t->p->lines && access == t->p->x && !e->refused ? lines_outside(t, value) : value;
+    return e->refused ? -1 : in_lanes(t, access, value);
+}
+
+/* Lane i of channel c of groups reads lane i / group * group + c. */
+static void start_groups(Code *t) {
+    const Window *w = t->p->w;
+    if (w->mixed < 0)
+        return;
+    int first = vector_binary(t->f, VECTOR_AND, vector_iota(t->f, DT_S32, 1), vector_const(t->f, DT_S32, -(double)w->group));
+    for (int64_t c = 0; c < w->group; c++)
+        t->mix[c] = c ? vector_binary(t->f, VECTOR_ADD, first, vector_const(t->f, DT_S32, (double)c)) : first;
 }
 
 static bool start_views(Code *t, Arena *arena, const ExprEmitter *like) {
@@ -121,7 +145,7 @@ static int shared(ExprEmitter *e, const Expr *expr) {
     int access = expr == t->busy ? -1 : only_access(t, expr);
     if (access < 0)
         return -1;
-    int64_t offset = pixels_offset(t, access);
+    int64_t offset = pixels_key(t, access);
     int value = pixels_find_loaded(t, expr, FORM_VALUE, offset);
     if (value >= 0)
         return value;
@@ -162,7 +186,7 @@ static bool fits_f32(const Code *t, const ExprEmitter *e) {
 
 static int factor_in_f32(Code *t, ExprEmitter *e, const Expr *factor) {
     int access = only_access(t, factor);
-    int64_t offset = access < 0 ? 0 : pixels_offset(t, access);
+    int64_t offset = access < 0 ? 0 : pixels_key(t, access);
     int value = access < 0 ? -1 : pixels_find_loaded(t, factor, FORM_F32, offset);
     if (value >= 0)
         return value;
@@ -181,7 +205,7 @@ static int factor_in_f32(Code *t, ExprEmitter *e, const Expr *factor) {
  * its place. Which of a read's lanes are NaN is found once for all its taps. */
 static int float_extreme(Code *t, VectorCode code, const Expr *body, int value, int sum) {
     int access = only_access(t, body);
-    int64_t offset = access < 0 ? 0 : pixels_offset(t, access);
+    int64_t offset = access < 0 ? 0 : pixels_key(t, access);
     int nan = access < 0 ? -1 : pixels_find_loaded(t, body, FORM_NAN, offset);
     if (nan < 0) {
         nan = vector_binary(t->f, VECTOR_UNORDERED, value, value);
@@ -279,7 +303,8 @@ static void emit_rest(Code *t, ExprEmitter *e, int level, int *sums) {
     t->digit[axis] = 0;
 }
 
-/* The sum, and what is a cast of it to f32, are known. Where it is an integer in f32, it is converted only for others than these. */
+/* The sum, and what is a cast of it to f32, are known. Where it is an integer in f32, it is converted only for others than these.
+ */
 static void know_sum(const Code *t, ExprEmitter *e, int sum) {
     const Definition *d = t->nest->definition;
     const Expr *reduction = t->p->w->reduction;
@@ -392,6 +417,7 @@ static void emit_tiles(Code *t, ExprEmitter *e, int count, bool loop, const int 
 
 static void emit_whole(Code *t, ExprEmitter *e) {
     int rows = vector_parameter(t->f, CLASS_INDEX, "rows"), count = vector_parameter(t->f, CLASS_INDEX, "lanes");
+    start_groups(t);
     if (t->p->h < 0) {
         emit_tiles(t, e, count, true, NULL);
         return;
@@ -407,6 +433,7 @@ static void emit_border(Code *t, ExprEmitter *e) {
     for (int i = 0; i < t->p->loop_count; i++)
         limits[i] = vector_parameter(t->f, CLASS_INDEX, arena_printf(t->f->arena, "taps%d", i));
     int count = vector_parameter(t->f, CLASS_INDEX, "lanes");
+    start_groups(t);
     emit_tiles(t, e, count, t->p->inner_loop, limits);
 }
 

@@ -43,11 +43,12 @@ typedef struct Code {
     int64_t column_at, lane_at;                                                /* of lines: where a tile begins, loops aside */
     int64_t digit[NEST_MAX_AXES];                                              /* of reduced axes that are written out */
     int column, mask;
-    const Expr *busy;   /* being emitted */
-    ExprEmitter *view;  /* by tensor; NULL: none */
-    const Expr *viewed; /* the read whose view is being emitted */
-    bool in_f32;        /* sums of integers small enough to be exact in f32 */
-    bool far;           /* images are larger than L2 */
+    int mix[PIXELS_MAX_GROUP]; /* which lane each lane reads, by channel of a group */
+    const Expr *busy;          /* being emitted */
+    ExprEmitter *view;         /* by tensor; NULL: none */
+    const Expr *viewed;        /* the read whose view is being emitted */
+    bool in_f32;               /* sums of integers small enough to be exact in f32 */
+    bool far;                  /* images are larger than L2 */
     Loaded loaded[MAX_LOADED];
     int loaded_count;
     Step steps[MAX_STEPS];
@@ -57,6 +58,7 @@ typedef struct Code {
 } Code;
 
 /* window_pixels_emit.c */
+int64_t pixels_key(const Code *t, int access);    /* tells what is loaded for different places */
 int64_t pixels_offset(const Code *t, int access); /* of the place, loops aside: elements */
 VectorAddress pixels_place(const Code *t, int access);
 int pixels_find_loaded(const Code *t, const Expr *expr, Form form, int64_t offset);
