@@ -14,13 +14,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 #if defined(__linux__)
 #include <malloc.h>
-#include <sys/prctl.h>
 #endif
 
+#include "child.h"
 #include "countdown.h"
 #include "kernel/kernel.h"
 #include "schedule/schedule.h"
@@ -138,62 +136,50 @@ static void every_allocation_with_shared_code(void **state) {
     each_allocation(true);
 }
 
-/* In a process of its own, whose system is made to refuse. 0: as wanted; 77: it cannot be made to. */
+typedef struct Refusal {
+    bool address_space; /* not that code may not run */
+    whet_status wanted;
+    const char *words;
+} Refusal;
+
+/* False: the system takes no notice of a limit, as emulators do. */
+static bool refuse_memory(void) {
 #if defined(__linux__)
-static int refused(bool address_space, whet_status wanted, const char *words) {
+    void *held[64]; /* memory for all else, which stays with the C library */
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    for (int i = 0; i < 64; i++)
+        held[i] = malloc(64 << 10);
+    for (int i = 0; i < 64; i++)
+        free(held[i]);
+    struct rlimit limit = {1 << 20, 1 << 20};
+    return !setrlimit(RLIMIT_AS, &limit) && mmap(NULL, 4 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED;
+#else
+    return false;
+#endif
+}
+
+static int refused(const void *context) {
+    const Refusal *r = context;
     Target target;
     Bound bound;
     whet_error err = {0};
     Countdown countdown = {.left = -1};
     if (!target_host(~UINT64_C(0), &target))
-        return 77;
+        return CHILD_CANNOT;
     bind(&cases[0], &bound);
     if (make_and_run(&bound, &target, false, &countdown, &err) != WHET_OK) /* what the first use of anything takes is taken */
         return 1;
-    if (address_space) {
-        void *held[64]; /* memory for all else, which stays with the C library */
-        mallopt(M_TRIM_THRESHOLD, 1 << 30);
-        mallopt(M_MMAP_THRESHOLD, 1 << 30);
-        for (int i = 0; i < 64; i++)
-            held[i] = malloc(64 << 10);
-        for (int i = 0; i < 64; i++)
-            free(held[i]);
-        struct rlimit limit = {1 << 20, 1 << 20};
-        if (setrlimit(RLIMIT_AS, &limit) || mmap(NULL, 4 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
-            return 77; /* emulators take no notice of it */
-    } else {
-        enum { SET_MDWE = 65, REFUSE_EXEC_GAIN = 1 }; /* PR_SET_MDWE of Linux 6.3, which older headers lack */
-        if (prctl(SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0))
-            return 77;
-    }
+    if (!(r->address_space ? refuse_memory : child_refuses_code)())
+        return CHILD_CANNOT;
     countdown.left = -1;
     whet_status status = make_and_run(&bound, &target, false, &countdown, &err);
-    if (status != wanted || !strstr(err.message, words) || countdown.out) {
-        print_error("status %d, wanted %d: %s; %ld not given back\n", (int)status, (int)wanted, err.message, (long)countdown.out);
+    if (status != r->wanted || !strstr(err.message, r->words) || countdown.out) {
+        print_error("status %d, wanted %d: %s; %ld not given back\n", (int)status, (int)r->wanted, err.message,
+                    (long)countdown.out);
         return 2;
     }
     return 0;
-}
-#else
-static int refused(bool address_space, whet_status wanted, const char *words) {
-    (void)address_space, (void)wanted, (void)words;
-    return 77;
-}
-#endif
-
-static void in_child(bool address_space, whet_status wanted, const char *words) {
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0)
-        _exit(refused(address_space, wanted, words));
-    int result = 0;
-    assert_int_equal(waitpid(child, &result, 0), child);
-    assert_true(WIFEXITED(result));
-    if (WEXITSTATUS(result) == 77) {
-        print_message("skipped: this system cannot be made to refuse\n");
-        skip();
-    }
-    assert_int_equal(WEXITSTATUS(result), 0);
 }
 
 static void no_memory_for_code(void **state) {
@@ -201,12 +187,12 @@ static void no_memory_for_code(void **state) {
 #ifdef SANITIZED
     skip(); /* the sanitizer's own address space is beyond any limit */
 #endif
-    in_child(true, WHET_ERROR_MEMORY, "bytes of code");
+    in_child(refused, &(Refusal){true, WHET_ERROR_MEMORY, "bytes of code"});
 }
 
 static void code_may_not_run(void **state) {
     (void)state;
-    in_child(false, WHET_ERROR_UNSUPPORTED, "does not let memory become executable");
+    in_child(refused, &(Refusal){false, WHET_ERROR_UNSUPPORTED, "does not let memory become executable"});
 }
 
 int main(void) {

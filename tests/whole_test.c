@@ -12,12 +12,8 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <sys/wait.h>
-#include <unistd.h>
-#if defined(__linux__)
-#include <sys/prctl.h>
-#endif
 
+#include "child.h"
 #include "countdown.h"
 #include "text_model.h"
 
@@ -357,7 +353,6 @@ static void every_failing_allocation_is_an_error_and_leaks_nothing(void **state)
     }
 }
 
-#if defined(__linux__)
 static bool close_enough(const Answer *a, const Answer *b) {
     for (size_t i = 0; a->bytes == b->bytes && i < a->bytes / sizeof(float); i++) {
         double x = (double)((const float *)(const void *)a->data)[i], y = (double)((const float *)(const void *)b->data)[i];
@@ -366,40 +361,24 @@ static bool close_enough(const Answer *a, const Answer *b) {
     }
     return a->bytes == b->bytes;
 }
-#endif
 
-/* In a process that may make no memory executable: an error that says so, or right answers without. 77: it cannot be made to. */
-static int refused(void) {
-#if defined(__linux__)
-    enum { SET_MDWE = 65, REFUSE_EXEC_GAIN = 1 }; /* PR_SET_MDWE of Linux 6.3, which older headers lack */
+/* Where no memory becomes executable: an error that says so, or right answers without. */
+static int refused(const void *context) {
+    (void)context;
     Answer right = {0}, answer = {0};
     whet_error err = {0};
-    if (load_and_run("transformer", &(whet_options){.threads = 2}, &right, &err) || prctl(SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0))
-        return 77;
+    if (load_and_run("transformer", &(whet_options){.threads = 2}, &right, &err) || !child_refuses_code())
+        return CHILD_CANNOT;
     whet_status status = load_and_run("transformer", &(whet_options){.threads = 2}, &answer, &err);
     print_message("%s: %s\n", whet_status_name(status), err.message);
     if (status == WHET_OK) /* by the evaluator, which rounds elsewhere */
         return close_enough(&answer, &right) ? 0 : 1;
     return strstr(err.message, "executable") ? 0 : 2;
-#else
-    return 77;
-#endif
 }
 
 static void no_code_may_run(void **state) {
     (void)state;
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0)
-        _exit(refused());
-    int result = 0;
-    assert_int_equal(waitpid(child, &result, 0), child);
-    assert_true(WIFEXITED(result));
-    if (WEXITSTATUS(result) == 77) {
-        print_message("skipped: this system cannot be made to refuse\n");
-        skip();
-    }
-    assert_int_equal(WEXITSTATUS(result), 0);
+    in_child(refused, NULL);
 }
 
 int main(void) {

@@ -288,6 +288,8 @@ static void transpose_blocks(VectorFunction *f, const int *rows, int lanes, int 
 /* Within 128 bits first; then blocks of these change places, halves of a register at a time. */
 void vector_transpose(VectorFunction *f, int *rows) {
     enum { MOST = VECTOR_MAX_BYTES / 4 };
+    if (f->failed) /* rows are no values then, and have no type */
+        return;
     DType type = type_of(f, rows[0]);
     int lanes = vector_lanes(f, type), each = 128 / (int)dtype_bits(type), groups = lanes / each, next[MOST];
     if (!lanes || lanes > MOST) {
