@@ -69,11 +69,12 @@ static void check(const Case *c, const char *arena) {
 
 static const Case cases[] = {
     {"queries, keys and values picked out of one product by a constant each: slices, so no copies",
-     HEAD "  in %x: f32[1, 32, 48]\n  constant %w: f32[48, 144] = hash 1\n  constant %s: s64[5] = {1, 32, 3, 3, 16}\n"
-          "  constant %i: s64[] = {0}\n  constant %j: s64[] = {-2}\n  %m: f32[1, 32, 144] = MatMul(%x, %w)\n"
-          "  %r: f32[1, 32, 3, 3, 16] = Reshape(%m, %s)\n  %t: f32[3, 1, 3, 32, 16] = Transpose(%r) {perm = [2, 0, 3, 1, 4]}\n"
-          "  %q: f32[1, 3, 32, 16] = Gather(%t, %i)\n  %k: f32[1, 3, 32, 16] = Gather(%t, %j)\n"
-          "  %u: f32[1, 3, 16, 32] = Transpose(%k) {perm = [0, 1, 3, 2]}\n  %y: f32[1, 3, 32, 32] = MatMul(%q, %u)\n  out %y\n}\n",
+     HEAD
+     "  in %x: f32[1, 32, 48]\n  constant %w: f32[48, 144] = hash 1\n  constant %s: s64[5] = {1, 32, 3, 3, 16}\n"
+     "  constant %i: s64[] = {0}\n  constant %j: s64[] = {-2}\n  %m: f32[1, 32, 144] = MatMul(%x, %w)\n"
+     "  %r: f32[1, 32, 3, 3, 16] = Reshape(%m, %s)\n  %t: f32[3, 1, 3, 32, 16] = Transpose(%r) {perm = [2, 0, 3, 1, 4]}\n"
+     "  %q: f32[1, 3, 32, 16] = Gather(%t, %i)\n  %k: f32[1, 3, 32, 16] = Gather(%t, %j)\n"
+     "  %u: f32[1, 3, 16, 32] = Transpose(%k) {perm = [0, 1, 3, 2]}\n  %y: f32[1, 3, 32, 32] = MatMul(%q, %u)\n  out %y\n}\n",
      "contract contract"},
     {"a channel shuffle between convolutions: one interleaving copy, all channels last; pixels flattened for a head are a view",
      HEAD "  in %x: f32[1, 16, 8, 8]\n  constant %w: f32[32, 16, 3, 3] = hash 1\n  constant %v: f32[32, 1, 3, 3] = hash 2\n"

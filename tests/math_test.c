@@ -70,7 +70,7 @@ static const struct {
     const char *name;
     double (*exact)(double, double);
     double bound;
-} pairs[] = {{"pow", pow, 2},           {"atan2", atan2, 2},     {"/", quotient, 0.5},
+} pairs[] = {{"pow", pow, 2},           {"atan2", atan2, 2},       {"/", quotient, 0.5},
              {"//", floor_quotient, 0}, {"0.0 + min", minimum, 0}, {"0.0 + max", maximum, 0}};
 
 /* Distance in units of the last place of the right answer, which is rounded to float's range; zeros have their sign. */

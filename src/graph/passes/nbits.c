@@ -29,9 +29,10 @@ static bool find(Node *node, Weights *w) {
         .node = node, .n = node_int(node, "N", 0), .block = node_int(node, "block_size", 0), .bits = node_int(node, "bits", 4)};
     int64_t k = node_int(node, "K", 0), count, zero_bytes;
     bool none = node->input_count < 4 || !node->inputs[3];
-    if (node->turned || strcmp(node->op, "MatMulNBits") != 0 || strcmp(node->domain, "com.microsoft") != 0 || node->input_count < 3 ||
-        !node->inputs[1] || !node->inputs[2] || (node->input_count > 4 && node->inputs[4]) || w->n < 1 || w->block < 8 ||
-        w->block % 8 || k < 1 || k % w->block || (w->bits != 2 && w->bits != 4 && w->bits != 8) || !checked_mul(w->n, k, &count))
+    if (node->turned || strcmp(node->op, "MatMulNBits") != 0 || strcmp(node->domain, "com.microsoft") != 0 ||
+        node->input_count < 3 || !node->inputs[1] || !node->inputs[2] || (node->input_count > 4 && node->inputs[4]) || w->n < 1 ||
+        w->block < 8 || w->block % 8 || k < 1 || k % w->block || (w->bits != 2 && w->bits != 4 && w->bits != 8) ||
+        !checked_mul(w->n, k, &count))
         return false;
     w->blocks = k / w->block;
     w->b = pass_known(node->inputs[1], DT_U8);

@@ -55,7 +55,8 @@ static bool integer_compare(const VectorOp *op) {
 static bool may_take(const Target *target, const VectorOp *user, int operand) {
     if (target->bytes < 64 && integer_compare(user))
         return false;
-    if (user->code == VECTOR_CVT && (user->type == DT_F64 || user->from == DT_F64 || user->from == DT_S64)) /* lanes move in registers */
+    if (user->code == VECTOR_CVT &&
+        (user->type == DT_F64 || user->from == DT_F64 || user->from == DT_S64)) /* lanes move in registers */
         return false;
     return memory_operands(user->code) >> operand & 1;
 }
