@@ -49,7 +49,7 @@ static bool ask(void *self, const Kernel *kernel, const void *const *constant, V
     (void)err; /* the segment's own */
     if (shared_ask(shared, kernel, &s->runner->target, &options, &code, s->err) || !hold_code(s, code))
         return false;
-    out->template = code_template(code, &out->why);
+    out->template = code_template(shared, code, &out->why);
     return true;
 }
 

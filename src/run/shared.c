@@ -293,9 +293,12 @@ whet_status shared_ask(Shared *s, const Kernel *kernel, const Target *target, co
     return want_code(s, &want, out, err);
 }
 
-const char *code_template(const Code *code, const char **why) {
+const char *code_template(Shared *s, const Code *code, const char **why) {
+    pthread_mutex_lock(&s->lock); /* another session may be making the code */
     *why = code->why;
-    return code->template;
+    const char *template = code->template;
+    pthread_mutex_unlock(&s->lock);
+    return template;
 }
 
 whet_status shared_seal(Shared *s, whet_error *err) {

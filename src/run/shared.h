@@ -19,7 +19,7 @@ typedef struct Code Code;
 /* The same without code, for those who only want to know who takes the kernel: the planner asks of many kernels, and runs few. */
 whet_status shared_ask(Shared *shared, const Kernel *kernel, const Target *target, const ScheduleOptions *options, Code **out,
                        whet_error *err);
-const char *code_template(const Code *code, const char **why); /* NULL: *why */
+const char *code_template(Shared *shared, const Code *code, const char **why); /* NULL: *why */
 whet_status shared_code(Shared *shared, const Kernel *kernel, bool ready, const Target *target, const ScheduleOptions *options,
                         Code **out, whet_error *err);
 whet_status shared_seal(Shared *shared, whet_error *err);          /* before code is run: all that was made becomes executable */
