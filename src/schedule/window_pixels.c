@@ -17,7 +17,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { SPELLED_OUT = 400, L1_BYTES = 20 << 10, MAX_TILES = 1 << 20, FAR = 1 << 30 };
+enum { SPELLED_OUT = 400, ALONE = 24, L1_BYTES = 20 << 10, MAX_TILES = 1 << 20, FAR = 1 << 30 };
 
 /* ---- recognition ---- */
 
@@ -477,10 +477,12 @@ bool window_pixels(const Window *w, int window, Compiled *c, const ScheduleOptio
     if (p->lines && !plan_lines(p, c, options, why))
         return false;
     choose_columns(p, options);
-    if (!few_taps(p, p->columns)) {
+    if (!few_taps(p, p->columns))
         *why = "a window of too many taps in a row";
+    else if (p->lines && p->nest.axis[p->p].extent == 1 && tap_count(p) > ALONE)
+        *why = "a single line of many taps: each addition waits for the one before, and every border is long code";
+    if (*why)
         return false;
-    }
     if (p->lines ? !find_runs(p, why) : !find_kinds(p, c, why, err))
         return false;
     if (p->lines)
