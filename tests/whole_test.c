@@ -194,6 +194,29 @@ static void threads_and_neighbours_change_no_bit(void **state) {
         }
 }
 
+/* ---- No elements ---- */
+
+/* Whatever one kernel hands to the next is empty: no arena is taken, and what sums over nothing is 0. */
+static void a_sum_over_nothing_is_zero(void **state) {
+    static const char text[] = "ir 8\nopset 18\ngraph \"empty\" {\n  in %x: f32[batch, other, 4]\n"
+                               "  constant %axes: s64[1] = {1}\n"
+                               "  %z: ? = Abs(%x)\n  %y: ? = ReduceSum(%z, %axes)\n  out %y\n}\n";
+    (void)state;
+    for (int no_fuse = 0; no_fuse < 2; no_fuse++) {
+        whet_options options = {.no_fuse = no_fuse};
+        whet_error err = {0};
+        whet_model *model = text_model_load(text, strlen(text), scale_of, NULL, 7, &options, &err);
+        if (!model)
+            fail_msg("%s", err.message);
+        Answer a = run(model, &options, 2, 0, 100);
+        assert_int_equal(a.bytes, 2 * 4 * sizeof(float));
+        for (size_t i = 0; i < 2 * 4; i++)
+            assert_true(((const float *)(const void *)a.data)[i] == 0);
+        free(a.data);
+        whet_model_free(model);
+    }
+}
+
 /* ---- Memory over many shapes ---- */
 
 /* Bytes that the process has in memory; 0: not known here. */
@@ -386,6 +409,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_code_may_run), /* before there are threads: a child of an emulator with threads hangs */
         cmocka_unit_test(threads_and_neighbours_change_no_bit),
+        cmocka_unit_test(a_sum_over_nothing_is_zero),
         cmocka_unit_test(memory_is_flat_over_ten_thousand_shapes),
         cmocka_unit_test(sessions_in_two_threads_share_a_model),
         cmocka_unit_test(every_failing_allocation_is_an_error_and_leaks_nothing),

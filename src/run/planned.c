@@ -146,6 +146,7 @@ static whet_status name_nodes(const Item *item, whet_error *err) {
 whet_status planned_run(Runner *runner, const GraphProgram *program, size_t at, Activation *activation, size_t *steps,
                         whet_error *err) {
     Block block = {0};
+    _Alignas(64) char nothing[64]; /* the arena, where no tensor in it has elements: kernels are given no null */
     *steps = 0;
     Planned *p = find_or_make(runner, program, at, activation, err);
     if (!p)
@@ -153,8 +154,9 @@ whet_status planned_run(Runner *runner, const GraphProgram *program, size_t at, 
     if (!p->steps)
         return WHET_OK;
     whet_status status = p->arena_bytes ? pool_take(&runner->pool, p->arena_bytes, &block, err) : WHET_OK;
+    char *arena = p->arena_bytes ? block.data : nothing;
     for (int i = 0; !status && i < p->item_count; i++) {
-        status = run_item(runner, program, at, &p->items[i], block.data, activation, err);
+        status = run_item(runner, program, at, &p->items[i], arena, activation, err);
         if (status)
             name_nodes(&p->items[i], err);
     }
