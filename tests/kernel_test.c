@@ -77,6 +77,7 @@ typedef struct Case {
     KernelConst consts[MAX_CONSTS];
     char const_names[MAX_CONSTS][64];
     int const_count;
+    bool code;             /* where there is machine code at all, it is made of this kernel */
     const char *errors[8]; /* each must be in the message */
     int error_count;
     Text text;
@@ -158,6 +159,8 @@ static bool read_line(Case *c, const char *line) {
         return c->want_count < MAX_LINES && read_values(line + 5, &c->want[c->want_count++]);
     if (strncmp(line, "const ", 6) == 0)
         return read_const(c, line + 6);
+    if (strcmp(line, "code") == 0)
+        return c->code = true;
     if (strncmp(line, "error ", 6) == 0) {
         if (c->error_count < (int)COUNT(c->errors))
             c->errors[c->error_count++] = line + 6;
@@ -320,6 +323,8 @@ static void run_engine(Case *c, const Engine *engine, const Kernel *kernel, void
     whet_status status = engine->run(kernel, data, &err);
     if (status == WHET_ERROR_UNSUPPORTED && c->error_count == 0) {
         refusals++;
+        if (c->code && strncmp(engine->name, "machine code", 12) == 0 && strcmp(err.message, "no such target here") != 0)
+            complain(c, "%s refuses: %s", engine->name, err.message);
         if (getenv("WHET_VERBOSE"))
             print_message("%s:%d: %s: %s refuses: %s\n", c->file, c->line, c->name, engine->name, err.message);
     } else if (status || c->error_count) {

@@ -39,16 +39,16 @@ static int transposed_axis(MapPass *m, int lanes) {
     return axis;
 }
 
-/* Several gathers go from row to row, and rows are long: the driver does that, for code would want more pointers than there are
- * registers. */
-static bool moves_much(const MapPass *m, int lanes) {
+/* Several gathers go from row to row, and rows are long, or there were not enough registers: the driver does that, for code wants
+ * more pointers. */
+static bool moves_much(const MapPass *m, int lanes, bool fits) {
     int count = 0;
     for (int i = 1; i < m->nest.access_count; i++)
         count += map_row_offsets(m, i) != 0;
-    return count > 1 && m->nest.axis[m->column].extent > (int64_t)MAP_MOST_APART * lanes;
+    return !fits ? count > 0 : count > 1 && m->nest.axis[m->column].extent > (int64_t)MAP_MOST_APART * lanes;
 }
 
-static void find_axes(MapPass *m, const Target *target, bool tiles) {
+static void find_axes(MapPass *m, const Target *target, bool tiles, bool fits) {
     int lanes = target->bytes / 4;
     const Nest *nest = &m->nest;
     m->column = -1;
@@ -65,7 +65,7 @@ static void find_axes(MapPass *m, const Target *target, bool tiles) {
         m->transposed = 0;
         m->row = other_axis(m);
     }
-    if (moves_much(m, lanes))
+    if (moves_much(m, lanes, fits))
         m->row = -1;
     m->outer_count = 0;
     for (int x = 0; x < nest->axis_count; x++)
@@ -352,7 +352,7 @@ bool map_plan_pass(MapPass *m, const Kernel *kernel, int definition, const Targe
     if (!find_width(m, kernel, target, arena, why))
         return false;
     bool scattered = m->scattered;
-    find_axes(m, target, tiles && !m->wide);
+    find_axes(m, target, tiles && !m->wide, tiles);
     m->scattered = m->scattered || (scattered && !m->transposed);
     for (int i = 0; i < m->nest.access_count; i++)
         if (map_row_offsets(m, i))
