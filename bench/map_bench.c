@@ -212,7 +212,8 @@ static double arithmetic(const Bench *b, double peak) {
             const MapBox *box = &plan->passes[p].boxes[k];
             count_call(c->functions[box->function], (double)map_extent(box, plan->passes[p].row), (double)box->outer_total, work);
         }
-    return multiplications(work, &memory) * (c->target.bytes / 4) * 2 / (peak * 1e9);
+    const int lanes = c->target.bytes / 4;
+    return multiplications(work, &memory) * lanes * 2 / (peak * 1e9);
 }
 
 static bool measure(const struct Case *c, const char *level, double size, const Target *target, double peak, double seconds,

@@ -375,8 +375,9 @@ static void moments(void **state) {
         snprintf(text, sizeof text, "m[i] = (sum(j) x[i, j]) / %lld\ny[i] = (sum(j) square(x[i, j] - m[i])) / %lld", (long long)n,
                  (long long)n);
         run(text, KINDS, n, x, y);
+        const int64_t chain = n * 4 / target.bytes + 8;
         for (int row = 0; row < KINDS; row++) {
-            double mean = 0, squares = 0, size = 0, unit = (double)(n * 4 / target.bytes + 8) * 0x1p-24;
+            double mean = 0, squares = 0, size = 0, unit = (double)chain * 0x1p-24;
             for (int64_t j = 0; j < n; j++)
                 mean += (double)x[row * n + j] / (double)n, size += fabs((double)x[row * n + j]) / (double)n;
             for (int64_t j = 0; j < n; j++)

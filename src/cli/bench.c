@@ -103,14 +103,15 @@ static bool run_once(Job *job, double *seconds) {
 
 /* Runs as long as runs pack weights; the slowest of them, and one at least. */
 static bool run_packing(Job *job, double *slowest) {
-    double packed = -1, seconds;
+    double before, packed = 0, seconds;
     *slowest = 0;
-    for (double now = 0; packed != now; now = job->model ? profile_packed(job->model) : 0) {
-        packed = now;
+    do {
+        before = packed;
         if (!run_once(job, &seconds))
             return false;
         *slowest = seconds > *slowest ? seconds : *slowest;
-    }
+        packed = job->model ? profile_packed(job->model) : 0;
+    } while (packed != before);
     return true;
 }
 
