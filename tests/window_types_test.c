@@ -37,25 +37,23 @@ typedef struct Sample {
 #define POOLED(outside)       "y[n, h, w, c] = max(i:3, j:3) x[n, 2*h + i - 1, 2*w + j - 1, c]?(" outside ")"
 #define POOLED_LINES(outside) "y[n, c, h, w] = max(i:3, j:3) x[n, c, 2*h + i - 1, 2*w + j - 1]?(" outside ")"
 
+/* Arguments of a depthwise layer of bytes: with a bias, all of one size; and without, of stride 2. */
+// clang-format off
+#define U8_BY_S8(image) \
+    {"x", DT_U8, image}, {"w", DT_S8, "C133"}, {"x_zero", DT_U8, ""}, {"w_zero", DT_S8, "C"}, \
+    {"b", DT_S32, "C"}, {"s", DT_F32, "C"}, {"y_zero", DT_U8, ""}, {"y", DT_U8, image}
+#define S8_BY_U8(image, result) \
+    {"x", DT_S8, image}, {"w", DT_U8, "C155"}, {"x_zero", DT_S8, ""}, {"w_zero", DT_U8, "C"}, \
+    {"s", DT_F32, "C"}, {"y", DT_S8, result}
+// clang-format on
+
 static const Sample samples[] = {
     {CENTRED "y[n, h, w, m] = u8(round(f32(sum(k0:3, k1:3) d[n, h + k0 - 1, w + k1 - 1, m]? * v[m, 0, k0, k1] + b[m]) * s[m]) + "
              "f32(y_zero[]))",
-     {{"x", DT_U8, "NHWC"},
-      {"w", DT_S8, "C133"},
-      {"x_zero", DT_U8, ""},
-      {"w_zero", DT_S8, "C"},
-      {"b", DT_S32, "C"},
-      {"s", DT_F32, "C"},
-      {"y_zero", DT_U8, ""},
-      {"y", DT_U8, "NHWC"}},
+     {U8_BY_S8("NHWC")},
      0},
     {CENTRED "y[n, h, w, m] = s8(round(f32(sum(k0:5, k1:5) d[n, 2*h + k0 - 2, 2*w + k1 - 2, m]? * v[m, 0, k0, k1]) * s[m]))",
-     {{"x", DT_S8, "NHWC"},
-      {"w", DT_U8, "C155"},
-      {"x_zero", DT_S8, ""},
-      {"w_zero", DT_U8, "C"},
-      {"s", DT_F32, "C"},
-      {"y", DT_S8, "NPQC"}},
+     {S8_BY_U8("NHWC", "NPQC")},
      0},
     {"y[n, h, w, m] = sum(k0:3, k1:3) s32(x[n, h + k0 - 1, w + k1 - 1, m]?) * s32(v[k0, k1, m])",
      {{"x", DT_U8, "NHWC"}, {"v", DT_S8, "33C"}, {"y", DT_S32, "NHWC"}},
@@ -76,22 +74,10 @@ static const Sample samples[] = {
     /* along lines */
     {CENTRED "y[n, m, h, w] = u8(round(f32(sum(k0:3, k1:3) d[n, m, h + k0 - 1, w + k1 - 1]? * v[m, 0, k0, k1] + b[m]) * s[m]) + "
              "f32(y_zero[]))",
-     {{"x", DT_U8, "NCHW"},
-      {"w", DT_S8, "C133"},
-      {"x_zero", DT_U8, ""},
-      {"w_zero", DT_S8, "C"},
-      {"b", DT_S32, "C"},
-      {"s", DT_F32, "C"},
-      {"y_zero", DT_U8, ""},
-      {"y", DT_U8, "NCHW"}},
+     {U8_BY_S8("NCHW")},
      0},
     {CENTRED "y[n, m, h, w] = s8(round(f32(sum(k0:5, k1:5) d[n, m, 2*h + k0 - 2, 2*w + k1 - 2]? * v[m, 0, k0, k1]) * s[m]))",
-     {{"x", DT_S8, "NCHW"},
-      {"w", DT_U8, "C155"},
-      {"x_zero", DT_S8, ""},
-      {"w_zero", DT_U8, "C"},
-      {"s", DT_F32, "C"},
-      {"y", DT_S8, "NCPQ"}},
+     {S8_BY_U8("NCHW", "NCPQ")},
      0},
     {"y[n, m, h, w] = sum(k0:3, k1:3) x[n, m, h + k0 - 1, w + k1 - 1]? * v[k0, k1, m]",
      {{"x", DT_S32, "NCHW"}, {"v", DT_S32, "33C"}, {"y", DT_S32, "NCHW"}},

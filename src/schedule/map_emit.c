@@ -444,14 +444,15 @@ static int same_place(const MapPass *m, int access, bool rows) {
 /* Pointers of reads that a gather moves from row to row. */
 static void move_rows(Emitting *p) {
     for (int i = 1; i < p->m->nest.access_count; i++) {
-        int offsets = map_row_offsets(p->m, i), pointer = p->pointer[i], same = same_place(p->m, i, false);
-        if (offsets && same >= 0) {
+        int offsets = map_row_offsets(p->m, i), pointer = p->pointer[i];
+        if (!offsets)
+            continue;
+        int same = same_place(p->m, i, false);
+        if (same >= 0) {
             p->moved[i] = p->moved[same];
             continue;
         }
         int64_t size = map_bytes(p->m->nest.access[i].type), stride = map_row_stride(p->m, i);
-        if (!offsets)
-            continue;
         if (stride)
             pointer = vector_pointer_index(p->f, pointer, p->row, size * stride);
         int offset = vector_load_index(
@@ -667,9 +668,11 @@ const VectorFunction *map_emit(const MapPass *m, MapBox *box, const ScheduleOpti
     for (int i = 0; i < m->nest.access_count; i++)
         p.pointer[i] = vector_parameter(p.f, CLASS_POINTER,
                                         arena_printf(c->vectors, "%s%d", i ? letters[m->nest.access[i].source] : "y", i));
-    for (int i = 1; i < m->nest.access_count; i++)
-        if (same_place(m, i, true) >= 0)
-            p.pointer[i] = p.pointer[same_place(m, i, true)];
+    for (int i = 1; i < m->nest.access_count; i++) {
+        int same = same_place(m, i, true);
+        if (same >= 0)
+            p.pointer[i] = p.pointer[same];
+    }
     p.lane_table = m->permutes ? vector_parameter(p.f, CLASS_POINTER, "lanes") : -1;
     int rows = vector_parameter(p.f, CLASS_INDEX, "rows");
     prepare_indices(&p);
