@@ -17,15 +17,6 @@ static void put_wrapped(Text *out, const char *read, int64_t extent) {
     text_printf(out, "select(%s < 0, %s + %lld, %s)", read, read, (long long)extent, read);
 }
 
-static whet_status check_index(OpRun *run, int64_t extent, int64_t *index) {
-    int64_t seen = *index;
-    *index = seen < 0 ? seen + extent : seen;
-    if (*index < 0 || *index >= extent)
-        return native_error(run, WHET_ERROR_DATA, "index %lld is outside [%lld, %lld)", (long long)seen, (long long)-extent,
-                            (long long)extent);
-    return WHET_OK;
-}
-
 /* ---- Gather -------------------------------------------------------------------------------------------------------------- */
 
 static void gather_content(OpCall *call) {
@@ -74,7 +65,7 @@ static whet_status gather_build(OpCall *call, Text *out) {
     const Type *x = call->in[0], *indices = call->in[1], *y = &call->out[0];
     int axis;
     whet_status status = index_axis(call, &axis);
-    if (status != WHET_OK || !native_in_notation(x->type) || native_empty(y) || native_empty(x))
+    if (status != WHET_OK)
         return status;
     Text read;
     text_init(&read);
@@ -92,28 +83,6 @@ static whet_status gather_build(OpCall *call, Text *out) {
     }
     text_put(out, "]");
     text_free(&read);
-    return WHET_OK;
-}
-
-static whet_status gather_run(OpRun *run) {
-    const Tensor *x = op_input(run, 0);
-    int axis;
-    whet_status status = index_axis(run->call, &axis);
-    const int64_t *indices = status == WHET_OK ? native_s64(run, 1) : NULL;
-    char *to = indices ? native_output(run, 0) : NULL;
-    if (!to)
-        return native_failed(run);
-    int64_t count = whet_tensor_count(op_input(run, 1)), outer = native_count(axis, x->dims);
-    int64_t inner = native_count(x->rank - axis - 1, x->dims + axis + 1), extent = x->dims[axis];
-    size_t line = (size_t)inner * native_size((DType)x->type);
-    for (int64_t o = 0; o < outer; o++)
-        for (int64_t i = 0; i < count; i++, to += line) {
-            int64_t index = indices[i];
-            status = check_index(run, extent, &index);
-            if (status != WHET_OK)
-                return status;
-            memcpy(to, (const char *)x->data + (size_t)(o * extent + index) * line, line);
-        }
     return WHET_OK;
 }
 
@@ -140,7 +109,7 @@ static whet_status gather_elements_build(OpCall *call, Text *out) {
     const Type *x = call->in[0], *y = &call->out[0];
     int axis;
     whet_status status = index_axis(call, &axis);
-    if (status != WHET_OK || !native_in_notation(x->type) || native_empty(y) || native_empty(x))
+    if (status != WHET_OK)
         return status;
     Text read;
     text_init(&read);
@@ -156,32 +125,6 @@ static whet_status gather_elements_build(OpCall *call, Text *out) {
     }
     text_put(out, "]");
     text_free(&read);
-    return WHET_OK;
-}
-
-static whet_status gather_elements_run(OpRun *run) {
-    const Tensor *x = op_input(run, 0);
-    const Type *y = &run->call->out[0];
-    int axis;
-    int64_t strides[WHET_MAX_RANK], at[WHET_MAX_RANK] = {0};
-    whet_status status = index_axis(run->call, &axis);
-    const int64_t *indices = status == WHET_OK ? native_s64(run, 1) : NULL;
-    char *to = indices ? native_output(run, 0) : NULL;
-    if (!to)
-        return native_failed(run);
-    native_strides(x->rank, x->dims, strides);
-    size_t size = native_size(y->type);
-    for (int64_t i = 0, count = native_count(y->rank, y->dims); i < count; i++) {
-        int64_t index = indices[i], from = 0;
-        status = check_index(run, x->dims[axis], &index);
-        if (status != WHET_OK)
-            return status;
-        for (int d = 0; d < x->rank; d++)
-            from += (d == axis ? index : at[d]) * strides[d];
-        memcpy(to + (size_t)i * size, (const char *)x->data + (size_t)from * size, size);
-        for (int d = y->rank - 1; d >= 0 && ++at[d] == y->dims[d]; d--)
-            at[d] = 0;
-    }
     return WHET_OK;
 }
 
@@ -220,8 +163,6 @@ static whet_status gather_nd_shape(OpCall *call) {
 static whet_status gather_nd_build(OpCall *call, Text *out) {
     const Type *x = call->in[0], *indices = call->in[1], *y = &call->out[0];
     int outer = indices->rank - 1, batch = (int)op_int(call, "batch_dims"), depth = (int)indices->dims[outer];
-    if (!native_in_notation(x->type) || native_empty(y) || native_empty(x))
-        return WHET_OK;
     op_put_element(out, "output", y->rank);
     text_put(out, " = data[");
     for (int d = 0; d < x->rank; d++) {
@@ -239,32 +180,6 @@ static whet_status gather_nd_build(OpCall *call, Text *out) {
         text_free(&read);
     }
     text_put(out, "]");
-    return WHET_OK;
-}
-
-static whet_status gather_nd_run(OpRun *run) {
-    const Tensor *x = op_input(run, 0), *indices = op_input(run, 1);
-    int outer = indices->rank - 1, batch = (int)op_int(run->call, "batch_dims"), depth = (int)indices->dims[outer];
-    int64_t strides[WHET_MAX_RANK], rows = native_count(outer, indices->dims);
-    const int64_t *index = native_s64(run, 1);
-    char *to = index ? native_output(run, 0) : NULL;
-    if (!to)
-        return native_failed(run);
-    native_strides(x->rank, x->dims, strides);
-    int64_t per_batch = native_count(outer - batch, indices->dims + batch);
-    int64_t batch_stride = native_count(x->rank - batch, x->dims + batch);
-    size_t line = (size_t)strides[batch + depth - 1] * native_size((DType)x->type);
-    for (int64_t r = 0; r < rows; r++, to += line) {
-        int64_t from = r / per_batch * batch_stride;
-        for (int k = 0; k < depth; k++, index++) {
-            int64_t at = *index;
-            whet_status status = check_index(run, x->dims[batch + k], &at);
-            if (status != WHET_OK)
-                return status;
-            from += at * strides[batch + k];
-        }
-        memcpy(to, (const char *)x->data + (size_t)from * native_size((DType)x->type), line);
-    }
     return WHET_OK;
 }
 
@@ -324,7 +239,7 @@ static whet_status one_hot_run(OpRun *run) {
 }
 
 #define GATHER(name, since, signature, types, attrs, family)                                                                     \
-    { "", name, since, signature, types, attrs, family##_shape, .build = family##_build, .run = family##_run }
+    { "", name, since, signature, types, attrs, family##_shape, .build = family##_build, .run = native_move, .moves = true }
 
 // clang-format off
 const OpRow ops_index[] = {

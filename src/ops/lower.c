@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "kernel/rewrite.h"
-#include "ops/ops.h"
+#include "ops/native.h"
 
 /* Weights that the graph has as f32 and the file as halves (passes/widen.c) are f32 to rules. stored[i]: as what input i is
  * stored; NULL: nobody asks. */
@@ -100,6 +100,8 @@ static bool collect_consts(OpCall *call, Bindings *out) {
 }
 
 static whet_status get_text(OpCall *call, Text *text) {
+    if (call->row->moves && !native_in_text(call))
+        return WHET_OK;
     if (!call->row->build) {
         text_put(text, call->row->text);
     } else {

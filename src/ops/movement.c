@@ -1,8 +1,8 @@
 /* Operators that move elements without computing: Transpose, Concat, Split, Expand, Tile, Where and the like.
  *
- * Each is an affine (or, for Tile, modular) map of indices, so most have a builder that writes it as notation, from where it
- * fuses with its neighbours. Element types that the notation lacks (strings, complex, 8-bit floats) go through strided copies in
- * C.
+ * Each is an affine map of indices, so most have a builder that writes it as notation, from where it fuses with its neighbours.
+ * Element types that the notation lacks (strings, complex, 8-bit floats) are moved by the same text (move.c). Concat and Split
+ * may have more operands than a kernel has tensors: these are copied in C, whatever their type.
  */
 #include "ops/native.h"
 
@@ -50,7 +50,7 @@ static whet_status transpose_build(OpCall *call, Text *out) {
     const Type *x = call->in[0];
     int perm[WHET_MAX_RANK], place[WHET_MAX_RANK];
     whet_status status = get_perm(call, x->rank, perm);
-    if (status != WHET_OK || !native_in_notation(x->type) || native_empty(x))
+    if (status != WHET_OK)
         return status;
     for (int d = 0; d < x->rank; d++)
         place[perm[d]] = d;
@@ -59,22 +59,6 @@ static whet_status transpose_build(OpCall *call, Text *out) {
     for (int d = 0; d < x->rank; d++)
         text_printf(out, "%si%d", d ? ", " : "", place[d]);
     text_put(out, "]");
-    return WHET_OK;
-}
-
-static whet_status transpose_run(OpRun *run) {
-    const Tensor *x = op_input(run, 0);
-    int perm[WHET_MAX_RANK];
-    int64_t strides[WHET_MAX_RANK], from[WHET_MAX_RANK];
-    whet_status status = get_perm(run->call, x->rank, perm);
-    void *data = status == WHET_OK ? native_output(run, 0) : NULL;
-    if (!data)
-        return native_failed(run);
-    const Type *out = &run->call->out[0];
-    native_strides(x->rank, x->dims, strides);
-    for (int d = 0; d < x->rank; d++)
-        from[d] = strides[perm[d]];
-    native_copy_dense(native_size(out->type), out->rank, out->dims, data, x->data, from);
     return WHET_OK;
 }
 
@@ -312,19 +296,9 @@ static whet_status expand_shape(OpCall *call) {
 
 static whet_status expand_build(OpCall *call, Text *out) {
     const Type *x = call->in[0], *y = &call->out[0];
-    if (!native_in_notation(x->type) || native_empty(y))
-        return WHET_OK;
     op_put_element(out, "output", y->rank);
     text_put(out, " = ");
     op_put_read(out, "input", x, "i", y->rank);
-    return WHET_OK;
-}
-
-static whet_status expand_run(OpRun *run) {
-    void *data = native_output(run, 0);
-    if (!data)
-        return native_failed(run);
-    native_broadcast(op_input(run, 0), &run->call->out[0], data);
     return WHET_OK;
 }
 
@@ -354,8 +328,6 @@ static bool tile_repeats(const Type *x, const Type *y, int axis) {
 
 static whet_status tile_build(OpCall *call, Text *out) {
     const Type *x = call->in[0], *y = &call->out[0];
-    if (!native_in_notation(x->type) || native_empty(y))
-        return WHET_OK;
     text_put(out, "output[");
     for (int d = 0; d < x->rank; d++) {
         text_put(out, d ? ", " : "");
@@ -374,29 +346,6 @@ static whet_status tile_build(OpCall *call, Text *out) {
             text_printf(out, "i%d", d);
     }
     text_put(out, "]");
-    return WHET_OK;
-}
-
-/* An axis that repeats is two: the outer one, over the repeats, does not move the source. */
-static whet_status tile_run(OpRun *run) {
-    const Tensor *x = op_input(run, 0);
-    const Type *y = &run->call->out[0];
-    if (x->rank > WHET_MAX_RANK / 2)
-        return native_error(run, WHET_ERROR_UNSUPPORTED, "rank %d is not supported for type %s", x->rank, dtype_name(y->type));
-    void *data = native_output(run, 0);
-    if (!data)
-        return native_failed(run);
-    if (native_empty(y))
-        return WHET_OK;
-    int64_t dims[WHET_MAX_RANK], from[WHET_MAX_RANK], x_strides[WHET_MAX_RANK];
-    native_strides(x->rank, x->dims, x_strides);
-    for (int d = 0; d < x->rank; d++) {
-        dims[2 * d] = y->dims[d] / x->dims[d];
-        dims[2 * d + 1] = x->dims[d];
-        from[2 * d] = 0;
-        from[2 * d + 1] = x_strides[d];
-    }
-    native_copy_dense(native_size(y->type), 2 * x->rank, dims, data, x->data, from);
     return WHET_OK;
 }
 
@@ -425,47 +374,21 @@ static whet_status where_shape(OpCall *call) {
     return status;
 }
 
-static whet_status where_build(OpCall *call, Text *out) {
-    if (native_in_notation(call->in[1]->type))
-        text_put(out, "output[..] = select(condition[..], X[..], Y[..])");
-    return WHET_OK;
-}
-
-/* Both copied as broadcast, then one chosen by the condition. */
-static whet_status where_run(OpRun *run) {
-    const Type *out = &run->call->out[0];
-    size_t size = native_size(out->type);
-    int64_t count = native_count(out->rank, out->dims);
-    char *data = native_output(run, 0);
-    size_t bytes;
-    if (!data || !dtype_bytes(out->type, count, &bytes))
-        return native_failed(run);
-    uint8_t *flags = op_scratch(run, (size_t)count + 1);
-    char *other = flags ? op_scratch(run, bytes + 1) : NULL;
-    if (!other)
-        return native_failed(run);
-    native_broadcast(op_input(run, 0), out, flags);
-    native_broadcast(op_input(run, 1), out, data);
-    native_broadcast(op_input(run, 2), out, other);
-    for (int64_t i = 0; i < count; i++)
-        if (!flags[i])
-            memcpy(data + (size_t)i * size, other + (size_t)i * size, size);
-    return WHET_OK;
-}
-
-#define MOVE(name, since, signature, types, attrs, family)                                                                       \
-    { "", name, since, signature, types, attrs, family##_shape, .build = family##_build, .run = family##_run }
+#define MOVE(name, since, signature, attrs, family)                                                                              \
+    { "", name, since, signature, "T=all", attrs, family##_shape, .build = family##_build, .run = native_move, .moves = true }
+#define PARTS(name, since, signature, attrs, family)                                                                             \
+    { "", name, since, signature, "T=all", attrs, family##_shape, .build = family##_build, .run = family##_run }
 
 // clang-format off
 const OpRow ops_movement[] = {
-    MOVE("Concat",    4,  "inputs...:T -> concat_result:T",             "T=all", "axis:i!", concat),
-    MOVE("Expand",    8,  "input:T, shape#:s64 -> output:T",            "T=all", "", expand),
-    MOVE("Split",     2,  "input:T -> outputs...:T",                    "T=all", "axis:i=0 split:I", split),
-    MOVE("Split",     13, "input:T, split?#:s64 -> outputs...:T",       "T=all", "axis:i=0", split),
-    MOVE("Split",     18, "input:T, split?#:s64 -> outputs...:T",       "T=all", "axis:i=0 num_outputs:i", split),
-    MOVE("Tile",      6,  "input:T, repeats#:s64 -> output:T",          "T=all", "", tile),
-    MOVE("Transpose", 1,  "data:T -> transposed:T",                     "T=all", "perm:I", transpose),
-    MOVE("Where",     9,  "condition:bool, X:T, Y:T -> output:T",       "T=all", "", where),
+    PARTS("Concat",   4,  "inputs...:T -> concat_result:T",             "axis:i!", concat),
+    MOVE("Expand",    8,  "input:T, shape#:s64 -> output:T",            "", expand),
+    PARTS("Split",    2,  "input:T -> outputs...:T",                    "axis:i=0 split:I", split),
+    PARTS("Split",    13, "input:T, split?#:s64 -> outputs...:T",       "axis:i=0", split),
+    PARTS("Split",    18, "input:T, split?#:s64 -> outputs...:T",       "axis:i=0 num_outputs:i", split),
+    MOVE("Tile",      6,  "input:T, repeats#:s64 -> output:T",          "", tile),
+    MOVE("Transpose", 1,  "data:T -> transposed:T",                     "perm:I", transpose),
+    {"", "Where",     9,  "condition:bool, X:T, Y:T -> output:T", "T=all", "", where_shape, .text = "output[..] = select(condition[..], X[..], Y[..])", .run = native_move, .moves = true},
 };
 // clang-format on
 const size_t ops_movement_count = COUNT(ops_movement);

@@ -145,12 +145,6 @@ void native_broadcast_strides(const Tensor *x, int rank, int64_t *strides) {
     }
 }
 
-void native_broadcast(const Tensor *x, const Type *out, void *to) {
-    int64_t strides[WHET_MAX_RANK];
-    native_broadcast_strides(x, out->rank, strides);
-    native_copy_dense(native_size((DType)x->type), out->rank, out->dims, to, x->data, strides);
-}
-
 /* One line of native_copy_mapped: runs of consecutive sources are copied at once. */
 static void map_line(size_t size, int64_t count, char *to, const char *from, int64_t stride, const int64_t *map,
                      const void *outside) {

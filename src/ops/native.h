@@ -26,9 +26,12 @@ void native_copy(size_t size, int rank, const int64_t *dims, void *to, const int
                  const int64_t *from_strides);
 /* The same into a dense box. */
 void native_copy_dense(size_t size, int rank, const int64_t *dims, void *to, const void *from, const int64_t *from_strides);
-/* Strides of a tensor as it is read when broadcast to `rank` dimensions, 0 where it is repeated; and a copy that is read so. */
+/* Strides of a tensor as it is read when broadcast to `rank` dimensions, 0 where it is repeated. */
 void native_broadcast_strides(const Tensor *x, int rank, int64_t *strides);
-void native_broadcast(const Tensor *x, const Type *out, void *to);
+
+/* move.c: runs any row that moves (OpRow.moves), whatever its element type; called where text is not for it: */
+whet_status native_move(OpRun *run);
+bool native_in_text(const OpCall *call); /* types that the notation has, and something to move */
 
 /* Fills a dense box from a strided one through a table an axis: element i of axis d comes from maps[d][i], or is `outside` where
  * that is negative. */

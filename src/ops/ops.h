@@ -24,7 +24,9 @@
  *   build      writes kernel text where a line of text cannot say it
  *   run        C, for what depends on data for its shape, or walks memory in no affine way
  *   view       the output is the first input's memory under another shape
- * or build and run together: where `build` writes nothing (a type the notation lacks, say), `run` is called.
+ * or `moves` and text or build, with native_move as run: elements of type T are moved to one output, none is looked at. The text
+ * is asked for types that the notation has, and serves others all the same (move.c). or build and run together: where `build`
+ * writes nothing (a type the notation lacks, say), `run` is called.
  */
 #ifndef WHET_OPS_H
 #define WHET_OPS_H
@@ -45,7 +47,7 @@ typedef struct OpRow {
     const char *text;
     whet_status (*build)(OpCall *, Text *);
     whet_status (*run)(OpRun *);
-    bool view;
+    bool view, moves;
     const char *refused; /* the reason; the other columns are then empty */
 } OpRow;
 

@@ -83,20 +83,6 @@ static whet_status pad_shape(OpCall *call) {
     return status;
 }
 
-/* Where element i of the padded axis comes from; -1: outside. `i` counts from the first element of the source. */
-static int64_t pad_source(PadMode mode, int64_t i, int64_t extent) {
-    if (i >= 0 && i < extent)
-        return i;
-    int64_t period = mode == PAD_REFLECT ? 2 * (extent - 1) : extent;
-    int64_t within = period ? (i % period + period) % period : 0;
-    switch (mode) {
-    case PAD_EDGE: return i < 0 ? 0 : extent - 1;
-    case PAD_REFLECT: return within < extent ? within : period - within;
-    case PAD_WRAP: return within;
-    default: return -1;
-    }
-}
-
 static void put_source(Text *out, PadMode mode, int d, int64_t before, int64_t extent) {
     char at[64];
     snprintf(at, sizeof at, before ? "i%d %c %lld" : "i%d", d, before > 0 ? '-' : '+',
@@ -123,19 +109,17 @@ static bool pad_value(OpCall *call, double *value) {
     DType type = call->in[0]->type;
     if (*value == 0)
         return true;
-    return type == DT_F32 || type == DT_F16 || type == DT_BF16 || type == DT_F64 ||
-           (type != DT_BOOL && *value > -0x1p53 && *value < 0x1p53);
+    return type == DT_F32 || type == DT_F16 || type == DT_BF16 || type == DT_F64 || (*value > -0x1p53 && *value < 0x1p53);
 }
 
 static whet_status pad_build(OpCall *call, Text *out) {
-    const Type *x = call->in[0], *y = &call->out[0];
+    const Type *x = call->in[0];
     PadMode mode = pad_mode(call);
     int64_t before[WHET_MAX_RANK], after[WHET_MAX_RANK];
     bool known;
     double value = 0;
     whet_status status = pad_amounts(call, before, after, &known);
-    if (status != WHET_OK || !known || !native_in_notation(x->type) || native_empty(y) ||
-        (mode == PAD_CONSTANT && (!pad_value(call, &value) || native_empty(x))))
+    if (status != WHET_OK || !known || (mode == PAD_CONSTANT && !pad_value(call, &value)))
         return status;
     op_put_element(out, "output", x->rank);
     text_put(out, " = data[");
@@ -153,53 +137,13 @@ static whet_status pad_build(OpCall *call, Text *out) {
         text_put(out, "(");
         if (dtype_kind(x->type) == KIND_FLOAT)
             text_double(out, value);
+        else if (x->type == DT_BOOL)
+            text_put(out, "true");
         else
             text_printf(out, "%lld", (long long)value);
         text_put(out, ")");
     }
     return WHET_OK;
-}
-
-/* Fills `to` from the input, where element i of axis d comes from `source(i - shift[d])`. */
-static whet_status copy_shifted(OpRun *run, PadMode mode, const int64_t *shift, const void *outside) {
-    const Tensor *x = op_input(run, 0);
-    const Type *y = &run->call->out[0];
-    const int64_t *maps[WHET_MAX_RANK];
-    int64_t strides[WHET_MAX_RANK];
-    void *to = native_output(run, 0);
-    if (!to)
-        return native_failed(run);
-    for (int d = 0; d < y->rank; d++) {
-        int64_t *map = op_scratch(run, ((size_t)y->dims[d] + 1) * sizeof *map);
-        if (!map)
-            return native_failed(run);
-        for (int64_t i = 0; i < y->dims[d]; i++)
-            map[i] = pad_source(mode, i - shift[d], x->dims[d]);
-        maps[d] = map;
-    }
-    native_strides(x->rank, x->dims, strides);
-    native_copy_mapped(native_size(y->type), y->rank, y->dims, to, x->data, strides, maps, outside);
-    return WHET_OK;
-}
-
-static whet_status pad_run(OpRun *run) {
-    OpCall *call = run->call;
-    int64_t before[WHET_MAX_RANK], after[WHET_MAX_RANK];
-    bool known;
-    uint64_t outside[2] = {0};
-    NativeArena arena;
-    native_arena_enter(run, &arena);
-    whet_status status = pad_amounts(call, before, after, &known);
-    native_arena_leave(run, &arena);
-    if (status != WHET_OK)
-        return status;
-    if (call->row->since < 11)
-        native_from_f64(call->in[0]->type, &(double){op_float(call, "value")}, 1, outside);
-    else if (op_has(call, 2) && whet_tensor_count(op_input(run, 2)) > 0)
-        memcpy(outside, op_input(run, 2)->data, native_size(call->in[0]->type));
-    else if (call->in[0]->type == DT_STRING)
-        memcpy(outside, &(Str){"", 0}, sizeof(Str));
-    return copy_shifted(run, pad_mode(call), before, outside);
 }
 
 /* ---- CenterCropPad ------------------------------------------------------------------------------------------------------- */
@@ -234,8 +178,6 @@ static int64_t crop_shift(int64_t from, int64_t to) {
 
 static whet_status crop_build(OpCall *call, Text *out) {
     const Type *x = call->in[0], *y = &call->out[0];
-    if (!native_in_notation(x->type) || native_empty(y) || native_empty(x))
-        return WHET_OK;
     op_put_element(out, "output_data", x->rank);
     text_put(out, " = input_data[");
     for (int d = 0; d < x->rank; d++) {
@@ -246,23 +188,12 @@ static whet_status crop_build(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-static whet_status crop_run(OpRun *run) {
-    const Type *x = run->call->in[0], *y = &run->call->out[0];
-    int64_t shift[WHET_MAX_RANK];
-    uint64_t outside[2] = {0};
-    if (x->type == DT_STRING)
-        memcpy(outside, &(Str){"", 0}, sizeof(Str));
-    for (int d = 0; d < x->rank; d++)
-        shift[d] = crop_shift(x->dims[d], y->dims[d]);
-    return copy_shifted(run, PAD_CONSTANT, shift, outside);
-}
-
 #define PAD(since, signature, types, attrs)                                                                                      \
-    { "", "Pad", since, signature, types, attrs, pad_shape, .build = pad_build, .run = pad_run }
+    { "", "Pad", since, signature, types, attrs, pad_shape, .build = pad_build, .run = native_move, .moves = true }
 
 // clang-format off
 const OpRow ops_pad[] = {
-    {"", "CenterCropPad", 18, "input_data:T, shape#:I -> output_data:T", "T=all I=s32|s64", "axes:I", crop_shape, .build = crop_build, .run = crop_run},
+    {"", "CenterCropPad", 18, "input_data:T, shape#:I -> output_data:T", "T=all I=s32|s64", "axes:I", crop_shape, .build = crop_build, .run = native_move, .moves = true},
     PAD(2,  "data:T -> output:T", "T=float", "mode:s=constant pads:I! value:f=0"),
     PAD(11, "data:T, pads#:s64, constant_value?#:T -> output:T", "T=all", "mode:s=constant"),
     PAD(18, "data:T, pads#:s64, constant_value?#:T, axes?#:I -> output:T", "T=all I=s32|s64", "mode:s=constant"),

@@ -6,8 +6,6 @@
 
 /* ---- DepthToSpace, SpaceToDepth ------------------------------------------------------------------------------------------ */
 
-#define MOST_BLOCK 8 /* the kernel has a definition for each place in the block; larger blocks are copied in C */
-
 static whet_status block_check(OpCall *call, int64_t *block) {
     const Type *x = call->in[0];
     *block = op_int(call, "blocksize");
@@ -57,57 +55,51 @@ static whet_status space_to_depth_shape(OpCall *call) {
     return status;
 }
 
-/* For each place (i, j) in the block one definition that moves a plane of channels. */
-static whet_status block_build(OpCall *call, Text *out, bool to_space) {
-    const Type *deep = to_space ? call->in[0] : &call->out[0], *flat = to_space ? &call->out[0] : call->in[0];
-    long long block = op_int(call, "blocksize"), channels = flat->dims[1];
+/* An axis in an index; on the left side it says its extent. */
+static void put_axis(Text *out, bool left, long long stride, char axis, long long extent) {
+    if (stride != 1)
+        text_printf(out, "%lld*", stride);
+    text_char(out, axis);
+    if (left)
+        text_printf(out, ":%lld", extent);
+}
+
+/* Places in the deep form. Row i and column j within a block are axes of their own. */
+static void put_deep(OpCall *call, Text *out, bool left, long long channels) {
+    long long block = op_int(call, "blocksize");
     bool dcr = op_string_is(call, "mode", "DCR");
-    if (!native_in_notation(deep->type) || native_empty(deep) || block > MOST_BLOCK)
-        return WHET_OK;
-    for (long long i = 0; i < block; i++)
-        for (long long j = 0; j < block; j++) {
-            char deep_at[96], flat_at[96];
-            if (dcr)
-                snprintf(deep_at, sizeof deep_at, "[n, c + %lld, h, w]", (i * block + j) * channels);
-            else
-                snprintf(deep_at, sizeof deep_at, "[n, %lld*c + %lld, h, w]", block * block, i * block + j);
-            snprintf(flat_at, sizeof flat_at, "[n, c, %lld*h + %lld, %lld*w + %lld]", block, i, block, j);
-            text_printf(out, "output%s = input%s\n", to_space ? flat_at : deep_at, to_space ? deep_at : flat_at);
-        }
-    return WHET_OK;
+    text_put(out, "[n, ");
+    put_axis(out, left, dcr ? block * channels : block, 'i', block);
+    text_put(out, " + ");
+    put_axis(out, left, dcr ? channels : 1, 'j', block);
+    text_put(out, " + ");
+    put_axis(out, left, dcr ? 1 : block * block, 'c', channels);
+    text_put(out, ", h, w]");
+}
+
+static void put_flat(OpCall *call, Text *out, bool left) {
+    long long block = op_int(call, "blocksize");
+    text_printf(out, "[n, c, %lld*h + ", block);
+    put_axis(out, left, 1, 'i', block);
+    text_printf(out, ", %lld*w + ", block);
+    put_axis(out, left, 1, 'j', block);
+    text_put(out, "]");
 }
 
 static whet_status depth_to_space_build(OpCall *call, Text *out) {
-    return block_build(call, out, true);
-}
-static whet_status space_to_depth_build(OpCall *call, Text *out) {
-    return block_build(call, out, false);
-}
-
-/* As a copy of six axes: batch, channel, row, row in block, column, column in block. */
-static whet_status block_run(OpRun *run, bool to_space) {
-    OpCall *call = run->call;
-    const Type *deep = to_space ? call->in[0] : &call->out[0], *flat = to_space ? &call->out[0] : call->in[0];
-    int64_t b = op_int(call, "blocksize"), channels = flat->dims[1], rows = deep->dims[2], columns = deep->dims[3];
-    int64_t plane = rows * columns, dims[6] = {flat->dims[0], channels, rows, b, columns, b};
-    int64_t wide = columns * b, flat_plane = rows * b * wide;
-    bool dcr = op_string_is(call, "mode", "DCR");
-    int64_t spread = dcr ? channels * plane : plane; /* between neighbours in a block, in the deep form */
-    int64_t deep_strides[6] = {channels * b * b * plane, dcr ? plane : b * b * plane, columns, b * spread, 1, spread};
-    int64_t flat_strides[6] = {channels * flat_plane, flat_plane, b * wide, wide, b, 1};
-    void *to = native_output(run, 0);
-    if (!to)
-        return native_failed(run);
-    native_copy(native_size(deep->type), 6, dims, to, to_space ? flat_strides : deep_strides, op_input(run, 0)->data,
-                to_space ? deep_strides : flat_strides);
+    text_put(out, "output");
+    put_flat(call, out, true);
+    text_put(out, " = input");
+    put_deep(call, out, false, call->out[0].dims[1]);
     return WHET_OK;
 }
 
-static whet_status depth_to_space_run(OpRun *run) {
-    return block_run(run, true);
-}
-static whet_status space_to_depth_run(OpRun *run) {
-    return block_run(run, false);
+static whet_status space_to_depth_build(OpCall *call, Text *out) {
+    text_put(out, "output");
+    put_deep(call, out, true, call->in[0]->dims[1]);
+    text_put(out, " = input");
+    put_flat(call, out, false);
+    return WHET_OK;
 }
 
 /* ---- Trilu --------------------------------------------------------------------------------------------------------------- */
@@ -172,7 +164,7 @@ static whet_status reverse_build(OpCall *call, Text *out) {
     const Type *x = call->in[0];
     int64_t time, batch;
     whet_status status = reverse_axes(call, &time, &batch);
-    if (status != WHET_OK || !native_in_notation(x->type) || native_empty(x))
+    if (status != WHET_OK)
         return status;
     op_put_element(out, "Y", x->rank);
     text_put(out, " = input[");
@@ -185,31 +177,6 @@ static whet_status reverse_build(OpCall *call, Text *out) {
             text_printf(out, "i%d", d);
     }
     text_put(out, "]");
-    return WHET_OK;
-}
-
-static whet_status reverse_run(OpRun *run) {
-    const Tensor *x = op_input(run, 0);
-    int64_t time, batch, strides[WHET_MAX_RANK];
-    whet_status status = reverse_axes(run->call, &time, &batch);
-    const int64_t *lens = native_s64(run, 1);
-    char *to = status == WHET_OK && lens ? native_output(run, 0) : NULL;
-    if (!to)
-        return native_failed(run);
-    native_strides(x->rank, x->dims, strides);
-    size_t bytes = (size_t)strides[1] * native_size((DType)x->type);
-    for (int64_t b = 0; b < x->dims[batch]; b++) {
-        if (lens[b] < 0 || lens[b] > x->dims[time])
-            return native_error(run, WHET_ERROR_DATA, "sequence length %lld is outside [0, %lld]", (long long)lens[b],
-                                (long long)x->dims[time]);
-        for (int64_t t = 0; t < x->dims[time]; t++) {
-            int64_t from = t < lens[b] ? lens[b] - 1 - t : t;
-            size_t target = (size_t)(t * strides[time] + b * strides[batch]);
-            size_t source = (size_t)(from * strides[time] + b * strides[batch]);
-            memcpy(to + target * native_size((DType)x->type), (const char *)x->data + source * native_size((DType)x->type),
-                   bytes);
-        }
-    }
     return WHET_OK;
 }
 
@@ -270,9 +237,9 @@ static whet_status compress_run(OpRun *run) {
 // clang-format off
 const OpRow ops_rearrange[] = {
     {"", "Compress", 9, "input:T, condition:bool -> output:T", "T=all", "axis:i", compress_shape, .run = compress_run},
-    {"", "DepthToSpace", 1, "input:T -> output:T", "T=all", BLOCK_ATTRS, depth_to_space_shape, .build = depth_to_space_build, .run = depth_to_space_run},
-    {"", "ReverseSequence", 10, "input:T, sequence_lens:s64 -> Y:T", "T=all", "batch_axis:i=1 time_axis:i=0", reverse_shape, .build = reverse_build, .run = reverse_run},
-    {"", "SpaceToDepth", 1, "input:T -> output:T", "T=all", BLOCK_ATTRS, space_to_depth_shape, .build = space_to_depth_build, .run = space_to_depth_run},
+    {"", "DepthToSpace", 1, "input:T -> output:T", "T=all", BLOCK_ATTRS, depth_to_space_shape, .build = depth_to_space_build, .run = native_move, .moves = true},
+    {"", "ReverseSequence", 10, "input:T, sequence_lens:s64 -> Y:T", "T=all", "batch_axis:i=1 time_axis:i=0", reverse_shape, .build = reverse_build, .run = native_move, .moves = true},
+    {"", "SpaceToDepth", 1, "input:T -> output:T", "T=all", BLOCK_ATTRS, space_to_depth_shape, .build = space_to_depth_build, .run = native_move, .moves = true},
     {"", "Trilu", 14, "input:T, k?#:s64 -> output:T", "T=num|bool", "upper:i=1", trilu_shape, .build = trilu_build},
 };
 // clang-format on

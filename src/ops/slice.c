@@ -191,7 +191,7 @@ static whet_status slice_build(OpCall *call, Text *out) {
     const Type *x = call->in[0];
     Range ranges[WHET_MAX_RANK];
     whet_status status = slice_ranges(call, ranges);
-    if (status != WHET_OK || !native_in_notation(x->type) || native_empty(&call->out[0]))
+    if (status != WHET_OK)
         return status;
     op_put_element(out, "output", x->rank);
     text_put(out, " = data[");
@@ -210,34 +210,10 @@ static whet_status slice_build(OpCall *call, Text *out) {
     return WHET_OK;
 }
 
-static whet_status slice_run(OpRun *run) {
-    const Tensor *x = op_input(run, 0);
-    Range ranges[WHET_MAX_RANK];
-    int64_t strides[WHET_MAX_RANK], offset = 0;
-    NativeArena arena;
-    native_arena_enter(run, &arena);
-    whet_status status = slice_ranges(run->call, ranges);
-    native_arena_leave(run, &arena);
-    char *to = status == WHET_OK ? native_output(run, 0) : NULL;
-    if (!to)
-        return native_failed(run);
-    const Type *out = &run->call->out[0];
-    if (native_empty(out))
-        return WHET_OK;
-    native_strides(x->rank, x->dims, strides);
-    for (int d = 0; d < x->rank; d++) {
-        offset += ranges[d].start * strides[d];
-        strides[d] *= ranges[d].count == 1 ? 0 : ranges[d].step;
-    }
-    size_t size = native_size(out->type);
-    native_copy_dense(size, out->rank, out->dims, to, (const char *)x->data + offset * (int64_t)size, strides);
-    return WHET_OK;
-}
-
 // clang-format off
 const OpRow ops_slice[] = {
-    {"", "Slice", 1, "data:T -> output:T", "T=all", "axes:I ends:I! starts:I!", slice_shape, .build = slice_build, .run = slice_run},
-    {"", "Slice", 10, "data:T, starts#:I, ends#:I, axes?#:I, steps?#:I -> output:T", "T=all I=s32|s64", "", slice_shape, .build = slice_build, .run = slice_run},
+    {"", "Slice", 1, "data:T -> output:T", "T=all", "axes:I ends:I! starts:I!", slice_shape, .build = slice_build, .run = native_move, .moves = true},
+    {"", "Slice", 10, "data:T, starts#:I, ends#:I, axes?#:I, steps?#:I -> output:T", "T=all I=s32|s64", "", slice_shape, .build = slice_build, .run = native_move, .moves = true},
 };
 // clang-format on
 const size_t ops_slice_count = COUNT(ops_slice);
