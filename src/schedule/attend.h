@@ -59,6 +59,7 @@ typedef struct Attend {
     Rows *rows;
     int rows_function;   /* of the rows' functions the first */
     int scores, weights; /* tensors of rows_kernel */
+    int multiplied;      /* what the product reads in the kernel as it came: the weights, or their quotient (see `divided`) */
     AttendRowValue value[ATTEND_MAX_ROW_VALUES];
     int value_count;
     /* attend_softmax.c: */

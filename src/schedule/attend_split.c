@@ -210,7 +210,7 @@ static bool add_row_values(Attend *t, const Definition *result, const Expr *weig
     for (int i = 0; i < result->expr_count; i++) {
         const Expr *e = result->exprs[i];
         bool sum = e->op == EXPR_REDUCE && e != t->mix;
-        int source = e->op == EXPR_READ && e->tensor != t->weights ? attend_definition_of(kernel, e->tensor) : -1;
+        int source = e->op == EXPR_READ && e->tensor != t->multiplied ? attend_definition_of(kernel, e->tensor) : -1;
         bool row = source >= 0 && attend_source(t, e->tensor) < 0;
         if (row && !add_row_read(t, e, why))
             return false;
@@ -242,7 +242,7 @@ static bool set_factors(Attend *t, const Kernel *kernel, const char **why) {
     }
     t->weights_read = weights_of(kernel, product->arg[weights]);
     t->weights_type = t->weights_read->type;
-    t->weights = t->weights_read->tensor;
+    t->weights = t->multiplied = t->weights_read->tensor;
     t->values = (AttendFactor){.definition = t->result, .expr = product->arg[1 - weights], .access = -1};
     t->query = (AttendFactor){.definition = t->first, .expr = t->dot->arg[0]->arg[0], .access = -1};
     t->key = (AttendFactor){.definition = t->first, .expr = t->dot->arg[0]->arg[1], .access = -1};
