@@ -671,6 +671,50 @@ static void transposes(void **state) {
     }
 }
 
+/* Where it may be so (Target.flushes), subnormals that are stored as bf16 are zero with their sign; all else is rounded as ever.
+ */
+static void stores_that_flush(void **state) {
+    (void)state;
+    enum { LANES = 16 };
+    static const uint32_t bits[LANES] = {0x3f800000, 0xbf808000, 0x3f818000, 0x3f808001, 0x7f7fffff, 0xff800000,
+                                         0x7f800001, 0x80000000, 0x00000001, 0x807fffff, 0x00800000, 0x80808000,
+                                         0x00400000, 0x477fe001, 0xffc12345, 0x00000000};
+    for (int bytes = 16; bytes <= 64; bytes *= 2) {
+        Target target;
+        Arena arena;
+        whet_error err;
+        uint16_t to[3 * LANES] = {0};
+        if (!target_of(bytes, &target))
+            continue;
+        target.flushes = true;
+        arena_init(&arena, NULL);
+        VectorFunction *f = vector_new(&arena, "flush", bytes);
+        int x = vector_parameter(f, CLASS_POINTER, "x"), y = vector_parameter(f, CLASS_POINTER, "y"), lanes = bytes / 4;
+        for (int i = 0; i < LANES; i += lanes) {
+            int value = vector_load(f, DT_F32, DT_F32, vector_at(x, 4 * i), -1);
+            vector_store(f, DT_BF16, value, vector_at(y, 2 * i), -1);
+            vector_store(f, DT_BF16, value, vector_at(y, 2 * (LANES + i)), vector_mask_first(f, DT_F32, lanes - 1));
+            vector_store_first(f, DT_BF16, value, vector_at(y, 2 * (2 * LANES + i)));
+        }
+        assert_true(vector_finish(f, &err));
+        TargetCode *code = NULL;
+        const VectorFunction *functions[] = {f};
+        assert_int_equal(target.compile(&target, functions, 1, 0, &code, &err), WHET_OK);
+        target.entry(code, 0)((int64_t[]){(intptr_t)bits, (intptr_t)to});
+        for (int i = 0; i < LANES; i++) {
+            float value;
+            memcpy(&value, &bits[i], sizeof value);
+            uint16_t whole = f32_to_bf16(value), zero = whole & 0x8000;
+            bool small = fabsf(value) < 0x1p-126f, last = i % lanes == lanes - 1, first = i % lanes == 0;
+            assert_true(to[i] == whole || (small && to[i] == zero));
+            assert_int_equal(to[LANES + i], last ? 0 : to[i]);
+            assert_int_equal(to[2 * LANES + i], first ? to[i] : 0);
+        }
+        target.free(code);
+        arena_free(&arena);
+    }
+}
+
 static void code_of_16_bytes(void **state) {
     (void)state;
     code_as_interpreted(16);
@@ -723,8 +767,9 @@ int main(void) {
         cmocka_unit_test(text_round_trip),         cmocka_unit_test(malformed_text),
         cmocka_unit_test(lowering_keeps_meaning),  cmocka_unit_test(programs_as_interpreted),
         cmocka_unit_test(products_as_interpreted), cmocka_unit_test(transposes),
-        cmocka_unit_test(code_of_16_bytes),        cmocka_unit_test(code_of_32_bytes),
-        cmocka_unit_test(code_of_64_bytes),        cmocka_unit_test(moves_all_at_once),
+        cmocka_unit_test(stores_that_flush),       cmocka_unit_test(code_of_16_bytes),
+        cmocka_unit_test(code_of_32_bytes),        cmocka_unit_test(code_of_64_bytes),
+        cmocka_unit_test(moves_all_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

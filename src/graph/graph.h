@@ -158,6 +158,7 @@ typedef struct Model {
     struct FileMap *maps; /* onnx/: the model's file and its external data, unmapped by model_free */
     size_t file_bytes;    /* of all of them */
     bool bf16_weights;    /* they are stored so, all or some (passes/widen.c) */
+    bool rounds;          /* products are of bf16 (passes/precision.c) */
     Map stand_ins;        /* of a model read from text: constants of which only a hash is there (Value *, Tensor *) -> it */
 } Model;
 

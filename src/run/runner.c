@@ -25,6 +25,7 @@ whet_status runner_init(Runner *runner, const Program *program, Shared *shared, 
     whet_status status = executable_target(options, true, &runner->target, &runner->has_target, err);
     if (status)
         return status;
+    runner->target.flushes = shared && shared_flushes(shared);
     if (options->profile && !(runner->profile = profile_new(options->allocator)))
         return error_memory(err);
     runner->threads = threads_new(options->threads, err);

@@ -644,6 +644,10 @@ ScheduleOptions shared_options(const Shared *s, const Target *target, const void
     return (ScheduleOptions){.constant = constant, .exact = s->exact, .far = s->constant_bytes > target->cache_bytes[2]};
 }
 
+bool shared_flushes(const Shared *s) {
+    return s->model->rounds;
+}
+
 static size_t constant_bytes(const Graph *graph) {
     size_t bytes = 0;
     for (size_t v = 0; v < graph->value_count; v++) {

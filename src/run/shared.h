@@ -8,6 +8,8 @@
 typedef struct Shared Shared;
 /* NULL: out of memory. `exact`, `perf_map`: of all code, as in ScheduleOptions. */
 Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact, bool perf_map);
+/* Target.flushes: what the model stores as bf16 is there for products. */
+bool shared_flushes(const Shared *shared);
 /* For a kernel of the model. constant[t]: as in ScheduleOptions. */
 ScheduleOptions shared_options(const Shared *shared, const Target *target, const void *const *constant);
 void shared_free(Shared *shared); /* after all code and weights were dropped */

@@ -94,7 +94,7 @@ void codes_free(TargetCodes *codes) {
 /* ---- Finding and making ---- */
 
 static void put_key(const Target *target, const VectorFunction *function, uint64_t seed, Text *key) {
-    const uint64_t head[] = {target->features, (uint64_t)target->bytes, seed};
+    const uint64_t head[] = {target->features, (uint64_t)target->bytes, target->flushes, seed};
     text_clear(key);
     text_put_n(key, (const char *)&target->compile, sizeof target->compile);
     text_put_n(key, (const char *)head, sizeof head);

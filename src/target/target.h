@@ -71,6 +71,8 @@ struct Target {
     bool masked;                /* loads under a mask cost what plain ones do */
     bool permutes;              /* PERMUTE and PICK cost less than gathering a few elements */
     bool wide;                  /* whole numbers in lanes of 64 bits */
+    bool flushes; /* what is stored as bf16 may lose its subnormals, as bf16's own products do: asked for by whoever uses the
+                     target, never a feature */
     TargetTiles tiles;
     /* The same machine with vectors of half the length, where they are as fast: code of both may be mixed. NULL: they are not. */
     bool (*halve)(const Target *target, Target *out);

@@ -5,7 +5,7 @@
  * Operators are listed by name, for a sum of products alone says little: a resize or a Fourier transform is one too, and wants
  * its factors as they are. Depthwise convolutions stay f32: they are bound by memory and sum few products.
  *
- * Requires and breaks nothing; recreates Node.rounds. Last of all passes, so that folding is done in f32. */
+ * Requires and breaks nothing; recreates Node.rounds, Model.rounds. Last of all passes, so that folding is done in f32. */
 #include "graph/passes/pass.h"
 
 #include <string.h>
@@ -34,5 +34,6 @@ static bool mark(Graph *graph, void *context) {
 }
 
 void graph_set_precision(Model *model, bool bf16) {
+    model->rounds = bf16;
     pass_each_graph(model->graph, mark, &bf16);
 }

@@ -1,7 +1,7 @@
 /* Loads, splats, stores and gathers, widened and narrowed on the way. Memory types that differ from the register's:
  *
- *     f32 <-> f16 (bf16 is read; rewrite.c makes integers of what is written), s32 <-> u8 s8 u16 s16 bool, f64 <-> f32, s32 ->
- * f64, s16 <- u8 s8, s64 <-> u8 s8 u16 s16 u32 s32 bool
+ *     f32 <-> f16 bf16 (written where subnormals may be lost; else rewrite.c makes integers of it), s32 <-> u8 s8 u16 s16 bool,
+ * f64 <-> f32, s32 -> f64, s16 <- u8 s8, s64 <-> u8 s8 u16 s16 u32 s32 bool
  *
  * AVX-512 has all of them under masks. AVX2 has masks for lanes of 32 and 64 bits alone: elsewhere lanes are asked for one by
  * one, which only the edges of a tensor pay. */
@@ -172,6 +172,8 @@ void encode_load(Encoder *e, const VectorOp *op) {
 static ZydisMnemonic narrowing(const VectorOp *op) {
     if (op->type == DT_F32 && op->from == DT_F16)
         return ZYDIS_MNEMONIC_VCVTPS2PH;
+    if (op->type == DT_F32 && op->from == DT_BF16)
+        return ZYDIS_MNEMONIC_VCVTNEPS2BF16;
     if (op->type == DT_F64 && op->from == DT_F32)
         return ZYDIS_MNEMONIC_VCVTPD2PS;
     if (op->type == DT_S64 && dtype_kind(op->from) != KIND_FLOAT) {
@@ -265,9 +267,10 @@ static void store_narrow(Encoder *e, const VectorOp *op, int at) {
     X86Operand to = encode_address(e, &op->address, bytes);
     if (!e->wide && op->mask >= 0) {
         store_lanes(e, op, at);
-    } else if (op->type == DT_F64) {
+    } else if (op->type == DT_F64 || op->from == DT_BF16) {
         narrow(e, op, at);
-        encode_masked(e, ZYDIS_MNEMONIC_VMOVUPS, mask, false, to, vector_of(scratch_register(e, at, 0), bytes), nothing, nothing);
+        encode_masked(e, op->from == DT_BF16 && mask ? ZYDIS_MNEMONIC_VMOVDQU16 : ZYDIS_MNEMONIC_VMOVUPS, mask, false, to,
+                      vector_of(scratch_register(e, at, 0), bytes), nothing, nothing);
     } else if (e->wide || op->from == DT_F16) {
         X86Operand value = e->wide ? clamped(e, op, at) : stored(e, op);
         encode_masked(e, narrowing(op), mask, false, to, value, rounding_operand(op), nothing);

@@ -204,5 +204,5 @@ void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
     if (target->features & vnni)
         native[VECTOR_DOT4_US] = true;
     if (target->bytes == 64 && target->features & FEATURE(AVX512_BF16))
-        native[VECTOR_DOT2] = true;
+        native[VECTOR_DOT2] = true, native[VECTOR_STORE] = target->flushes;
 }

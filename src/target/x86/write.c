@@ -97,6 +97,7 @@
     ROW(VCVTPS2PD,      "rb",   1, 0, 0x5a,    0, 0,  0,  0)                   \
     ROW(VCVTPD2PS,      "rb",   1, 1, 0x5a,    0, 0,  0,  1)                   \
     ROW(VCVTDQ2PD,      "rb",   1, 2, 0xe6,    0, 0,  0,  0)                   \
+    ROW(VCVTNEPS2BF16,  "rb",   2, 2, 0x72,    0, 0, -1,  0)                   \
     ROW(VCVTPH2PS,      "rb",   2, 1, 0x13,    0, 0,  0,  0)                   \
     ROW(VCVTPS2PH,      "br",   3, 1, 0x1d,    0, 0,  0,  0)                   \
     ROW(VMOVAPS,        "rb",   1, 0, 0x28, 0x29, 0,  0,  0)                   \
