@@ -124,9 +124,11 @@ typedef struct whet_options {
     size_t memory_limit;             /* bytes that tensors at run time may take; 0: the memory of the machine or cgroup */
     double time_limit;               /* seconds one run may take; 0: none. Checked between kernels and inside loops. */
     const char *target;              /* what runs kernels: "evaluator" (plain, slow, and the meaning of the notation), "x86-avx2",
-                                        "x86-avx512", "arm64", "arm64+i8mm+sve256" ...; NULL: the best that runs here. An unknown name, or one
-                                        that this machine              cannot run, is refused (WHET_ERROR_ARGUMENT); kernels alone are compiled
-                                        for any              target,              to be shown, and refuse to run. Must outlive the handle. */
+                                        "x86-avx512", "arm64", "arm64+i8mm+sve256" ...; NULL: the best that runs here, or the
+                                        evaluator. An unknown name, or one that this machine cannot run, is refused
+                                        (WHET_ERROR_ARGUMENT; _UNSUPPORTED, where memory may not become executable);
+                                        kernels alone are compiled for any target, to be shown, and refuse to run. Must
+                                        outlive the handle. */
     const char *schedule;            /* of whet_kernel_compile: knobs, as "mr=8 nv=3 kc=256", in place of those that would be
                                         chosen; stage "schedule" prints them. What does not fit is refused. NULL: none */
     int profile;  /* not 0: sessions note what their last run spent its time on (whet_session_event). Costs some
@@ -265,6 +267,7 @@ WHET_API whet_status whet_kernel_print_c(const whet_kernel *kernel, const char *
 typedef struct whet_cpu {
     char name[96];
     char features[512];                     /* names, separated by spaces */
+    char no_code[256];                      /* why no machine code may run here, so that the evaluator does; "": it may */
     int cores_online, cores_allowed;        /* allowed: by affinity (cpuset) */
     double quota;                           /* cores' worth of the cgroup quota; 0: none */
     int threads;                            /* what threads = 0 means here */

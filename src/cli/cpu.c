@@ -19,6 +19,8 @@ static void print_size(const char *label, size_t bytes) {
 
 static void print_text(const whet_cpu *cpu) {
     printf("cpu        %s\nfeatures   %s\n", cpu->name, *cpu->features ? cpu->features : "none that matter here");
+    if (*cpu->no_code)
+        printf("code       none: %s\n", cpu->no_code);
     printf("cores      %d online, %d allowed", cpu->cores_online, cpu->cores_allowed);
     if (cpu->quota > 0)
         printf(", quota of %.4g", cpu->quota);
@@ -65,6 +67,7 @@ static void print_json(const whet_cpu *cpu, const whet_cpu_limits *limits) {
     json_open(&json, NULL, '{');
     json_string(&json, "name", cpu->name);
     json_string(&json, "features", cpu->features);
+    json_string(&json, "no_code", cpu->no_code);
     json_number(&json, "cores_online", cpu->cores_online);
     json_number(&json, "cores_allowed", cpu->cores_allowed);
     json_number(&json, "quota", cpu->quota > 0 ? cpu->quota : NAN);

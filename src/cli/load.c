@@ -37,10 +37,20 @@ bool explain_load(const char *path, const whet_error *error) {
     return complain("%s", error->message);
 }
 
+/* Where the library falls back on the evaluator, people should not have to guess why everything is slow. */
+static void note_evaluator(const whet_options *options) {
+    whet_cpu cpu;
+    if (!options->target && whet_cpu_query(&cpu, NULL) == WHET_OK && *cpu.no_code)
+        note("the evaluator runs all kernels, which is slow: %s", cpu.no_code);
+}
+
 bool load_model(const char *path, const whet_options *options, whet_model **out) {
     whet_error error = {0};
     progress_start("loading %s", path);
     whet_status status = whet_model_load(path, options, out, &error);
     progress_stop();
-    return status == WHET_OK || explain_load(path, &error);
+    if (status != WHET_OK)
+        return explain_load(path, &error);
+    note_evaluator(options);
+    return true;
 }

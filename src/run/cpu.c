@@ -16,6 +16,7 @@
 #include "base/base.h"
 #include "run/cgroup.h"
 #include "run/run.h"
+#include "target/memory.h"
 #include "target/target.h"
 
 static void find_features(whet_cpu *cpu) {
@@ -24,6 +25,12 @@ static void find_features(whet_cpu *cpu) {
     target_print_features(target_features_here(), &text);
     snprintf(cpu->features, sizeof cpu->features, "%s", text.data ? text.data : "");
     text_free(&text);
+}
+
+static void find_no_code(whet_cpu *cpu) {
+    whet_error err = {0};
+    if (code_memory_allowed(&err) != WHET_OK)
+        snprintf(cpu->no_code, sizeof cpu->no_code, "%.255s", err.message);
 }
 
 static void find_caches(whet_cpu *cpu) {
@@ -92,6 +99,7 @@ whet_status whet_cpu_query(whet_cpu *out, whet_error *err) {
     const struct cpuinfo_package *package = known ? cpuinfo_get_package(0) : NULL;
     snprintf(out->name, sizeof out->name, "%s", package && package->name[0] ? package->name : "unknown");
     find_features(out);
+    find_no_code(out);
     if (known)
         find_caches(out);
     int cores = 0;

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "target/memory.h"
+
 static whet_status refuse_name(const char *name, whet_error *err) {
     Text names;
     text_init(&names);
@@ -23,8 +25,10 @@ whet_status executable_target(const whet_options *options, bool must_run, Target
     if (!target_named(options->target, out))
         return refuse_name(options->target, err);
     *found = true;
-    if (!must_run || out->runs_here)
+    if (!must_run)
         return WHET_OK;
+    if (out->runs_here)
+        return code_memory_allowed(err);
     Target best;
     return error_set(err, WHET_ERROR_ARGUMENT, "target '%s' does not run here; the best that does is %s", options->target,
                      target_host(~UINT64_C(0), &best) ? best.name : "the evaluator");

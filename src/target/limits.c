@@ -1,4 +1,5 @@
 /* What one core of this machine can do, measured by code made for it: whet_cpu_measure. */
+#include "target/memory.h"
 #include "target/peak.h"
 
 /* The best of many runs of about 0.1 ms: on a busy machine some of them have the core for themselves. */
@@ -34,7 +35,8 @@ whet_status whet_cpu_measure(whet_cpu_limits *out, whet_error *err) {
     *out = (whet_cpu_limits){0};
     if (!target_host(~UINT64_C(0), &wide))
         return error_set(err, WHET_ERROR_UNSUPPORTED, "there is no code generator for this CPU to measure it with");
-    whet_status status = whet_cpu_query(&cpu, err);
+    whet_status status = code_memory_allowed(err);
+    status = status ? status : whet_cpu_query(&cpu, err);
     if (status != WHET_OK)
         return status;
     bool two = target_host(~FEATURE(AVX512F), &narrow) && narrow.bytes != wide.bytes;

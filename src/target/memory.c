@@ -109,6 +109,13 @@ static whet_status add_region(CodeMemory *memory, size_t size, whet_error *err) 
     return WHET_OK;
 }
 
+whet_status code_memory_allowed(whet_error *err) {
+    CodeMemory *memory = code_memory_new(NULL, 1);
+    whet_status status = memory ? add_region(memory, 1, err) : error_memory(err);
+    code_memory_free(memory);
+    return status;
+}
+
 static void write_code(char *to, const void *bytes, size_t size) {
 #if SWITCHES
     pthread_jit_write_protect_np(0); /* this thread may write, and not run */
