@@ -153,6 +153,15 @@ static const Case cases[] = {
           "  %s: f32[1, 4, 32, 32] = MatMul(%q, %k)\n  %p: f32[1, 4, 32, 32] = Softmax(%s) {axis = -1}\n"
           "  %y: f32[1, 4, 32, 16] = MatMul(%p, %v)\n  out %y\n}\n",
      "contract attend"},
+    {"a tensor of many rows quantized as one, and the scales of what is multiplied by it, which are no kernels of their own",
+     HEAD "  in %x: f32[1, 128, 512]\n  constant %w: s8[512, 64] = hash 1\n  constant %v: s8[512, 32] = hash 2\n"
+          "  constant %sw: f32[] = {0.5}\n  constant %sv: f32[] = {0.25}\n  constant %zw: s8[] = {0}\n"
+          "  %q: u8[1, 128, 512], %sx: f32[], %zx: u8[] = DynamicQuantizeLinear(%x)\n  %s: f32[] = Mul(%sx, %sw)\n"
+          "  %t: f32[] = Mul(%sx, %sv)\n  %a: s32[1, 128, 64] = MatMulInteger(%q, %w, %zx, %zw)\n"
+          "  %b: s32[1, 128, 32] = MatMulInteger(%q, %v, %zx, %zw)\n  %f: f32[1, 128, 64] = Cast(%a) {to = 1}\n"
+          "  %g: f32[1, 128, 32] = Cast(%b) {to = 1}\n  %y: f32[1, 128, 64] = Mul(%f, %s)\n"
+          "  %z: f32[1, 128, 32] = Mul(%g, %t)\n  out %y\n  out %z\n}\n",
+     "rows contract contract"},
     {"a gate and what it opens are finished by their own products",
      HEAD "  in %x: f32[1, 32, 64]\n  constant %w: f32[64, 128] = hash 1\n  constant %u: f32[64, 128] = hash 2\n"
           "  %g: f32[1, 32, 128] = MatMul(%x, %w)\n  %s: f32[1, 32, 128] = Sigmoid(%g)\n  %h: f32[1, 32, 128] = Mul(%g, %s)\n"

@@ -196,12 +196,17 @@ static bool changes_template(const Verdict *now, const Verdict *was, int definit
     return now->template && lost && strcmp(now->template, was->template) != 0;
 }
 
+static const char *in_stages(const Plan *plan, const Verdict *verdict) {
+    return arena_printf(plan->arena, "no one template takes them together, they would go by way of memory%s%s",
+                        verdict->why ? "; " : "", verdict->why ? verdict->why : "");
+}
+
 /* Is `now` at least as good as its parts were? -1: error. */
 static int is_taken(Plan *plan, Group *now, Group *before, Group *part, const char **why) {
     const Verdict *verdict = group_verdict(plan, now);
     if (!verdict)
         return -1;
-    *why = verdict->template ? "no one template takes both: they would run in stages, by way of memory" : verdict->why;
+    *why = verdict->template ? in_stages(plan, verdict) : verdict->why;
     Group *reduction = reduces(last_of(before)) ? before : now->partial ? part : NULL;
     const Verdict *was = reduction ? group_verdict(plan, reduction) : verdict;
     if (!was)
@@ -464,13 +469,17 @@ typedef struct RowSet {
     int member[ROWS_MOST];
     int count, definitions;
     bool reduces;
-    double rows, volume;
+    double rows, volume;     /* of its first member */
+    double largest, besides; /* of the largest member, of all others together */
 } RowSet;
 
 static void add_member(const Plan *plan, RowSet *s, int g) {
     const Group *group = plan->groups[g];
+    double all = most_volume(group);
     s->member[s->count++] = g;
     s->definitions += group->count;
+    s->besides += all < s->largest ? all : s->largest;
+    s->largest = all > s->largest ? all : s->largest;
     for (int i = 0; i < group->count; i++)
         if (reduces(group->definitions[i])) {
             double rows = volume(group->definitions[i], group->definitions[i]->parallel_count);
@@ -573,7 +582,7 @@ static int join_rows(Plan *plan, const RowSet *s, const char *template) {
         }
         why = !verdict->template ? verdict->why
               : as_one(verdict)  ? arena_printf(plan->arena, "'%s' would run all, not '%s'", verdict->template, template)
-                                 : "no one template takes them together";
+                                 : in_stages(plan, verdict);
         each_read(plan, to, last, false);
         *to = before;
         for (int m = 0; m < s->count; m++)
@@ -593,7 +602,7 @@ static bool fuse_rows(Plan *plan) {
         for (int next; s.count < ROWS_MOST && (next = next_member(plan, &s)) >= 0;)
             add_member(plan, &s, next);
         while (s.count > 1) {
-            bool worth = s.reduces && (s.rows >= ROWS_ENOUGH || s.volume <= SMALL_VOLUME);
+            bool worth = s.reduces && (s.rows >= ROWS_ENOUGH || s.volume <= SMALL_VOLUME || s.besides <= SMALL_VOLUME);
             int joined = worth ? join_rows(plan, &s, "rows") : 0;
             if (joined < 0)
                 return false;

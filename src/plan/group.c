@@ -137,6 +137,12 @@ Kernel *group_kernel(Plan *plan, const Group *group, Arena *arena, int **tensor,
 
 /* ---- Verdicts ---- */
 
+const Tensor *plan_constant(const Plan *plan, int tensor) {
+    const PlanTensor *root = &plan->tensors[plan->tensors[tensor].root];
+    bool number = root->count == 1 && dtype_kind(root->type) == KIND_FLOAT;
+    return root->constant && !number ? root->known : NULL;
+}
+
 static bool ask(Plan *plan, const Group *group, Verdict *out) {
     const void *constant[KERNEL_MAX_TENSORS] = {0};
     int *tensor;
@@ -149,8 +155,8 @@ static bool ask(Plan *plan, const Group *group, Verdict *out) {
         return true;
     }
     for (int t = 0; t < kernel->input_count; t++) {
-        const PlanTensor *root = &plan->tensors[plan->tensors[tensor[t]].root];
-        constant[t] = root->constant ? root->known->data : NULL;
+        const Tensor *known = plan_constant(plan, tensor[t]);
+        constant[t] = known ? known->data : NULL;
     }
     return plan->schedules.ask(plan->schedules.self, kernel, constant, out, plan->err);
 }

@@ -184,8 +184,11 @@ static bool number_of(const PlanTensor *t, Expr *out) {
     return out->is_float;
 }
 
-/* Constants of one element become numbers: so an element that is picked out by one is a slice. */
+/* Constants of one element become numbers: so an element that is picked out by one is a slice. Not where a float alone is made of
+ * them, as the scale behind a product is, a layer its own: so the kernels of all layers are the same. */
 static Definition *with_numbers(Plan *plan, Definition *d) {
+    if (plan->tensors[d->tensor].rank == 0 && dtype_kind(plan->tensors[d->tensor].type) == KIND_FLOAT)
+        return d;
     for (int i = 0; d && i < d->expr_count; i++) {
         const Expr *e = d->exprs[i];
         Expr number;

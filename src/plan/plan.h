@@ -99,6 +99,9 @@ Definition *plan_copy_of(Plan *plan, int tensor);
 /* A group as a kernel in `arena`, and the plan tensors of the kernel's. NULL: an error, or *why it is none. */
 Kernel *group_kernel(Plan *plan, const Group *group, Arena *arena, int **tensor, const char **why);
 const Verdict *group_verdict(Plan *plan, Group *group); /* NULL: an error */
+/* What schedules may know of a tensor: that it is the model's own constant. A float of one element that is still read, and no
+ * number, is meant to be read (list.c). */
+const Tensor *plan_constant(const Plan *plan, int tensor);
 bool group_note(Plan *plan, Group *group, const char *format, ...) PRINTF_LIKE(3, 4);
 void group_label(const Group *group, char *buffer, size_t size); /* its nodes, for messages */
 

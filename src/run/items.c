@@ -181,8 +181,8 @@ static bool set_kernel(Segment *s, const Homes *h, const Built *built, bool take
         return segment_fail(s);
     for (int t = 0; t < kernel->tensor_count; t++) {
         const PlanTensor *root = &s->plan.tensors[s->plan.tensors[built->tensor[t]].root];
-        if (t < kernel->input_count && root->constant)
-            constant[t] = root->known;
+        if (t < kernel->input_count)
+            constant[t] = plan_constant(&s->plan, built->tensor[t]);
         if (kernel->tensors[t].role == ROLE_TEMPORARY)
             continue;
         item->place[t] = place_of(s, h, built->tensor[t]);
@@ -200,8 +200,9 @@ static bool set_kernel(Segment *s, const Homes *h, const Built *built, bool take
     const Packing *packing = item->executable.weight ? compiled_packing(item->executable.compiled) : NULL;
     int packed = packing ? packing->tensor : -1;
     for (int t = 0; t < kernel->input_count; t++) {
-        if (constant[t] && t != packed && needs_copy(s, item, constant[t]) &&
-            !(item->place[t].fixed = shared_aligned(runner->shared_model, constant[t], s->err)))
+        const PlanTensor *root = &s->plan.tensors[s->plan.tensors[built->tensor[t]].root];
+        if (root->constant && t != packed && needs_copy(s, item, root->known) &&
+            !(item->place[t].fixed = shared_aligned(runner->shared_model, root->known, s->err)))
             return segment_fail(s);
     }
     return true;

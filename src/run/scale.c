@@ -99,8 +99,8 @@ static bool take_code(Segment *s, Scaling *z, int g) {
         return true;
     if (!z->codes[kernel]) {
         for (int t = 0; t < group->given->input_count; t++) {
-            const PlanTensor *root = &s->plan.tensors[s->plan.tensors[group->given_tensor[t]].root];
-            constant[t] = root->constant ? root->known->data : NULL;
+            const Tensor *known = plan_constant(&s->plan, group->given_tensor[t]);
+            constant[t] = known ? known->data : NULL;
         }
         if (!segment_code(s, group->given, constant, &z->codes[kernel]))
             return segment_fail(s);

@@ -174,11 +174,15 @@ static void drop_code(Compiled *c) {
     c->code = NULL;
 }
 
-/* A template, or several for its parts, in an empty `c`. */
+/* A template, or several for its parts, and then *why none takes them together, in an empty `c`. */
 static whet_status take(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     bool fits = schedule_try(c, options, why, err);
-    if (!fits && err->status == WHET_OK && schedule_has_parts(c->kernel))
+    if (!fits && err->status == WHET_OK && schedule_has_parts(c->kernel)) {
+        const char *refusal = *why, *nearest = templates[most_fitting(c->kernel, sight(c->kernel))].name;
         fits = schedule_parts(c, options, why, err);
+        if (fits && refusal)
+            *why = arena_printf(c->kernel->arena, "'%s' comes nearest and says: %s", nearest, refusal);
+    }
     if (fits || err->status != WHET_OK)
         return err->status;
     return error_set(err, WHET_ERROR_UNSUPPORTED, "no schedule for this kernel: %s", *why ? *why : "no template");

@@ -240,16 +240,30 @@ static void tie_by_extent(const Rows *r, RowDefinition *item) {
             }
 }
 
+/* Summed axes are the columns, in order; those of one element may be left out on either side. */
+static bool settle_summed(const Rows *r, RowDefinition *item, const int *columns, int column_count) {
+    const Definition *own = item->definition, *d = main_of(r);
+    int at = 0;
+    for (int a = own->parallel_count; a < own->axis_count; a++) {
+        int64_t extent = own->axes[a].extent;
+        while (at < column_count && d->axes[columns[at]].extent == 1 && extent != 1)
+            at++;
+        if (at < column_count && d->axes[columns[at]].extent == extent)
+            item->map[a] = columns[at++];
+        else if (extent != 1)
+            return false;
+    }
+    while (own->axis_count > own->parallel_count && at < column_count && d->axes[columns[at]].extent == 1)
+        at++;
+    return own->axis_count == own->parallel_count || at == column_count;
+}
+
 /* The axes of one definition, all of whose parallel axes are known; its sources follow. */
 static bool settle(Rows *r, RowDefinition *item, const int *columns, int column_count, const char **why) {
     const Definition *own = item->definition, *d = main_of(r);
-    for (int a = own->parallel_count; a < own->axis_count; a++) {
-        int at = a - own->parallel_count, count = own->axis_count - own->parallel_count;
-        if (count != column_count || own->axes[a].extent != d->axes[columns[at]].extent) {
-            *why = "a reduction over something else than the columns";
-            return false;
-        }
-        item->map[a] = columns[at];
+    if (!settle_summed(r, item, columns, column_count)) {
+        *why = "a reduction over something else than the columns";
+        return false;
     }
     for (int a = 0; a < own->parallel_count; a++) {
         if (item->map[a] < 0)
