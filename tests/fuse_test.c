@@ -136,6 +136,17 @@ static const Case cases[] = {
      HEAD "  in %x: f32[32, 64]\n  constant %w: f32[64, 32] = hash 1\n  %a: f32[32, 32] = MatMul(%x, %w)\n"
           "  %b: f32[32, 64] = Relu(%x)\n  %y: f32[32, 96] = Concat(%a, %b) {axis = 1}\n  out %y\n}\n",
      "contract map"},
+    {"the pixels of every square of an image as channels, by slices: one transpose",
+     HEAD
+     "  in %x: f32[1, 3, 32, 32]\n  constant %w: f32[16, 12, 3, 3] = hash 1\n  constant %zero: s64[1] = {0}\n"
+     "  constant %one: s64[1] = {1}\n  constant %two: s64[1] = {2}\n  constant %far: s64[1] = {32}\n"
+     "  constant %h: s64[1] = {2}\n  constant %v: s64[1] = {3}\n"
+     "  %a: f32[1, 3, 16, 32] = Slice(%x, %zero, %far, %h, %two)\n  %b: f32[1, 3, 16, 32] = Slice(%x, %one, %far, %h, %two)\n"
+     "  %c: f32[1, 3, 16, 16] = Slice(%a, %zero, %far, %v, %two)\n  %d: f32[1, 3, 16, 16] = Slice(%b, %zero, %far, %v, %two)\n"
+     "  %e: f32[1, 3, 16, 16] = Slice(%a, %one, %far, %v, %two)\n  %f: f32[1, 3, 16, 16] = Slice(%b, %one, %far, %v, %two)\n"
+     "  %g: f32[1, 12, 16, 16] = Concat(%c, %d, %e, %f) {axis = 1}\n"
+     "  %y: f32[1, 16, 16, 16] = Conv(%g, %w) {kernel_shape = [3, 3], pads = [1, 1, 1, 1]}\n  out %y\n}\n",
+     "map stages"},
     {"a product reads what is expensive from memory",
      HEAD "  in %x: f32[32, 64]\n  constant %w: f32[64, 128] = hash 1\n  %e: f32[32, 64] = Exp(%x)\n"
           "  %y: f32[32, 128] = MatMul(%e, %w)\n  out %y\n}\n",

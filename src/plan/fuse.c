@@ -4,6 +4,7 @@
  *   merging    products of one input with constants as one: merge.c
  *   halves     what products take rounded to bf16 is kept so: halve.c
  *   maps       what does not reduce goes where it is read: moved data always, what is computed when it is not computed more often
+ *   parts      of a concatenation that move data evenly are one movement: concat.c
  *   epilogues  a reduction goes to the one elementwise definition that reads it: biases, activations, residuals, placement
  *   rows       reductions over the same rows, with all that lies between them, become one kernel of several definitions
  *   attention  a product, rows over its result and a product of these become one kernel
@@ -129,25 +130,6 @@ static Definition *last_of(const Group *g) {
 
 /* ---- Joining ---- */
 
-static bool put_nodes(Plan *plan, Group *to, const Group *from) {
-    const Node **nodes = ARENA_ARRAY(plan->arena, const Node *, (size_t)(to->node_count + from->node_count));
-    int count = 0;
-    if (!nodes)
-        return false;
-    for (int i = 0; i < from->node_count; i++)
-        nodes[count++] = from->nodes[i];
-    for (int i = 0; i < to->node_count; i++) {
-        bool there = false;
-        for (int k = 0; k < from->node_count; k++)
-            there |= from->nodes[k] == to->nodes[i];
-        if (!there)
-            nodes[count++] = to->nodes[i];
-    }
-    to->nodes = nodes;
-    to->node_count = count;
-    return true;
-}
-
 static void each_read(Plan *plan, const Group *g, int group, bool add) {
     for (int i = 0; i < g->count; i++)
         for (int k = 0; k < g->definitions[i]->expr_count; k++)
@@ -174,14 +156,6 @@ static void drop_dead(Plan *plan, int group) {
     }
     g->gone = true;
     each_read(plan, g, group, false);
-}
-
-/* `definitions` in place of those of the group. */
-static void change(Group *g, Definition **definitions, int count) {
-    g->definitions = definitions;
-    g->count = count;
-    g->given = NULL;
-    g->verdict = NULL;
 }
 
 /* One template has all of it: nothing goes by way of memory. */
@@ -272,7 +246,7 @@ static int inline_into_readers(Plan *plan, int p) {
         before[done] = *r;
         taken = definitions != NULL;
         if (definitions) {
-            change(r, definitions, r->count + producer->count - 1);
+            group_change(r, definitions, r->count + producer->count - 1);
             taken = is_taken(plan, r, &before[done], producer, &why);
         }
         if (taken == 0)
@@ -284,7 +258,7 @@ static int inline_into_readers(Plan *plan, int p) {
         Group *r = plan->groups[readers[i]];
         plan_drop_reader(plan, t->root, readers[i]);
         each_read(plan, r, readers[i], true);
-        if (!put_nodes(plan, r, producer))
+        if (!group_take_nodes(plan, r, producer))
             return -1;
     }
     if (taken > 0 && producer->count > 1) { /* all its definitions are the reader's now */
@@ -568,14 +542,14 @@ static int join_rows(Plan *plan, const RowSet *s, const char *template) {
             each_read(plan, plan->groups[s->member[m]], s->member[m], false);
             each_read(plan, plan->groups[s->member[m]], last, true);
         }
-        change(to, definitions, s->definitions);
+        group_change(to, definitions, s->definitions);
         const Verdict *verdict = group_verdict(plan, to);
         if (!verdict)
             return -1;
         if (verdict->template && strcmp(verdict->template, template) == 0) {
             for (int m = 0; m < s->count - 1; m++) {
                 plan->groups[s->member[m]]->gone = true;
-                if (!put_nodes(plan, to, plan->groups[s->member[m]]))
+                if (!group_take_nodes(plan, to, plan->groups[s->member[m]]))
                     return -1;
             }
             return 1;
@@ -672,6 +646,7 @@ static bool fuse_attention(Plan *plan) {
 bool plan_fuse(Plan *plan) {
     for (int g = plan->group_count - 1; g >= 0; g--)
         drop_dead(plan, g);
-    return plan_halve(plan) && plan_merge_products(plan) && fuse_maps(plan, true) && plan_lift_halves(plan) &&
-           fuse_epilogues(plan) && fuse_maps(plan, false) && fuse_epilogues(plan) && fuse_rows(plan) && fuse_attention(plan);
+    return plan_halve(plan) && plan_merge_products(plan) && fuse_maps(plan, true) && plan_join_parts(plan) &&
+           plan_lift_halves(plan) && fuse_epilogues(plan) && fuse_maps(plan, false) && fuse_epilogues(plan) && fuse_rows(plan) &&
+           fuse_attention(plan);
 }

@@ -172,6 +172,34 @@ const Verdict *group_verdict(Plan *plan, Group *group) {
     return fine ? (group->verdict = verdict) : NULL;
 }
 
+/* ---- Joining ---- */
+
+bool group_take_nodes(Plan *plan, Group *to, const Group *from) {
+    const Node **nodes = ARENA_ARRAY(plan->arena, const Node *, (size_t)(to->node_count + from->node_count));
+    int count = 0;
+    if (!nodes)
+        return false;
+    for (int i = 0; i < from->node_count; i++)
+        nodes[count++] = from->nodes[i];
+    for (int i = 0; i < to->node_count; i++) {
+        bool there = false;
+        for (int k = 0; k < from->node_count; k++)
+            there |= from->nodes[k] == to->nodes[i];
+        if (!there)
+            nodes[count++] = to->nodes[i];
+    }
+    to->nodes = nodes;
+    to->node_count = count;
+    return true;
+}
+
+void group_change(Group *g, Definition **definitions, int count) {
+    g->definitions = definitions;
+    g->count = count;
+    g->given = NULL;
+    g->verdict = NULL;
+}
+
 /* ---- Words ---- */
 
 bool group_note(Plan *plan, Group *group, const char *format, ...) {

@@ -102,6 +102,8 @@ const Verdict *group_verdict(Plan *plan, Group *group); /* NULL: an error */
 /* What schedules may know of a tensor: that it is the model's own constant. A float of one element that is still read, and no
  * number, is meant to be read (list.c). */
 const Tensor *plan_constant(const Plan *plan, int tensor);
+bool group_take_nodes(Plan *plan, Group *to, const Group *from);  /* in front of its own; false: out of memory */
+void group_change(Group *g, Definition **definitions, int count); /* `definitions` in place of its own */
 bool group_note(Plan *plan, Group *group, const char *format, ...) PRINTF_LIKE(3, 4);
 void group_label(const Group *group, char *buffer, size_t size); /* its nodes, for messages */
 
@@ -114,6 +116,9 @@ bool plan_take_bias(Plan *plan, int product);
 
 /* merge.c */
 bool plan_merge_products(Plan *plan);
+
+/* concat.c: parts that are one movement of data. */
+bool plan_join_parts(Plan *plan);
 
 /* halve.c: what products take rounded to bf16 is kept so. */
 bool plan_halve(Plan *plan);
