@@ -32,6 +32,7 @@ typedef struct Rewriter {
     const int *twin;              /* rewrite_take_rounded; NULL: nothing is taken */
     int stored;                   /* kernel_store_narrower: the tensor, and the type it has now */
     DType narrower;               /* NONE: none */
+    bool rounded;                 /* kernel_round_tensor: it keeps its own, and is rounded to that where it is read */
     int inside;                   /* so many reductions */
     int width;                    /* axes that `to` has in the end, at most */
     const char *why;
@@ -253,6 +254,8 @@ static Expr *rewrite_read(Rewriter *r, const Expr *e) {
     out->arg[0] = guard && guard->arg[0] ? arena_copy(r->arena, guard->arg[0], sizeof **guard->arg) : NULL;
     if (r->narrower == DT_NONE || e->tensor != r->stored)
         return measured(r, out);
+    if (r->rounded)
+        return new_cast(r, e->type, new_cast(r, r->narrower, measured(r, out)));
     out->type = r->narrower;
     return new_cast(r, e->type, measured(r, out));
 }
@@ -367,16 +370,26 @@ bool kernel_round_products(Kernel *kernel) {
     return true;
 }
 
-bool kernel_store_narrower(Kernel *kernel, int tensor, DType type) {
+static bool read_narrower(Kernel *kernel, int tensor, DType type, bool rounded) {
     for (int i = 0; i < kernel->definition_count; i++) {
-        Rewriter r = {.stored = tensor, .narrower = type, .replaced = -1};
+        Rewriter r = {.stored = tensor, .narrower = type, .rounded = rounded, .replaced = -1};
         const Definition *d = rewrite_same(kernel->arena, &kernel->definitions[i], &r, NULL);
         if (!d)
             return false;
         kernel->definitions[i] = *d;
     }
+    return true;
+}
+
+bool kernel_store_narrower(Kernel *kernel, int tensor, DType type) {
+    if (!read_narrower(kernel, tensor, type, false))
+        return false;
     kernel->tensors[tensor].type = type;
     return true;
+}
+
+bool kernel_round_tensor(Kernel *kernel, int tensor) {
+    return read_narrower(kernel, tensor, DT_BF16, true);
 }
 
 const Expr *expr_rounded_read(const Expr *e) {

@@ -39,6 +39,8 @@ Definition *rewrite_number(Arena *arena, const RewriteTensors *tensors, const De
  * twin[x] is not -1; a value outside other than zero stays. The third: the read in `f32(bf16(x[..]))` of an f32 tensor, or
  * (f32(x[..]) inside) of an f16 one; NULL: it is something else. */
 bool kernel_round_products(Kernel *kernel);
+/* So is every read of a tensor of f32. */
+bool kernel_round_tensor(Kernel *kernel, int tensor);
 Definition *rewrite_take_rounded(Arena *arena, const Definition *d, const int *twin);
 const Expr *expr_rounded_read(const Expr *e);
 /* Input `tensor` is stored as a narrower type: reads become `f32(x[..])`. False: out of memory. */
