@@ -29,6 +29,7 @@ whet_status error_set(whet_error *err, whet_status status, const char *format, .
 /* Puts "context: " before the message that is there; returns the status that is there. */
 whet_status error_prefix(whet_error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 whet_status error_memory(whet_error *err); /* "out of memory" */
+whet_status error_late(whet_error *err);   /* "the time limit has passed" */
 void error_clear(whet_error *err);
 
 /* arena.c: memory of one lifetime, freed whole. Everything compiled lives in one.

@@ -40,6 +40,10 @@ whet_status error_memory(whet_error *err) {
     return error_set(err, WHET_ERROR_MEMORY, "out of memory");
 }
 
+whet_status error_late(whet_error *err) {
+    return error_set(err, WHET_ERROR_LIMIT, "the time limit has passed");
+}
+
 void error_clear(whet_error *err) {
     if (err) {
         err->status = WHET_OK;

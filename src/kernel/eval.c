@@ -46,7 +46,7 @@ static whet_status tell_fault(Evaluation *e, const Share *share) {
     for (size_t i = 0; i < share->count; i++) {
         const Fault *fault = &share->contexts[i].fault;
         if (fault->status == WHET_ERROR_LIMIT)
-            return error_set(e->err, WHET_ERROR_LIMIT, "the time limit has passed");
+            return error_late(e->err);
         if (fault->status == WHET_OK)
             continue;
         const KernelTensor *tensor = &e->kernel->tensors[fault->tensor];

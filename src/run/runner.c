@@ -8,7 +8,7 @@
 whet_status runner_interrupted(const Runner *runner, whet_error *err) {
     if (runner->deadline == 0 || clock_now() < runner->deadline)
         return WHET_OK;
-    return error_set(err, WHET_ERROR_LIMIT, "the time limit has passed");
+    return error_late(err);
 }
 
 whet_status runner_init(Runner *runner, const Program *program, Shared *shared, const whet_options *options, whet_error *err) {

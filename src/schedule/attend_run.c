@@ -6,7 +6,6 @@
 #include "schedule/attend.h"
 
 #include <float.h>
-#include <stdatomic.h>
 #include <string.h>
 
 enum { ALIGN_FLOATS = 16 };
@@ -16,12 +15,11 @@ typedef struct Work {
     const Attend *t;
     void *const *data;
     const EvalOptions *options;
-    const whet_allocator *allocator;
     size_t key_floats, value_floats, block_floats;
     int64_t blocks;
     float *packed; /* of all heads; NULL: a task packs for itself, */
     bool streams;  /* a block of keys at a time */
-    atomic_bool late, no_memory;
+    Stop stop;
 } Work;
 
 /* Where in the nest. */
@@ -331,46 +329,40 @@ static void run_block(const Work *w, int64_t head, int64_t shared, int64_t block
 
 /* ---- tasks ---- */
 
-static bool stop(Work *w) {
-    if (schedule_late(w->options))
-        atomic_store(&w->late, true);
-    return atomic_load_explicit(&w->late, memory_order_relaxed) || atomic_load_explicit(&w->no_memory, memory_order_relaxed);
-}
-
 static float *take(Work *w, size_t floats) {
-    float *scratch = memory_alloc(w->allocator, floats * sizeof *scratch);
+    float *scratch = memory_alloc(w->options->allocator, floats * sizeof *scratch);
     if (!scratch)
-        atomic_store(&w->no_memory, true);
+        stop_no_memory(&w->stop);
     return scratch;
 }
 
 static void head_task(void *context, size_t head) {
     Work *w = context;
     size_t packed = w->key_floats + w->value_floats, floats = packed + w->block_floats;
-    float *scratch = stop(w) ? NULL : take(w, floats);
+    float *scratch = stop_look(&w->stop, w->options) ? NULL : take(w, floats);
     if (!scratch)
         return;
     if (!w->streams)
         pack_head(w, (int64_t)head, scratch);
-    for (int64_t i = 0; i < w->t->shared * w->blocks && !stop(w); i++)
+    for (int64_t i = 0; i < w->t->shared * w->blocks && !stop_look(&w->stop, w->options); i++)
         run_block(w, (int64_t)head, i / w->blocks, i % w->blocks, scratch, scratch + packed);
-    memory_free(w->allocator, scratch, floats * sizeof *scratch);
+    memory_free(w->options->allocator, scratch, floats * sizeof *scratch);
 }
 
 static void pack_task(void *context, size_t head) {
     Work *w = context;
-    if (!stop(w))
+    if (!stop_look(&w->stop, w->options))
         pack_head(w, (int64_t)head, w->packed + head * (w->key_floats + w->value_floats));
 }
 
 static void block_task(void *context, size_t i) {
     Work *w = context;
     int64_t blocks = w->t->shared * w->blocks, head = (int64_t)i / blocks, at = (int64_t)i % blocks;
-    float *scratch = stop(w) ? NULL : take(w, w->block_floats);
+    float *scratch = stop_look(&w->stop, w->options) ? NULL : take(w, w->block_floats);
     if (!scratch)
         return;
     run_block(w, head, at / w->blocks, at % w->blocks, w->packed + (size_t)head * (w->key_floats + w->value_floats), scratch);
-    memory_free(w->allocator, scratch, w->block_floats * sizeof *scratch);
+    memory_free(w->options->allocator, scratch, w->block_floats * sizeof *scratch);
 }
 
 static void run_in_blocks(Work *w, double work) {
@@ -381,14 +373,13 @@ static void run_in_blocks(Work *w, double work) {
         return;
     schedule_parallel(w->options, work, (size_t)t->heads, pack_task, w);
     schedule_parallel(w->options, work, (size_t)(t->heads * t->shared * w->blocks), block_task, w);
-    memory_free(w->allocator, w->packed, floats * sizeof *w->packed);
+    memory_free(w->options->allocator, w->packed, floats * sizeof *w->packed);
 }
 
 whet_status attend_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
     enum { HEADS_A_THREAD = 3 };
     const Attend *t = c->state;
     Work w = {.c = c, .t = t, .data = data, .options = options};
-    w.allocator = options && options->allocator ? options->allocator : c->allocator;
     w.block_floats = lay_out(t, &(Block){.rows = 0}, NULL);
     w.blocks = (t->queries + t->block - 1) / t->block;
     w.streams = t->shared * w.blocks == 1 && !t->values.turned;
@@ -396,14 +387,12 @@ whet_status attend_run(const Compiled *c, void *const *data, const EvalOptions *
     int64_t values = ((w.streams ? t->key_block : t->keys) + t->values.group - 1) / t->values.group;
     w.key_floats = aligned((size_t)(panels * panel * key_steps(t)));
     w.value_floats = aligned((size_t)(values * t->value_pitch));
-    int threads = options && options->parallel ? options->parallel->threads : 1;
+    int threads = schedule_threads(options);
     double work =
         (double)t->heads * (double)t->shared * (double)t->queries * (double)t->keys * (double)(t->depth + t->width) / 50;
     if (threads == 1 || w.streams || t->heads >= (int64_t)threads * HEADS_A_THREAD)
         schedule_parallel(options, work, (size_t)t->heads, head_task, &w);
     else
         run_in_blocks(&w, work);
-    if (atomic_load(&w.no_memory))
-        return error_memory(err);
-    return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
+    return stop_status(&w.stop, err);
 }

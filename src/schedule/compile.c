@@ -4,34 +4,6 @@
 #include <assert.h>
 #include <string.h>
 
-bool schedule_late(const EvalOptions *options) {
-    return options && options->deadline > 0 && clock_now() > options->deadline;
-}
-
-void schedule_parallel(const EvalOptions *options, double work, size_t count, void (*task)(void *context, size_t i),
-                       void *context) {
-    enum { WORTH_WAKING = 20000 };
-    if (count > 1 && work > WORTH_WAKING && options && options->parallel && options->parallel->threads > 1) {
-        options->parallel->run(options->parallel->self, count, task, context);
-        return;
-    }
-    for (size_t i = 0; i < count; i++)
-        task(context, i);
-}
-
-TargetEntry schedule_entry(const Compiled *c, int function) {
-    int at = c->first_function + function;
-    return c->made ? c->target.entry(made_code(c->made[at]), 0) : c->target.entry(c->code, at);
-}
-
-void schedule_call(const Compiled *c, int function, const int64_t *arguments) {
-    TargetEntry entry = schedule_entry(c, function);
-    if (entry)
-        entry(arguments);
-    else
-        vector_interpret(c->functions[function], arguments, 0, NULL);
-}
-
 /* What a template takes is seen at a glance to be there; otherwise it would plan long before it says no. */
 enum {
     ANY = 0,
@@ -290,10 +262,6 @@ whet_status schedule_compile(const Kernel *kernel, const Target *target, const S
     }
     *out = c;
     return WHET_OK;
-}
-
-whet_status compiled_run(const Compiled *compiled, void *const *data, const EvalOptions *options, whet_error *err) {
-    return compiled->run(compiled, data, options, err);
 }
 
 void compiled_free(Compiled *c) {

@@ -1,7 +1,6 @@
 /* Drives a contraction: cuts the work into tasks, packs panels that could not be packed before, walks blocks and calls tiles. */
 #include "schedule/contract.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 /* ---- tiles ---- */
@@ -11,11 +10,10 @@ typedef struct Work {
     const Contract *k;
     void *const *data;
     const EvalOptions *options;
-    const whet_allocator *allocator;
     bool packed;                                            /* B was, before the run: */
     int64_t first_panel;                                    /* from this one on */
     int64_t row_tasks, panel_tasks, rows_each, panels_each; /* the grid of one outer index, rows in tiles */
-    atomic_bool late, no_memory;
+    Stop stop;
 } Work;
 
 /* One outer index, or one line of its rows: where every access is, in elements, and A's guarded indices. */
@@ -188,12 +186,6 @@ static void call_line(const Work *w, const Part *part, const Corner *line, int64
     call_pieces(w, part, &call, from, end);
 }
 
-static bool stopped(Work *w) {
-    if (schedule_late(w->options))
-        atomic_store(&w->late, true);
-    return atomic_load_explicit(&w->late, memory_order_relaxed) || atomic_load_explicit(&w->no_memory, memory_order_relaxed);
-}
-
 /* From and to: tiles, of all lines behind each other. */
 typedef struct Range {
     int64_t from, to;
@@ -319,7 +311,7 @@ static void walk_packed(const Task *t, Part *part) {
                 call_tiles(w, part, &t->corner, tiles);
                 part->packed += k->panel_bytes;
             }
-            if (stopped(w))
+            if (stop_look(&w->stop, w->options))
                 return;
         }
 }
@@ -333,7 +325,7 @@ static void walk_unpacked(const Task *t, Part *part) {
     char outside[4];
     contract_outside(k, &k->fb, w->data, outside);
     part->packed = t->packed;
-    for (part->panel = t->panels.from; part->panel < t->panels.to && !stopped(w); part->panel++)
+    for (part->panel = t->panels.from; part->panel < t->panels.to && !stop_look(&w->stop, w->options); part->panel++)
         for (part->block = 0; part->block < k->blocks; part->block++) {
             contract_pack_block(w->c, w->data[k->nest.access[k->b].tensor], t->corner.batch, part->panel, part->block, outside,
                                 t->packed);
@@ -368,7 +360,7 @@ static bool task_memory(Task *t) {
     size_t sums = k->row_sums ? (size_t)(row_of(k, t->rows.to) - row_of(k, t->rows.from)) * sizeof(int32_t) : 0;
     gathered = round64(gathered);
     t->bytes = panel + gathered + strips + tile_rows + sums;
-    t->packed = t->bytes ? memory_alloc(t->w->allocator, t->bytes) : NULL;
+    t->packed = t->bytes ? memory_alloc(t->w->options->allocator, t->bytes) : NULL;
     if (!t->packed) {
         t->gathered = t->strips = t->tile_rows = NULL;
         t->row_sums = NULL;
@@ -389,7 +381,7 @@ static void run_tiles(Work *w, int64_t outer, Range rows, Range panels) {
     t.panels = panels;
     find_corner(k, outer, &t.corner);
     if (!task_memory(&t)) {
-        atomic_store(&w->no_memory, true);
+        stop_no_memory(&w->stop);
         return;
     }
     Part part = {.row_sums = t.row_sums, .first_sum = k->row_sums ? row_of(k, t.rows.from) : 0};
@@ -399,14 +391,14 @@ static void run_tiles(Work *w, int64_t outer, Range rows, Range panels) {
         walk_packed(&t, &part);
     else
         walk_unpacked(&t, &part);
-    memory_free(w->allocator, t.packed, t.bytes);
+    memory_free(w->options->allocator, t.packed, t.bytes);
 }
 
 static void work_task(void *context, size_t i) {
     Work *w = context;
     const Contract *k = w->k;
     int64_t each = w->row_tasks * w->panel_tasks;
-    if (stopped(w))
+    if (stop_look(&w->stop, w->options))
         return;
     if (each == 1) { /* no division for what is small */
         run_tiles(w, (int64_t)i, (Range){0, k->lines * k->tiles}, (Range){0, k->panels});
@@ -421,7 +413,7 @@ static void work_task(void *context, size_t i) {
 /* A grid over rows and panels: enough tasks for all threads to end together, few enough that blocks stay whole. */
 static int64_t make_grid(Work *w, int64_t outer) {
     const Contract *k = w->k;
-    int64_t threads = w->options && w->options->parallel ? w->options->parallel->threads : 1;
+    int64_t threads = schedule_threads(w->options);
     double flops = 2.0 * (double)outer * (double)k->rows * (double)k->columns * (double)k->depth;
     if (threads < 2 || flops < 1e6) {
         w->row_tasks = w->panel_tasks = 1;
@@ -441,15 +433,14 @@ static int64_t make_grid(Work *w, int64_t outer) {
 
 static void clear_gaps(const Contract *k, void *const *data, const EvalOptions *options) {
     const KernelTensor *tensor = &k->nest.kernel->tensors[k->nest.access[0].tensor];
-    if (!k->nest.covers && !(options && options->keep))
+    if (!k->nest.covers && !options->keep)
         memset(data[k->nest.access[0].tensor], 0, (size_t)tensor->count * (size_t)contract_size(k, 0));
 }
 
 whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
     const Contract *k = c->state;
     Work w = {.c = c, .k = k, .data = data, .options = options};
-    w.packed = k->constant && !(options && options->unpacked);
-    w.allocator = options && options->allocator ? options->allocator : c->allocator;
+    w.packed = k->constant && !options->unpacked;
     int64_t outer = 1;
     for (int i = 0; i < k->outer_count; i++)
         outer *= k->nest.axis[k->outer[i]].extent;
@@ -457,16 +448,13 @@ whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions
     double macs = (double)outer * (double)k->rows * (double)k->columns * (double)k->depth;
     double products = macs / 32, weights = (double)k->packed_bytes / 24; /* so many a nanosecond, or so, of a core */
     schedule_parallel(options, products > weights ? products : weights, (size_t)make_grid(&w, outer), work_task, &w);
-    if (atomic_load(&w.no_memory))
-        return error_memory(err);
-    return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
+    return stop_status(&w.stop, err);
 }
 
 whet_status contract_run_tiles(const Compiled *c, void *const *data, int64_t from, int64_t to, int64_t panel, int64_t panels,
                                const EvalOptions *options, whet_error *err) {
     const Contract *k = c->state;
     Work w = {.c = c, .k = k, .data = data, .options = options, .packed = true, .first_panel = panel};
-    w.allocator = options && options->allocator ? options->allocator : c->allocator;
     run_tiles(&w, 0, (Range){from, to}, (Range){panel, panel + panels});
-    return atomic_load(&w.no_memory) ? error_memory(err) : WHET_OK;
+    return stop_status(&w.stop, err);
 }

@@ -2,7 +2,6 @@
  */
 #include "schedule/map.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 typedef struct Work {
@@ -12,7 +11,7 @@ typedef struct Work {
     const EvalOptions *options;
     int first, end;                          /* the passes that run now */
     const void *(*table)[NEST_MAX_ACCESSES]; /* by pass and access: offsets */
-    atomic_bool late;
+    Stop stop;
 } Work;
 
 static int64_t box_tasks(const MapBox *box) {
@@ -75,7 +74,7 @@ static void map_task(void *context, size_t task) {
     Work *w = context;
     int pass = w->first, b = 0;
     int64_t left = (int64_t)task, at[NEST_MAX_ACCESSES];
-    if (atomic_load_explicit(&w->late, memory_order_relaxed))
+    if (stop_asked(&w->stop))
         return;
     for (; left >= box_tasks(&w->plan->passes[pass].boxes[b]); b++) {
         left -= box_tasks(&w->plan->passes[pass].boxes[b]);
@@ -91,8 +90,7 @@ static void map_task(void *context, size_t task) {
         rows = box->rows_each;
     outer_places(m, box, left / box->row_tasks, at);
     run_rows(w, pass, box, at, row, rows);
-    if (schedule_late(w->options))
-        atomic_store(&w->late, true);
+    stop_look(&w->stop, w->options);
 }
 
 /* ---- offsets ---- */
@@ -155,9 +153,7 @@ static whet_status run_passes(Work *w, whet_error *err) {
         schedule_parallel(w->options, work, (size_t)tasks, map_task, w);
     free_tables(w);
     w->table = NULL;
-    if (!status && atomic_load(&w->late))
-        status = error_set(err, WHET_ERROR_LIMIT, "the time limit has passed");
-    return status;
+    return status ? status : stop_status(&w->stop, err);
 }
 
 /* ---- temporaries ---- */

@@ -216,7 +216,7 @@ static whet_status run_parts(const Compiled *c, void **own, void *const *data, c
         const Compiled part = part_of(c, i);
         if (part.packing.bytes) {
             char *packed = c->packed ? c->packed : data[part.packing.tensor];
-            own[part.packing.tensor] = packed + (options && options->unpacked ? 0 : parts->offset[i]);
+            own[part.packing.tensor] = packed + (options->unpacked ? 0 : parts->offset[i]);
         }
         status = part.run(&part, own, options, err);
         if (part.packing.bytes)
@@ -227,7 +227,7 @@ static whet_status run_parts(const Compiled *c, void **own, void *const *data, c
 
 static whet_status run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
     const Parts *parts = c->state;
-    const whet_allocator *allocator = options && options->allocator ? options->allocator : c->allocator;
+    const whet_allocator *allocator = options->allocator;
     void *own[KERNEL_MAX_TENSORS];
     char *memory = parts->bytes ? memory_alloc(allocator, parts->bytes) : NULL;
     if (parts->bytes && !memory)

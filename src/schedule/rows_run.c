@@ -1,8 +1,6 @@
 /* Drives a row kernel: cuts rows into tasks. A row is never cut, so results are the same for any number of threads. */
 #include "schedule/rows.h"
 
-#include <stdatomic.h>
-
 enum { TASK_ELEMENTS = 1 << 15, STACK_FLOATS = 1 << 12 };
 
 typedef struct Work {
@@ -10,11 +8,10 @@ typedef struct Work {
     const Rows *r;
     void *const *data;
     const EvalOptions *options;
-    const whet_allocator *allocator;
     int64_t row_tasks, rows_each;     /* along row_axis */
     int64_t block_tasks, blocks_each; /* across: along the axis of lanes, in whole blocks */
     int64_t blocks;
-    atomic_bool late, no_memory;
+    Stop stop;
 } Work;
 
 /* One call of a function: rows [row, row + rows) of one place on the outer axes, and (across) lanes from `lane`. */
@@ -81,13 +78,13 @@ static void rows_task(void *context, size_t task) {
     int64_t blocks = w->blocks - block < w->blocks_each ? w->blocks - block : w->blocks_each;
     Part part = {.outer = t / w->block_tasks / w->row_tasks, .row = row};
     part.rows = r->rows - row < w->rows_each ? r->rows - row : w->rows_each;
-    if (atomic_load_explicit(&w->late, memory_order_relaxed))
+    if (stop_asked(&w->stop))
         return;
     _Alignas(64) float local[STACK_FLOATS];
     size_t floats = r->scratch_floats * (size_t)r->scratch_count;
-    float *scratch = floats <= STACK_FLOATS ? local : memory_alloc(w->allocator, floats * sizeof *scratch);
+    float *scratch = floats <= STACK_FLOATS ? local : memory_alloc(w->options->allocator, floats * sizeof *scratch);
     if (!scratch) {
-        atomic_store(&w->no_memory, true);
+        stop_no_memory(&w->stop);
         return;
     }
     if (r->across)
@@ -95,9 +92,8 @@ static void rows_task(void *context, size_t task) {
     else
         call_along(w, part, scratch);
     if (scratch != local)
-        memory_free(w->allocator, scratch, floats * sizeof *scratch);
-    if (schedule_late(w->options))
-        atomic_store(&w->late, true);
+        memory_free(w->options->allocator, scratch, floats * sizeof *scratch);
+    stop_look(&w->stop, w->options);
 }
 
 static int64_t at_least_one(int64_t n) {
@@ -127,7 +123,6 @@ whet_status rows_run(const Compiled *c, void *const *data, const EvalOptions *op
     Work w = {.c = c, .r = r, .data = data, .options = options, .rows_each = 1, .block_tasks = 1};
     if (r->rows == 0 || r->outer_total == 0 || (r->across && r->lane_extent == 0))
         return WHET_OK;
-    w.allocator = options && options->allocator ? options->allocator : c->allocator;
     if (r->across)
         cut_across(&w);
     else
@@ -136,7 +131,5 @@ whet_status rows_run(const Compiled *c, void *const *data, const EvalOptions *op
     double work =
         (double)r->outer_total * (double)r->rows * (double)r->columns * (r->across ? (double)r->lane_extent : 1) * r->count / 2;
     schedule_parallel(options, work, (size_t)(r->outer_total * w.row_tasks * w.block_tasks), rows_task, &w);
-    if (atomic_load(&w.no_memory))
-        return error_memory(err);
-    return atomic_load(&w.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
+    return stop_status(&w.stop, err);
 }

@@ -8,6 +8,8 @@
 #ifndef WHET_SCHEDULE_H
 #define WHET_SCHEDULE_H
 
+#include <stdatomic.h>
+
 #include "kernel/kernel.h"
 #include "target/target.h"
 
@@ -305,10 +307,20 @@ static inline VectorFunction *schedule_function(Arena *arena, const char *name, 
 
 TargetEntry schedule_entry(const Compiled *c, int function); /* NULL: the target is not this machine */
 void schedule_call(const Compiled *c, int function, const int64_t *arguments);
-bool schedule_late(const EvalOptions *options); /* the deadline has passed */
+
+/* Drivers get options that are never NULL, with an allocator: compiled_run sees to it. */
+int schedule_threads(const EvalOptions *options); /* NULL: one, here and below */
 /* Runs tasks on all threads, or here when `work` (rough nanoseconds of one thread, all tasks together) would not repay waking
  * them. */
 void schedule_parallel(const EvalOptions *options, double work, size_t count, void (*task)(void *context, size_t i),
                        void *context);
+/* Why a run ends early: one thread finds it, all see it. {0}: go on. */
+typedef struct Stop {
+    atomic_bool late, no_memory;
+} Stop;
+bool stop_asked(const Stop *stop);
+bool stop_look(Stop *stop, const EvalOptions *options); /* and at the clock */
+void stop_no_memory(Stop *stop);
+whet_status stop_status(const Stop *stop, whet_error *err);
 
 #endif

@@ -1,7 +1,6 @@
 /* Drives windows over pixels: cuts the work into units and calls the code of each tile, row by row where taps are outside. */
 #include "schedule/window_pixels.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 typedef struct Work {
@@ -11,7 +10,7 @@ typedef struct Work {
     const EvalOptions *options;
     const void *packed;                /* factors as [taps][lanes] */
     int64_t bands, band, units, tasks; /* of rows */
-    atomic_bool late;
+    Stop stop;
 } Work;
 
 /* Where a call begins. */
@@ -130,23 +129,17 @@ static void run_unit(const Work *k, int64_t unit) {
     run_rows(k, corner, band * k->band, least((band + 1) * k->band, rows), p->lines ? 0 : p->kind_of[tile], lanes, row_loop);
 }
 
-static bool stopped(Work *k) {
-    if (schedule_late(k->options))
-        atomic_store(&k->late, true);
-    return atomic_load_explicit(&k->late, memory_order_relaxed);
-}
-
 static void pixels_task(void *context, size_t i) {
     Work *k = context;
     int64_t from = k->units * (int64_t)i / k->tasks, to = k->units * ((int64_t)i + 1) / k->tasks;
-    for (int64_t u = from; u < to && !stopped(k); u++)
+    for (int64_t u = from; u < to && !stop_look(&k->stop, k->options); u++)
         run_unit(k, u);
 }
 
 /* Rows are cut into bands only where there would be too few units for all threads. */
 static void cut(Work *k) {
     const Pixels *p = k->p;
-    int64_t threads = k->options && k->options->parallel ? k->options->parallel->threads : 1;
+    int64_t threads = schedule_threads(k->options);
     int64_t rows = p->h < 0 ? 1 : p->nest.axis[p->h].extent;
     k->units = p->tiles * (p->blocks + (p->edge != 0));
     for (int i = 0; i < p->outer_count; i++)
@@ -159,7 +152,7 @@ static void cut(Work *k) {
 }
 
 /* Factors that were not known when compiling are packed now: NULL in *own where nothing had to be. False: out of memory. */
-static bool pack_now(Work *k, const whet_allocator *allocator, void **own) {
+static bool pack_now(Work *k, void **own) {
     const Pixels *p = k->p;
     *own = NULL;
     if (p->packed < 0)
@@ -167,7 +160,7 @@ static bool pack_now(Work *k, const whet_allocator *allocator, void **own) {
     k->packed = k->c->packed ? k->c->packed : k->data[p->unpacked.tensor];
     if (p->constant)
         return true;
-    *own = memory_alloc(allocator, pixels_packed_bytes(p));
+    *own = memory_alloc(k->options->allocator, pixels_packed_bytes(p));
     if (*own)
         pixels_pack(p, k->data[p->unpacked.tensor], *own);
     k->packed = *own;
@@ -180,17 +173,16 @@ whet_status pixels_run(const Compiled *c, void *const *data, const EvalOptions *
     const KernelTensor *y = &c->kernel->tensors[nest->access[0].tensor];
     Work k = {.c = c, .p = p, .data = data, .options = options};
     cut(&k);
-    if (!p->w->covers && !(options && options->keep))
+    if (!p->w->covers && !options->keep)
         memset(data[nest->access[0].tensor], 0, (size_t)y->count * (size_t)dtype_bits(y->type) / 8);
     double work = 1.0 / 16;
     for (int a = 0; a < nest->axis_count; a++)
         work *= (double)nest->axis[a].extent;
     void *own;
-    const whet_allocator *allocator = options && options->allocator ? options->allocator : c->allocator;
-    if (!pack_now(&k, allocator, &own))
+    if (!pack_now(&k, &own))
         return error_memory(err);
     schedule_parallel(options, work, (size_t)k.tasks, pixels_task, &k);
     if (own)
-        memory_free(allocator, own, pixels_packed_bytes(p));
-    return atomic_load(&k.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
+        memory_free(options->allocator, own, pixels_packed_bytes(p));
+    return stop_status(&k.stop, err);
 }

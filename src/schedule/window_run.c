@@ -1,7 +1,6 @@
 /* Drives a window: cuts the work into units, copies the box of each into the buffer and calls the vector code. */
 #include "schedule/window.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 typedef struct Work {
@@ -9,9 +8,8 @@ typedef struct Work {
     const Window *w;
     void *const *data;
     const EvalOptions *options;
-    const whet_allocator *allocator;
     int64_t units, tasks;
-    atomic_bool late, no_memory;
+    Stop stop;
 } Work;
 
 /* One unit: where it begins. */
@@ -142,25 +140,19 @@ static void run_unit(const Work *k, const Unit *u, float *buffer) {
     schedule_call(k->c, w->function[u->last], arguments);
 }
 
-static bool stopped(Work *k) {
-    if (schedule_late(k->options))
-        atomic_store(&k->late, true);
-    return atomic_load_explicit(&k->late, memory_order_relaxed) || atomic_load_explicit(&k->no_memory, memory_order_relaxed);
-}
-
 static void window_task(void *context, size_t i) {
     Work *k = context;
     const Window *w = k->w;
     int64_t from = k->units * (int64_t)i / k->tasks, to = k->units * ((int64_t)i + 1) / k->tasks;
     size_t bytes = (size_t)w->buffer_floats * sizeof(float) + 64;
-    char *memory = w->x >= 0 ? memory_alloc(k->allocator, bytes) : NULL;
+    char *memory = w->x >= 0 ? memory_alloc(k->options->allocator, bytes) : NULL;
     if (w->x >= 0 && !memory) {
-        atomic_store(&k->no_memory, true);
+        stop_no_memory(&k->stop);
         return;
     }
     float *buffer = memory ? (float *)(memory + (64 - (uintptr_t)memory % 64) % 64) : NULL;
     Unit before, unit;
-    for (int64_t u = from; u < to && !stopped(k); u++) {
+    for (int64_t u = from; u < to && !stop_look(&k->stop, k->options); u++) {
         unit = unit_at(w, u);
         if (buffer)
             copy_box(k, &unit, u > from ? &before : NULL, buffer);
@@ -168,18 +160,17 @@ static void window_task(void *context, size_t i) {
         before = unit;
     }
     if (memory)
-        memory_free(k->allocator, memory, bytes);
+        memory_free(k->options->allocator, memory, bytes);
 }
 
 whet_status window_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
     const Window *w = c->state;
     Work k = {.c = c, .w = w, .data = data, .options = options, .units = w->bands};
-    k.allocator = options && options->allocator ? options->allocator : c->allocator;
     for (int i = 0; i < w->outer_count; i++)
         k.units *= w->nest.axis[w->outer[i]].extent;
-    int64_t threads = options && options->parallel ? options->parallel->threads : 1;
+    int64_t threads = schedule_threads(options);
     k.tasks = threads < 2 ? 1 : k.units < 4 * threads ? k.units : 4 * threads;
-    if (!w->covers && !(options && options->keep))
+    if (!w->covers && !options->keep)
         memset(data[w->nest.access[0].tensor], 0, (size_t)c->kernel->tensors[w->nest.access[0].tensor].count * 4);
     double work = (double)k.units * (w->taps + 8) / 16;
     for (int a = 0; a < w->nest.parallel_count; a++)
@@ -187,7 +178,5 @@ whet_status window_run(const Compiled *c, void *const *data, const EvalOptions *
     for (int i = 0; i < w->loop_count; i++)
         work *= (double)w->extent[w->loop[i]];
     schedule_parallel(options, work, (size_t)k.tasks, window_task, &k);
-    if (atomic_load(&k.no_memory))
-        return error_memory(err);
-    return atomic_load(&k.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
+    return stop_status(&k.stop, err);
 }

@@ -3,7 +3,6 @@
  * slowly. Where there are fewer parts than threads, each phase of a block is spread. */
 #include "schedule/winograd.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 enum { CHUNK = 4 }; /* tiles of a task */
@@ -13,13 +12,12 @@ typedef struct Work {
     const Winograd *w;
     void *const *data;
     const EvalOptions *options;
-    const whet_allocator *allocator;
     const char *packed;     /* weights, */
     bool unpacked;          /* or as the model has them */
     float *scratch;         /* of all tasks */
     int64_t scratch_floats; /* of one */
     int64_t parts, tasks;   /* parts of a block */
-    atomic_bool late, no_memory;
+    Stop stop;
 } Work;
 
 /* A block at work. */
@@ -118,14 +116,14 @@ static void input_task(void *context, size_t i) {
     const Block *b = context;
     const Winograd *w = b->k->w;
     size_t bytes = (size_t)(w->points * w->channels) * sizeof(float);
-    float *patch = memory_alloc(b->k->allocator, bytes);
+    float *patch = memory_alloc(b->k->options->allocator, bytes);
     if (!patch) {
-        atomic_store(&b->k->no_memory, true);
+        stop_no_memory(&b->k->stop);
         return;
     }
     for (int64_t at = part_begin(b) + (int64_t)i * CHUNK, end = least(at + CHUNK, part_end(b)); at < end; at++)
         transform_input(b, at, patch);
-    memory_free(b->k->allocator, patch, bytes);
+    memory_free(b->k->options->allocator, patch, bytes);
 }
 
 /* ---- the product ---- */
@@ -141,9 +139,9 @@ static void multiply(const Block *b, size_t point, const char *packed, int64_t p
     part.packed = (void *)(uintptr_t)packed;
     data[w->contract->nest.access[0].tensor] = b->m + (int64_t)point * w->m_plane;
     data[w->contract->nest.access[w->contract->a].tensor] = b->v + (int64_t)point * w->v_plane;
-    const EvalOptions alone = {.allocator = b->k->allocator};
+    const EvalOptions alone = {.allocator = b->k->options->allocator};
     if (contract_run_tiles(&part, data, b->from, b->to, panel, panels, &alone, &err) != WHET_OK)
-        atomic_store(&b->k->no_memory, true);
+        stop_no_memory(&b->k->stop);
 }
 
 static void product_task(void *context, size_t point) {
@@ -156,15 +154,15 @@ static void panel_task(void *context, size_t panel) {
     const Block *b = context;
     const Winograd *w = b->k->w;
     size_t step = w->contract->panel_bytes, bytes = step * (size_t)w->points;
-    char *weights = memory_alloc(b->k->allocator, bytes);
+    char *weights = memory_alloc(b->k->options->allocator, bytes);
     if (!weights) {
-        atomic_store(&b->k->no_memory, true);
+        stop_no_memory(&b->k->stop);
         return;
     }
     winograd_pack(b->k->c, b->k->packed, (int64_t)panel, weights, step);
     for (int64_t point = 0; point < w->points; point++)
         multiply(b, (size_t)point, weights + (size_t)point * step, (int64_t)panel, 1);
-    memory_free(b->k->allocator, weights, bytes);
+    memory_free(b->k->options->allocator, weights, bytes);
 }
 
 /* ---- the output ---- */
@@ -194,12 +192,6 @@ static void output_task(void *context, size_t i) {
 
 /* ---- blocks ---- */
 
-static bool stopped(Work *k) {
-    if (schedule_late(k->options))
-        atomic_store(&k->late, true);
-    return atomic_load_explicit(&k->late, memory_order_relaxed) || atomic_load_explicit(&k->no_memory, memory_order_relaxed);
-}
-
 /* A part of a block. `options`: how to spread its phases; NULL: not at all. */
 static void run_part(Work *k, int64_t unit, float *scratch, const EvalOptions *options) {
     const Winograd *w = k->w;
@@ -212,16 +204,16 @@ static void run_part(Work *k, int64_t unit, float *scratch, const EvalOptions *o
     int64_t tiles = part_end(&b) - part_begin(&b);
     size_t chunks = (size_t)((tiles + CHUNK - 1) / CHUNK);
     double each = (double)(tiles * w->points) / 8, macs = (double)(w->points * tiles * w->channels) * (double)w->outputs;
-    if (stopped(k) || !tiles)
+    if (stop_look(&k->stop, k->options) || !tiles)
         return;
     schedule_parallel(options, each * (double)w->channels, chunks, input_task, &b);
-    if (stopped(k))
+    if (stop_look(&k->stop, k->options))
         return;
     if (k->unpacked)
         schedule_parallel(options, macs, (size_t)w->contract->panels, panel_task, &b);
     else
         schedule_parallel(options, macs / 32, (size_t)w->points, product_task, &b);
-    if (stopped(k))
+    if (stop_look(&k->stop, k->options))
         return;
     schedule_parallel(options, each * (double)w->outputs, chunks, output_task, &b);
 }
@@ -263,13 +255,12 @@ static void cut(Work *k, int64_t threads) {
 whet_status winograd_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
     const Winograd *w = c->state;
     Work k = {.c = c, .w = w, .data = data, .options = options};
-    k.allocator = options && options->allocator ? options->allocator : c->allocator;
     k.packed = c->packed ? c->packed : data[w->nest.access[w->w].tensor];
-    k.unpacked = options && options->unpacked;
-    cut(&k, options && options->parallel && !k.unpacked ? options->parallel->threads : 1);
+    k.unpacked = options->unpacked;
+    cut(&k, k.unpacked ? 1 : schedule_threads(options));
     k.scratch_floats = w->points * (w->v_plane + w->m_plane);
     size_t bytes = (size_t)(k.tasks * k.scratch_floats) * sizeof(float) + 64;
-    char *memory = memory_alloc(k.allocator, bytes);
+    char *memory = memory_alloc(options->allocator, bytes);
     if (!memory)
         return error_memory(err);
     k.scratch = aligned(memory);
@@ -277,8 +268,6 @@ whet_status winograd_run(const Compiled *c, void *const *data, const EvalOptions
         schedule_parallel(options, 1e9, (size_t)k.tasks, parts_task, &k);
     else
         run_parts(&k, 0, w->blocks, k.scratch, options);
-    memory_free(k.allocator, memory, bytes);
-    if (atomic_load(&k.no_memory))
-        return error_memory(err);
-    return atomic_load(&k.late) ? error_set(err, WHET_ERROR_LIMIT, "the time limit has passed") : WHET_OK;
+    memory_free(options->allocator, memory, bytes);
+    return stop_status(&k.stop, err);
 }
