@@ -84,6 +84,10 @@ static const Sample samples[] = {
     {"y[n, h, w, o] = sum(i:3, j:3, c) f32(bf16(x[n, h + i - 1, w + j - 1, c]?)) * f32(bf16(f[i, j, c, o]))",
      "x f32 n h w c, f f32 3 3 c o", ""},
     {"c[m, n] = sum(k) f32(bf16(a[m, k])) * b[k, n]", "a f32 m k, b f32 k n", "contract"},
+    {"c[m, n] = sum(k) s32(a[m, k]) * s32(b[k, n])", "a T m 128, b U 128 n", "contract"},
+    {"c[i, m, n] = sum(k) (s32(a[i, m, k]) - s32(za[])) * (s32(b[i, k, n]) - s32(zb[i, 0, n]))",
+     "a T i m 64, za T, b U i 64 n, zb U i 1 n", "contract"},
+    {"c[i, h, m, n] = sum(k) f32(a[m, i, h, k]) * f32(b[h, i, n, k])", "a bf16 m i 2 64, b bf16 2 i n 64", "contract"},
     {"c[m, 3 + n] = sum(k) s32(a[m, k]) * s32(b[k, n])", "a T m k, b U k n", "contract"},
 };
 
@@ -297,13 +301,24 @@ static void interpreted(void **state) {
     here_made_for_others(check_samples, 1);
 }
 
+static void on_intel_tiles(void **state) {
+    (void)state;
+    here_on_emulated("x86-avx512+amx", check_samples, 20);
+}
+
+static void on_avx_vnni(void **state) {
+    (void)state;
+    here_on_emulated("x86-avx2+avx_vnni", check_samples, 10);
+}
+
 static const HereRounds rounds_of = {.check = check_samples, .elsewhere = 25};
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(on_avx512),   cmocka_unit_test(without_dots),
         cmocka_unit_test(on_avx2),     HERE_TEST("elsewhere", here_other, rounds_of),
-        cmocka_unit_test(interpreted),
+        cmocka_unit_test(interpreted), cmocka_unit_test(on_intel_tiles),
+        cmocka_unit_test(on_avx_vnni),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,7 +34,6 @@ static void add(Listing *list, const TargetCode *code) {
     ZydisFormatter formatter;
     ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
     ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_INTEL);
-    ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_FORCE_SIZE, ZYAN_TRUE);
     size_t end = ((const X86Line *)code->lines)[code->line_count - 1].offset, at = 0;
     while (at < end && list->count < MAX_INSTRUCTIONS) {
         ZydisDecodedInstruction instruction;
@@ -48,10 +47,16 @@ static void add(Listing *list, const TargetCode *code) {
         if (!jump && !known) {
             list->item[list->count].length = instruction.length;
             memcpy(list->item[list->count].bytes, code->bytes + at, instruction.length);
-            ZydisFormatterFormatInstruction(&formatter, &instruction, operands, instruction.operand_count_visible,
-                                            list->item[list->count].text, sizeof list->item[0].text, ZYDIS_RUNTIME_ADDRESS_NONE,
-                                            NULL);
-            list->count++;
+            char *text = list->item[list->count++].text; /* where there are both forms, assemblers take the longer one of VNNI */
+            const char *form =
+                instruction.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && instruction.meta.isa_set == ZYDIS_ISA_SET_AVX_VNNI
+                    ? "{vex} "
+                    : "";
+            ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_FORCE_SIZE,
+                                      instruction.mnemonic != ZYDIS_MNEMONIC_LDTILECFG); /* `as` knows it without alone */
+            size_t written = (size_t)snprintf(text, sizeof list->item[0].text, "%s", form);
+            ZydisFormatterFormatInstruction(&formatter, &instruction, operands, instruction.operand_count_visible, text + written,
+                                            sizeof list->item[0].text - written, ZYDIS_RUNTIME_ADDRESS_NONE, NULL);
         }
         at += instruction.length;
     }
@@ -125,31 +130,51 @@ static const char tail[] = "    %p = reduce_max s32 %o\n    %q = cvt f32 from s3
                            "    store f32 [%b + 64*%i + 1024] %r\n  end\n";
 static const char dots[] =
     "    %ab = bits u8 from s32 %c\n    %ac = bits s8 from s32 %h\n    %ad = dot4_us s32 from u8 %ab, %ac, %k\n"
-    "    store s32 [%b + 64*%i + 2048] %ad\n    %ae = bits bf16 from f32 %e\n"
-    "    %af = dot2 f32 from bf16 %ae, %ae, %g\n    store f32 [%b + 64*%i + 3072] %af\n";
+    "    store s32 [%b + 64*%i + 2048] %ad\n";
+static const char pairs[] = "    %ae = bits bf16 from f32 %e\n"
+                            "    %af = dot2 f32 from bf16 %ae, %ae, %g\n    store f32 [%b + 64*%i + 3072] %af\n";
+
+static const char tiles[] = "function tiles, 64 bytes a register, pointer %a, pointer %b, pointer %c, index %n\n"
+                            "  loop %i = 0 to %n step 1\n"
+                            "    %s = tile_zero s32 rows 9\n    %t = tile_zero s32 rows 9\n    %f = tile_zero f32 rows 9\n"
+                            "    %x = tile_load s32 [%a + 64*%i] 4096 rows 9\n    %y = tile_load s32 [%b + 128*%i + 1024] 64\n"
+                            "    %z = tile_load f32 [%b + 128*%i] 128\n    %w = tile_load f32 [%a + 64*%i + 64] 100 rows 9\n"
+                            "    %s1 = tile_dot4_ss s32 %x, %y, %s\n    %t1 = tile_dot4_us s32 %x, %y, %t\n"
+                            "    %s2 = tile_dot4_su s32 %x, %y, %s1\n    %t2 = tile_dot4_uu s32 %x, %y, %t1\n"
+                            "    %f1 = tile_dot2 f32 %w, %z, %f\n    tile_store s32 [%c + 1024*%i] %s2, 64 rows 9\n"
+                            "    tile_store s32 [%c + 1024*%i + 8192] %t2, 4096 rows 9\n"
+                            "    tile_store f32 [%c + 1024*%i + 64] %f1, -64 rows 9\n  end\n";
+
+static void add_function(Listing *list, const Target *target, const char *text, uint64_t seed) {
+    Arena arena;
+    whet_error err;
+    TargetCode *code = NULL;
+    arena_init(&arena, NULL);
+    const VectorFunction *functions[] = {vector_parse(&arena, text, strlen(text), &err)};
+    if (!functions[0] || target->compile(target, functions, 1, seed, &code, &err) != WHET_OK)
+        fail_msg("%s", err.message);
+    add(list, code);
+    target->free(code);
+    arena_free(&arena);
+}
 
 static void add_forms(Listing *list, const Target *target) {
     for (uint64_t seed = 0; seed < 20; seed++) {
-        Arena arena;
         Text text;
-        whet_error err;
-        TargetCode *code = NULL;
-        arena_init(&arena, NULL);
         text_init(&text);
         char head[sizeof forms + 16];
         snprintf(head, sizeof head, forms, target->bytes);
         text_put(&text, head);
-        if (target->bytes == 64)
+        if (target->dot4_us)
             text_put(&text, dots);
+        if (target->dot2)
+            text_put(&text, pairs);
         text_put(&text, more);
         text_put(&text, tail);
-        const VectorFunction *functions[] = {vector_parse(&arena, text.data, text.length, &err)};
-        if (!functions[0] || target->compile(target, functions, 1, seed, &code, &err) != WHET_OK)
-            fail_msg("%s", err.message);
-        add(list, code);
-        target->free(code);
+        add_function(list, target, text.data, seed);
+        if (target->tiles.count)
+            add_function(list, target, tiles, seed);
         text_free(&text);
-        arena_free(&arena);
     }
 }
 
@@ -252,12 +277,17 @@ static void avx2(void **state) {
     check_target(FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C));
 }
 
+static void avx_vnni(void **state) {
+    (void)state;
+    check_target(FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C) | FEATURE(AVX_VNNI));
+}
+
 static void avx512(void **state) {
     (void)state;
     check_target(~UINT64_C(0));
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(avx2), cmocka_unit_test(avx512)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(avx2), cmocka_unit_test(avx_vnni), cmocka_unit_test(avx512)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

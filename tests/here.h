@@ -8,13 +8,23 @@
 
 #include "amx.h"
 #include "schedule/schedule.h"
+#include "x86_emulated.h"
+
+/* Instructions that an emulator has, where this machine has all the rest that `target` asks for. */
+static inline bool here_emulated(const Target *target) {
+    const uint64_t apple = FEATURE(AMX), intel = FEATURE(AMX_TILE) | FEATURE(AMX_INT8) | FEATURE(AMX_BF16) | FEATURE(AVX_VNNI);
+    uint64_t missing = target->features & ~target_features_here();
+    if (missing && !(missing & ~apple))
+        return amx_emulate();
+    return missing && !(missing & ~intel) && x86_emulate();
+}
 
 /* False: none runs here. WHET_TEST_NO_BYTE_TILES: this machine is a qemu that computes outer products of bytes wrongly. */
 static inline bool target_here(Target *out) {
     const char *name = getenv("WHET_TEST_TARGET");
     bool found = name ? target_named(name, out) : target_host(~UINT64_C(0), out);
-    if (found && name && strstr(name, "+amx") && !out->runs_here) /* on any Arm but Apple's, by an emulator */
-        out->runs_here = amx_emulate();
+    if (found && name && !out->runs_here)
+        out->runs_here = here_emulated(out);
     if (found && getenv("WHET_TEST_NO_BYTE_TILES"))
         out->tiles.quads = false;
     return found && out->runs_here;
@@ -61,10 +71,21 @@ static inline void here_draw_grid(const Target *target, unsigned random, Schedul
     options->nv = columns * tiles->bytes / target->bytes;
 }
 
+/* By name, with instructions that this machine lacks emulated; skips the test where it lacks more. */
+static inline void here_on_emulated(const char *name, HereCheck *check, int rounds) {
+    Target target;
+    if (here_alone() || !target_named(name, &target) || !(target.runs_here = target.runs_here || here_emulated(&target))) {
+        print_message("skipped: no %s here, nor an emulator of it\n", name);
+        skip();
+    }
+    check(&target, name, rounds);
+}
+
 /* Code for targets that this machine is not is made, and interpreted. */
 static inline void here_made_for_others(HereCheck *check, int rounds) {
     static const char *const others[] = {
-        "arm64", "arm64+dotprod", "arm64+i8mm+bf16", "arm64+sve512+i8mm+bf16", "arm64+sme256+i8mm+bf16", "arm64+amx"};
+        "arm64",     "arm64+dotprod", "arm64+i8mm+bf16", "arm64+sve512+i8mm+bf16", "arm64+sme256+i8mm+bf16",
+        "arm64+amx", "x86-avx512+amx"};
     for (size_t i = 0; i < COUNT(others); i++) {
         Target target;
         assert_true(target_named(others[i], &target));
@@ -92,7 +113,7 @@ static inline void here_avx512(void **state) {
 static inline void here_other(void **state) {
     const HereRounds *r = *state;
     Target target;
-    if (!target_here(&target) || strncmp(target.name, "x86", 3) == 0) {
+    if (!target_here(&target) || (!getenv("WHET_TEST_TARGET") && strncmp(target.name, "x86", 3) == 0)) {
         print_message("skipped: no other target runs here\n");
         skip();
     }

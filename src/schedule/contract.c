@@ -169,7 +169,8 @@ static void print_contract(const Compiled *c, Text *out) {
         k->constant ? "B packed once"
         : k->direct ? "B as it lies"
                     : "B packed panel by panel",
-        k->on_tiles   ? ", outer products"
+        k->rows_lie   ? ", tiles"
+        : k->on_tiles ? k->interleave_function < 0 ? ", tiles, rows of A gathered" : ", outer products"
         : k->gathered ? ", rows of A gathered"
                       : "");
 }
@@ -229,7 +230,7 @@ static bool plan(Contract *k, const ScheduleOptions *options, const int *axis, i
     *why = "a contraction too large";
     int64_t sums = k->column_sums ? 4 * k->blocks : 0;
     if (!checked_mul(k->depth, k->unit, &panel) || !checked_mul(panel + sums, k->nr, &panel) ||
-        !checked_mul(panel, k->batches * k->panels, &whole))
+        !checked_add(panel, (int64_t)contract_tail_bytes(k), &panel) || !checked_mul(panel, k->batches * k->panels, &whole))
         return false;
     k->panel_bytes = k->direct ? 0 : (size_t)panel;
     k->packed_bytes = k->direct ? 0 : (size_t)whole;
@@ -264,10 +265,10 @@ static void put_axis(const Contract *k, Text *key, int axis) {
 /* All that panels depend on: how B is walked, and how wide panels are. */
 static void put_key(const Contract *k, Text *key) {
     const Access *b = &k->nest.access[k->b];
-    const int64_t head[] = {k->nr,          k->n_count, k->k_count,     k->outer_count,
-                            b->guard_count, b->offset,  b->type,        k->group,
-                            k->fb.flip,     k->b_first, k->column_sums, k->column_sums ? k->knobs.kc : 0,
-                            k->fb.rounded};
+    const int64_t head[] = {k->nr,          k->n_count,   k->k_count,     k->outer_count,
+                            b->guard_count, b->offset,    b->type,        k->group,
+                            k->fb.flip,     k->b_first,   k->column_sums, k->column_sums ? k->knobs.kc : 0,
+                            k->fb.rounded,  k->tile_depth};
     char outside[4];
     contract_outside(k, &k->fb, NULL, outside);
     put(key, "contract", 8);
@@ -325,7 +326,7 @@ static int64_t extent_of(const Contract *k, const int *axis, int count) {
 static bool may_be_direct(const Contract *k, const Compiled *c, const ScheduleOptions *options) {
     const Access *b = &k->nest.access[k->b];
     return !options->whole && k->group == 1 && k->fb.type == DT_F32 && !k->fb.rounded && k->sum == DT_F32 &&
-           !c->target.tiles.count && k->n_count && contract_n_stride(k, k->b) == 1 && !b->guard_count &&
+           !c->target.tiles.floats && k->n_count && contract_n_stride(k, k->b) == 1 && !b->guard_count &&
            !k->nest.access[k->a].guard_count && !is_constant(k, options, k->b);
 }
 

@@ -96,9 +96,11 @@ typedef struct Contract {
     const Target *target; /* the machine's, or that of shorter vectors */
     int lanes, nr;
     bool on_tiles;                               /* sums are tiles of a matrix unit: contract_outer.c. Rows are gathered, */
-    int interleave_function;                     /* turned into columns, */
+    int interleave_function;                     /* turned into columns (-1: the unit takes rows, */
+    bool rows_lie;                               /* where they lie if they can be), */
     int tile_function[CONTRACT_MAX_PATTERNS][2]; /* multiplied to [row][nr] sums (pattern, edge of the columns), */
-    int64_t strip_bytes;                         /* (columns of the rows of one tile) which functions read as their A */
+    int64_t strip_bytes;                         /* (from the rows of a tile to those of the next) which functions read as A */
+    int64_t tile_depth;                          /* groups as the unit takes them: with what is zero behind the last */
     ContractKnobs knobs;
     int64_t tiles; /* of a line */
     int64_t blocks, panels, batches;
@@ -115,14 +117,19 @@ static inline int64_t contract_n_stride(const Contract *k, int access) {
     return k->n_count ? k->nest.access[access].stride[k->n_axis[k->n_count - 1]] : 0;
 }
 
-/* From a row of a line to the next. */
+/* From a row of a line to the next; in the tensor itself. */
+static inline int64_t contract_line_stride(const Contract *k, int access) {
+    return k->m_axis < 0 ? 0 : k->nest.access[access].stride[k->m_axis];
+}
+
+/* The same of what functions read. */
 static inline int contract_size(const Contract *k, int access);
 static inline int64_t contract_m_stride(const Contract *k, int access) {
     if (access == k->a && k->on_tiles)
         return 4 * k->nr / contract_size(k, access);
     if (access == k->a && k->gathered)
         return k->a_pitch;
-    return k->m_axis < 0 ? 0 : k->nest.access[access].stride[k->m_axis];
+    return contract_line_stride(k, access);
 }
 
 /* From a round of a level to the next, in bytes of B. */
@@ -153,6 +160,11 @@ static inline int contract_size(const Contract *k, int access) {
 /* What turning the sign bit adds to a zero point. */
 static inline int64_t contract_zero_offset(const ContractFactor *f) {
     return !f->flip ? 0 : f->type == DT_S8 ? 128 : -128;
+}
+
+/* A factor's zero point is known to be none, as it is multiplied. */
+static inline bool contract_no_zero(const ContractFactor *f) {
+    return f->zero_known && contract_zero_offset(f) + f->zero_value == 0;
 }
 
 /* contract_types.c: the nest, the factors and the sum; then (once it is known which is A) how they are multiplied. False: *why.
@@ -189,6 +201,8 @@ bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err);
  * knobs that are set are kept. Then the functions: true, or *why. */
 void contract_choose_tiles(Contract *k, const Target *target, int64_t rows, int spare, ContractKnobs *given);
 bool contract_emit_tiles(Contract *k, Compiled *c, whet_error *err);
+/* Whether the unit may take A's rows where they lie, as far as the depth goes. */
+bool contract_rows_may_lie(const Contract *k, const Target *target);
 /* Rows [row][a_pitch] of one tile, all its mr, as columns. */
 void contract_interleave(const Compiled *c, const void *rows, void *strip);
 /* `count` tiles of a line, one under the other: strips by a panel to [row][nr] sums. */
@@ -198,6 +212,10 @@ void contract_multiply(const Compiled *c, int pattern, bool edge, const void *st
  * column_sums, the sums of its columns behind it, [nr] of s32. `outside`: an element. */
 void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_t panel, int64_t block, const void *outside,
                          void *to);
+/* What tiles read behind the last block: zeros behind its end, of whose number its sums are some. */
+static inline size_t contract_tail_bytes(const Contract *k) {
+    return (size_t)((k->tile_depth - k->depth) * k->unit * k->nr);
+}
 static inline size_t contract_block_bytes(const Contract *k) {
     return (size_t)(k->knobs.kc * k->unit + 4 * k->column_sums) * (size_t)k->nr;
 }

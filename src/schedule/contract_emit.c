@@ -401,15 +401,15 @@ static int minus_product(Tile *t, int from, int a, int b) {
 static void emit_start(Tile *t, const Variant *v, int *sums) {
     const Contract *k = t->k;
     int64_t behind = (int64_t)k->unit * k->nr * v->depth;
-    bool rows = k->row_sums && v->first, moves = k->column_sums && k->fa.zero >= 0 && contract_m_stride(k, k->fa.zero);
-    bool zeros = v->first && !k->on_tiles;
+    bool rows = k->row_sums && v->first, subtracts = k->column_sums && !contract_no_zero(&k->fa);
+    bool moves = subtracts && k->fa.zero >= 0 && contract_m_stride(k, k->fa.zero), zeros = v->first && !k->on_tiles;
     int columns = -1, zero_b = -1, start = -1;
-    if (zeros && (k->column_sums || rows))
+    if (zeros && (subtracts || rows))
         start = vector_const(t->f, k->sum, 0);
     t->row = 0;
-    if (k->column_sums)
+    if (subtracts)
         columns = vector_load(t->f, DT_S32, DT_S32, vector_at(t->pointer[k->b], behind + (int64_t)t->vector * t->f->bytes), -1);
-    if (k->column_sums && !moves)
+    if (subtracts && !moves)
         columns = vector_binary(t->f, VECTOR_MUL, zero_point(t, &k->fa), columns);
     if (rows)
         zero_b = zero_point(t, &k->fb);
@@ -420,7 +420,7 @@ static void emit_start(Tile *t, const Variant *v, int *sums) {
                 vector_load(t->f, k->sum, k->sum, vector_offset(row_at(t, k->a, t->row), (int64_t)t->vector * t->f->bytes), -1);
         else if (!v->first)
             value = vector_load(t->f, k->sum, k->sum, place(t, 0, t->row, t->vector), mask_of(t, t->vector));
-        if (k->column_sums)
+        if (subtracts)
             value =
                 moves ? minus_product(t, value, zero_point(t, &k->fa), columns) : vector_binary(t->f, VECTOR_SUB, value, columns);
         if (rows) {

@@ -446,6 +446,9 @@ void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_
     int64_t from = block * k->knobs.kc, end = from + k->knobs.kc < k->depth ? from + k->knobs.kc : k->depth;
     char *out = to;
     int32_t *sums = k->column_sums ? (int32_t *)(out + (end - from) * k->unit * k->nr) : NULL;
+    if (end == k->depth)
+        memset(out + contract_block_bytes(k) - (size_t)(k->knobs.kc - (end - from)) * (size_t)(k->unit * k->nr), 0,
+               contract_tail_bytes(k));
     p.k = k, p.access = access, p.data = b, p.size = contract_size(k, k->b), p.outside = outside;
     p.run_count = 0;
     p.period = 0;

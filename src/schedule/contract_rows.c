@@ -405,7 +405,8 @@ static Line *best_line(const Contract *k, Line *line, int count) {
 
 bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *given, int64_t panel_limit, int spare,
                         const int *axis, int count, const char **why) {
-    for (int gathered = k->paired || k->on_tiles; gathered < (k->direct ? 1 : 2); gathered++) {
+    bool lie = !k->paired && (!k->on_tiles || contract_rows_may_lie(k, target));
+    for (int gathered = !lie; gathered < (k->direct ? 1 : 2); gathered++) {
         Line line[NEST_MAX_AXES], *best;
         int lines = count ? count : 1;
         k->gathered = gathered;
@@ -417,8 +418,11 @@ bool contract_plan_rows(Contract *k, const Target *target, const ContractKnobs *
             line[i].slots = slots / (double)line[i].extent;
         }
         while ((best = best_line(k, line, lines))) {
-            if (take(k, target, given, panel_limit, spare, best, axis, count, why))
+            if (take(k, target, given, panel_limit, spare, best, axis, count, why)) {
+                k->rows_lie = k->on_tiles && !gathered;
+                k->gathered = gathered || k->on_tiles; /* functions read sums of tiles in any case */
                 return true;
+            }
             best->rejected = true;
         }
     }

@@ -66,7 +66,7 @@ typedef struct Part {
     const char *packed;   /* the panel from the block's first step */
     const char *gathered; /* rows of A (on tiles: their sums), from row `first` of all lines; NULL: A as it lies */
     int64_t first;
-    const char *strips; /* on tiles: the columns of A's rows, from tile `first_tile` of all lines */
+    const char *strips; /* on tiles: A's rows as they are multiplied, from tile `first_tile` of all lines; NULL: as they lie */
     int64_t first_tile;
     const int32_t *row_sums; /* of rows from `first_sum` of all lines on; NULL: nobody asks */
     int64_t first_sum;
@@ -97,7 +97,7 @@ typedef struct Call {
     int64_t base[NEST_MAX_ACCESSES + 3];
     int64_t row[NEST_MAX_ACCESSES + 3], panel[NEST_MAX_ACCESSES + 3]; /* bytes from a row or a panel to the next */
     int count, a, b;                                                  /* a, b: which of them those are */
-    int64_t first_tile;                                               /* of the line, of all lines */
+    const char *strips;                                               /* of the line's first tile */
     int64_t taps[CONTRACT_MAX_DEPTH];
     int tap_count;
     char scalars[NEST_MAX_ACCESSES][CONTRACT_SCALAR_BYTES];
@@ -114,7 +114,9 @@ static void set_call(const Work *w, const Part *part, const Corner *line, int64_
     const Contract *k = w->k;
     int64_t a = 0, b = 0, first = at_line * k->line;
     call->count = 0;
-    call->first_tile = at_line * k->tiles;
+    call->strips = part->strips
+                       ? part->strips + (at_line * k->tiles - part->first_tile) * k->strip_bytes
+                       : (const char *)w->data[k->nest.access[k->a].tensor] + contract_size(k, k->a) * line->offset[k->a];
     call->tap_count = find_taps(k, line, part->block, &a, &b, call->taps);
     for (int i = 0; i < k->nest.access_count; i++) {
         int64_t size = contract_size(k, i), row = size * contract_m_stride(k, i);
@@ -171,9 +173,9 @@ static void call_pieces(const Work *w, const Part *part, const Call *call, int64
         for (int64_t tile = first, count; tile < last; tile += count) {
             count = k->single ? 1 : last - tile;
             if (k->on_tiles)
-                contract_multiply(
-                    w->c, k->piece[p].pattern, edge, part->strips + (call->first_tile + tile - part->first_tile) * k->strip_bytes,
-                    address(call->base[call->b]), address(call->base[call->a] + call->row[call->a] * tile * mr), count);
+                contract_multiply(w->c, k->piece[p].pattern, edge, call->strips + tile * k->strip_bytes,
+                                  address(call->base[call->b]), address(call->base[call->a] + call->row[call->a] * tile * mr),
+                                  count);
             call_tile(w, call, k->function[kind][k->piece[p].pattern][edge], tile * mr,
                       least((tile + count) * mr, k->line) - tile * mr);
         }
@@ -229,7 +231,7 @@ static void sum_rows(const Task *t, int64_t from, int64_t end, const char *gathe
     for (int64_t row = from; row < end; row++) {
         if (row == from || row % k->line == 0)
             line = line_of(k, &t->corner, row / k->line);
-        int64_t zero = f->zero_value, in = row % k->line, at = line.offset[k->a] + in * contract_m_stride(k, k->a);
+        int64_t zero = f->zero_value, in = row % k->line, at = line.offset[k->a] + in * contract_line_stride(k, k->a);
         if (!f->zero_known) {
             const Access *z = &k->nest.access[f->zero];
             zero = contract_integer(z->type, t->w->data[z->tensor], line.offset[f->zero] + in * contract_m_stride(k, f->zero));
@@ -241,17 +243,19 @@ static void sum_rows(const Task *t, int64_t from, int64_t end, const char *gathe
     }
 }
 
-/* On tiles: rows are gathered one tile at a time, and turned into columns; `gathered` gets their sums. */
+/* On tiles: rows are gathered one tile at a time, and turned into columns if the unit wants them; `gathered` gets their sums. */
 static void gather_strips(const Task *t, Part *part, const ContractSource *a, Range tiles) {
     const Contract *k = t->w->k;
     part->strips = t->strips;
     part->first_tile = tiles.from;
     for (int64_t tile = tiles.from; tile < tiles.to; tile++) {
         int64_t row = row_of(k, tile), end = row_of(k, tile + 1);
-        contract_gather_rows(k, a, row, end - row, 0, k->depth, t->tile_rows);
+        char *strip = t->strips + (tile - tiles.from) * k->strip_bytes, *rows = k->interleave_function < 0 ? strip : t->tile_rows;
+        contract_gather_rows(k, a, row, end - row, 0, k->tile_depth, rows);
         if (k->row_sums)
-            sum_rows(t, row, end, t->tile_rows);
-        contract_interleave(t->w->c, t->tile_rows, t->strips + (tile - tiles.from) * k->strip_bytes);
+            sum_rows(t, row, end, rows);
+        if (rows != strip)
+            contract_interleave(t->w->c, rows, strip);
     }
 }
 
@@ -264,6 +268,8 @@ static void gather(const Task *t, Part *part, Range tiles) {
     contract_outside(k, &k->fa, t->w->data, outside);
     part->first = row_of(k, tiles.from);
     part->gathered = t->gathered;
+    if (k->rows_lie)
+        return;
     const ContractSource a = {t->w->data[k->nest.access[k->a].tensor], t->corner.offset[k->a], t->corner.position, outside};
     if (k->on_tiles) {
         gather_strips(t, part, &a, tiles);
@@ -348,13 +354,14 @@ static bool task_memory(Task *t) {
     int64_t rows = k->knobs.mc < k->rows ? k->knobs.mc : k->rows;
     if (k->paired) /* whole pairs in each line, and two rows on the way to them */
         rows = least(k->knobs.mc / k->knobs.mr, k->lines * k->tiles) * (k->knobs.mr + k->knobs.mr % 2) + 2;
-    size_t panel = t->w->packed || k->direct ? 0 : contract_block_bytes(k);
+    size_t panel = t->w->packed || k->direct ? 0 : contract_block_bytes(k) + contract_tail_bytes(k);
     size_t gathered = k->gathered ? (size_t)(rows * k->a_pitch) * (size_t)contract_size(k, k->a) : 0;
     size_t strips = 0, tile_rows = 0;
     if (k->on_tiles) { /* the last tile of a block stores all its rows */
         int64_t tiles = least(k->knobs.mc / k->knobs.mr, t->rows.to - t->rows.from);
-        tile_rows = round64((size_t)(k->knobs.mr * k->a_pitch) * (size_t)contract_size(k, k->a));
-        strips = (size_t)(tiles * k->strip_bytes);
+        if (k->interleave_function >= 0)
+            tile_rows = round64((size_t)(k->knobs.mr * k->a_pitch) * (size_t)contract_size(k, k->a));
+        strips = k->rows_lie ? 0 : (size_t)(tiles * k->strip_bytes);
         gathered = (size_t)(tiles + 1) * (size_t)k->knobs.mr * 4 * (size_t)k->nr;
     }
     size_t sums = k->row_sums ? (size_t)(row_of(k, t->rows.to) - row_of(k, t->rows.from)) * sizeof(int32_t) : 0;
@@ -385,7 +392,7 @@ static void run_tiles(Work *w, int64_t outer, Range rows, Range panels) {
         return;
     }
     Part part = {.row_sums = t.row_sums, .first_sum = k->row_sums ? row_of(k, t.rows.from) : 0};
-    if (k->row_sums && !k->gathered)
+    if (k->row_sums && (!k->gathered || k->rows_lie))
         sum_rows(&t, part.first_sum, row_of(k, t.rows.to), NULL);
     if (w->packed || k->direct)
         walk_packed(&t, &part);

@@ -327,7 +327,7 @@ bool contract_choose_types(Contract *k, const Target *target, const char **why) 
     }
     if (!zero_fits(k, &k->fa, why) || !zero_fits(k, &k->fb, why))
         return false;
-    k->column_sums = k->sum == DT_S32 && !(k->fa.zero_known && contract_zero_offset(&k->fa) + k->fa.zero_value == 0);
-    k->row_sums = k->sum == DT_S32 && !(k->fb.zero_known && contract_zero_offset(&k->fb) + k->fb.zero_value == 0);
+    k->column_sums = k->sum == DT_S32 && !contract_no_zero(&k->fa);
+    k->row_sums = k->sum == DT_S32 && !contract_no_zero(&k->fb);
     return true;
 }

@@ -48,12 +48,13 @@ typedef struct TargetCode TargetCode;
 /* Code of several functions in one piece of memory. Thread-safe once made. */
 typedef void (*TargetEntry)(const int64_t *arguments); /* parameter i of the vector function is arguments[i] */
 
-/* A matrix unit that adds outer products to tiles: `bytes` of a row and of a column, in elements of 32 bits. Functions of tiles
- * are made in registers of that length, and do nothing but load vectors, multiply and store tiles. */
+/* A matrix unit that adds products to tiles: `bytes` of a row and of a column, in elements of 32 bits. Functions of tiles are
+ * made in registers of that length, and do nothing but load, multiply and store. */
 typedef struct TargetTiles {
     int count; /* tiles of accumulators; 0: there is no such unit */
     int bytes;
-    bool pairs, quads; /* beside f32: OUTER2 of bf16, OUTER4 of bytes in all signs */
+    bool floats, pairs, quads; /* products of f32, of bf16, of bytes in all signs */
+    bool deep; /* of tiles (TILE_DOT), as many groups of depth as a tile has rows at once; else of vectors (OUTER), one group */
 } TargetTiles;
 
 struct Target {

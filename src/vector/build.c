@@ -261,15 +261,29 @@ int vector_mask_below(VectorFunction *f, DType type, int index) {
     return plain_op(f, VECTOR_MASK_BELOW, type, DT_NONE, index, -1, -1, 0);
 }
 
-int vector_tile_zero(VectorFunction *f, DType type) {
-    return plain_op(f, VECTOR_TILE_ZERO, type, DT_NONE, -1, -1, -1, 0);
+static void shape_tile(VectorFunction *f, int64_t pitch, int rows) {
+    if (f->failed)
+        return;
+    f->ops[f->op_count - 1].number = (double)pitch;
+    f->ops[f->op_count - 1].step = rows;
 }
 
-void vector_tile_store(VectorFunction *f, int tile, VectorAddress address, int64_t pitch) {
+int vector_tile_zero(VectorFunction *f, DType type, int rows) {
+    int tile = plain_op(f, VECTOR_TILE_ZERO, type, DT_NONE, -1, -1, -1, 0);
+    shape_tile(f, 0, rows);
+    return tile;
+}
+
+int vector_tile_load(VectorFunction *f, DType type, VectorAddress address, int64_t pitch, int rows) {
+    int tile = memory_op(f, VECTOR_TILE_LOAD, type, type, &address, -1, -1);
+    shape_tile(f, pitch, rows);
+    return tile;
+}
+
+void vector_tile_store(VectorFunction *f, int tile, VectorAddress address, int64_t pitch, int rows) {
     DType type = type_of(f, tile);
     memory_op(f, VECTOR_TILE_STORE, type, type, &address, tile, -1);
-    if (!f->failed)
-        f->ops[f->op_count - 1].number = (double)pitch;
+    shape_tile(f, pitch, rows);
 }
 
 /* Squares of as many lanes as 128 bits hold. */

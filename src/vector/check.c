@@ -70,6 +70,8 @@ static bool check_plain(const Checker *c, const VectorOp *op) {
         return wrong(c, "a table that does not exist");
     if (vector_has(op->code, 'A') && !check_address(c, &op->address))
         return false;
+    if (vector_has(op->code, '*') && (op->step < 0 || op->step > VECTOR_MAX_BYTES / 4))
+        return wrong(c, "a tile of more rows than there are");
     if (op->mask >= 0 && (!vector_has(op->code, '?') || !check_use(c, op->mask, CLASS_MASK, DT_NONE) ||
                           dtype_bits(c->f->values[op->mask].type) != dtype_bits(op->type)))
         return wrong(c, "a mask that does not fit");

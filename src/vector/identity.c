@@ -31,7 +31,7 @@ static void add_address(const VectorAddress *address, Bytes *b) {
 /* What the table says of each operation. */
 typedef struct Parts {
     unsigned char args;
-    bool mask, address, number;
+    bool mask, address, number, rows;
 } Parts;
 
 static void set_parts(Parts parts[VECTOR_OP_COUNT]) {
@@ -39,7 +39,8 @@ static void set_parts(Parts parts[VECTOR_OP_COUNT]) {
         parts[code] = (Parts){.args = (unsigned char)vector_arg_count((VectorCode)code),
                               .mask = vector_has((VectorCode)code, '?'),
                               .address = vector_has((VectorCode)code, 'A'),
-                              .number = vector_has((VectorCode)code, '#')};
+                              .number = vector_has((VectorCode)code, '#'),
+                              .rows = vector_has((VectorCode)code, '*')};
 }
 
 static void put_op(const VectorFunction *f, const VectorOp *op, Parts parts, Text *out) {
@@ -55,6 +56,8 @@ static void put_op(const VectorFunction *f, const VectorOp *op, Parts parts, Tex
         add_address(&op->address, &b);
     if (parts.number)
         add(&b, &op->number, sizeof op->number);
+    if (parts.rows)
+        add(&b, &op->step, sizeof op->step);
     bool loops = op->code == VECTOR_LOOP || op->code == VECTOR_END;
     if (loops) {
         const int64_t loop[] = {op->limit, op->step, op->carry_count};

@@ -394,9 +394,34 @@ static void run_outer(const Machine *m, const VectorOp *op) {
                 out->row[i].s32[j] = outer_s32(op->code, a, i, b, j, out->row[i].s32[j]);
 }
 
+/* As TDPBF16PS: sums of even and of odd products from zero, which are then added to each other and to what was there. */
+static float dot_f32(const Machine *m, const Lanes *a, const Lanes *b, int j, float sum) {
+    float even = 0, odd = 0;
+    for (int k = 0; k < tile_rows(m); k++) {
+        even = fmaf(bf16_to_f32(a->u16[2 * k]), bf16_to_f32(b->row[k].u16[2 * j]), even);
+        odd = fmaf(bf16_to_f32(a->u16[2 * k + 1]), bf16_to_f32(b->row[k].u16[2 * j + 1]), odd);
+    }
+    return sum + (even + odd);
+}
+
+static void run_tile_dot(const Machine *m, const VectorOp *op) {
+    const Lanes *a = &m->value[op->arg[0]], *b = &m->value[op->arg[1]];
+    const VectorCode outer = (VectorCode)(op->code - VECTOR_TILE_DOT4_SS + VECTOR_OUTER4_SS);
+    Lanes *out = &m->value[op->result];
+    copy_tile(m, out, &m->value[op->arg[2]]);
+    for (int i = 0; i < tile_rows(m); i++)
+        for (int j = 0; j < tile_rows(m); j++)
+            if (op->code == VECTOR_TILE_DOT2)
+                out->row[i].f32[j] = dot_f32(m, &a->row[i], b, j, out->row[i].f32[j]);
+            else
+                for (int k = 0; k < tile_rows(m); k++)
+                    out->row[i].s32[j] = outer_s32(outer, &a->row[i], k, &b->row[k], j, out->row[i].s32[j]);
+}
+
 static bool run_tile(Machine *m, const VectorOp *op) {
     Lanes *tile = &m->value[op->result >= 0 ? op->result : op->arg[0]];
     char *at = vector_has(op->code, 'A') ? address_of(m, &op->address) : NULL;
+    int rows = op->step ? (int)op->step : tile_rows(m);
     switch (op->code) {
     case VECTOR_OUTER:
     case VECTOR_OUTER2:
@@ -405,12 +430,18 @@ static bool run_tile(Machine *m, const VectorOp *op) {
     case VECTOR_OUTER4_SU:
     case VECTOR_OUTER4_UU: run_outer(m, op); return true;
     case VECTOR_TILE_ZERO: memset(tile->row, 0, (size_t)tile_rows(m) * sizeof *tile->row); return true;
+    case VECTOR_TILE_DOT2:
+    case VECTOR_TILE_DOT4_SS:
+    case VECTOR_TILE_DOT4_US:
+    case VECTOR_TILE_DOT4_SU:
+    case VECTOR_TILE_DOT4_UU: run_tile_dot(m, op); return true;
     case VECTOR_TILE_LOAD:
-        for (int i = 0; i < tile_rows(m); i++)
+        memset(tile->row, 0, (size_t)tile_rows(m) * sizeof *tile->row);
+        for (int i = 0; i < rows; i++)
             memcpy(&tile->row[i], at + i * (int64_t)op->number, (size_t)m->bytes);
         return true;
     case VECTOR_TILE_STORE:
-        for (int i = 0; i < tile_rows(m); i++)
+        for (int i = 0; i < rows; i++)
             memcpy(at + i * (int64_t)op->number, &tile->row[i], (size_t)m->bytes);
         return true;
     default: return refuse(m, op);
@@ -559,6 +590,11 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_OUTER4_SU:
     case VECTOR_OUTER4_UU:
     case VECTOR_TILE_ZERO:
+    case VECTOR_TILE_DOT2:
+    case VECTOR_TILE_DOT4_SS:
+    case VECTOR_TILE_DOT4_US:
+    case VECTOR_TILE_DOT4_SU:
+    case VECTOR_TILE_DOT4_UU:
     case VECTOR_TILE_LOAD:
     case VECTOR_TILE_STORE: return run_tile(m, op);
     case VECTOR_TILE_ROW: out = m->value[op->arg[0]].row[(int)op->number]; break;
@@ -572,7 +608,6 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_POINTER_INDEX:
         out.number = m->value[op->arg[0]].number + m->value[op->arg[1]].number * (int64_t)op->number;
         break;
-    case VECTOR_TILE_DOT: return refuse(m, op);
     default: ok = run_arithmetic(m, op, &out); break;
     }
     if (ok && op->result >= 0)

@@ -220,6 +220,8 @@ static void parse_plain(Parser *p, Str name, bool has_result, Str result) {
             expect(p, ",");
         op.number = number(p);
     }
+    if (vector_has(op.code, '*') && take(p, "rows"))
+        op.step = (int64_t)number(p);
     if (vector_has(op.code, '?') && take(p, "if"))
         op.mask = value(p);
     if (p->failed)

@@ -82,6 +82,8 @@ static void put_plain(const VectorFunction *f, const VectorOp *op, Text *out) {
         text_put(out, vector_arg_count(op->code) ? ", " : " ");
         text_double(out, op->number);
     }
+    if (vector_has(op->code, '*') && op->step)
+        text_printf(out, " rows %lld", (long long)op->step);
     if (op->mask >= 0) {
         text_put(out, " if ");
         put_value(f, op->mask, out);

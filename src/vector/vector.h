@@ -34,8 +34,8 @@ typedef enum RegisterClass {
  *   text     its name in text
  *   result   V vector, M mask, P pointer, I index, T tile, - none
  *   args     operands in order: V vector of the operation's type, W vector of its `from` type, M mask, P pointer, I index,
- *            T tile; then A an address, # an immediate number, ? an optional mask (lanes that are off are not touched in
- *            memory and read as zero)
+ *            T tile; then A an address, # an immediate number, * an optional number of rows of a tile (all, if there is none),
+ *            ? an optional mask (lanes that are off are not touched in memory and read as zero)
  *   types    F f32 f64; I s32 s16; S s32; L s64; K I and L; W S and L; N F and K, s8 u8 u16; B any element; X the pairs the
  *            legend names; - no element type
  *   tie      the operand whose register the result takes over when it can, -1: none
@@ -119,16 +119,20 @@ typedef enum RegisterClass {
     X(DOT4_UU_LANE,  "dot4_uu_lane",  'V', "WWV#",   "X",  2, 8)                                                               \
     X(MMLA,          "mmla",          'V', "WWV",    "X",  2, 16) /* 2x2 += 2x8 * 8x2 of each 128 bits, s8: smmla; 2x4 * 4x2 of bf16: bfmmla */\
     X(MMLA_US,       "mmla_us",       'V', "WWV",    "X",  2, 16) /* the same, u8 * s8: usmmla */                                \
-    X(TILE_ZERO,     "tile_zero",     'T', "",       "B", -1, 0)                                                                 \
+    X(TILE_ZERO,     "tile_zero",     'T', "*",      "B", -1, 0)                                                                 \
     X(OUTER,         "outer",         'T', "VVT",    "X",  2, 2) /* tile[i][j] += a[i] * b[j] of f32: fmopa, Apple AMX */         \
     X(OUTER2,        "outer2",        'T', "WWT",    "X",  2, 4) /* tile[i][j] += two products of bf16, lanes i of a and j of b: bfmopa */\
     X(OUTER4_SS,     "outer4_ss",     'T', "WWT",    "X",  2, 8) /* four products of bytes, s8 * s8: smopa */                    \
     X(OUTER4_US,     "outer4_us",     'T', "WWT",    "X",  2, 8) /* u8 * s8: usmopa */                                           \
     X(OUTER4_SU,     "outer4_su",     'T', "WWT",    "X",  2, 8) /* s8 * u8: sumopa */                                           \
     X(OUTER4_UU,     "outer4_uu",     'T', "WWT",    "X",  2, 8) /* u8 * u8: umopa */                                            \
-    X(TILE_DOT,      "tile_dot",      'T', "TTT",    "X",  2, 2) /* tile += tile * tile, 4- or 2-way: tdpbusd, tdpbf16ps */      \
-    X(TILE_LOAD,     "tile_load",     'T', "A#",     "B", -1, 0) /* rows at a distance of # bytes */                             \
-    X(TILE_STORE,    "tile_store",    '-', "TA#",    "B", -1, 0)                                                                 \
+    X(TILE_DOT2,     "tile_dot2",     'T', "TTT",    "X",  2, 4) /* tile[i][j] += a[i][k] * b[k][j] of pairs of bf16, k over the rows of b: tdpbf16ps */\
+    X(TILE_DOT4_SS,  "tile_dot4_ss",  'T', "TTT",    "X",  2, 8) /* of bytes by fours, s8 * s8: tdpbssd */                       \
+    X(TILE_DOT4_US,  "tile_dot4_us",  'T', "TTT",    "X",  2, 8) /* u8 * s8: tdpbusd */                                          \
+    X(TILE_DOT4_SU,  "tile_dot4_su",  'T', "TTT",    "X",  2, 8) /* s8 * u8: tdpbsud */                                          \
+    X(TILE_DOT4_UU,  "tile_dot4_uu",  'T', "TTT",    "X",  2, 8) /* u8 * u8: tdpbuud */                                          \
+    X(TILE_LOAD,     "tile_load",     'T', "A#*",    "B", -1, 0) /* rows at a distance of # bytes */                             \
+    X(TILE_STORE,    "tile_store",    '-', "TA#*",   "B", -1, 0)                                                                 \
     X(TILE_ROW,      "tile_row",      'V', "T#",     "B", -1, 0) /* row # of a tile */                                           \
     X(POINTER_ADD,   "pointer_add",   'P', "P#",     "-",  0, 0) /* bytes */                                                     \
     X(POINTER_INDEX, "pointer_index", 'P', "PI#",    "-",  0, 0) /* pointer + index * # bytes */                                 \
@@ -154,11 +158,11 @@ extern const VectorInfo vector_info[VECTOR_OP_COUNT];
 /* Operands in registers, an optional mask not counted. */
 static inline int vector_arg_count(VectorCode code) {
     int count = 0;
-    for (const char *args = vector_info[code].args; args[count] >= 'B'; count++) /* A, # and ? sort before all others */
+    for (const char *args = vector_info[code].args; args[count] >= 'B'; count++) /* A, #, * and ? sort before all others */
         ;
     return count;
 }
-/* A: an address, #: a number, ?: an optional mask. */
+/* A: an address, #: a number, *: an optional number of rows, ?: an optional mask. */
 static inline bool vector_has(VectorCode code, char letter) {
     const char *args = vector_info[code].args;
     while (*args && *args != letter)
@@ -191,8 +195,8 @@ typedef struct VectorOp {
     /* LOOP and END: the counter (result of LOOP) runs from 0 below `limit` (the number, or an index value) in steps. What is
      * carried: at LOOP carried[0, n) are the values that come in and carried[n, 2n) their names inside; at END carried[0, n)
      * are what the next round gets and carried[n, 2n) the names after the loop. */
-    int limit; /* -1: the number */
-    int64_t step;
+    int limit;                /* -1: the number */
+    int64_t step;             /* of TILE_ZERO, TILE_LOAD, TILE_STORE: how many rows; 0: all */
     int carry_count, carried; /* `carried` is an offset into VectorFunction.ids */
     int other;                /* LOOP: the position of its END, and the other way round */
 } VectorOp;
@@ -268,8 +272,10 @@ int vector_lookup(VectorFunction *f, int table, int index);
 int vector_round_to(VectorFunction *f, DType type, int a); /* f32 to the nearest of a narrower type, which stays in f32 */
 int vector_mask_first(VectorFunction *f, DType type, int lanes);
 int vector_mask_below(VectorFunction *f, DType type, int index);
-int vector_tile_zero(VectorFunction *f, DType type); /* then OUTER by vector_ternary, TILE_ROW by vector_immediate */
-void vector_tile_store(VectorFunction *f, int tile, VectorAddress address, int64_t pitch); /* rows `pitch` bytes apart */
+/* Then OUTER and TILE_DOT by vector_ternary, TILE_ROW by vector_immediate. `rows`: of the tile, 0 all; `pitch` bytes apart. */
+int vector_tile_zero(VectorFunction *f, DType type, int rows);
+int vector_tile_load(VectorFunction *f, DType type, VectorAddress address, int64_t pitch, int rows);
+void vector_tile_store(VectorFunction *f, int tile, VectorAddress address, int64_t pitch, int rows);
 /* rows[i] lane j becomes rows[j] lane i: as many vectors, of lanes of 32 or 64 bits, as a vector has lanes. */
 void vector_transpose(VectorFunction *f, int *rows);
 /* Opens a loop; `limit` an index value, or -1 for `count`. `inside` receives the carried values' names inside the loop. */

@@ -113,9 +113,9 @@ static int length_index(int bytes) { /* of 16, 32 and 64: 1, 2, 3 */
 
 static TargetTiles tiles_of(uint64_t features, int streaming) {
     if (features & FEATURE(SME) && length_index(streaming))
-        return (TargetTiles){.count = 4, .bytes = streaming, .pairs = true, .quads = true};
+        return (TargetTiles){.count = 4, .bytes = streaming, .floats = true, .pairs = true, .quads = true};
     if (features & FEATURE(AMX))
-        return (TargetTiles){.count = 4, .bytes = 64};
+        return (TargetTiles){.count = 4, .bytes = 64, .floats = true};
     return (TargetTiles){.count = 0};
 }
 

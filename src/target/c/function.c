@@ -117,7 +117,11 @@ static bool known(const VectorOp *op) {
     case VECTOR_MMLA_US:
     case VECTOR_TILE_ZERO:
     case VECTOR_OUTER:
-    case VECTOR_TILE_DOT:
+    case VECTOR_TILE_DOT2:
+    case VECTOR_TILE_DOT4_SS:
+    case VECTOR_TILE_DOT4_US:
+    case VECTOR_TILE_DOT4_SU:
+    case VECTOR_TILE_DOT4_UU:
     case VECTOR_TILE_LOAD:
     case VECTOR_TILE_STORE:
     case VECTOR_TILE_ROW: return false;

@@ -509,7 +509,9 @@ static RegisterClass file_of(const Encoder *e, int value) {
 }
 
 static void emit_move(Encoder *e, VectorMove m) {
-    if (m.class == CLASS_INDEX)
+    if (m.class == CLASS_TILE)
+        e->code->failed = "tiles that change places";
+    else if (m.class == CLASS_INDEX)
         encode_plain(e, ZYDIS_MNEMONIC_MOV, register_operand(general[m.to]), register_operand(general[m.from]), nothing);
     else if (m.class == CLASS_VECTOR)
         encode_move(e, vector_operand(e, m.to), vector_operand(e, m.from));
@@ -572,6 +574,7 @@ static bool is_innermost(const Encoder *e, int at) {
 static void encode_loop(Encoder *e, const VectorOp *op, int at) {
     const int *ids = e->f->ids + op->carried;
     parallel_moves(e, ids + op->carry_count, ids, op->carry_count);
+    encode_tiles_forget(e);
     X86Operand counter = register_operand(encode_general(e, op->result));
     int low = (int)counter.reg - ZYDIS_REGISTER_RAX + ZYDIS_REGISTER_EAX;
     if (op->limit >= 0) {
@@ -590,6 +593,7 @@ static void encode_end(Encoder *e, const VectorOp *op) {
     const int *ids = e->f->ids + op->carried, *inside = e->f->ids + head->carried + head->carry_count;
     int count = op->carry_count;
     parallel_moves(e, inside, ids, count);
+    encode_tiles_forget(e);
     X86Operand counter = register_operand(encode_general(e, head->result));
     X86Operand limit =
         head->limit >= 0 ? register_operand(encode_general(e, head->limit)) : number_operand((int64_t)head->number);
@@ -658,6 +662,13 @@ static void encode_op(Encoder *e, const VectorOp *op, int at) {
     case VECTOR_DOT4_US:
     case VECTOR_DOT2_SS:
     case VECTOR_DOT2: encode_dot(e, op, at); break;
+    case VECTOR_TILE_ZERO:
+    case VECTOR_TILE_STORE:
+    case VECTOR_TILE_DOT2:
+    case VECTOR_TILE_DOT4_SS:
+    case VECTOR_TILE_DOT4_US:
+    case VECTOR_TILE_DOT4_SU:
+    case VECTOR_TILE_DOT4_UU: encode_tile(e, op); break;
     case VECTOR_POINTER_ADD: encode_pointer_add(e, op); break;
     case VECTOR_POINTER_INDEX: encode_pointer_index(e, op); break;
     case VECTOR_LOAD_INDEX:
@@ -742,6 +753,7 @@ void x86_encode(const VectorFunction *f, const Target *target, const X86Selectio
     for (int i = FIRST_SAVED; i < registers->used[CLASS_INDEX]; i++)
         encode_plain(&e, ZYDIS_MNEMONIC_PUSH, register_operand(general[i]), nothing, nothing);
     load_parameters(&e);
+    encode_tiles_begin(&e);
     for (int i = 0; i < f->op_count && !code->failed; i++) {
         const VectorOp *op = &f->ops[i];
         bool folded = op->result >= 0 && selection->folded[op->result];
@@ -752,6 +764,7 @@ void x86_encode(const VectorFunction *f, const Target *target, const X86Selectio
         encode_op(&e, op, i);
     }
     note(&e, X86_LINE_RETURN, NULL, 0);
+    encode_tiles_end(&e);
     encode_plain(&e, ZYDIS_MNEMONIC_VZEROUPPER, nothing, nothing, nothing);
     for (int i = registers->used[CLASS_INDEX] - 1; i >= FIRST_SAVED; i--)
         encode_plain(&e, ZYDIS_MNEMONIC_POP, register_operand(general[i]), nothing, nothing);

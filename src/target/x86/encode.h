@@ -1,12 +1,15 @@
 /* What the parts of the encoder share: where values are, and single instructions on them. Private to the folder.
  *
- * encode.c has arithmetic, loops and the whole; encode_memory.c loads, stores and gathers; encode_lanes.c what moves lanes. */
+ * encode.c has arithmetic, loops and the whole; encode_memory.c loads, stores and gathers; encode_lanes.c what moves lanes;
+ * tiles.c tiles. */
 #ifndef WHET_X86_ENCODE_H
 #define WHET_X86_ENCODE_H
 
 #include "target/x86/x86.h"
 
 #include <Zydis/Zydis.h>
+
+enum { ENCODER_TILES = 2 }; /* registers for tiles of A, and as many for those of B */
 
 typedef struct Encoder {
     X86Code *code;
@@ -15,8 +18,10 @@ typedef struct Encoder {
     const VectorAllocation *at;
     uint64_t features;
     bool wide;
-    size_t *exit_jump; /* by operation: where a loop jumps over itself; 0: it does not */
-    size_t *head;      /* by operation: the first byte of a loop's body */
+    int tile_rows;                            /* of functions of tiles (tiles.c); 0: it is none */
+    int held[2][ENCODER_TILES], held_next[2]; /* tiles of A, of B in registers: value + 1 */
+    size_t *exit_jump;                        /* by operation: where a loop jumps over itself; 0: it does not */
+    size_t *head;                             /* by operation: the first byte of a loop's body */
 } Encoder;
 
 /* Conditions of jumps, as their second byte; JUMP_ALWAYS is an instruction of its own. */
@@ -93,6 +98,12 @@ void encode_load(Encoder *e, const VectorOp *op);
 void encode_store(Encoder *e, const VectorOp *op, int at);
 void encode_store_first(Encoder *e, const VectorOp *op, int at);
 void encode_gather(Encoder *e, const VectorOp *op, int at);
+
+/* tiles.c: what a function of tiles begins and ends with; at loops, which register holds what is forgotten. */
+void encode_tiles_begin(Encoder *e);
+void encode_tiles_end(Encoder *e);
+void encode_tiles_forget(Encoder *e);
+void encode_tile(Encoder *e, const VectorOp *op);
 
 /* encode_lanes.c */
 void encode_halves(Encoder *e, const VectorOp *op);

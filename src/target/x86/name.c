@@ -1,35 +1,56 @@
-/* The names of x86 targets. */
+/* The names of x86 targets: "x86-avx2", "x86-avx512", and what they have besides, in any order: "x86-avx512+amx". */
 #include "target/x86/x86.h"
 
 #include <string.h>
 
-/* One row a name: the features it stands for, and whether it takes what else the machine has. */
-static const uint64_t narrow = FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C);
-static const uint64_t wide = FEATURE(AVX512F) | FEATURE(AVX512BW) | FEATURE(AVX512DQ) | FEATURE(AVX512VL);
-static const struct {
-    const char *name;
-    const uint64_t *features[2];
+#define NARROW (FEATURE(AVX2) | FEATURE(FMA) | FEATURE(F16C))
+#define WIDE   (NARROW | FEATURE(AVX512F) | FEATURE(AVX512BW) | FEATURE(AVX512DQ) | FEATURE(AVX512VL))
+
+/* A row: the word and the features it stands for. `all`: with nothing behind it, it takes what else this machine has. */
+typedef struct Word {
+    const char *word;
+    uint64_t features;
     bool all;
-} named[] = {
-    {"x86-avx2", {&narrow, NULL}, false},
-    {"x86-avx512", {&narrow, &wide}, true},
+} Word;
+static const Word bases[] = {{"x86-avx2", NARROW, false}, {"x86-avx512", WIDE, true}};
+static const Word extensions[] = {
+    // clang-format off
+    {"+avx_vnni", FEATURE(AVX_VNNI), false},
+    {"+vnni", FEATURE(AVX512_VNNI), false},
+    {"+bf16", FEATURE(AVX512_BF16), false},
+    {"+amx", FEATURE(AVX512_VNNI) | FEATURE(AVX512_BF16) | FEATURE(AMX_TILE) | FEATURE(AMX_INT8) | FEATURE(AMX_BF16), false},
+    // clang-format on
 };
 
-static bool by_name(const char *name, Target *out) {
-    for (size_t i = 0; i < COUNT(named); i++) {
-        if (strcmp(named[i].name, name) != 0)
-            continue;
-        uint64_t wanted = 0, here = x86_features_here();
-        for (int f = 0; f < 2; f++)
-            wanted |= named[i].features[f] ? *named[i].features[f] : 0;
-        bool runs = (here & wanted) == wanted;
-        if (!target_x86(runs && named[i].all ? here : wanted, out))
-            return false;
-        out->runs_here = runs;
-        return true;
-    }
-    return false;
+/* The row of the word that `name` begins with; NULL: there is none. */
+static const Word *find(const Word *words, size_t count, const char *name) {
+    size_t length = strcspn(name + 1, "+") + 1;
+    for (size_t i = 0; i < count; i++)
+        if (strlen(words[i].word) == length && strncmp(words[i].word, name, length) == 0)
+            return &words[i];
+    return NULL;
 }
 
-const TargetFamily x86_family = {
-    .names = "x86-avx2, x86-avx512", .features = x86_features_here, .host = target_x86, .named = by_name};
+static bool by_name(const char *name, Target *out) {
+    const Word *base = *name ? find(bases, COUNT(bases), name) : NULL, *more;
+    if (!base)
+        return false;
+    uint64_t wanted = base->features, here = x86_features_here();
+    bool all = base->all && !name[strlen(base->word)];
+    for (name += strlen(base->word); *name; name += strlen(more->word)) {
+        more = find(extensions, COUNT(extensions), name);
+        if (!more)
+            return false;
+        wanted |= more->features;
+    }
+    bool runs = (here & wanted) == wanted;
+    if (!target_x86(runs && all ? here : wanted, out))
+        return false;
+    out->runs_here = runs;
+    return true;
+}
+
+const TargetFamily x86_family = {.names = "x86-avx2 (+avx_vnni), x86-avx512 (+vnni +bf16 +amx)",
+                                 .features = x86_features_here,
+                                 .host = target_x86,
+                                 .named = by_name};

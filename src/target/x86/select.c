@@ -116,13 +116,15 @@ static void fold(const VectorFunction *f, const Target *target, const Uses *uses
         folded[v] = at >= 0 && !(at < loop && f->ops[at].code == VECTOR_CONST) && f->values[v].class == CLASS_VECTOR &&
                     f->ops[at].result == v && plain_memory(target, &f->ops[at]) && uses->count[v] && !uses->blocked[v] &&
                     (f->ops[at].code == VECTOR_CONST || uses->count[v] == 1);
+        if (at >= 0 && f->ops[at].code == VECTOR_TILE_LOAD)
+            folded[v] = true; /* tiles.c loads it where it is multiplied */
     }
     for (int i = 0; i < f->op_count; i++) {
         const VectorOp *op = &f->ops[i];
         int taken = -1;
         for (int k = 0, args = vector_arg_count(op->code); k < args; k++) {
             int v = op->arg[k];
-            if (!folded[v])
+            if (!folded[v] || f->values[v].class != CLASS_VECTOR)
                 continue;
             bool constant = f->ops[f->values[v].op].code == VECTOR_CONST;
             if (!constant && !nothing_between(f, f->values[v].op, i))
@@ -184,19 +186,16 @@ bool x86_select(const VectorFunction *f, const Target *target, X86Selection *out
 }
 
 void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
-    static const VectorCode missing[] = {VECTOR_MIN,          VECTOR_MAX,
-                                         VECTOR_FMA_LANE,     VECTOR_MMLA,
-                                         VECTOR_TILE_ZERO,    VECTOR_OUTER,
-                                         VECTOR_TILE_DOT,     VECTOR_TILE_LOAD,
-                                         VECTOR_TILE_STORE,   VECTOR_TILE_ROW,
-                                         VECTOR_DOT4_SS,      VECTOR_DOT4_US,
-                                         VECTOR_DOT2,         VECTOR_STORE /* to bf16 */,
-                                         VECTOR_DOT4_UU,      VECTOR_DOT4_SS_LANE,
-                                         VECTOR_DOT4_UU_LANE, VECTOR_MMLA_US,
-                                         VECTOR_LOAD_BLOCK};
+    static const VectorCode missing[] = {
+        VECTOR_MIN,      VECTOR_MAX,          VECTOR_FMA_LANE,     VECTOR_MMLA,    VECTOR_OUTER,
+        VECTOR_TILE_ROW, VECTOR_DOT4_SS,      VECTOR_DOT4_US,      VECTOR_DOT2,    VECTOR_STORE /* to bf16 */,
+        VECTOR_DOT4_UU,  VECTOR_DOT4_SS_LANE, VECTOR_DOT4_UU_LANE, VECTOR_MMLA_US, VECTOR_LOAD_BLOCK};
     const uint64_t vnni = target->bytes == 64 ? FEATURE(AVX512_VNNI) : FEATURE(AVX_VNNI);
     for (int i = 0; i < VECTOR_OP_COUNT; i++)
         native[i] = true;
+    for (int i = VECTOR_TILE_DOT2; i <= VECTOR_TILE_STORE; i++)
+        native[i] = target->tiles.count;
+    native[VECTOR_TILE_ZERO] = target->tiles.count;
     for (size_t i = 0; i < COUNT(missing); i++)
         native[missing[i]] = false;
     if (target->bytes < 64)

@@ -21,6 +21,8 @@ typedef struct X86Line {
 } X86Line;
 typedef char X86Role[12]; /* a parameter's name, or its beginning */
 
+enum { X86_SUM_TILES = 4 }; /* of AMX's registers, those for sums: tiles.c */
+
 /* features.c */
 uint64_t x86_features_here(void);
 
