@@ -242,3 +242,40 @@ whet_status kernel_seal(Kernel *kernel, const char *pass, whet_error *err) {
             return error_memory(err);
     return kernel_check(kernel, pass, err);
 }
+
+/* ---- Kernels that passes have made ---- */
+
+static bool is_inside(const Kernel *kernel, const Definition *d, const Expr *read) {
+    for (int k = 0; k < read->index_count; k++) {
+        const Index *index = &read->index[k];
+        Affine f = {.offset = index->offset};
+        int64_t least, most;
+        if (!index->affine)
+            return false;
+        memcpy(f.coef, index->coef, (size_t)d->axis_count * sizeof *f.coef);
+        if (!affine_range(d, &f, &least, &most) || least < 0 || most >= kernel->tensors[read->tensor].dims[k])
+            return false;
+    }
+    return true;
+}
+
+static bool is_settled(const Kernel *kernel, const Definition *d, const Expr *e) {
+    Affine f;
+    bool numbers = e->arg[0] && e->op != EXPR_READ;
+    for (int i = 0; numbers && i < 3 && e->arg[i]; i++)
+        numbers = e->arg[i]->op == EXPR_NUMBER;
+    if (numbers || (e->op == EXPR_CAST && e->arg[0]->type == e->type) || (e->guarded && is_inside(kernel, d, e)))
+        return false;
+    for (int k = 0; k < e->index_count; k++)
+        if (!e->index[k].affine && affine_of(d, e->index[k].expr, &f))
+            return false;
+    return true;
+}
+
+bool kernel_is_settled(const Kernel *kernel) {
+    for (int i = 0; i < kernel->definition_count; i++)
+        for (int k = 0; k < kernel->definitions[i].expr_count; k++)
+            if (!is_settled(kernel, &kernel->definitions[i], kernel->definitions[i].exprs[k]))
+                return false;
+    return true;
+}

@@ -688,6 +688,49 @@ Definition *rewrite_inline(Arena *arena, const RewriteTensors *tensors, const De
     return !drop_guards(tensors, out) || bind_share(arena, out) ? out : NULL;
 }
 
+/* ---- Copying ---- */
+
+static bool copy_indices(Arena *arena, const Definition *d, const Index *from, int count, Expr *const *copies, Index **out) {
+    Index *to = *out = arena_copy(arena, from, (size_t)count * sizeof *from);
+    for (int i = 0; to && i < count; i++) {
+        if (from[i].affine)
+            to[i] = (Index){.affine = true,
+                            .offset = from[i].offset,
+                            .coef = arena_copy(arena, from[i].coef, (size_t)d->axis_count * sizeof *from->coef)};
+        else
+            to[i].expr = copies[from[i].expr->id];
+    }
+    return to && !arena->failed;
+}
+
+/* Operands stand before their users, so the copies are there when they are asked for. */
+static bool copy_exprs(Arena *arena, const Definition *d, Definition *to) {
+    to->exprs = ARENA_ARRAY(arena, Expr *, (size_t)d->expr_count);
+    for (int i = 0; to->exprs && i < d->expr_count; i++) {
+        Expr *e = to->exprs[i] = arena_copy(arena, d->exprs[i], sizeof *e);
+        if (!e)
+            return false;
+        for (int k = 0; k < 3; k++)
+            e->arg[k] = e->arg[k] ? to->exprs[e->arg[k]->id] : NULL;
+        if (e->axis_count)
+            e->axes = arena_copy(arena, e->axes, (size_t)e->axis_count * sizeof *e->axes);
+        if (e->index_count && !copy_indices(arena, d, e->index, e->index_count, to->exprs, &e->index))
+            return false;
+    }
+    return !arena->failed;
+}
+
+static bool copy_definition(Arena *arena, const Definition *d, Definition *to) {
+    *to = *d;
+    to->axes = arena_copy(arena, d->axes, (size_t)d->axis_count * sizeof *d->axes);
+    for (int a = 0; to->axes && a < d->axis_count; a++)
+        to->axes[a].name = arena_string(arena, d->axes[a].name, strlen(d->axes[a].name));
+    if (!to->axes || !copy_exprs(arena, d, to) || !copy_indices(arena, d, d->left, d->left_count, to->exprs, &to->left))
+        return false;
+    to->value = to->exprs[d->value->id];
+    return true;
+}
+
 Kernel *kernel_copy(Arena *arena, const Kernel *kernel) {
     Kernel *out = arena_copy(arena, kernel, sizeof *kernel);
     if (!out)
@@ -701,13 +744,8 @@ Kernel *kernel_copy(Arena *arena, const Kernel *kernel) {
         tensor->name = arena_string(arena, tensor->name, strlen(tensor->name));
         tensor->dims = arena_copy(arena, tensor->dims, (size_t)tensor->rank * sizeof *tensor->dims);
     }
-    for (int i = 0; out->definitions && i < kernel->definition_count; i++) {
-        Definition *d = rewrite_rename(arena, &kernel->definitions[i], NULL);
-        if (!d)
+    for (int i = 0; out->definitions && i < kernel->definition_count; i++)
+        if (!copy_definition(arena, &kernel->definitions[i], &out->definitions[i]))
             return NULL;
-        for (int a = 0; a < d->axis_count; a++)
-            d->axes[a].name = arena_string(arena, d->axes[a].name, strlen(d->axes[a].name));
-        out->definitions[i] = *d;
-    }
     return arena->failed ? NULL : out;
 }

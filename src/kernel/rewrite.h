@@ -67,5 +67,8 @@ bool kernel_set_sizes(Kernel *kernel, KernelSizes *sizes, whet_error *err);
 
 /* bind.c: a kernel put together from bound definitions by a pass: names its axes, counts its work, checks it. */
 whet_status kernel_seal(Kernel *kernel, const char *pass, whet_error *err);
+/* Binding its text would make the same of it: no operation on numbers alone is left, no `?` that cannot matter, no index that has
+ * become affine. */
+bool kernel_is_settled(const Kernel *kernel);
 
 #endif

@@ -3,8 +3,10 @@
 
 #include "kernel/bind.h"
 
-static uint64_t mix(uint64_t hash, uint64_t value) {
-    return hash_bytes(&value, sizeof value, hash);
+/* In line, for there is one for each field of each expression. */
+static inline uint64_t mix(uint64_t hash, uint64_t value) {
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 32;
 }
 
 static uint64_t number_bits(double value) {
@@ -25,7 +27,8 @@ static uint64_t hash_expr(const Definition *d, const Expr *e) {
         const Index *index = &e->index[i];
         hash = mix(hash, index->affine ? (uint64_t)index->offset : (uint64_t)index->expr->id);
         if (index->affine)
-            hash = hash_bytes(index->coef, (size_t)d->axis_count * sizeof *index->coef, hash);
+            for (int a = 0; a < d->axis_count; a++)
+                hash = mix(hash, (uint64_t)index->coef[a]);
     }
     for (int i = 0; i < e->axis_count; i++)
         hash = mix(hash, (uint64_t)e->axes[i]);

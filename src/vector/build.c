@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { USUAL = 256 }; /* operations, and values */
+
 VectorFunction *vector_new_empty(Arena *arena, const char *name, int bytes) {
     VectorFunction *f = ARENA_NEW(arena, VectorFunction);
     if (!f)
@@ -19,9 +21,11 @@ VectorFunction *vector_new(Arena *arena, const char *name, int bytes) {
     VectorFunction *f = vector_new_empty(arena, name, bytes);
     if (!f)
         return NULL;
-    /* Room for a usual kernel at once: growing leaves the old copies in the arena. */
-    arena_grow(arena, &f->ops, &f->op_capacity, 256, sizeof *f->ops);
-    arena_grow(arena, &f->values, &f->value_capacity, 256, sizeof *f->values);
+    /* Room for a usual kernel at once: growing leaves the old copies in the arena. It is not cleared: most functions are short.
+     */
+    f->op_capacity = f->value_capacity = USUAL;
+    f->ops = arena_take(arena, USUAL, sizeof *f->ops);
+    f->values = arena_take(arena, USUAL, sizeof *f->values);
     return arena->failed ? NULL : f;
 }
 
@@ -95,13 +99,10 @@ static VectorOp *begin(VectorFunction *f, VectorCode code, DType type) {
     VectorOp *op = grow_ops(f);
     if (!op)
         return NULL;
-    op->code = code;
-    op->type = type;
-    op->from = DT_NONE;
-    op->result = op->mask = op->limit = op->other = op->address.base = -1;
+    *op = (VectorOp){.code = code, .type = type, .from = DT_NONE, .result = -1, .mask = -1, .limit = -1, .other = -1};
+    op->address.base = -1;
     for (int i = 0; i < VECTOR_MAX_ARGS; i++)
         op->arg[i] = -1;
-    op->address.terms = 0; /* the rest is zero: the arena's memory is, and nothing else was here */
     return op;
 }
 
