@@ -205,7 +205,7 @@ WHET_API size_t whet_session_peak_bytes(const whet_session *session);
 /* Something that took time. Strings belong to the handle that gave them. */
 typedef struct whet_event {
     const char *kind;     /* of a run: "kernel", "view", "operator" (one that runs as C). Of getting ready: "read", "analyse",
-                             "lower", "compile", "pack" */
+                             "plan" (with the code it needs), "lower", "compile", "pack" */
     const char *name;     /* the nodes it computes; of getting ready: the model's file */
     const char *kernel;   /* canonical notation, with types and shapes in its head; "" if it is no kernel, like the next two */
     const char *shape;    /* "f32[128, 768], f32[768, 768] -> f32[128, 768]" */

@@ -85,6 +85,27 @@ static const Case cases[] = {
           "  %d: f32[batch, length, 24] = Sub(%r, %a)\n  %y: f32[batch, length, 24] = Tanh(%d)\n  out %y\n}\n",
      {3, 200},
      6},
+    {"three equal layers, which cut what they make by a shape that is computed",
+     HEAD "  in %x: f32[batch, length, 24]\n  constant %w: f32[24, 24] = hash 10\n  constant %zero: s64[1] = {0}\n"
+          "  constant %one: s64[1] = {1}\n  constant %parts: s64[2] = {3, 8}\n  constant %wide: s64[1] = {24}\n"
+          "  %shape: s64[3] = Shape(%x)\n  %n: s64[1] = Gather(%shape, %zero) {axis = 0}\n"
+          "  %l: s64[1] = Gather(%shape, %one) {axis = 0}\n  %split: s64[4] = Concat(%n, %l, %parts) {axis = 0}\n"
+          "  %flat: s64[3] = Concat(%n, %l, %wide) {axis = 0}\n"
+          "  %m0: f32[batch, length, 24] = MatMul(%x, %w)\n  %r0: f32[?, ?, ?, ?] = Reshape(%m0, %split)\n"
+          "  %t0: f32[?, ?, ?, ?] = Transpose(%r0) {perm = [0, 2, 1, 3]}\n  %s0: f32[?, ?, ?, ?] = Softmax(%t0) {axis = 2}\n"
+          "  %u0: f32[?, ?, ?, ?] = Transpose(%s0) {perm = [0, 2, 1, 3]}\n  %f0: f32[?, ?, 24] = Reshape(%u0, %flat)\n"
+          "  %a0: f32[batch, length, 24] = Add(%f0, %x)\n"
+          "  %m1: f32[batch, length, 24] = MatMul(%a0, %w)\n  %r1: f32[?, ?, ?, ?] = Reshape(%m1, %split)\n"
+          "  %t1: f32[?, ?, ?, ?] = Transpose(%r1) {perm = [0, 2, 1, 3]}\n  %s1: f32[?, ?, ?, ?] = Softmax(%t1) {axis = 2}\n"
+          "  %u1: f32[?, ?, ?, ?] = Transpose(%s1) {perm = [0, 2, 1, 3]}\n  %f1: f32[?, ?, 24] = Reshape(%u1, %flat)\n"
+          "  %a1: f32[batch, length, 24] = Add(%f1, %a0)\n"
+          "  %m2: f32[batch, length, 24] = MatMul(%a1, %w)\n  %r2: f32[?, ?, ?, ?] = Reshape(%m2, %split)\n"
+          "  %t2: f32[?, ?, ?, ?] = Transpose(%r2) {perm = [0, 2, 1, 3]}\n  %s2: f32[?, ?, ?, ?] = Softmax(%t2) {axis = 2}\n"
+          "  %u2: f32[?, ?, ?, ?] = Transpose(%s2) {perm = [0, 2, 1, 3]}\n  %f2: f32[?, ?, 24] = Reshape(%u2, %flat)\n"
+          "  %a2: f32[batch, length, 24] = Add(%f2, %a1)\n"
+          "  out %a2\n  out %r1\n}\n",
+     {3, 200},
+     6},
 };
 
 /* ---- Models ---- */

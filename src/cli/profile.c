@@ -156,12 +156,12 @@ double profile_packed(const whet_model *model) {
 }
 
 void profile_print_startup(const whet_model *model) {
-    static const char *const unit[] = {"", "", "nodes", "kernels", "weights"};
+    static const char *const unit[] = {"", "", "plans", "nodes", "kernels", "weights"};
     whet_event event;
     puts("getting ready");
     for (int i = 0; whet_model_startup(model, i, &event) == WHET_OK; i++) {
         printf("  %-10s %10.3f ms", event.kind, 1e3 * event.seconds);
-        if (i < 5 && *unit[i])
+        if (i < (int)(sizeof unit / sizeof *unit) && *unit[i])
             printf("  %.0f %s", event.flops, unit[i]);
         if (event.bytes > 0)
             printf(", %.1f MiB", event.bytes / 0x1p20);

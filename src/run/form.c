@@ -55,6 +55,11 @@ static void record_content(Record *r, const Tensor *known, int64_t count) {
     }
 }
 
+/* That can be recorded. */
+static bool has_content(const PlanTensor *root) {
+    return dtype_bits(root->type) >= 8 && dtype_bits(root->type) <= 64;
+}
+
 static void record_value(Record *r, const Segment *s, const Value *value, bool decides) {
     const PlanTensor *t = &s->plan.tensors[s->of[value->id]], *root = &s->plan.tensors[t->root];
     const int head[] = {value->id,           (int)t->type,  t->rank, root->value ? root->value->id : -1,
@@ -62,7 +67,7 @@ static void record_value(Record *r, const Segment *s, const Value *value, bool d
     put(r, head, sizeof head);
     for (int d = 0; d < t->rank; d++)
         put_number(r, t->dims[d]);
-    if (root->known && (decides || root->count == 1) && dtype_bits(root->type) >= 8 && dtype_bits(root->type) <= 64)
+    if (root->known && (decides || root->count == 1) && has_content(root))
         record_content(r, root->known, root->count);
 }
 
@@ -79,17 +84,75 @@ static bool *deciding(Record *r, const Segment *s) {
     return decides;
 }
 
+/* Its outputs have the types and shapes that those of a step before it have, whatever the sizes: what both read is not known
+ * before it runs, or is among the numbers that are predicted. */
+static bool follows(const Segment *s, size_t k) {
+    const Node *node = s->program->steps[s->at + k].node;
+    bool computed = false;
+    for (int i = 0; i < node->input_count; i++) {
+        const Value *value = node->inputs[i];
+        if (!value || value->type.constant)
+            continue;
+        const PlanTensor *root = &s->plan.tensors[s->plan.tensors[segment_tensor(s, value)].root];
+        computed = computed || !root->known;
+        if (root->known && !(s->program->steps[s->at + k].decides[i] && has_content(root)))
+            return false;
+    }
+    for (int o = 0; o < node->output_count; o++) {
+        if (!node->outputs[o])
+            continue;
+        const PlanTensor *root = &s->plan.tensors[s->plan.tensors[segment_tensor(s, node->outputs[o])].root];
+        if (root->known || !root->value)
+            return false;
+    }
+    return computed && s->alike[k] >= 0;
+}
+
 void record_values(Record *r, const Segment *s) {
     const Graph *graph = s->program->graph;
     const bool *decides = deciding(r, s);
-    r->failed = r->failed || !decides || s->outer_count > 0;
-    for (size_t v = 0; !r->failed && v < graph->value_count; v++)
-        if (s->of[v] >= 0 && !graph->values[v]->type.constant)
-            record_value(r, s, graph->values[v], decides[v]);
+    r->values = ARENA_ARRAY(&r->arena, FormValue, graph->value_count);
+    r->follows = ARENA_ARRAY(&r->arena, bool, s->out->steps);
+    r->failed = r->failed || !decides || !r->values || !r->follows || s->outer_count > 0;
+    for (size_t v = 0; !r->failed && v < graph->value_count; v++) {
+        FormValue *value = &r->values[v];
+        *value = (FormValue){.rank = -1, .at = r->structure.length, .number = r->sizes.count, .decides = decides[v]};
+        if (s->of[v] < 0 || graph->values[v]->type.constant)
+            continue;
+        const PlanTensor *t = &s->plan.tensors[s->of[v]], *root = &s->plan.tensors[t->root];
+        value->type = t->type;
+        value->rank = root->value ? t->rank : -1;
+        value->root = root->value ? root->value->id : -1;
+        record_value(r, s, graph->values[v], decides[v]);
+        value->bytes = r->structure.length - value->at;
+        value->numbers = r->sizes.count - value->number;
+    }
+    for (size_t k = 0; !r->failed && k < s->out->steps; k++)
+        r->follows[k] = follows(s, k);
     for (int i = 0; i < s->out->live_in_count; i++)
         r->failed = r->failed || s->out->live_in[i].content;
     r->value_bytes = r->structure.length;
     r->value_numbers = r->sizes.count;
+}
+
+bool form_agrees(const Form *form, const int64_t *numbers, const Segment *s) {
+    const Graph *graph = s->program->graph;
+    Record r;
+    bool same = true;
+    record_init(&r, form->allocator);
+    for (size_t v = 0; same && v < graph->value_count; v++) {
+        const FormValue *value = &form->values[v];
+        if (s->of[v] < 0 || graph->values[v]->type.constant)
+            continue;
+        text_clear(&r.structure);
+        r.sizes.count = 0;
+        record_value(&r, s, graph->values[v], value->decides);
+        same = !r.failed && !r.structure.failed && r.structure.length == value->bytes && r.sizes.count == value->numbers &&
+               memcmp(r.structure.data, form->structure + value->at, value->bytes) == 0 &&
+               memcmp(r.sizes.at, numbers + value->number, value->numbers * sizeof *numbers) == 0;
+    }
+    record_free(&r);
+    return same;
 }
 
 /* ---- Forms ---- */
@@ -246,6 +309,10 @@ static Form *form_new(Record *record, const Segment *s) {
     arena_init(&form->arena, form->allocator);
     form->groups = ARENA_ARRAY(&form->arena, FormGroup, (size_t)s->built_count);
     form->kernels = ARENA_ARRAY(&form->arena, Kernel *, (size_t)s->built_count);
+    form->alike = arena_copy(&form->arena, s->alike, s->out->steps * sizeof *s->alike);
+    form->follows = arena_copy(&form->arena, record->follows, s->out->steps * sizeof *record->follows);
+    form->dead = arena_copy(&form->arena, s->dead, s->program->graph->value_count * sizeof *s->dead);
+    form->values = arena_copy(&form->arena, record->values, s->program->graph->value_count * sizeof *record->values);
     form->templates = ARENA_ARRAY(&form->arena, const char *, (size_t)s->built_count);
     Learning l = {.form = form, .record = record, .segment = s};
     learn_live_in(&l);
@@ -308,6 +375,9 @@ Form *form_learn(Form **forms, Record *record, const Segment *s) {
         form_drop(form);
         form = *at;
         *at = form->next;
+        for (size_t k = 0; k < form->steps && k < s->out->steps;
+             k++) /* alike in all samples, so in what is predicted from them */
+            form->follows[k] = form->follows[k] && record->follows[k] && form->alike[k] == s->alike[k];
     } else {
         form->structure = arena_copy(&form->arena, record->structure.data, record->structure.length);
         form->structure_bytes = record->structure.length;
@@ -329,6 +399,13 @@ Form *form_learn(Form **forms, Record *record, const Segment *s) {
 }
 
 /* ---- Predicting ---- */
+
+bool form_has_input(const Form *form, const Value *value) {
+    for (int i = 0; i < form->live_in_count; i++)
+        if (form->live_in[i].value == value)
+            return true;
+    return false;
+}
 
 bool form_dims(const Form *form, Runner *runner, Activation *activation, int64_t *dims) {
     for (int i = 0; i < form->live_in_count; i++) {

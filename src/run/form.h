@@ -20,6 +20,14 @@ typedef struct FormTensor { /* that no value of the graph is */
     bool constant;       /* these are the model's own */
 } FormTensor;
 
+/* A value as it is listed, by its id: what it was in the structure, and which of the plan's numbers are its dims and content. */
+typedef struct FormValue {
+    DType type;
+    int rank, root; /* rank -1: it is not listed, or a constant */
+    bool decides;   /* shapes, by its content */
+    size_t at, bytes, number, numbers;
+} FormValue;
+
 typedef struct FormSample {
     int64_t *dims;    /* of all that comes in */
     int64_t *numbers; /* all sizes of the plan */
@@ -35,6 +43,10 @@ struct Form {
     size_t structure_bytes, value_bytes;
     size_t number_count, value_numbers;
     size_t steps;
+    int *alike;        /* segment.h */
+    bool *follows;     /* by step: its outputs are as predicted if those of the one it is like are */
+    const bool *dead;  /* by value: nobody reads it behind the plan */
+    FormValue *values; /* by id */
     LiveIn *live_in;
     int live_in_count;
     int64_t *declared; /* the dims of what comes in as the graph has them; equal symbols are equal numbers here */
@@ -56,6 +68,8 @@ typedef struct Record {
     Arena arena;
     Text structure;
     KernelSizes sizes;
+    FormValue *values; /* by id */
+    bool *follows;     /* by step */
     size_t value_bytes, value_numbers;
     bool failed; /* the plan is one that no form describes, or memory is out */
 } Record;
@@ -63,9 +77,12 @@ void record_init(Record *record, const whet_allocator *allocator);
 void record_free(Record *record);
 /* The values as they are listed, before anything is fused. */
 void record_values(Record *record, const Segment *s);
+/* Those that were listed now are what was predicted of them. */
+bool form_agrees(const Form *form, const int64_t *numbers, const Segment *s);
 /* The finished plan: a sample of one of `forms`, or of a new one, which comes first in the list. NULL: it is none. */
 Form *form_learn(Form **forms, Record *record, const Segment *s);
 
+bool form_has_input(const Form *form, const Value *value); /* it comes in from outside */
 /* The dims of what comes in now, in form->dim_count numbers; false: other values or types. */
 bool form_dims(const Form *form, Runner *runner, Activation *activation, int64_t *dims);
 /* All sizes for these dims, which differ from those of three samples in one symbol that lies between theirs. */

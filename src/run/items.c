@@ -246,7 +246,10 @@ static bool set_dead(Segment *s, const Homes *h, int items) {
     for (size_t k = 0; k < out->steps; k++)
         for (int d = 0; d < s->program->steps[s->at + k].dead_count; d++) {
             const Value *value = s->program->steps[s->at + k].dead[d];
-            int tensor = s->of[value->id], at = tensor < 0 ? -1 : h->last[s->plan.tensors[tensor].root];
+            int tensor = s->of[value->id], root = tensor < 0 ? -1 : s->plan.tensors[tensor].root;
+            if (root < 0 || is_placed(s, root)) /* it never is in a slot */
+                continue;
+            int at = h->last[root];
             Item *item = &out->items[at < 0 ? items - 1 : at];
             size_t *room = &capacity[at < 0 ? items - 1 : at];
             if (!arena_grow(&out->arena, &item->dead, room, (size_t)item->dead_count + 1, sizeof *item->dead))

@@ -44,9 +44,11 @@ static Planned *find_or_make(Runner *runner, const GraphProgram *program, size_t
             memmove(&cache->kept[1], &cache->kept[0], (size_t)k * sizeof *cache->kept);
             return cache->kept[0] = found;
         }
+    double start = clock_now();
     Planned *made = scale_plan(runner, program, at, activation, cache);
     if (!made)
         made = scale_learn(runner, program, at, activation, cache, err);
+    shared_note(runner->shared_model, PHASE_PLAN, clock_now() - start, 0);
     if (!made)
         return NULL;
     keep(runner, cache, made);

@@ -18,20 +18,6 @@ typedef struct Scaling {
     Code **codes;
 } Scaling;
 
-/* The values have the shapes that were predicted. */
-static bool values_agree(Segment *s, const Scaling *z) {
-    const Form *form = z->form;
-    Record record;
-    record_init(&record, s->runner->pool.allocator);
-    record_values(&record, s);
-    bool same = !record.failed && !record.structure.failed && record.value_bytes == form->value_bytes &&
-                record.value_numbers == form->value_numbers &&
-                memcmp(record.structure.data, form->structure, form->value_bytes) == 0 &&
-                memcmp(record.sizes.at, z->numbers, form->value_numbers * sizeof *z->numbers) == 0;
-    record_free(&record);
-    return same;
-}
-
 static int other_tensor(Segment *s, const FormTensor *from, KernelSizes *sizes) {
     int tensor = plan_tensor(&s->plan, from->type, from->rank, sizes->at + sizes->next, NULL);
     sizes->next += (size_t)from->rank;
@@ -72,21 +58,42 @@ static bool take_group(Segment *s, Scaling *z, const FormGroup *g, KernelSizes *
         if (at < 0 && -1 - at == *tensor_count &&
             (tensors[(*tensor_count)++] = other_tensor(s, &form->tensors[-1 - at], sizes)) < 0)
             return segment_fail(s);
-        group->given_tensor[t] = at < 0 ? tensors[-1 - at] : s->of[at];
+        group->given_tensor[t] = at < 0 ? tensors[-1 - at] : segment_read(s, s->program->graph->values[at]);
         if (group->given_tensor[t] < 0)
             return false;
     }
     return group->given_tensor || segment_fail(s);
 }
 
+static bool keep(Segment *s, const Value *value) {
+    int tensor = segment_read(s, value);
+    if (tensor >= 0)
+        s->plan.tensors[s->plan.tensors[tensor].root].kept = true;
+    return tensor >= 0;
+}
+
 /* What C reads and writes is there while the plan runs. */
-static void keep_operands(Segment *s, const FormGroup *g) {
+static bool keep_operands(Segment *s, const FormGroup *g) {
     const Node *node = g->nodes[0];
     for (int i = 0; i < node->input_count + node->output_count; i++) {
         const Value *value = i < node->input_count ? node->inputs[i] : node->outputs[i - node->input_count];
-        if (value)
-            s->plan.tensors[s->plan.tensors[segment_tensor(s, value)].root].kept = true;
+        if (value && !keep(s, value))
+            return false;
     }
+    return true;
+}
+
+/* The values of all steps whose shapes do not follow from others', and what lives on. */
+static bool list(Segment *s) {
+    const Form *form = s->form;
+    const Graph *graph = s->program->graph;
+    bool fine = true;
+    if (!segment_list(s, form->steps) || s->out->steps != form->steps || !form_agrees(form, s->numbers, s))
+        return false;
+    s->dead = form->dead;
+    for (size_t v = 0; fine && v < graph->value_count; v++)
+        fine = s->dead[v] || (form->values[v].rank < 0 && s->of[v] < 0) || keep(s, graph->values[v]);
+    return fine;
 }
 
 /* The kernel's code; it is to be of the template that the form had. */
@@ -122,13 +129,13 @@ static bool scale(Segment *s, void *context) {
     int *tensors = ARENA_ARRAY(&s->arena, int, (size_t)form->tensor_count), count = 0;
     if (!z->kernels || !z->codes || !s->group_codes || !tensors)
         return segment_fail(s);
-    if (!segment_list(s, form->steps) || s->out->steps != form->steps || !segment_keep_live_out(s) || !values_agree(s, z))
+    if (!list(s))
         return false;
     for (int g = 0; g < form->group_count; g++) {
         if (!take_group(s, z, &form->groups[g], &sizes, tensors, &count))
             return false;
-        if (form->groups[g].kernel < 0)
-            keep_operands(s, &form->groups[g]);
+        if (form->groups[g].kernel < 0 && !keep_operands(s, &form->groups[g]))
+            return false;
     }
     for (int g = 0; g < form->group_count; g++)
         if (!take_code(s, z, g))
@@ -144,7 +151,10 @@ static Planned *scale_form(Runner *runner, const GraphProgram *program, size_t a
     Scaling z = {.form = form, .numbers = ARENA_ARRAY(&arena, int64_t, form->number_count)};
     Planned *planned = NULL;
     if (dims && z.numbers && form_dims(form, runner, activation, dims) && form_predict(form, dims, z.numbers)) {
-        Segment s = {.runner = runner, .program = program, .at = at, .activation = activation, .err = &err, .sizes_only = true};
+        Segment s = {.runner = runner, .program = program, .at = at, .activation = activation, .err = &err};
+        s.form = form;
+        s.numbers = z.numbers;
+        s.alike = form->alike;
         planned = segment_plan(&s, scale, &z);
         segment_free(&s);
     }

@@ -136,8 +136,19 @@ static Tensor coming_in(const Segment *s, const Value *value, const Tensor *now)
     return t;
 }
 
-/* The plan tensor of a value that a node reads; -1: an error. */
-static int tensor_of(Segment *s, const Value *value) {
+/* A value of a step that was not listed. */
+static int predicted_tensor(Segment *s, const Value *value) {
+    const FormValue *f = &s->form->values[value->id];
+    const Value *root = s->program->graph->values[f->root];
+    int of = root == value ? -1 : segment_read(s, root), tensor;
+    if (root == value)
+        tensor = plan_tensor(&s->plan, f->type, f->rank, s->numbers + f->number, value);
+    else
+        tensor = of < 0 ? -1 : plan_view(&s->plan, of, f->rank, s->numbers + f->number, value);
+    return set_tensor(s, value, tensor) ? tensor : -1;
+}
+
+int segment_read(Segment *s, const Value *value) {
     int tensor = segment_tensor(s, value);
     if (tensor >= 0)
         return tensor;
@@ -147,6 +158,8 @@ static int tensor_of(Segment *s, const Value *value) {
             s->plan.tensors[tensor].constant = true;
         return set_tensor(s, value, tensor) ? tensor : -1;
     }
+    if (s->form && !form_has_input(s->form, value) && s->form->values[value->id].rank >= 0)
+        return predicted_tensor(s, value);
     const OpValue *now = runner_value(s->runner, s->activation, value, s->err);
     if (!now)
         return segment_fail(s), -1;
@@ -223,7 +236,7 @@ static bool listed_init(Segment *s, Listed *l, const Step *step) {
         l->in[i] = -1;
         if (!node->inputs[i])
             continue;
-        l->in[i] = tensor_of(s, node->inputs[i]);
+        l->in[i] = segment_read(s, node->inputs[i]);
         if (l->in[i] < 0)
             return false;
         const PlanTensor *t = &s->plan.tensors[l->in[i]];
@@ -419,10 +432,11 @@ static bool put_key(Segment *s, const Listed *l, size_t *length) {
 typedef struct Remembered {
     const Type *out;
     Lowered lowered;
+    size_t step;
 } Remembered;
 
 /* Equal nodes are lowered once. False: it cannot be, or s->failed. */
-static bool lower(Segment *s, Listed *l) {
+static bool lower(Segment *s, Listed *l, size_t step) {
     const OpRow *row = l->node->row;
     size_t length;
     if (!put_key(s, l, &length))
@@ -432,13 +446,15 @@ static bool lower(Segment *s, Listed *l) {
     if (known) {
         memcpy(l->call.out, known->out, (size_t)l->node->output_count * sizeof *known->out);
         l->lowered = known->lowered;
+        if (!s->form)
+            s->alike[step] = (int)known->step;
         return true;
     }
     char *own = arena_copy(&s->arena, key, length);
     whet_status status = WHET_OK;
-    if (s->sizes_only || !(row->text || row->build))
+    if (s->form || !(row->text || row->build))
         status = op_infer(&l->call);
-    if (!status && (row->text || row->build) && (!s->sizes_only || !shapes_known(l))) /* kernels know what rules leave open */
+    if (!status && (row->text || row->build) && (!s->form || !shapes_known(l))) /* kernels know what rules leave open */
         status = op_lower(&l->call, &l->lowered);
     if (status) {
         if (s->arena.failed)
@@ -451,7 +467,7 @@ static bool lower(Segment *s, Listed *l) {
     Remembered *now = ARENA_NEW(&s->arena, Remembered);
     if (!own || !now)
         return segment_fail(s);
-    *now = (Remembered){l->call.out, l->lowered};
+    *now = (Remembered){l->call.out, l->lowered, step};
     return map_put(&s->lowered, own, length, now) || segment_fail(s);
 }
 
@@ -462,14 +478,68 @@ static bool owns_graph(const Node *node) {
     return false;
 }
 
+/* ---- Steps that are listed like earlier ones ---- */
+
+static bool same_known(const Segment *s, int a, int b, bool content) {
+    const PlanTensor *tensors = s->plan.tensors;
+    const Tensor *x = tensors[tensors[a].root].known, *y = tensors[tensors[b].root].known;
+    if (!x || !y || x == y || !content)
+        return !x == !y;
+    return x->type != WHET_STRING && x->bytes == y->bytes && memcmp(x->data, y->data, x->bytes) == 0;
+}
+
+/* In other sizes the step was lowered like an earlier one. Is it now? What it reads must have the same types and shapes, and the
+ * same content where shapes follow from that. */
+static bool is_alike(Segment *s, const Step *step, const Node *other) {
+    const Node *node = step->node;
+    bool all_known = true; /* then what it gives may be known as well */
+    for (int i = 0; i < node->input_count; i++) {
+        if (!node->inputs[i])
+            continue;
+        int tensor = segment_read(s, node->inputs[i]);
+        if (tensor < 0)
+            return false;
+        const PlanTensor *a = &s->plan.tensors[tensor], *b = &s->plan.tensors[segment_tensor(s, other->inputs[i])];
+        all_known = all_known && s->plan.tensors[a->root].known;
+        if (a->type != b->type || a->rank != b->rank || memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) != 0)
+            return false;
+    }
+    for (int i = 0; i < node->input_count; i++)
+        if (node->inputs[i] && !same_known(s, segment_tensor(s, node->inputs[i]), segment_tensor(s, other->inputs[i]),
+                                           all_known || step->decides[i]))
+            return false;
+    return true;
+}
+
+static bool list_alike(Segment *s, const Node *node, const Node *other) {
+    for (int o = 0; o < node->output_count; o++) {
+        const Value *value = node->outputs[o];
+        if (!value)
+            continue;
+        const PlanTensor t = s->plan.tensors[segment_tensor(s, other->outputs[o])];
+        int tensor = node->row->view ? plan_view(&s->plan, segment_tensor(s, node->inputs[0]), t.rank, t.dims, value)
+                                     : plan_tensor(&s->plan, t.type, t.rank, t.dims, value);
+        if (!set_tensor(s, value, tensor))
+            return false;
+        if (!node->row->view)
+            s->plan.tensors[tensor].known = t.known;
+    }
+    return true;
+}
+
 /* False: the segment ends before this step, or s->failed. */
 static bool list_step(Segment *s, size_t step) {
     Listed l;
     const Node *node = s->program->steps[s->at + step].node;
+    if (s->form && s->form->follows[step])
+        return true;
+    const Node *other = s->alike[step] < 0 ? NULL : s->program->steps[s->at + (size_t)s->alike[step]].node;
+    if (other && is_alike(s, &s->program->steps[s->at + step], other))
+        return list_alike(s, node, other);
     if (owns_graph(node) || !listed_init(s, &l, &s->program->steps[s->at + step]))
         return false;
     const OpRow *row = node->row;
-    if (!lower(s, &l))
+    if (!lower(s, &l, step))
         return false;
     int folded = row->view ? 0 : fold_by_shape(s, &l);
     if (!folded && !row->view && node->input_count && is_small(s, &l))
@@ -478,7 +548,7 @@ static bool list_step(Segment *s, size_t step) {
         return folded > 0 && (plan_name(&s->plan, &s->plan.ahead, node) || segment_fail(s));
     if (row->view && !plan_name(&s->plan, &s->plan.views, node))
         return segment_fail(s);
-    if (s->sizes_only && !row->view)
+    if (s->form && !row->view)
         return shapes_known(&l) && make_outputs(s, &l);
     return row->view ? list_view(s, &l) : l.lowered.kernel ? list_kernel(s, &l) : list_c(s, &l, step);
 }
@@ -486,12 +556,13 @@ static bool list_step(Segment *s, size_t step) {
 /* What somebody reads behind the segment must be there. */
 bool segment_keep_live_out(Segment *s) {
     const Graph *graph = s->program->graph;
-    s->dead = ARENA_ARRAY(&s->arena, bool, graph->value_count);
-    if (!s->dead)
+    bool *dead = ARENA_ARRAY(&s->arena, bool, graph->value_count);
+    if (!dead)
         return segment_fail(s);
+    s->dead = dead;
     for (size_t k = 0; k < s->out->steps; k++)
         for (int d = 0; d < s->program->steps[s->at + k].dead_count; d++)
-            s->dead[s->program->steps[s->at + k].dead[d]->id] = true;
+            dead[s->program->steps[s->at + k].dead[d]->id] = true;
     for (size_t v = 0; v < graph->value_count; v++)
         if (s->of[v] >= 0 && !s->dead[v])
             s->plan.tensors[s->plan.tensors[s->of[v]].root].kept = true;
@@ -500,6 +571,13 @@ bool segment_keep_live_out(Segment *s) {
 
 /* ---- The whole ---- */
 
+static int *no_steps(Segment *s, size_t count) {
+    int *steps = ARENA_ARRAY(&s->arena, int, count);
+    for (size_t k = 0; steps && k < count; k++)
+        steps[k] = -1;
+    return steps;
+}
+
 bool segment_list(Segment *s, size_t most) {
     const Graph *graph = s->program->graph;
     s->of = ARENA_ARRAY(&s->arena, int, graph->value_count);
@@ -507,9 +585,15 @@ bool segment_list(Segment *s, size_t most) {
         return segment_fail(s);
     for (size_t v = 0; v < graph->value_count; v++)
         s->of[v] = -1;
+    size_t steps = s->program->step_count - s->at;
+    if (!s->alike && !(s->alike = no_steps(s, most < steps ? most : steps)))
+        return segment_fail(s);
     size_t values = most < s->program->step_count ? most : s->program->step_count;
     if (!arena_grow(&s->arena, &s->plan.tensors, &s->plan.tensor_capacity, values + values / 2, sizeof *s->plan.tensors))
         return segment_fail(s);
+    for (int i = 0; s->form && i < s->form->live_in_count; i++)
+        if (segment_read(s, s->form->live_in[i].value) < 0)
+            return false;
     while (s->out->steps < most && s->at + s->out->steps < s->program->step_count && list_step(s, s->out->steps))
         s->out->steps++;
     return !s->failed;

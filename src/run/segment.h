@@ -18,18 +18,21 @@ typedef struct Segment {
     Planned *out;
     Arena arena; /* of the plan before it is one */
     Plan plan;
-    int *of;    /* plan tensors of the graph's values; -1: none */
-    bool *dead; /* values of the graph that nobody reads behind the segment */
+    int *of;          /* plan tensors of the graph's values; -1: none */
+    const bool *dead; /* values of the graph that nobody reads behind the segment */
     struct Outer {
         const Value *value;
         int tensor;
     } * outer; /* those of the graphs around it */
     size_t outer_count, outer_capacity, live_in_capacity;
     Map lowered;  /* what equal nodes were lowered to */
+    int *alike;   /* by step: an earlier one that was lowered alike, or is likely to be where only sizes are wanted; -1: none */
     Code **codes; /* kept until the plan's kernels have them */
     size_t code_count, code_capacity;
     whet_error *err;
-    bool sizes_only;       /* steps are listed for the shapes of their values: what computes them is known already */
+    /* Put together from a form: steps are listed for the shapes of their values alone, and these are known where they follow. */
+    const Form *form;
+    const int64_t *numbers;
     int64_t symbol, size;  /* symbol not 0: planned as if this symbol of what comes in were of that size */
     struct Record *record; /* of what becomes of it; NULL: none is wanted */
     Group **groups;        /* items.c: those that are left, */
@@ -54,6 +57,7 @@ bool segment_code(Segment *s, const Kernel *kernel, const void *const *constant,
 const Tensor *segment_keep(Segment *s, const Tensor *t);  /* a copy that lives as long as the plan; NULL: out of memory */
 bool segment_fail(Segment *s);                            /* false, and an error that is out of memory unless there is one */
 int segment_tensor(const Segment *s, const Value *value); /* -1: none */
+int segment_read(Segment *s, const Value *value);         /* the same, made where it is not there yet; -1: an error */
 
 /* items.c: from the plan's groups to Planned.items. */
 bool segment_items(Segment *s);

@@ -129,7 +129,7 @@ void shared_note(Shared *s, Phase phase, double seconds, double bytes) {
 }
 
 void shared_noted(Shared *s, Phase phase, whet_event *out) {
-    static const char *const kinds[] = {"read", "analyse", "lower", "compile", "pack"};
+    static const char *const kinds[] = {"read", "analyse", "plan", "lower", "compile", "pack"};
     pthread_mutex_lock(&s->lock);
     *out = s->noted[phase];
     pthread_mutex_unlock(&s->lock);
@@ -155,7 +155,7 @@ static void put_code_key(const Kernel *kernel, const Target *target, const Sched
     }
 }
 
-/* The code's own copy of the kernel: from the text, which finds what fusion left of numbers among numbers. */
+/* From the text, which finds what fusion left of numbers among numbers. */
 static Kernel *parsed_copy(Arena *arena, const Kernel *kernel, whet_error *err) {
     Text text;
     text_init(&text);
@@ -208,7 +208,7 @@ typedef struct Wanted {
 } Wanted;
 
 static whet_status ask_template(Shared *s, Code *code, const Wanted *want, whet_error *err) {
-    const Kernel *kernel = parsed_copy(&s->asked, want->kernel, err);
+    const Kernel *kernel = kernel_is_settled(want->kernel) ? want->kernel : parsed_copy(&s->asked, want->kernel, err);
     whet_status status = !kernel ? err->status ? err->status : error_memory(err)
                                  : schedule_ask(kernel, want->target, &want->options, &s->room, &code->template, &code->why, err);
     status = settle(code, status, err);
@@ -217,7 +217,8 @@ static whet_status ask_template(Shared *s, Code *code, const Wanted *want, whet_
 }
 
 static whet_status make_code(Shared *s, Code *code, const Wanted *want, whet_error *err) {
-    Kernel *own = want->ready ? kernel_copy(&code->arena, want->kernel) : parsed_copy(&code->arena, want->kernel, err);
+    Kernel *own = want->ready || kernel_is_settled(want->kernel) ? kernel_copy(&code->arena, want->kernel)
+                                                                 : parsed_copy(&code->arena, want->kernel, err);
     if (!own)
         return err->status ? err->status : error_memory(err);
     code->kernel = own;

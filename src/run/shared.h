@@ -43,7 +43,15 @@ whet_status shared_pack(Shared *shared, Weight *weight, const Compiled *compiled
 void shared_drop_weight(Shared *shared, Weight *weight); /* NULL is fine */
 
 /* What getting ready takes, summed over sessions. */
-typedef enum Phase { PHASE_READ, PHASE_ANALYSE, PHASE_LOWER, PHASE_COMPILE, PHASE_PACK, PHASE_COUNT } Phase;
+typedef enum Phase {
+    PHASE_READ,
+    PHASE_ANALYSE,
+    PHASE_PLAN,  /* with the code of its kernels */
+    PHASE_LOWER, /* what runs without a plan */
+    PHASE_COMPILE,
+    PHASE_PACK,
+    PHASE_COUNT
+} Phase;
 void shared_note(Shared *shared, Phase phase, double seconds, double bytes);
 void shared_noted(Shared *shared, Phase phase, whet_event *out); /* all but `name`; flops: how often it was noted */
 
