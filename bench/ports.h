@@ -6,8 +6,9 @@
 #include "vector/vector.h"
 
 enum { MULTIPLY, ADD, SHUFFLE, ANY, LOAD, STORE, DIVIDE, PORTS };
-/* Pipes of Zen 4: 0 and 1 multiply, compare and choose extremes; 2 and 3 add, shift and round; 1 and 2 shuffle. 4 and 5 load half
- * a register each, 6 stores half of one: as with arithmetic, whole registers take two turns. 7 divides, beside the others. */
+/* Pipes of Zen 4, by what goes beside what (two FMAs and a maximum take no longer than two FMAs, two sums and a maximum do): 0
+ * and 1 multiply and compare; 2 and 3 add, choose extremes, shift and round; 1 and 2 shuffle. 4 and 5 load half a register each,
+ * 6 stores half of one: as with arithmetic, whole registers take two turns. 7 divides, beside the others. */
 static const int pipes[PORTS] = {3, 12, 6, 15, 48, 64, 128};
 
 static inline int port_of(const VectorOp *op, int *times) {
@@ -16,10 +17,6 @@ static inline int port_of(const VectorOp *op, int *times) {
     case VECTOR_MUL:
     case VECTOR_FMA:
     case VECTOR_FNMA:
-    case VECTOR_MIN:
-    case VECTOR_MAX:
-    case VECTOR_MIN_OR:
-    case VECTOR_MAX_OR:
     case VECTOR_EQ:
     case VECTOR_NE:
     case VECTOR_LT:
@@ -28,6 +25,10 @@ static inline int port_of(const VectorOp *op, int *times) {
     case VECTOR_DIV: *times = 3; return DIVIDE;
     case VECTOR_SQRT: *times = 5; return DIVIDE;
     case VECTOR_SCALE: *times = 2; return ADD;
+    case VECTOR_MIN:
+    case VECTOR_MAX:
+    case VECTOR_MIN_OR:
+    case VECTOR_MAX_OR: return op->type == DT_F32 ? ADD : ANY;
     case VECTOR_ADD:
     case VECTOR_SUB: return op->type == DT_F32 ? ADD : ANY;
     case VECTOR_SHL:

@@ -132,7 +132,7 @@ static double count_work(const VectorFunction *f, double *work) {
         work[port] += times[depth] * each;
         if (op->code == VECTOR_REDUCE_ADD || op->code == VECTOR_REDUCE_MAX || op->code == VECTOR_REDUCE_MIN) {
             work[SHUFFLE] += 4 * times[depth];
-            work[op->code == VECTOR_REDUCE_ADD ? ADD : MULTIPLY] += 4 * times[depth];
+            work[ADD] += 4 * times[depth];
         }
     }
     return rows;

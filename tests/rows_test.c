@@ -296,7 +296,8 @@ static const HereRounds rounds_of = {check_samples, 60, 30, 4, 2, false};
 
 /* ---- the same bits for any number of rows ---- */
 
-static void run(const char *text, int64_t rows, int64_t columns, const float *x, float *y) {
+/* Whether passes went side by side. */
+static bool run(const char *text, int64_t rows, int64_t columns, const float *x, float *y) {
     Arena arena;
     Target target;
     whet_error err;
@@ -312,8 +313,10 @@ static void run(const char *text, int64_t rows, int64_t columns, const float *x,
     data[kernel_find_tensor(kernel, "x")] = (void *)(uintptr_t)x;
     data[kernel_find_tensor(kernel, "y")] = y;
     assert_int_equal(compiled_run(compiled, data, NULL, &err), WHET_OK);
+    bool overlaps = schedule_says(compiled, "side by side");
     compiled_free(compiled);
     arena_free(&arena);
+    return overlaps;
 }
 
 static void any_batch(void **state) {
@@ -336,6 +339,39 @@ static void any_batch(void **state) {
             for (int row = 0; row < ROWS; row++) {
                 run(texts[k], 1, columns, x + row * columns, one);
                 assert_memory_equal(one, all + row * wide, (size_t)wide * sizeof(float));
+            }
+        }
+}
+
+/* Passes over some rows beside those over others, whole tasks and parts of them, in place and not. */
+static void side_by_side(void **state) {
+    enum { ROWS = 75, COLUMNS = 600, TASK = (1 << 15) / COLUMNS };
+    static const int rows[] = {1, 2, 5, 7, 8, 9, TASK + 1, TASK + 4, ROWS};
+    static const int columns[] = {112, 167, COLUMNS};
+    static const char *const texts[] = {SOFTMAX, NORM, "y[i, j] = x[i, j] / sqrt((sum(k) x[i, k] * x[i, k]) / 100 + 0.1)"};
+    (void)state;
+    Target target;
+    if (!target_host(~UINT64_C(0), &target)) {
+        print_message("skipped: no code generator for this machine\n");
+        skip();
+    }
+    static float x[ROWS * COLUMNS], one[ROWS * COLUMNS], all[ROWS * COLUMNS + 1];
+    for (size_t c = 0; c < COUNT(columns); c++)
+        for (size_t k = 0; k < COUNT(texts); k++) {
+            state_of_random = 7 + c;
+            for (int i = 0; i < ROWS * columns[c]; i++)
+                x[i] = value_of(false);
+            for (int row = 0; row < ROWS; row++)
+                assert_false(run(texts[k], 1, columns[c], x + row * columns[c], one + row * columns[c]));
+            for (size_t n = 0; n < COUNT(rows); n++) {
+                int count = rows[n] * columns[c];
+                all[count] = 7;
+                assert_int_equal(run(texts[k], rows[n], columns[c], x, all), rows[n] >= (k == 0 ? 8 : 6));
+                assert_memory_equal(one, all, (size_t)count * sizeof *all);
+                memcpy(all, x, (size_t)count * sizeof *all);
+                run(texts[k], rows[n], columns[c], all, all);
+                assert_memory_equal(one, all, (size_t)count * sizeof *all);
+                assert_true(all[count] == 7);
             }
         }
 }
@@ -464,8 +500,8 @@ static void refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        HERE_TESTS(rounds_of),     cmocka_unit_test(any_batch), cmocka_unit_test(moments), cmocka_unit_test(exp_below_zero),
-        cmocka_unit_test(refused),
+        HERE_TESTS(rounds_of),     cmocka_unit_test(any_batch),      cmocka_unit_test(side_by_side),
+        cmocka_unit_test(moments), cmocka_unit_test(exp_below_zero), cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -461,7 +461,10 @@ static void rows_print(const Compiled *c, Text *out) {
                 r->across ? "rows" : "columns", (long long)r->lane_extent);
     for (int f = 0; f < r->function_count; f++)
         text_printf(out, "%s%d", f ? " and " : "", r->function[f].copies);
-    text_put(out, " at once, steps a round:");
+    text_put(out, " at once, ");
+    if (!r->across && r->function[r->function_count - 1].stages > 1)
+        text_put(out, "passes side by side, ");
+    text_put(out, "steps a round:");
     for (int pass = 0; pass < r->pass_count; pass++)
         text_printf(out, " %d", r->steps[pass]);
     text_printf(out, ", %d rows of scratch\n", r->scratch_count);

@@ -23,6 +23,8 @@ typedef struct RowDefinition {
 typedef struct RowsFunction {
     int copies;
     int last_lanes; /* across: of the last vector, the others are whole */
+    int stages;     /* 1: pass after pass. Otherwise as many as there are passes, which go side by side, each over other rows:
+                     * rows_overlap.c */
 } RowsFunction;
 
 /* A sum and the squares of the deviations from its mean m, summed in the same pass: rows_moments.c. */
@@ -43,6 +45,7 @@ typedef struct Rows {
     int64_t counted; /* how many columns there are is an argument of the code, which takes this many at most; 0: it is known */
     bool nan_summed; /* a NaN among the columns ends in a sum that all that is made of the row goes through */
     bool fixed;      /* row_axis is set, and lanes are columns: the rows are those of another template's tiles */
+    bool overlaps;   /* passes may go side by side, each over other rows */
     bool across;     /* lanes are rows; otherwise columns */
     int lane_axis;   /* -1: extent 1 */
     int row_axis;    /* -1: extent 1 */
@@ -94,6 +97,14 @@ void rows_find_moments(Rows *r);
 const RowMoments *rows_moments(const Rows *r, const Expr *sum);
 const Expr *rows_reduced(const Rows *r, const Expr *reduction);
 
+/* rows_overlap.c: whether the passes over some rows may go beside those over others; the function for it, where there are rows
+ * enough; how many of so many rows a function takes, and what its argument `rows` then is. */
+bool rows_may_overlap(const Rows *r);
+RowsFunction rows_overlapped(const Rows *r, RowsFunction otherwise);
+bool rows_leave_some(const Rows *r, const RowsFunction *many); /* for a function of one row at once */
+int64_t rows_taken(const RowsFunction *f, int64_t rows);
+int64_t rows_argument(const RowsFunction *f, int64_t rows);
+
 /* rows_facts.c */
 /* What an expression of definition *item is, reads of definitions followed; *item becomes whose it is. */
 const Expr *rows_meaning(const Rows *r, int *item, const Expr *e);
@@ -117,6 +128,7 @@ const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const 
 void rows_reciprocal(VectorFunction *f, int x, int *reciprocal, int *scale);
 
 /* rows_run.c */
+int64_t rows_of_task(const Rows *r, int copies); /* along: of each but the last */
 whet_status rows_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err);
 
 #endif

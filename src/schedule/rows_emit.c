@@ -92,7 +92,7 @@ void rows_reciprocal(VectorFunction *f, int x, int *reciprocal, int *scale) {
 
 /* To each row what is known of all at once. */
 static void spread(const Emitting *p, const Slot *slot, const Expr *expr, int *rows) {
-    for (int copy = 0; copy < p->shape->copies && slot->packing[expr->id] == PACKING_SAME; copy++)
+    for (int copy = p->base; copy < p->base + p->shape->copies && slot->packing[expr->id] == PACKING_SAME; copy++)
         rows[copy] = rows[TOGETHER];
     rows_spread(p, rows);
 }
@@ -105,23 +105,23 @@ static void hoist_even(Emitting *p, Slot *slot, const Expr *expr) {
         spread(p, slot, expr, rows_at_copy(slot->reduced, expr, 0));
     if (p->copy == TOGETHER && source >= 0)
         spread(p, slot, expr, p->slot[source].row);
-    if (!worth || (expr->op == EXPR_READ && p->r->spread_late) || before[p->copy] >= 0)
+    if (!worth || (expr->op == EXPR_READ && p->r->spread_late))
         return;
-    before[p->copy] = rows_emit_in(p, slot, expr);
+    if (before[p->copy] < 0)
+        before[p->copy] = rows_emit_in(p, slot, expr);
     if (p->copy == TOGETHER)
         spread(p, slot, expr, before);
 }
 
 static void hoist_quotient(Emitting *p, Slot *slot, const Expr *expr) {
     int *reciprocal = rows_at_copy(slot->reciprocal, expr, 0), *scale = rows_at_copy(slot->scale, expr, 0);
-    int divisor = reciprocal[p->copy] >= 0 ? -1 : rows_emit_in(p, slot, expr->arg[1]);
-    if (divisor < 0)
-        return;
-    if (rows_plain_divisor(p->r, slot->index, expr->arg[1]))
+    bool known = reciprocal[p->copy] >= 0;
+    int divisor = known ? -1 : rows_emit_in(p, slot, expr->arg[1]);
+    if (!known && divisor >= 0 && rows_plain_divisor(p->r, slot->index, expr->arg[1]))
         reciprocal[p->copy] = vector_binary(p->f, VECTOR_DIV, rows_number(p, 1), divisor);
-    else
+    else if (divisor >= 0)
         rows_reciprocal(p->f, divisor, &reciprocal[p->copy], &scale[p->copy]);
-    if (p->copy != TOGETHER)
+    if (p->copy != TOGETHER || reciprocal[TOGETHER] < 0)
         return;
     spread(p, slot, expr->arg[1], reciprocal);
     if (scale[TOGETHER] >= 0)
@@ -213,13 +213,20 @@ void rows_go_to(Emitting *p, int copy, int64_t offset) {
     memset(p->shared, -1, sizeof p->shared);
 }
 
+/* The rows of each pass are other ones where passes go side by side, the first pass ahead. */
+static void go_to_pass(Emitting *p, int pass) {
+    int stages = p->shape->stages;
+    p->pass = pass;
+    p->base = pass < stages ? (stages - 1 - pass) * p->shape->copies : 0;
+}
+
 /* All that one pass does with one step of columns. */
-static void emit_step(Emitting *p, int64_t offset, int step, int *sums) {
+static void emit_pass_step(Emitting *p, int64_t offset, int step, int *sums) {
     const Rows *r = p->r;
     int64_t left = r->lane_extent - offset;
     p->offset = offset;
     memset(p->shared, -1, sizeof p->shared);
-    for (int copy = 0; copy < p->shape->copies && !p->refused; copy++) {
+    for (int copy = p->base; copy < p->base + p->shape->copies && !p->refused; copy++) {
         p->chain[p->chain_count++] = p->f->op_count;
         go_to(p, copy);
         if (r->across)
@@ -228,20 +235,31 @@ static void emit_step(Emitting *p, int64_t offset, int step, int *sums) {
             p->mask = p->start >= 0 ? vector_mask_below(p->f, DT_F32, p->last) : -1;
         else
             p->mask = left < r->lanes ? vector_mask_first(p->f, DT_F32, (int)left) : -1;
-        if (r->heavy[p->pass])
+        if (r->heavy[p->pass] && p->shape->stages == 1)
             rows_fetch_next(p);
         for (int i = 0; i < r->count; i++)
             if (r->item[i].columnwise && r->item[i].pass == p->pass && (r->item[i].write >= 0 || r->item[i].scratch >= 0))
                 columnwise_value(p, i);
         for (int n = 0; n < p->reduction_count; n++)
-            rows_accumulate(p, &p->reduction[n], step, sums);
+            if (p->reduction[n].pass == p->pass)
+                rows_accumulate(p, &p->reduction[n], step, sums);
+    }
+}
+
+static void emit_step(Emitting *p, int64_t offset, int step, int *sums) {
+    for (int pass = p->from; pass <= p->to; pass++) {
+        go_to_pass(p, pass);
+        emit_pass_step(p, offset, step % p->r->steps[pass], sums);
     }
 }
 
 /* Rows and steps side by side where they are long chains, for then the CPU does not see the next; short ones are better left in
  * the order in which memory is read. */
 static void interleave(Emitting *p) {
-    if (!p->refused && p->r->heavy[p->pass] && !p->r->shrunk)
+    bool heavy = false;
+    for (int pass = p->from; pass <= p->to; pass++)
+        heavy = heavy || p->r->heavy[pass];
+    if (!p->refused && heavy && !p->r->shrunk)
         vector_interleave(p->f, p->chain, p->chain_count);
     p->chain_count = 0;
 }
@@ -266,22 +284,24 @@ static void emit_innermost(Emitting *p, int *sums) {
         emit_counted(p, sums);
         return;
     }
-    int last = r->column_count - 1, count = p->accumulators, inside[MAX_ACCUMULATORS];
+    int last = r->column_count - 1, count = p->accumulators, steps = 1, inside[MAX_ACCUMULATORS];
+    for (int pass = p->from; pass <= p->to; pass++)
+        steps = r->steps[pass] > steps ? r->steps[pass] : steps;
     int64_t extent = last < 0 ? 1 : r->nest.axis[r->column[last]].extent, unit = r->across ? 1 : r->lanes;
-    int64_t group = unit * r->steps[p->pass], whole = extent / group * group;
+    int64_t group = unit * steps, whole = extent / group * group;
     if (whole <= group)
         whole = 0;
     if (whole) {
         p->counter[last] = vector_loop(p->f, -1, whole, group, sums, inside, count);
-        for (int step = 0; step < r->steps[p->pass]; step++)
+        for (int step = 0; step < steps; step++)
             emit_step(p, step * unit, step, inside);
         interleave(p);
         vector_end(p->f, inside, sums);
         p->counter[last] = -1;
     }
     for (int64_t at = whole; at < extent; at += unit) {
-        emit_step(p, at, (int)((at - whole) / unit % r->steps[p->pass]), sums);
-        if (p->chain_count + p->shape->copies > ROWS_MAX_CHAINS || at + unit >= extent)
+        emit_step(p, at, (int)((at - whole) / unit % steps), sums);
+        if (p->chain_count + p->shape->copies * (p->to - p->from + 1) > ROWS_MAX_CHAINS || at + unit >= extent)
             interleave(p);
     }
 }
@@ -321,7 +341,7 @@ static void emit_row_value(Emitting *p, int index, bool *seen) {
         hoist(p, slot, value, seen);
     if (together && item->write >= 0 && !p->refused)
         spread(p, slot, value, slot->row);
-    for (int copy = 0; copy < p->shape->copies && !p->refused; copy++) {
+    for (int copy = p->base; copy < p->base + p->shape->copies && !p->refused; copy++) {
         go_before_columns(p, copy);
         if (!together)
             slot->row[copy] = rows_emit_in(p, slot, value);
@@ -332,8 +352,8 @@ static void emit_row_value(Emitting *p, int index, bool *seen) {
     }
 }
 
-/* Values of one a row that are known before this pass. */
-static bool emit_row_values(Emitting *p, Arena *arena) {
+bool rows_emit_values(Emitting *p, Arena *arena, int pass) {
+    go_to_pass(p, pass);
     for (int i = 0; i < p->r->count && !p->refused; i++) {
         if (p->r->item[i].columnwise || p->r->item[i].pass != p->pass)
             continue;
@@ -356,44 +376,62 @@ static void hoist_copy(Emitting *p, int copy, bool *const *seen) {
     }
     for (int n = 0; n < p->reduction_count; n++) {
         const Reduction *reduction = &p->reduction[n];
+        if (reduction->pass != p->pass)
+            continue;
         int item = reduction->moments ? reduction->moments->item : reduction->slot->index;
         hoist(p, &p->slot[item], rows_reduced(r, reduction->expr), seen[item]);
+    }
+}
+
+/* Of rows that other passes were over. */
+static void forget_rows(Emitting *p) {
+    for (int i = 0; i < p->r->count; i++) {
+        Slot *slot = &p->slot[i];
+        size_t bytes = sizeof(int) * PLACES * (size_t)slot->e.definition->expr_count;
+        memset(slot->before, -1, bytes);
+        memset(slot->reciprocal, -1, bytes);
+        memset(slot->scale, -1, bytes);
+        for (int k = 0; k < slot->e.definition->expr_count && p->shape->stages > 1; k++)
+            memset(&slot->reduced[k * PLACES], -1, TOGETHER * sizeof(int));
+        if (p->shape->stages > 1)
+            memset(slot->row, -1, sizeof slot->row);
     }
 }
 
 static bool begin_pass(Emitting *p, Arena *arena) {
     const Rows *r = p->r;
     bool *seen[ROWS_MAX_DEFINITIONS];
-    for (int i = 0; i < r->count; i++) {
-        Slot *slot = &p->slot[i];
-        size_t bytes = sizeof(int) * PLACES * (size_t)slot->e.definition->expr_count;
-        memset(slot->before, -1, bytes);
-        memset(slot->reciprocal, -1, bytes);
-        memset(slot->scale, -1, bytes);
-        seen[i] = ARENA_ARRAY(arena, bool, slot->e.definition->expr_count + 1);
-        if (!seen[i])
+    for (int i = 0; i < r->count; i++)
+        if (!(seen[i] = ARENA_ARRAY(arena, bool, p->slot[i].e.definition->expr_count + 1)))
             return false;
-    }
-    if (!r->across)
+    rows_find_reductions(p);
+    if (!r->across && !p->refused)
         hoist_copy(p, TOGETHER, seen);
-    for (int copy = 0; copy < p->shape->copies; copy++)
+    for (int copy = p->base; copy < p->base + p->shape->copies && !p->refused; copy++)
         hoist_copy(p, copy, seen);
+    if (!p->refused)
+        rows_start_moments(p);
     return true;
 }
 
-static bool emit_pass(Emitting *p, Arena *arena) {
+bool rows_emit_passes(Emitting *p, Arena *arena, int from, int to) {
     int sums[MAX_ACCUMULATORS];
-    rows_find_reductions(p);
+    p->from = from;
+    p->to = to;
+    p->reduction_count = p->accumulators = 0;
+    forget_rows(p);
+    for (int pass = from; pass <= to && !p->refused; pass++)
+        if (!rows_emit_values(p, arena, pass) || !begin_pass(p, arena))
+            return false;
     if (p->refused)
         return true;
-    if (!begin_pass(p, arena))
-        return false;
-    rows_start_moments(p);
     rows_start_reductions(p, sums);
     if (p->r->columns)
         emit_columns(p, 0, sums);
-    if (!p->refused)
+    for (int pass = from; pass <= to && !p->refused; pass++) {
+        go_to_pass(p, pass);
         rows_fold_reductions(p, sums);
+    }
     return true;
 }
 
@@ -433,10 +471,22 @@ static bool start_slots(Emitting *p, Arena *arena, const void *const *constant) 
 }
 
 static bool emit_row(Emitting *p, Arena *arena) {
-    for (p->pass = 0; p->pass <= p->r->pass_count && !p->refused; p->pass++) {
-        if (!emit_row_values(p, arena) || (p->pass < p->r->pass_count && !p->refused && !emit_pass(p, arena)))
+    for (int pass = 0; pass < p->r->pass_count && !p->refused; pass++)
+        if (!rows_emit_passes(p, arena, pass, pass))
             return false;
-    }
+    return p->refused || rows_emit_values(p, arena, p->r->pass_count);
+}
+
+/* Group of rows after group of rows, and (across) of whole vectors of them. */
+static bool emit_rows(Emitting *p, Arena *arena, int rows, int lanes, bool blocks) {
+    p->row = vector_loop(p->f, rows, 0, p->r->across ? 1 : p->shape->copies, NULL, NULL, 0);
+    if (blocks)
+        p->block = vector_loop(p->f, lanes, 0, (int64_t)p->shape->copies * p->r->lanes, NULL, NULL, 0);
+    if (!emit_row(p, arena))
+        return false;
+    if (blocks)
+        vector_end(p->f, NULL, NULL);
+    vector_end(p->f, NULL, NULL);
     return true;
 }
 
@@ -459,8 +509,12 @@ const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const 
     Arena *arena = c->vectors;
     Emitting *p = ARENA_NEW(arena, Emitting);
     if (p) {
-        *p = (Emitting){
-            .r = r, .shape = &r->function[function], .block = -1, .mask = -1, .shares = r->lanes * 4 != 32 && !r->shrunk};
+        *p = (Emitting){.r = r,
+                        .shape = &r->function[function],
+                        .row = -1,
+                        .block = -1,
+                        .mask = -1,
+                        .shares = r->lanes * 4 != 32 && !r->shrunk};
         p->f = schedule_function(arena, arena_printf(arena, "rows%d_%lld", function, (long long)r->columns), &r->target);
     }
     if (!p || !p->f || !start_slots(p, arena, r->known)) {
@@ -471,19 +525,13 @@ const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const 
     for (int k = 0; k < NEST_MAX_AXES; k++)
         p->counter[k] = -1;
     add_parameters(p, arena, &rows, &lanes);
-    bool blocks = r->across && function == r->whole;
-    p->row = vector_loop(p->f, rows, 0, r->across ? 1 : p->shape->copies, NULL, NULL, 0);
-    if (blocks)
-        p->block = vector_loop(p->f, lanes, 0, (int64_t)p->shape->copies * r->lanes, NULL, NULL, 0);
-    bool fine = emit_row(p, arena);
+    bool fine = p->shape->stages > 1 ? rows_emit_overlapped(p, arena, rows)
+                                     : emit_rows(p, arena, rows, lanes, r->across && function == r->whole);
     if (!fine || p->refused) {
         *why = p->refused;
         if (!fine)
             error_memory(err);
         return NULL;
     }
-    if (blocks)
-        vector_end(p->f, NULL, NULL);
-    vector_end(p->f, NULL, NULL);
     return vector_finish(p->f, err) ? p->f : NULL;
 }

@@ -31,6 +31,7 @@ typedef struct Slot {
 typedef struct Reduction {
     Slot *slot;
     const Expr *expr;
+    int pass;
     DType type;         /* of its accumulators: DT_F32 or DT_S32 */
     VectorCode combine; /* of arguments (argmax): LT with its operands so that true means better */
     double start;
@@ -51,9 +52,12 @@ typedef struct Emitting {
     int full, last, start;      /* counted: columns in whole vectors, and behind them; where a loop over columns begins, or -1 */
     int counter[NEST_MAX_AXES]; /* of column axes; -1: no loop is open */
     int pass, copy;
-    int64_t offset;                                       /* along the innermost column axis */
-    int shared[NEST_MAX_ACCESSES];                        /* what all rows read at this step; -1: not yet */
-    bool shares;                                          /* there are registers for it */
+    int from, to;                  /* passes that go side by side */
+    int base;                      /* the first copy of the pass: copies of several passes are those of all their rows */
+    int64_t behind;                /* row 0 of the pointers, as seen from copy 0 */
+    int64_t offset;                /* along the innermost column axis */
+    int shared[NEST_MAX_ACCESSES]; /* what all rows read at this step; -1: not yet */
+    bool shares;                   /* there are registers for it */
     int chain[ROWS_MAX_CHAINS], chain_count;              /* operations at which each row's part of a step begins */
     int mask;                                             /* of the columns, or of the rows; -1: all */
     int shift[ROWS_MAX_MOMENTS][PLACES];                  /* of moments: k, */
@@ -80,8 +84,14 @@ int rows_load_scratch(const Emitting *p, const RowDefinition *item);
 /* Passes with functions bring the next rows from the second cache to the first. */
 void rows_fetch_next(const Emitting *p);
 
-/* rows_emit.c: an expression of a definition, at the place in question. */
+/* rows_emit.c: an expression of a definition, at the place in question; passes [from, to] side by side, with what is known before
+ * them; what is known behind the last. False: no memory. */
 int rows_emit_in(Emitting *p, Slot *slot, const Expr *expr);
+bool rows_emit_passes(Emitting *p, Arena *arena, int from, int to);
+bool rows_emit_values(Emitting *p, Arena *arena, int pass);
+
+/* rows_overlap.c: all rows, `rows` the argument. False: no memory. */
+bool rows_emit_overlapped(Emitting *p, Arena *arena, int rows);
 
 /* rows_packing.c */
 void rows_find_packing(Slot *slot); /* of definitions in order */

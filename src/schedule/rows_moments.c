@@ -88,7 +88,7 @@ static void start(Emitting *p, const RowMoments *m, int *shift) {
     int64_t vectors = r->lane_extent / r->lanes, most = LEADING / r->lanes > 1 ? LEADING / r->lanes : 1;
     int count = (int)(vectors < most ? vectors : most), rows[PLACES];
     p->aside = true;
-    for (int copy = 0; copy < p->shape->copies && !p->refused; copy++)
+    for (int copy = p->base; copy < p->base + p->shape->copies && !p->refused; copy++)
         for (int v = 0; v < count && !p->refused; v++) {
             rows_go_to(p, copy, (int64_t)v * r->lanes);
             int x = value_here(p, m);
@@ -98,7 +98,7 @@ static void start(Emitting *p, const RowMoments *m, int *shift) {
     if (p->refused)
         return;
     rows_fold_together(p, VECTOR_ADD, rows);
-    for (int copy = 0; copy < p->shape->copies; copy++)
+    for (int copy = p->base; copy < p->base + p->shape->copies; copy++)
         shift[copy] = -1;
     int mean = vector_binary(p->f, VECTOR_MUL, rows[TOGETHER], rows_number(p, 1.0 / (count * r->lanes)));
     int size = vector_binary(p->f, VECTOR_AND_NOT, rows_number(p, -0.0), mean), zero = rows_number(p, 0);

@@ -59,9 +59,10 @@ static int fold_pair(const Emitting *p, VectorCode combine, int a, int b) {
 }
 
 void rows_fold_together(const Emitting *p, VectorCode combine, int *rows) {
-    int copies = p->shape->copies, left = fold_pair(p, combine, rows[0], rows[copies == 1 ? 0 : copies / 2]), right = left;
+    int copies = p->shape->copies, *row = rows + p->base;
+    int left = fold_pair(p, combine, row[0], row[copies == 1 ? 0 : copies / 2]), right = left;
     if (copies == 4)
-        right = fold_pair(p, combine, rows[1], rows[3]);
+        right = fold_pair(p, combine, row[1], row[3]);
     int x = fold_pair(p, combine, left, right);
     for (int blocks = p->r->lanes / 4; blocks > 1; blocks /= 2)
         x = vector_binary(p->f, combine, vector_binary(p->f, VECTOR_BLOCK_EVEN, x, x),
@@ -70,10 +71,10 @@ void rows_fold_together(const Emitting *p, VectorCode combine, int *rows) {
 }
 
 void rows_spread(const Emitting *p, int *rows) {
-    int copies = p->shape->copies, x = rows[TOGETHER];
-    if (rows[0] >= 0)
+    int copies = p->shape->copies, x = rows[TOGETHER], *row = rows + p->base;
+    if (row[0] >= 0)
         return;
     int half[2] = {copies == 4 ? zip(p, false, x, x) : x, copies == 4 ? zip(p, true, x, x) : x};
     for (int k = 0; k < copies; k++)
-        rows[k] = copies == 1 ? x : zip(p, k % 2, half[k / 2], half[k / 2]);
+        row[k] = copies == 1 ? x : zip(p, k % 2, half[k / 2], half[k / 2]);
 }

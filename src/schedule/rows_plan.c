@@ -252,13 +252,16 @@ static int idle_output(const Rows *r, int source) {
     for (int i = 0; i < r->count; i++)
         if (i != reader && r->item[i].write == access)
             return -1;
-    if (rows_row_stride(r, access) % r->lanes)
+    if (rows_row_stride(r, access) % r->lanes && !r->overlaps)
         return -1;
     bool same = r->nest.access[access].type == DT_F32 && r->item[source].definition->value->type == DT_F32;
     return same ? access : -1;
 }
 
 static void keep_for_later(Rows *r) {
+    r->overlaps = rows_may_overlap(r);
+    for (int i = 0; i < r->count; i++)
+        r->overlaps = r->overlaps && (!r->item[i].kept || idle_output(r, i) >= 0);
     for (int i = 0; i < r->count; i++) {
         if (r->item[i].kept && (r->item[i].write = idle_output(r, i)) < 0)
             r->item[i].scratch = r->scratch_count++;
@@ -274,6 +277,24 @@ static bool varies(const Rows *r, const Expr *e) {
     for (int i = 0; i < 3 && e->op != EXPR_READ && e->op != EXPR_REDUCE; i++)
         found = found || (e->arg[i] && varies(r, e->arg[i]));
     return found;
+}
+
+static bool is_heavy(const Rows *r) {
+    for (int pass = 0; pass < r->pass_count; pass++)
+        if (r->steps[pass] == HEAVY_STEPS)
+            return true;
+    return false;
+}
+
+/* Whether a pass has sums, whose chains are long and which several accumulators make more exact. */
+static bool adds(const Rows *r, int pass) {
+    for (int i = 0; i < r->count; i++)
+        for (int k = 0; k < r->item[i].definition->expr_count; k++) {
+            const Expr *e = r->item[i].definition->exprs[k];
+            if (e->op == EXPR_REDUCE && e->reduce == REDUCE_SUM && rows_pass_of(r, e) - 1 == pass)
+                return true;
+        }
+    return false;
 }
 
 /* Only passes that reduce need several steps a round; and those with functions in them are long: the CPU itself overlaps their
@@ -299,6 +320,9 @@ static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
             if (heavy && !unroll)
                 r->steps[rows_pass_of(r, e)] = (int)least(steps, HEAVY_STEPS);
         }
+    for (int pass = 0; pass < r->pass_count && r->overlaps && is_heavy(r) && !unroll; pass++)
+        if (!adds(r, pass)) /* beside a pass with functions: as many steps as that */
+            r->steps[pass] = (int)least(steps, HEAVY_STEPS);
 }
 
 /* Rows that are reduced in one pass without functions, and do not begin at whole lines: most whole registers would be read from
@@ -318,19 +342,17 @@ static bool is_read_across_lines(const Rows *r) {
     return across && r->pass_count == 1 && !r->across && !r->fixed && !r->counted;
 }
 
-static bool is_heavy(const Rows *r) {
-    for (int pass = 0; pass < r->pass_count; pass++)
-        if (r->steps[pass] == HEAVY_STEPS)
-            return true;
-    return false;
+/* Rows that lie at a power of two meet in the same few lines of L1. */
+static bool is_crowded(const Rows *r) {
+    enum { WAY_BYTES = 4096 };
+    return r->columns * 4 % (WAY_BYTES / 2) == 0;
 }
 
 /* Rows go several at once, so that the end of one does not wait for another, and what all rows read (a scale) is loaded once.
- * Two long rows with functions have always something to do; of rows that lie at a power of two, more than two would meet in the
- * same few lines of L1. */
+ * Two long rows with functions have always something to do. */
 static int rows_at_once(const Rows *r, int64_t vectors, int steps) {
-    enum { SHORT = 16, WAY_BYTES = 4096 };
-    bool crowded = r->columns * 4 % (WAY_BYTES / 2) == 0;
+    enum { SHORT = 16 };
+    bool crowded = is_crowded(r);
     int copies = r->columns != r->lane_extent ? 1 : vectors > 2 && (crowded || (vectors > SHORT && is_heavy(r))) ? 2 : 4;
     copies = r->counted ? 4 : copies;
     int sums = r->moment_count ? 2 : 1; /* of one pass */
@@ -342,17 +364,21 @@ static int rows_at_once(const Rows *r, int64_t vectors, int steps) {
 /* Steps depend on the columns alone, or the bits of a row would depend on how many there are: code that does not fit gives up
  * many rows first, steps later. */
 static void size_along(Rows *r, const ScheduleOptions *options) {
-    enum { SHORT = 8 };
+    enum { SHORT = 8, FEW = 6 };
     int64_t vectors = (r->lane_extent + r->lanes - 1) / r->lanes;
     int steps = r->shrunk >= 3                                                                            ? 1
                 : r->moment_count || r->shrunk >= 2 || (r->columns == r->lane_extent && vectors <= SHORT) ? 2
                                                                                                           : 4;
     set_steps(r, options, vectors > 1 ? steps : 1);
-    int copies = rows_at_once(r, vectors, steps);
-    if (copies == 1 || r->rows % copies)
-        r->function[r->function_count++] = (RowsFunction){1, r->lanes};
+    RowsFunction many = {rows_at_once(r, vectors, steps), r->lanes, 1};
+    /* A few vectors are soon done; crowded rows of several passes push each other out of L1, which functions leave time for. */
+    if (r->overlaps && (is_heavy(r) || (vectors > FEW && !is_crowded(r))))
+        many = rows_overlapped(r, many);
+    int copies = many.copies;
+    if (copies == 1 || rows_leave_some(r, &many))
+        r->function[r->function_count++] = (RowsFunction){1, r->lanes, 1};
     if (copies > 1)
-        r->function[r->function_count++] = (RowsFunction){copies, r->lanes};
+        r->function[r->function_count++] = many;
     r->scratch_floats = ((size_t)r->columns + 63) / 64 * 64 * (size_t)copies;
 }
 
@@ -366,11 +392,11 @@ static void size_across(Rows *r, const ScheduleOptions *options) {
     int64_t width = (int64_t)copies * r->lanes, rest = r->lane_extent % width;
     r->whole = r->tail = -1;
     if (r->lane_extent >= width)
-        r->function[r->whole = r->function_count++] = (RowsFunction){copies, r->lanes};
+        r->function[r->whole = r->function_count++] = (RowsFunction){copies, r->lanes, 1};
     if (rest || !r->lane_extent) {
         int vectors = (int)((rest + r->lanes - 1) / r->lanes);
         r->function[r->tail = r->function_count++] =
-            (RowsFunction){vectors ? vectors : 1, (int)((rest + r->lanes - 1) % r->lanes + 1)};
+            (RowsFunction){vectors ? vectors : 1, (int)((rest + r->lanes - 1) % r->lanes + 1), 1};
     }
     set_steps(r, options, r->shrunk ? 1 : 8 / copies);
     r->scratch_floats = (size_t)(r->columns * width);

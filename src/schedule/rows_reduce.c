@@ -51,7 +51,8 @@ static void add_reduction(Emitting *p, int item, const Expr *expr) {
         p->refused = "more reductions in one pass than a row kernel takes";
         return;
     }
-    *n = (Reduction){.slot = &p->slot[item], .expr = expr, .first = p->accumulators, .moments = rows_moments(p->r, expr)};
+    *n = (Reduction){
+        .slot = &p->slot[item], .expr = expr, .pass = p->pass, .first = p->accumulators, .moments = rows_moments(p->r, expr)};
     p->refused = set_kind(n);
     n->plain = n->combine == VECTOR_MAX && n->type == DT_F32 && rows_nan_spreads(p->r, item, expr);
     n->combine = n->plain ? VECTOR_MAX_OR : n->combine;
@@ -62,7 +63,6 @@ static void add_reduction(Emitting *p, int item, const Expr *expr) {
 }
 
 void rows_find_reductions(Emitting *p) {
-    p->reduction_count = p->accumulators = 0;
     for (int i = 0; i < p->r->count; i++) {
         const Definition *d = p->r->item[i].definition;
         for (int k = 0; k < d->expr_count && !p->refused; k++)
@@ -72,13 +72,13 @@ void rows_find_reductions(Emitting *p) {
 }
 
 static int *accumulator(const Emitting *p, int *all, const Reduction *n, int part, int copy, int step) {
-    return &all[n->first + (part * p->shape->copies + copy) * p->r->steps[p->pass] + step];
+    return &all[n->first + (part * p->shape->copies + copy - p->base) * p->r->steps[n->pass] + step];
 }
 
 void rows_start_reductions(const Emitting *p, int *sums) {
     for (int i = 0; i < p->reduction_count; i++) {
         const Reduction *n = &p->reduction[i];
-        int each = p->shape->copies * p->r->steps[p->pass];
+        int each = p->shape->copies * p->r->steps[n->pass];
         for (int k = 0; k < each * parts(n); k++)
             sums[n->first + k] = k < each ? vector_const(p->f, n->type, n->start) : vector_const(p->f, DT_S32, 0);
     }
@@ -234,16 +234,18 @@ static int fold_row(const Emitting *p, const Reduction *n, int copy, int *sums) 
 void rows_fold_reductions(Emitting *p, int *sums) {
     for (int i = 0; i < p->reduction_count; i++) {
         const Reduction *n = &p->reduction[i];
+        if (n->pass != p->pass)
+            continue;
         bool together = rows_packs(n->slot, n->expr);
-        int rows[PLACES];
-        for (int copy = 0; copy < p->shape->copies; copy++)
+        int rows[PLACES], end = p->base + p->shape->copies;
+        for (int copy = p->base; copy < end; copy++)
             rows[copy] = together ? fold_steps(p, n, copy, sums) : fold_row(p, n, copy, sums);
         if (together) {
             rows_fold_together(p, n->combine, rows);
             *rows_at_copy(n->slot->reduced, n->expr, TOGETHER) =
                 n->moments ? rows_finish_moment(p, n->moments, n->expr, rows[TOGETHER]) : finish(p, n, rows[TOGETHER]);
         }
-        for (int copy = 0; copy < p->shape->copies && !together; copy++)
+        for (int copy = p->base; copy < end && !together; copy++)
             *rows_at_copy(n->slot->reduced, n->expr, copy) = rows[copy];
     }
 }

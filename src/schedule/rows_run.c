@@ -49,9 +49,9 @@ static void call(const Work *w, int function, Part part, float *scratch) {
 static void call_along(const Work *w, Part part, float *scratch) {
     const Rows *r = w->r;
     for (int f = r->function_count - 1; f >= 0; f--) { /* the one of many rows first */
-        int64_t rows = part.rows / r->function[f].copies * r->function[f].copies;
+        int64_t rows = rows_taken(&r->function[f], part.rows);
         if (rows)
-            call(w, f, (Part){.outer = part.outer, .row = part.row, .rows = rows}, scratch);
+            call(w, f, (Part){.outer = part.outer, .row = part.row, .rows = rows_argument(&r->function[f], rows)}, scratch);
         part.row += rows;
         part.rows -= rows;
     }
@@ -101,8 +101,8 @@ static int64_t at_least_one(int64_t n) {
 }
 
 /* So many rows that only the last task has some left over. */
-static int64_t whole_groups(const Rows *r, int64_t rows) {
-    int copies = r->function[r->function_count - 1].copies;
+int64_t rows_of_task(const Rows *r, int copies) {
+    int64_t rows = at_least_one(TASK_ELEMENTS / at_least_one(r->columns));
     return (rows + copies - 1) / copies * copies;
 }
 
@@ -126,7 +126,7 @@ whet_status rows_run(const Compiled *c, void *const *data, const EvalOptions *op
     if (r->across)
         cut_across(&w);
     else
-        w.rows_each = whole_groups(r, at_least_one(TASK_ELEMENTS / at_least_one(r->columns)));
+        w.rows_each = rows_of_task(r, r->function[r->function_count - 1].copies);
     w.row_tasks = (r->rows + w.rows_each - 1) / w.rows_each;
     double work =
         (double)r->outer_total * (double)r->rows * (double)r->columns * (r->across ? (double)r->lane_extent : 1) * r->count / 2;

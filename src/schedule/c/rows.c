@@ -26,9 +26,9 @@ static void put_along(const Compiled *c, const CDriver *d, int depth) {
     const Rows *r = c->state;
     int64_t row = 0;
     for (int f = r->function_count - 1; f >= 0; f--) { /* the one of many rows first */
-        int64_t rows = (r->rows - row) / r->function[f].copies * r->function[f].copies;
+        int64_t rows = rows_taken(&r->function[f], r->rows - row);
         if (rows)
-            put_call(c, d, f, row, rows, 0, 0, depth);
+            put_call(c, d, f, row, rows_argument(&r->function[f], rows), 0, 0, depth);
         row += rows;
     }
 }

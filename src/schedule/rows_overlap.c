@@ -1,0 +1,116 @@
+/* The passes over a row side by side, each over other rows: while the last pass finishes some rows, the one before it has the
+ * next rows, and the first the rows after those.
+ *
+ *     rows 0 1     pass 0
+ *     rows 2 3     pass 0   pass 1
+ *     rows 4 5     pass 0   pass 1   pass 2      <- the loop over rows
+ *     rows 6 7              pass 1   pass 2
+ *                                    pass 2
+ *
+ * One pass waits for memory, another computes, and the ends of rows wait for nothing that is near: softmax takes 10.5 to 11.5
+ * cycles a vector instead of 13 to 14. What a pass leaves to the next are reductions, in one register each. */
+#include "schedule/rows_emit.h"
+
+#include <string.h>
+
+/* ---- which kernels ---- */
+
+/* What is known of a row is used by the pass behind the one that finds it, and by no other. */
+static bool is_used_at_once(const Rows *r, const Expr *e, int pass) {
+    int source = e->op == EXPR_READ ? rows_source(r, e->tensor) : -1;
+    if (source >= 0)
+        return r->item[source].columnwise || r->item[source].pass == pass;
+    if (e->op == EXPR_REDUCE) {
+        bool packs = (e->reduce == REDUCE_SUM || e->reduce == REDUCE_MAX || e->reduce == REDUCE_MIN) && e->type != DT_BOOL;
+        return packs && rows_pass_of(r, e) == pass && is_used_at_once(r, rows_reduced(r, e), pass - 1);
+    }
+    for (int i = 0; i < 3; i++)
+        if (e->arg[i] && !is_used_at_once(r, e->arg[i], pass))
+            return false;
+    return true;
+}
+
+bool rows_may_overlap(const Rows *r) {
+    if (r->across || r->fixed || r->counted || r->pass_count < 2 || r->columns != r->lane_extent || r->shrunk)
+        return false;
+    for (int i = 0; i < r->count; i++)
+        if ((r->item[i].columnwise && r->item[i].again) || !is_used_at_once(r, r->item[i].definition->value, r->item[i].pass))
+            return false;
+    return true;
+}
+
+RowsFunction rows_overlapped(const Rows *r, RowsFunction otherwise) {
+    enum { ROWS = 2 };
+    RowsFunction f = {ROWS, r->lanes, r->pass_count};
+    int64_t rows = least(r->rows, rows_of_task(r, ROWS)), rounds = rows / ROWS - r->pass_count + 1;
+    return rounds >= 2 ? f : otherwise;
+}
+
+bool rows_leave_some(const Rows *r, const RowsFunction *many) {
+    int64_t each = rows_of_task(r, many->copies), last = r->rows % each;
+    return r->rows % many->copies || (r->rows >= each && rows_taken(many, each) != each) || rows_taken(many, last) != last;
+}
+
+int64_t rows_taken(const RowsFunction *f, int64_t rows) {
+    rows = rows / f->copies * f->copies;
+    return rows < (int64_t)f->stages * f->copies ? 0 : rows;
+}
+
+int64_t rows_argument(const RowsFunction *f, int64_t rows) {
+    return rows - (int64_t)(f->stages - 1) * f->copies;
+}
+
+/* ---- their code ---- */
+
+enum { MAX_CARRIED = 8 };
+
+/* Reductions that go from a round over rows to the next: where their values are. */
+static int find_carried(Emitting *p, int **value) {
+    int count = 0;
+    for (int i = 0; i < p->r->count; i++) {
+        const Definition *d = p->r->item[i].definition;
+        for (int k = 0; k < d->expr_count; k++) {
+            const Expr *e = d->exprs[k];
+            if (e->op != EXPR_REDUCE || rows_pass_of(p->r, e) >= p->shape->stages)
+                continue;
+            if (count == MAX_CARRIED) {
+                p->refused = "more reductions of a row than may overlap";
+                return 0;
+            }
+            value[count++] = rows_at_copy(p->slot[i].reduced, e, TOGETHER);
+        }
+    }
+    return count;
+}
+
+bool rows_emit_overlapped(Emitting *p, Arena *arena, int rows) {
+    int last = p->shape->stages - 1, copies = p->shape->copies, *value[MAX_CARRIED], now[MAX_CARRIED], next[MAX_CARRIED];
+    for (int pass = 0; pass < last && !p->refused; pass++) {
+        p->behind = (int64_t)(last - pass) * copies;
+        if (!rows_emit_passes(p, arena, 0, pass))
+            return false;
+    }
+    int count = p->refused ? 0 : find_carried(p, value);
+    if (p->refused)
+        return true;
+    for (int i = 0; i < count; i++)
+        now[i] = *value[i];
+    p->behind = 0;
+    p->row = vector_loop(p->f, rows, 0, copies, now, next, count);
+    for (int i = 0; i < count; i++)
+        *value[i] = next[i];
+    if (!rows_emit_passes(p, arena, 0, last) || (!p->refused && !rows_emit_values(p, arena, last + 1)))
+        return false;
+    for (int i = 0; i < count; i++)
+        now[i] = *value[i];
+    vector_end(p->f, now, next);
+    for (int i = 0; i < count; i++)
+        *value[i] = next[i];
+    p->row = rows;
+    for (int pass = 1; pass <= last && !p->refused; pass++) {
+        p->behind = -(int64_t)(pass - 1) * copies;
+        if (!rows_emit_passes(p, arena, pass, last) || (!p->refused && !rows_emit_values(p, arena, last + 1)))
+            return false;
+    }
+    return true;
+}
