@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "file.h"
 #include "whet.h"
 
 enum { RIM = 1024, MOST_ELEMENTS = 1 << 20, PATH_BYTES = 4096 };
@@ -108,18 +109,12 @@ static int number(const char *name, int otherwise) {
 }
 
 static int run_file(const char *path, int rounds) {
-    FILE *file = fopen(path, "rb");
-    if (!file)
+    size_t length;
+    unsigned char *bytes = (unsigned char *)file_read(path, &length);
+    if (!bytes)
         return 0;
-    fseek(file, 0, SEEK_END);
-    long length = ftell(file);
-    unsigned char *bytes = malloc((size_t)length);
-    rewind(file);
-    if (!bytes || length <= 0 || fread(bytes, 1, (size_t)length, file) != (size_t)length)
-        abort();
-    fclose(file);
     Tally tally = {0};
-    damage(bytes, (size_t)length, rounds, &tally);
+    damage(bytes, length, rounds, &tally);
     printf("%s: %d refused, %d failed when run, %d answered\n", path, tally.refused, tally.failed, tally.answered);
     free(bytes);
     return 1;

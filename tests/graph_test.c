@@ -12,19 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "file.h"
 #include "graph/graph.h"
 
 #define FOLDER "tests/graph"
-
-static char *read_file(const char *path, size_t *length) {
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    char *text = malloc(1 << 20);
-    *length = fread(text, 1, (1 << 20) - 1, file);
-    text[*length] = 0;
-    fclose(file);
-    return text;
-}
 
 static char *print(const Graph *graph) {
     Text text;
@@ -75,7 +66,8 @@ static void accept(const char *name, const char *printed) {
     char path[512];
     snprintf(path, sizeof path, FOLDER "/%s", name);
     size_t length;
-    char *text = read_file(path, &length);
+    char *text = file_read(path, &length);
+    assert_non_null(text);
     size_t head = (size_t)(strstr(text, "\n=== wanted\n") + strlen("\n=== wanted\n") - text);
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
@@ -114,7 +106,8 @@ static void run_case(const char *name) {
     char path[512], step[16];
     snprintf(path, sizeof path, FOLDER "/%s", name);
     size_t length;
-    char *text = read_file(path, &length);
+    char *text = file_read(path, &length);
+    assert_non_null(text);
     char *split = strstr(text, "\n=== wanted\n");
     if (!split || sscanf(text, "# %15s", step) != 1)
         fail_msg("%s: needs a first line '# step' and a line '=== wanted'", name);
@@ -163,7 +156,8 @@ static void test_long_chain(void **state) {
 static void test_prefixes(void **state) {
     (void)state;
     size_t length;
-    char *text = read_file(FOLDER "/print_everything.txt", &length);
+    char *text = file_read(FOLDER "/print_everything.txt", &length);
+    assert_non_null(text);
     for (size_t i = 0; i < length; i++) {
         char *copy = malloc(i ? i : 1); /* so that reading behind the end shows */
         memcpy(copy, text, i);
@@ -196,7 +190,8 @@ static void test_memory(void **state) {
         char path[512];
         snprintf(path, sizeof path, FOLDER "/%s", files[f]);
         size_t length;
-        char *text = read_file(path, &length);
+        char *text = file_read(path, &length);
+        assert_non_null(text);
         length = (size_t)(strstr(text, "\n=== wanted\n") + 1 - text);
         whet_status status = WHET_ERROR_MEMORY;
         for (int pieces = 0; status; pieces++) {

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "file.h"
 #include "whet.h"
 
 enum { SECONDS = 2, MEBIBYTES = 512, WALL_SECONDS = 30, MOST_INPUTS = 16, PATH_BYTES = 8192 };
@@ -155,16 +156,6 @@ static bool spawn(char *const arguments[]) {
     return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
 
-static char *load_text(const char *path) {
-    FILE *file = fopen(path, "rb");
-    char *text = calloc(1, 1 << 20);
-    if (file && text && fread(text, 1, (1 << 20) - 1, file) == 0)
-        *text = '\0';
-    if (file)
-        fclose(file);
-    return text;
-}
-
 /* The next value of "key": "value" from *at, which is moved behind it. */
 static bool next_value(char **at, const char *key, char **value) {
     char *found = strstr(*at, key);
@@ -189,7 +180,7 @@ static bool is_wanted(const char *name, int argc, char **argv) {
 static void run_all(const char *root, int argc, char **argv, int *passed, int *failed) {
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s/hostile/manifest.json", root);
-    char *manifest = load_text(path), *at = manifest, *name, *expect;
+    char *manifest = file_read(path, NULL), *at = manifest, *name, *expect;
     while (at && next_value(&at, "\"case\"", &name) && next_value(&at, "\"expect\"", &expect)) {
         if (!is_wanted(name, argc, argv))
             continue;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "countdown.h"
+#include "file.h"
 #include "kernel_c.h"
 #include "kernel_data.h"
 #include "kernel_machine.h"
@@ -389,20 +390,9 @@ static void run_case(Case *c) {
 
 /* ---- Files ---- */
 
-static char *read_file(const char *path) {
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    Text text;
-    text_init(&text);
-    char block[4096];
-    for (size_t n; (n = fread(block, 1, sizeof block, file)) > 0;)
-        text_put_n(&text, block, n);
-    fclose(file);
-    return text_steal(&text);
-}
-
 static int run_file(const char *path) {
-    char *content = read_file(path);
+    char *content = file_read(path, NULL);
+    assert_non_null(content);
     Case *c = NULL;
     int cases = 0, line = 1;
     for (char *at = content, *next; at && *at; at = next, line++) {

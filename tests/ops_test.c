@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "file.h"
 #include "graph/graph.h"
 #include "graph/text.h"
 #include "ops/ops.h"
@@ -105,15 +106,6 @@ static void test_types(void **state) {
 /* ---- Cases
  * ---------------------------------------------------------------------------------------------------------------------- */
 
-static char *read_file(const char *path) {
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    char *text = malloc(1 << 20);
-    text[fread(text, 1, (1 << 20) - 1, file)] = 0;
-    fclose(file);
-    return text;
-}
-
 /* "f32[2] {1, 2}" or "f32[batch, 2]" */
 static char *print_result(const Model *model) {
     const Value *y = model->graph->outputs[0];
@@ -171,7 +163,8 @@ static void run_case(const char *file, const char *title, const char *body, size
 static int run_file(const char *file) {
     char path[512], title[256], wanted[4096];
     snprintf(path, sizeof path, "%s/%s", FOLDER, file);
-    char *text = read_file(path);
+    char *text = file_read(path, NULL);
+    assert_non_null(text);
     int count = 0;
     for (char *at = strstr(text, "# "); at;) {
         char *body = strchr(at, '\n'), *end = body ? strstr(body, "\n=> ") : NULL;

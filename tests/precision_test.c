@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "file.h"
 #include "text_model.h"
 
 static const double ENGINES = 4e-3, LEAST = 1e-5, MOST = 3e-2;
@@ -26,18 +27,14 @@ static double scale_of(void *context, const char *name, const Type *type) {
 
 /* A model of tests/whole, its f32 as `type`. */
 static whet_model *load(const char *name, const char *type, const whet_options *options) {
-    char path[256], block[4096], *whole;
+    char path[256];
     snprintf(path, sizeof path, "tests/whole/%s.txt", name);
-    FILE *file = fopen(path, "rb");
-    if (!file)
+    char *text = file_read(path, NULL);
+    if (!text)
         fail_msg("%s cannot be read", path);
-    Text from, to;
-    text_init(&from);
+    Text to;
     text_init(&to);
-    for (size_t n; (n = fread(block, 1, sizeof block, file)) > 0;)
-        text_put_n(&from, block, n);
-    fclose(file);
-    for (whole = from.data; *whole;) {
+    for (const char *whole = text; *whole;) {
         bool is_f32 = strncmp(whole, "f32[", 4) == 0;
         text_put_n(&to, is_f32 ? type : whole, is_f32 ? strlen(type) : 1);
         whole += is_f32 ? 3 : 1;
@@ -46,7 +43,7 @@ static whet_model *load(const char *name, const char *type, const whet_options *
     whet_model *model = text_model_load(to.data, to.length, scale_of, NULL, 7, options, &err);
     if (!model)
         fail_msg("%s as %s: %s", name, type, err.message);
-    text_free(&from);
+    free(text);
     text_free(&to);
     return model;
 }

@@ -15,6 +15,7 @@
 
 #include "child.h"
 #include "countdown.h"
+#include "file.h"
 #include "target/target.h"
 #include "text_model.h"
 
@@ -42,17 +43,12 @@ static double scale_of(void *context, const char *name, const Type *type) {
 static whet_model *load(const char *name, const whet_options *options, whet_error *err) {
     char path[256];
     snprintf(path, sizeof path, "tests/whole/%s.txt", name);
-    FILE *file = fopen(path, "rb");
-    if (!file)
+    size_t length;
+    char *text = file_read(path, &length);
+    if (!text)
         fail_msg("%s cannot be read", path);
-    Text text;
-    text_init(&text);
-    char block[4096];
-    for (size_t n; (n = fread(block, 1, sizeof block, file)) > 0;)
-        text_put_n(&text, block, n);
-    fclose(file);
-    whet_model *model = text_model_load(text.data, text.length, scale_of, NULL, 7, options, err);
-    text_free(&text);
+    whet_model *model = text_model_load(text, length, scale_of, NULL, 7, options, err);
+    free(text);
     return model;
 }
 
