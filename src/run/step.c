@@ -196,11 +196,10 @@ OpKernel *op_kernel(OpRun *run, int which, const Text *text) {
 
 whet_status op_kernel_run(OpRun *run, const OpKernel *kernel, void *const *data) {
     Runner *runner = call_of(run)->runner;
-    void *all[KERNEL_MAX_TENSORS] = {0};
+    void *all[KERNEL_MAX_TENSORS]; /* those of the kernel are set: a step of a recurrent layer has little more to do */
     int count = 0;
     for (int t = 0; t < kernel->kernel->tensor_count; t++)
-        if (kernel->kernel->tensors[t].role != ROLE_TEMPORARY)
-            all[t] = data[count++];
+        all[t] = kernel->kernel->tensors[t].role != ROLE_TEMPORARY ? data[count++] : NULL;
     return run_executable(runner, &kernel->executable, all, run->call->err);
 }
 

@@ -226,11 +226,13 @@ static whet_status run_parts(const Compiled *c, void **own, void *const *data, c
 }
 
 static whet_status run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
+    enum { LITTLE_BYTES = 1 << 13 }; /* on the stack */
     const Parts *parts = c->state;
     const whet_allocator *allocator = options->allocator;
     void *own[KERNEL_MAX_TENSORS];
-    char *memory = parts->bytes ? memory_alloc(allocator, parts->bytes) : NULL;
-    if (parts->bytes && !memory)
+    _Alignas(PACKING_ALIGNMENT) char little[LITTLE_BYTES];
+    char *memory = parts->bytes <= LITTLE_BYTES ? little : memory_alloc(allocator, parts->bytes);
+    if (!memory)
         return error_memory(err);
     for (int t = 0; t < c->kernel->tensor_count; t++) {
         own[t] = parts->between[t] ? memory + parts->place[t] : data[t];
@@ -238,7 +240,7 @@ static whet_status run(const Compiled *c, void *const *data, const EvalOptions *
             memset(own[t], 0, (size_t)c->kernel->tensors[t].count * dtype_bits(c->kernel->tensors[t].type) / 8);
     }
     whet_status status = run_parts(c, own, data, options, err);
-    if (memory)
+    if (memory != little)
         memory_free(allocator, memory, parts->bytes);
     return status;
 }
