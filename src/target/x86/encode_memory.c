@@ -284,6 +284,27 @@ static void store_narrow(Encoder *e, const VectorOp *op, int at) {
     }
 }
 
+/* Lanes that are known to be the first, 16 bytes at most, in pieces: some CPUs take 40 operations for a store under a mask in a
+ * vector register. False: the mask is another. */
+static bool store_first_lanes(Encoder *e, const VectorOp *op) {
+    const int mask = e->f->values[op->mask].op, reg = reg_of(e, op->arg[0]);
+    const bool first = mask >= 0 && e->f->ops[mask].code == VECTOR_MASK_FIRST;
+    const int64_t bytes = first ? (int64_t)e->f->ops[mask].number * bytes_of(op->type) : 0;
+    X86Operand to = encode_address(e, &op->address, bytes == 16 ? 16 : 8);
+    if (!bytes || bytes > 16)
+        return false;
+    if (bytes >= 8)
+        encode_vector(e, bytes == 16 ? ZYDIS_MNEMONIC_VMOVUPS : ZYDIS_MNEMONIC_VMOVSD, to, vector_of(reg, 16), nothing, nothing);
+    to.size = 4;
+    if (bytes == 4)
+        encode_vector(e, ZYDIS_MNEMONIC_VMOVSS, to, vector_of(reg, 16), nothing, nothing);
+    if (bytes == 12) {
+        to.number += 8;
+        extract(e, to, vector_of(reg, 16), 2);
+    }
+    return true;
+}
+
 void encode_store(Encoder *e, const VectorOp *op, int at) {
     X86Operand to = encode_address(e, &op->address, e->f->bytes), value = stored(e, op);
     int size = bytes_of(op->type), mask = op->mask;
@@ -296,6 +317,8 @@ void encode_store(Encoder *e, const VectorOp *op, int at) {
     else if (mask >= 0 && size < 4)
         encode_masked(e, size == 1 ? ZYDIS_MNEMONIC_VMOVDQU8 : ZYDIS_MNEMONIC_VMOVDQU16, mask_of(e, mask), false, to, value,
                       nothing, nothing);
+    else if (mask >= 0 && !e->wide && store_first_lanes(e, op))
+        return;
     else if (mask >= 0 && !e->wide)
         encode_vector(e, size == 8 ? ZYDIS_MNEMONIC_VMASKMOVPD : ZYDIS_MNEMONIC_VMASKMOVPS, to,
                       vector_operand(e, reg_of(e, mask)), value, nothing);
