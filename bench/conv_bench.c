@@ -69,14 +69,21 @@ static void put_indices(Text *out, const Conv *v, bool last, const char *channel
     text_printf(out, "%s]", last ? channel : "");
 }
 
+/* All phases read the same inputs: one definition, with the phases of each dimension for an axis. */
+static bool phases_alike(const Conv *v) {
+    return v->transposed && v->taps % v->stride == 0 && v->pad % v->stride == 0;
+}
+
 static int64_t first_tap(const Conv *v, int64_t phase) {
     return (phase + v->pad) % v->stride;
 }
 
 static void put_output(Text *out, const Conv *v, int d, const int64_t *phase) {
-    if (v->transposed)
-        text_printf(out, "%lld*h%d:%lld + %lld", (long long)v->stride, d, (long long)(out_extent(v, d) / v->stride),
-                    (long long)phase[d]);
+    long long stride = v->stride, places = out_extent(v, d) / v->stride;
+    if (phases_alike(v))
+        text_printf(out, "%lld*h%d:%lld + p%d:%lld", stride, d, places, d, stride);
+    else if (v->transposed)
+        text_printf(out, "%lld*h%d:%lld + %lld", stride, d, places, (long long)phase[d]);
     else
         text_printf(out, "h%d:%lld", d, (long long)out_extent(v, d));
 }
@@ -107,7 +114,9 @@ static void put_definition(Text *out, const Conv *v, bool last, const int64_t *p
     text_printf(out, "? * f[%s", v->transposed ? "c, m" : wide);
     text_put(out, v->transposed ? "" : ", c");
     for (int d = 0; d < v->spatial; d++)
-        if (v->transposed)
+        if (phases_alike(v))
+            text_printf(out, ", %lld*i%d + p%d", (long long)v->stride, d, d);
+        else if (v->transposed)
             text_printf(out, ", %lld*i%d + %lld", (long long)v->stride, d, (long long)first_tap(v, phase[d]));
         else
             text_printf(out, ", i%d", d);
@@ -115,7 +124,7 @@ static void put_definition(Text *out, const Conv *v, bool last, const int64_t *p
 }
 
 static void put_kernel(Text *out, const Conv *v, bool last) {
-    int64_t phases = 1, stride = v->transposed ? v->stride : 1;
+    int64_t phases = 1, stride = v->transposed && !phases_alike(v) ? v->stride : 1;
     for (int d = 0; d < v->spatial; d++)
         phases *= stride;
     for (int64_t p = 0; p < phases; p++) {

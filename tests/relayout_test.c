@@ -83,6 +83,20 @@ static const Sample samples[] = {
      "y[n, o, 2*h:9, 2*w:10 + 1] = (sum(c) x[n, c, h, w] * f[c, o, 0, 1]) + b[o]\n"
      "y[n, o, 2*h:9 + 1, 2*w:10] = (sum(c) x[n, c, h, w] * f[c, o, 1, 0]) + b[o]\n"
      "y[n, o, 2*h:9 + 1, 2*w:10 + 1] = (sum(c) x[n, c, h, w] * f[c, o, 1, 1]) + b[o]\n"},
+    {"stages", true, /* or an axis: it is computed beside its channels and placed between the pixels */
+     "in x: f32[1, 12, 9, 10]\nin f: f32[12, 20, 2, 2]\nin b: f32[20]\n"
+     "y[n, o, 2*h:9 + r, 2*w:10 + s] = max((sum(c) x[n, c, h, w] * f[c, o, r, s]) + b[o], 0)"},
+    {"stages", true, /* the same channels last, with few outputs and a residual */
+     "in x: f32[2, 9, 11, 96]\nin f: f32[96, 3, 2]\nin b: f32[2, 27, 22]\n"
+     "y[n, 3*h:9 + r, 2*w:11 + s] = (sum(c) x[n, h, w, c] * f[c, r, s]) + b[n, 3*h + r, 2*w + s]"},
+    {"stages", true, /* channels that become pixels, with taps */
+     "in x: f32[1, 18, 17, 32]\nin f: f32[4, 32, 3, 3]\nin b: f32[4]\n"
+     "y[n:1, h:18, r:2, w:17, s:2] = (sum(c, i, j) x[n, h + i - 1, w + j - 1, c]? * f[2*r + s, c, i, j]) + b[2*r + s]"},
+    {"stages", true, /* a window whose channels are last in what it reads alone */
+     "in x: f32[1, 14, 15, 18]\nin f: f32[18]\ny[n, c, h:4, w:5] = (max(i:3, j:3) x[n, 3*h + i, 3*w + j, c]) * f[c]"},
+    {"stages", true, /* or in what it writes; channels shuffled */
+     "in x: f32[2, 2, 10, 9, 12]\nin f: f32[24]\n"
+     "y[n, h:5, w:7, 2*c + g:2] = (sum(i:2, j:3) x[n, g, 2*h + i, w + j, c]) * f[2*c + g]"},
     {"contract", true, /* a matrix product like any other */
      "in a: f32[60, 70]\nin f: f32[70, 80]\nc[m, n] = sum(k) a[m, k] * f[k, n]"},
     {"contract", true, "in a: f32[70, 60]\nin f: f32[80, 70]\nc[m, n] = sum(k) a[k, m] * f[n, k]"},

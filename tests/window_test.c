@@ -279,6 +279,8 @@ static bool slides(const Case *x) {
     if (x->kind == GROUPED) /* as a window or as a contraction, by the length of vectors */
         return false;
     bool any = false;
+    if (x->spatial && x->in[x->spatial - 1] == 1) /* neighbours are of another dimension: in stages */
+        return false;
     for (int i = 0; i < x->spatial; i++) {
         if (x->taps[i] > 1 && x->out[i] == 1)
             return false;

@@ -275,7 +275,8 @@ static whet_status build_qlinear_conv(OpCall *call, Text *out) {
  *
  * Input i and tap k add to output o = stride*i + dilation*k - begin. Seen from the output: outputs with the same remainder by
  * the stride (o = stride*q + r, a "phase") read the same taps, k = first + step*t, at the inputs q + shift - back*t. So each
- * combination of phases is one definition, all of it affine. */
+ * combination of phases is one definition, all of it affine. Where all phases of a dimension read the same inputs, and the next
+ * tap each, r is an axis instead: with as many taps as the stride, one definition is all of it. */
 
 typedef struct Phase {
     int64_t outputs; /* values of q */
@@ -284,6 +285,7 @@ typedef struct Phase {
 } Phase;
 
 #define PHASE_LIMIT 1024 /* definitions of one kernel */
+#define ALL_PHASES  (-1) /* in place of r: it is an axis */
 
 static Phase get_phase(const Window *window, int i, int64_t r) {
     int64_t stride = window->stride[i], dilation = window->dilation[i], common = common_divisor(stride, dilation);
@@ -299,6 +301,17 @@ static Phase get_phase(const Window *window, int i, int64_t r) {
         break;
     }
     return phase;
+}
+
+static bool phases_alike(const Window *window, int i) {
+    const Phase first = get_phase(window, i, 0);
+    for (int64_t r = 1; r < window->stride[i]; r++) {
+        const Phase other = get_phase(window, i, r);
+        if (other.outputs != first.outputs || other.taps != first.taps || !other.taps || other.first != first.first + r ||
+            other.shift != first.shift)
+            return false;
+    }
+    return window->stride[i] > 1;
 }
 
 /* output_shape gives the padding; otherwise the padding gives the output. */
@@ -414,7 +427,7 @@ static void put_affine(Text *out, int64_t factor, char stem, int i, int64_t offs
         text_printf(out, " %c %lld", offset < 0 ? '-' : '+', (long long)(offset < 0 ? -offset : offset));
 }
 
-static void put_phase_sum(Text *out, const Window *window, const Groups *g, const Phase *phases, DType type) {
+static void put_phase_sum(Text *out, const Window *window, const Groups *g, const Phase *phases, const int64_t *r, DType type) {
     DType wide = op_wide(type);
     text_printf(out, "sum(c:%lld", (long long)g->in);
     for (int i = 0; i < window->axes; i++)
@@ -432,6 +445,8 @@ static void put_phase_sum(Text *out, const Window *window, const Groups *g, cons
     for (int i = 0; i < window->axes; i++) {
         text_put(out, ", ");
         put_affine(out, phases[i].step, 't', i, phases[i].first);
+        if (r[i] == ALL_PHASES)
+            text_printf(out, " + r%d", i);
     }
     text_put(out, "])");
 }
@@ -442,7 +457,7 @@ static void put_phase(OpCall *call, Text *out, const Window *window, const Group
     Phase phases[WINDOW_MAX_AXES];
     bool empty = false;
     for (int i = 0; i < window->axes; i++) {
-        phases[i] = get_phase(window, i, r[i]);
+        phases[i] = get_phase(window, i, r[i] == ALL_PHASES ? 0 : r[i]);
         if (!phases[i].outputs)
             return;
         empty |= !phases[i].taps;
@@ -451,14 +466,18 @@ static void put_phase(OpCall *call, Text *out, const Window *window, const Group
     for (int i = 0; i < window->axes; i++) {
         char extent[32];
         snprintf(extent, sizeof extent, ":%lld", (long long)phases[i].outputs);
-        text_printf(out, ", %lld*q%d%s + %lld", (long long)window->stride[i], i, extent, (long long)r[i]);
+        text_printf(out, ", %lld*q%d%s + ", (long long)window->stride[i], i, extent);
+        if (r[i] == ALL_PHASES)
+            text_printf(out, "r%d:%lld", i, (long long)window->stride[i]);
+        else
+            text_printf(out, "%lld", (long long)r[i]);
     }
     text_put(out, "] = ");
     op_put_cast(out, wide, type);
     if (empty)
         text_printf(out, "%s(0)", dtype_name(wide));
     else
-        put_phase_sum(out, window, g, phases, type);
+        put_phase_sum(out, window, g, phases, r, type);
     if (op_has(call, 2)) {
         text_put(out, " + ");
         op_put_cast(out, type, wide);
@@ -474,15 +493,17 @@ static whet_status build_transpose(OpCall *call, Text *out) {
         return status;
     int64_t groups = op_int(call, "group"), count = 1;
     const Groups g = make_groups(groups, call->in[1]->dims[0] / groups, call->in[1]->dims[1]);
-    for (int i = 0; i < window.axes; i++)
-        if (!checked_mul(count, window.stride[i], &count) || count > PHASE_LIMIT)
+    int64_t r[WINDOW_MAX_AXES], phases[WINDOW_MAX_AXES];
+    for (int i = 0; i < window.axes; i++) {
+        phases[i] = phases_alike(&window, i) ? 1 : window.stride[i];
+        if (!checked_mul(count, phases[i], &count) || count > PHASE_LIMIT)
             return op_error(call, WHET_ERROR_UNSUPPORTED, "strides with a product above %d are not supported", PHASE_LIMIT);
-    int64_t r[WINDOW_MAX_AXES];
+    }
     for (int64_t number = 0; number < count; number++) {
         int64_t rest = number;
         for (int i = window.axes - 1; i >= 0; i--) {
-            r[i] = rest % window.stride[i];
-            rest /= window.stride[i];
+            r[i] = phases[i] < window.stride[i] ? ALL_PHASES : rest % phases[i];
+            rest /= phases[i];
         }
         put_phase(call, out, &window, &g, r);
     }

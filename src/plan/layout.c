@@ -130,8 +130,9 @@ static bool is_plain(const Islands *s, int tensor) {
 
 /* Convolutions, pools: what ONNX defines on [n, c, ...]. */
 static bool is_windowed(const Group *g) {
-    static const char *const names[] = {"Conv",        "ConvInteger",       "QLinearConv",   "FusedConv", "MaxPool",
-                                        "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool",    "BatchNormalization"};
+    static const char *const names[] = {"Conv",          "ConvInteger", "QLinearConv",       "FusedConv",
+                                        "ConvTranspose", "MaxPool",     "AveragePool",       "GlobalAveragePool",
+                                        "GlobalMaxPool", "LpPool",      "BatchNormalization"};
     const char *op = g->node_count == 1 ? g->nodes[0]->op : "";
     for (size_t i = 0; i < COUNT(names); i++)
         if (strcmp(op, names[i]) == 0)
@@ -215,6 +216,16 @@ static bool sums_integers(const Definition *d) {
     return false;
 }
 
+/* Outputs of one place of the image: channels, and where a transposed convolution writes between its pixels, times these. */
+static int64_t outputs_of(const Definition *d, int64_t channels) {
+    for (int i = 2; i < d->left_count; i++)
+        for (int a = 0; a < d->parallel_count; a++)
+            for (int b = 0; b < d->parallel_count; b++)
+                if (d->left[i].coef[a] == 1 && d->left[i].coef[b] > 1)
+                    channels *= d->axes[a].extent;
+    return channels;
+}
+
 /* What a definition of a convolution or pool wants: its work, against if channels are few; where there are but some, much
  * against, for their pixels would be gathered. */
 static double vote(const Islands *s, const Definition *d) {
@@ -223,7 +234,8 @@ static double vote(const Islands *s, const Definition *d) {
     double work = 1;
     for (int a = 0; a < d->axis_count; a++)
         work *= (double)d->axes[a].extent;
-    return y->dims[1] >= full ? work : y->dims[1] >= FEW_CHANNELS ? -work : -GATHERED * work;
+    int64_t outputs = outputs_of(d, y->dims[1]);
+    return outputs >= full ? work : outputs >= FEW_CHANNELS ? -work : -GATHERED * work;
 }
 
 /* The channel of the result is that of the read: depthwise convolutions, pools. */

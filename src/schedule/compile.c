@@ -19,6 +19,7 @@ static const struct {
     ScheduleTemplate *template;
     int wants;
 } templates[] = {
+    {"reorder", schedule_reorder, REDUCES}, /* results as others make them fastest */
     {"window", schedule_window, WINDOWS}, /* before contractions, which would take a depthwise one as many small products */
     {"round", schedule_round, ANY}, /* before those that read what is rounded */
     {"relayout", schedule_relayout, ANY}, /* channels first, as the next two would have it */
@@ -63,7 +64,7 @@ static int sight(const Kernel *kernel) {
 
 /* The template whose refusal says most: by the kind of kernel. */
 static size_t most_fitting(const Kernel *kernel, int seen) {
-    enum { WINDOW, ROUND, RELAYOUT, WINOGRAD, CONTRACT, ROUND_ALL, MAP, ROWS, ATTEND, CHAIN };
+    enum { REORDER, WINDOW, ROUND, RELAYOUT, WINOGRAD, CONTRACT, ROUND_ALL, MAP, ROWS, ATTEND, CHAIN };
     static_assert(COUNT(templates) == CHAIN + 1, "the templates, in their order");
     const Definition *d = &kernel->definitions[0];
     if (kernel->definition_count != 1)

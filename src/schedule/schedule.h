@@ -276,8 +276,8 @@ struct Compiled {
 /* Each fills `c` (arena, target and allocator are set): functions, state, run, print. False: *why or `err` says why not; an
  * `err` whose status is set is an error, not a refusal. */
 typedef bool ScheduleTemplate(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
-ScheduleTemplate schedule_window, schedule_round, schedule_relayout, schedule_winograd, schedule_contract, schedule_round_all,
-    schedule_map, schedule_rows, schedule_attend, schedule_map_chain, schedule_parts;
+ScheduleTemplate schedule_reorder, schedule_window, schedule_round, schedule_relayout, schedule_winograd, schedule_contract,
+    schedule_round_all, schedule_map, schedule_rows, schedule_attend, schedule_map_chain, schedule_parts;
 
 /* parts.c: several definitions. */
 bool schedule_has_parts(const Kernel *kernel);
