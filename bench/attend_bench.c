@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "run/run.h"
+#include "bench.h"
 
 enum { HEADS = 12, SIZE = 64, PARTS = 4 };
 
@@ -105,31 +105,20 @@ static bool measure(const Case *x, const Target *target, const EvalOptions *opti
 }
 
 int main(int argc, char **argv) {
-    double seconds = .2;
-    int thread_count = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    for (int option; (option = getopt(argc, argv, "s:t:")) != -1;) {
-        if (option == 's')
-            seconds = atof(optarg);
-        else if (option == 't')
-            thread_count = atoi(optarg);
-        else
-            return 2;
-    }
-    Target target;
-    whet_cpu_limits limits;
+    BenchMachine m;
     whet_error err = {0};
-    Threads *threads = NULL;
-    bool fine = target_host(~UINT64_C(0), &target) && whet_cpu_measure(&limits, &err) == WHET_OK &&
-                (threads = threads_new(thread_count, &err)) != NULL;
-    if (fine)
-        printf("%7s %7s %7s\n", "queries", "keys", "threads");
+    int status = bench_begin("attend_bench", argc, argv, &m);
+    if (status)
+        return status;
+    bool fine = true;
+    printf("%7s %7s %7s\n", "queries", "keys", "threads");
     for (size_t i = 0; fine && i < COUNT(cases); i++) {
-        EvalOptions all = {.parallel = threads_parallel(threads)};
-        fine = measure(&cases[i], &target, NULL, 1, limits.peak_f32, seconds, &err) &&
-               (thread_count == 1 || measure(&cases[i], &target, &all, thread_count, limits.peak_f32, seconds, &err));
+        EvalOptions all = {.parallel = threads_parallel(m.pool)};
+        fine = measure(&cases[i], &m.target, NULL, 1, m.limits.peak_f32, m.seconds, &err) &&
+               (m.threads == 1 || measure(&cases[i], &m.target, &all, m.threads, m.limits.peak_f32, m.seconds, &err));
     }
     if (!fine)
-        fprintf(stderr, "attend_bench: %s\n", err.message[0] ? err.message : "no code generator for this machine");
-    threads_free(threads);
+        fprintf(stderr, "attend_bench: %s\n", err.message);
+    threads_free(m.pool);
     return !fine;
 }

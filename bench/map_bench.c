@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench.h"
 #include "ports.h"
 #include "schedule/map.h"
 
@@ -138,23 +139,6 @@ static void drop(Bench *b) {
     arena_free(&b->arena);
 }
 
-static double best_run(const Bench *b, double seconds) {
-    double best = 1e9;
-    whet_error err;
-    int each = b->bytes < 1e5 ? 32 : 1;
-    for (double start = clock_now(); clock_now() - start < seconds;) {
-        double before = clock_now();
-        for (int i = 0; i < each; i++)
-            if (compiled_run(b->compiled, b->data, NULL, &err) != WHET_OK) {
-                fprintf(stderr, "%s\n", err.message);
-                exit(1);
-            }
-        double took = (clock_now() - before) / each;
-        best = took < best ? took : best;
-    }
-    return best;
-}
-
 /* Moves as many bytes: half are read, half are written. */
 static double best_copy(double bytes, double seconds) {
     size_t half = (size_t)(bytes / 2) + 64;
@@ -226,7 +210,8 @@ static bool measure(const struct Case *c, const char *level, double size, const 
             b.bytes += (double)b.kernel->tensors[t].count * dtype_bits(b.kernel->tensors[t].type) / 8;
         if (!c->levels)
             b.bytes = c->bytes > 2000 ? c->bytes : b.bytes;
-        double took = best_run(&b, seconds), copy = best_copy(b.bytes, seconds / 2);
+        double took = bench_best_run(b.compiled, b.data, NULL, b.bytes < 1e5 ? 32 : 1, seconds),
+               copy = best_copy(b.bytes, seconds / 2);
         double least = arithmetic(&b, peak), limit = least > copy ? least : copy;
         printf("%-28s %-7s %9.0f %9.2f %8.1f %8.1f %8.1f %-10s %5.1f%%\n", c->name, level, b.bytes / 1024, took * 1e6,
                b.bytes / took * 1e-9, b.bytes / copy * 1e-9, least > 0 ? b.bytes / least * 1e-9 : 0,

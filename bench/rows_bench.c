@@ -16,8 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench.h"
 #include "ports.h"
-#include "run/run.h"
 
 #define SOFTMAX                                                                                                                  \
     "top[i] = max(j) x[i, j]\ne[i, j] = exp(x[i, j] - top[i])\ntotal[i] = sum(j) e[i, j]\ny[i, j] = e[i, j] / total[i]"
@@ -83,18 +83,6 @@ static double time_make(const struct Case *x, const Target *target) {
         double took = clock_now() - start;
         best = fine && took < best ? took : best;
         drop(&made);
-    }
-    return best;
-}
-
-static double best_run(const Compiled *compiled, void *const *data, const EvalOptions *options, double seconds) {
-    double best = 1e9;
-    whet_error err;
-    for (double start = clock_now(); clock_now() - start < seconds;) {
-        double before = clock_now();
-        compiled_run(compiled, data, options, &err);
-        double took = clock_now() - before;
-        best = took < best ? took : best;
     }
     return best;
 }
@@ -180,11 +168,10 @@ static bool measure(const struct Case *x, const Target *target, Threads *threads
         bytes += 4.0 * (double)tensor->count;
     }
     if (fine) {
-        EvalOptions all = {.parallel = threads_parallel(threads)};
         const char *level;
         double limit = bandwidth_of(&cpu, limits, bytes, &level),
-               one = bytes / best_run(made.compiled, data, NULL, seconds) * 1e-9,
-               many = bytes / best_run(made.compiled, data, &all, seconds) * 1e-9;
+               one = bytes / bench_best_run(made.compiled, data, NULL, 1, seconds) * 1e-9,
+               many = bytes / bench_best_run(made.compiled, data, threads_parallel(threads), 1, seconds) * 1e-9;
         double elements = 1;
         for (int d = 0; d < x->rank; d++)
             elements *= (double)x->dims[d];
@@ -203,29 +190,18 @@ static bool measure(const struct Case *x, const Target *target, Threads *threads
 }
 
 int main(int argc, char **argv) {
-    double seconds = .2;
-    int thread_count = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    for (int option; (option = getopt(argc, argv, "s:t:")) != -1;) {
-        if (option == 's')
-            seconds = atof(optarg);
-        else if (option == 't')
-            thread_count = atoi(optarg);
-        else
-            return 2;
-    }
-    Target target;
-    whet_cpu_limits limits;
+    BenchMachine m;
     whet_error err = {0};
-    Threads *threads = NULL;
-    bool fine = target_host(~UINT64_C(0), &target) && whet_cpu_measure(&limits, &err) == WHET_OK &&
-                (threads = threads_new(thread_count, &err)) != NULL;
-    if (fine)
-        printf("%-26s %8s %-6s %7s %18s %6s %6s %2d %6s %8s\n", "", "KiB", "level", "GB/s", "limit", "", "GB/s x", thread_count,
-               "", "make us");
+    int status = bench_begin("rows_bench", argc, argv, &m);
+    if (status)
+        return status;
+    bool fine = true;
+    printf("%-26s %8s %-6s %7s %18s %6s %6s %2d %6s %8s\n", "", "KiB", "level", "GB/s", "limit", "", "GB/s x", m.threads, "",
+           "make us");
     for (size_t i = 0; fine && i < COUNT(cases); i++)
-        fine = measure(&cases[i], &target, threads, thread_count, &limits, seconds, &err);
+        fine = measure(&cases[i], &m.target, m.pool, m.threads, &m.limits, m.seconds, &err);
     if (!fine)
-        fprintf(stderr, "rows_bench: %s\n", err.message[0] ? err.message : "no code generator for this machine");
-    threads_free(threads);
+        fprintf(stderr, "rows_bench: %s\n", err.message);
+    threads_free(m.pool);
     return !fine;
 }

@@ -12,8 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "run/run.h"
-#include "schedule/schedule.h"
+#include "bench.h"
 #include "whet.h"
 
 typedef struct Row {
@@ -93,20 +92,6 @@ static double best_make(const Row *row, const Target *target) {
     return best;
 }
 
-static double best_run(const Compiled *compiled, void *const *data, const Parallel *parallel, double seconds) {
-    double best = 1e9;
-    whet_error err;
-    EvalOptions options = {.parallel = parallel};
-    for (double start = clock_now(); clock_now() - start < seconds;) {
-        double from = clock_now();
-        if (compiled_run(compiled, data, &options, &err) != WHET_OK)
-            return 0;
-        double took = clock_now() - from;
-        best = took < best ? took : best;
-    }
-    return best;
-}
-
 /* False: out of memory. Bytes of inputs and outputs in *bytes. */
 static bool fill(const Kernel *kernel, void **data, double *bytes) {
     *bytes = 0;
@@ -163,7 +148,7 @@ static bool measure(const Row *row, const Target *target, const Parallel *parall
     Kernel *kernel = bind(&arena, row, &err);
     bool fine = kernel && schedule_compile(kernel, target, NULL, &compiled, &why, &err) == WHET_OK && fill(kernel, data, &bytes);
     if (fine) {
-        double one = best_run(compiled, data, NULL, seconds), all = best_run(compiled, data, parallel, seconds);
+        double one = bench_best_run(compiled, data, NULL, 1, seconds), all = bench_best_run(compiled, data, parallel, 1, seconds);
         int level = level_of(cpu, bytes);
         print(row, compiled, one, all, parallel ? parallel->threads : 1, bytes / limits->read_gbs[level] * 1e-9, levels[level],
               least_operations(kernel, limits->peak_f32));
@@ -177,33 +162,16 @@ static bool measure(const Row *row, const Target *target, const Parallel *parall
 }
 
 int main(int argc, char **argv) {
-    double seconds = .2;
-    int threads = 0;
-    for (int option; (option = getopt(argc, argv, "s:t:")) != -1;) {
-        if (option == 's')
-            seconds = atof(optarg);
-        else if (option == 't')
-            threads = atoi(optarg);
-        else
-            return 2;
-    }
-    Target target;
-    whet_error err = {0};
-    whet_cpu_limits limits = {0};
-    whet_cpu cpu = {0};
-    if (!target_host(~UINT64_C(0), &target))
-        return fprintf(stderr, "window_bench: no code generator for this machine\n"), 1;
-    if (whet_cpu_query(&cpu, &err) != WHET_OK || whet_cpu_measure(&limits, &err) != WHET_OK)
-        return fprintf(stderr, "window_bench: %s\n", err.message), 1;
-    Threads *pool = threads_new(threads, &err);
-    if (!pool)
-        return fprintf(stderr, "window_bench: %s\n", err.message), 1;
+    BenchMachine m;
+    int status = bench_begin("window_bench", argc, argv, &m);
+    if (status)
+        return status;
     printf("one core reads %.1f GB/s from L2, %.1f from L3; peak: %.1f GFLOP/s\n%-36s %-8s %8s %8s %16s %8s %6s %9s\n",
-           limits.read_gbs[1], limits.read_gbs[2], limits.peak_f32, "", "template", "us", "us, all", "of the limit", "other",
-           "all", "make us");
+           m.limits.read_gbs[1], m.limits.read_gbs[2], m.limits.peak_f32, "", "template", "us", "us, all", "of the limit",
+           "other", "all", "make us");
     bool fine = true;
     for (size_t i = 0; i < COUNT(rows); i++)
-        fine = measure(&rows[i], &target, threads_parallel(pool), &cpu, &limits, seconds) && fine;
-    threads_free(pool);
+        fine = measure(&rows[i], &m.target, threads_parallel(m.pool), &m.cpu, &m.limits, m.seconds) && fine;
+    threads_free(m.pool);
     return !fine;
 }

@@ -13,8 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "run/run.h"
-#include "schedule/schedule.h"
+#include "bench.h"
 #include "whet.h"
 
 typedef struct Row {
@@ -39,20 +38,6 @@ static Kernel *bind(Arena *arena, const Row *row, whet_error *err) {
     char *copy = arena_string(arena, text, (size_t)length);
     Kernel *kernel = copy ? kernel_parse(arena, copy, (size_t)length, err) : NULL;
     return kernel && kernel_bind(kernel, args, (int)COUNT(args), NULL, 0, err) == WHET_OK ? kernel : NULL;
-}
-
-static double best_run(const Compiled *compiled, void *const *data, const Parallel *parallel, double seconds) {
-    double best = 1e9;
-    whet_error err;
-    EvalOptions options = {.parallel = parallel};
-    for (double start = clock_now(); clock_now() - start < seconds;) {
-        double from = clock_now();
-        if (compiled_run(compiled, data, &options, &err) != WHET_OK)
-            return 0;
-        double took = clock_now() - from;
-        best = took < best ? took : best;
-    }
-    return best;
 }
 
 static bool fill(const Kernel *kernel, void **data) {
@@ -124,8 +109,8 @@ static Seen see(const Row *row, const Kernel *kernel, const Target *target, int 
         return (Seen){.template = "none"};
     seen.packed = clock_now() - start - seen.made;
     seen.template = compiled->template;
-    seen.one = best_run(compiled, data, NULL, seconds);
-    seen.all = winograd ? 0 : best_run(compiled, data, parallel, seconds);
+    seen.one = bench_best_run(compiled, data, NULL, 1, seconds);
+    seen.all = winograd ? 0 : bench_best_run(compiled, data, parallel, 1, seconds);
     seen.error = error_of(row, data, kernel);
     compiled_free(compiled);
     return seen;
@@ -170,31 +155,15 @@ static bool measure(const Row *row, const Target *target, const Parallel *parall
 }
 
 int main(int argc, char **argv) {
-    double seconds = .2;
-    int threads = 0;
-    for (int option; (option = getopt(argc, argv, "s:t:")) != -1;) {
-        if (option == 's')
-            seconds = atof(optarg);
-        else if (option == 't')
-            threads = atoi(optarg);
-        else
-            return 2;
-    }
-    Target target;
-    whet_error err = {0};
-    whet_cpu_limits limits = {0};
-    if (!target_host(~UINT64_C(0), &target))
-        return fprintf(stderr, "winograd_bench: no code generator for this machine\n"), 1;
-    if (whet_cpu_measure(&limits, &err) != WHET_OK)
-        return fprintf(stderr, "winograd_bench: %s\n", err.message), 1;
-    Threads *pool = threads_new(threads, &err);
-    if (!pool)
-        return fprintf(stderr, "winograd_bench: %s\n", err.message), 1;
-    printf("peak: %.1f GFLOP/s\n%-24s %16s %16s %16s  %-8s %7s %7s  %-23s %7s %7s\n", limits.peak_f32, "", "direct ms", "F(2) ms",
-           "F(4) ms", "chosen", "ms", "all", "errors: direct F(2) F(4)", "make us", "pack ms");
+    BenchMachine m;
+    int status = bench_begin("winograd_bench", argc, argv, &m);
+    if (status)
+        return status;
+    printf("peak: %.1f GFLOP/s\n%-24s %16s %16s %16s  %-8s %7s %7s  %-23s %7s %7s\n", m.limits.peak_f32, "", "direct ms",
+           "F(2) ms", "F(4) ms", "chosen", "ms", "all", "errors: direct F(2) F(4)", "make us", "pack ms");
     bool fine = true;
     for (size_t i = 0; i < COUNT(rows); i++)
-        fine = measure(&rows[i], &target, threads_parallel(pool), limits.peak_f32, seconds) && fine;
-    threads_free(pool);
+        fine = measure(&rows[i], &m.target, threads_parallel(m.pool), m.limits.peak_f32, m.seconds) && fine;
+    threads_free(m.pool);
     return !fine;
 }
