@@ -116,6 +116,21 @@ static const Case cases[] = {
      "  %p: f32[1, 4, 32, 32] = Softmax(%a) {axis = -1}\n  %o: f32[1, 4, 32, 16] = MatMul(%p, %v)\n"
      "  %h: f32[1, 32, 4, 16] = Transpose(%o) {perm = [0, 2, 1, 3]}\n  %y: f32[1, 32, 64] = Reshape(%h, %shape)\n  out %y\n}\n",
      "attend"},
+    {"attention of heads that share keys and values, which are expanded",
+     HEAD
+     "  in %q: f32[1, 32, 64]\n  in %k: f32[1, 2, 32, 16]\n  in %v: f32[1, 2, 32, 16]\n  in %mask: f32[1, 1, 32, 32]\n"
+     "  constant %c: f32[] = {0.25}\n  constant %heads: s64[4] = {1, 32, 4, 16}\n  constant %two: s64[1] = {2}\n"
+     "  constant %wide: s64[5] = {1, 2, 2, 32, 16}\n  constant %flat: s64[4] = {1, 4, 32, 16}\n  constant %shape: s64[3] = {1, "
+     "32, 64}\n"
+     "  %a: f32[1, 32, 4, 16] = Reshape(%q, %heads)\n  %b: f32[1, 4, 32, 16] = Transpose(%a) {perm = [0, 2, 1, 3]}\n"
+     "  %d: f32[1, 2, 1, 32, 16] = Unsqueeze(%k, %two)\n  %e: f32[1, 2, 2, 32, 16] = Expand(%d, %wide)\n"
+     "  %f: f32[1, 4, 32, 16] = Reshape(%e, %flat)\n  %t: f32[1, 4, 16, 32] = Transpose(%f) {perm = [0, 1, 3, 2]}\n"
+     "  %g: f32[1, 2, 1, 32, 16] = Unsqueeze(%v, %two)\n  %h: f32[1, 2, 2, 32, 16] = Expand(%g, %wide)\n"
+     "  %w: f32[1, 4, 32, 16] = Reshape(%h, %flat)\n  %s: f32[1, 4, 32, 32] = MatMul(%b, %t)\n"
+     "  %l: f32[1, 4, 32, 32] = Mul(%s, %c)\n  %m: f32[1, 4, 32, 32] = Add(%l, %mask)\n"
+     "  %p: f32[1, 4, 32, 32] = Softmax(%m) {axis = -1}\n  %o: f32[1, 4, 32, 16] = MatMul(%p, %w)\n"
+     "  %i: f32[1, 32, 4, 16] = Transpose(%o) {perm = [0, 2, 1, 3]}\n  %y: f32[1, 32, 64] = Reshape(%i, %shape)\n  out %y\n}\n",
+     "attend"},
     {"a residual block of convolutions, channels last inside",
      HEAD "  in %x: f32[1, 32, 14, 14]\n  constant %w: f32[32, 32, 3, 3] = hash 1\n  constant %b: f32[32] = hash 2\n"
           "  %c: f32[1, 32, 14, 14] = Conv(%x, %w, %b) {kernel_shape = [3, 3], pads = [1, 1, 1, 1]}\n"

@@ -513,7 +513,65 @@ static bool in_order(const Plan *plan, const RowSet *s) {
     return true;
 }
 
-/* All definitions of the set; reads of members' views are brought to the members' own dims. NULL: *why. */
+/* The axis that moves along a dimension with the largest step below `under`; -1: none does. */
+static int next_digit(const Definition *d, const Index *index, int64_t under) {
+    int best = -1;
+    for (int a = 0; a < d->axis_count; a++)
+        if (d->axes[a].extent > 1 && index->coef[a] > 0 && index->coef[a] < under &&
+            (best < 0 || index->coef[a] > index->coef[best]))
+            best = a;
+    return best;
+}
+
+/* The axes that make up dimension `dim` of the left side as digits make up a number; 0: it is no such thing. */
+static int find_digits(const Definition *d, int64_t extent, const Index *index, int *digit) {
+    int count = 0;
+    int64_t under = extent;
+    for (int a; (a = next_digit(d, index, under)) >= 0 && count < WHET_MAX_RANK; count++) {
+        if (index->coef[a] * d->axes[a].extent != under)
+            return 0;
+        under = index->coef[a];
+        digit[count] = a;
+    }
+    return under == 1 && !index->offset ? count : 0;
+}
+
+/* `y[2*g:4 + r:2, j]` as y[g, r, j], over a view of y: so the heads that share keys are apart from those that do not. Itself, if
+ * nothing of its left side is made up so. NULL: out of memory. */
+static Definition *unfolded(Plan *plan, Definition *d) {
+    int64_t dims[WHET_MAX_RANK];
+    int axis[WHET_MAX_RANK], rank = 0;
+    for (int i = 0; i < d->left_count; i++) {
+        int digit[WHET_MAX_RANK] = {-1};
+        int64_t extent = plan->tensors[d->tensor].dims[i];
+        int count = extent > 1 ? find_digits(d, extent, &d->left[i], digit) : 1;
+        if (!count || rank + count > WHET_MAX_RANK)
+            return d;
+        for (int k = 0; k < count; k++, rank++) {
+            axis[rank] = digit[k];
+            dims[rank] = digit[k] < 0 ? 1 : d->axes[digit[k]].extent;
+        }
+    }
+    if (rank == d->left_count)
+        return d;
+    Definition *out = arena_copy(plan->arena, d, sizeof *d);
+    int view = plan_view(plan, d->tensor, rank, dims, NULL);
+    if (!out || view < 0 || !(out->left = ARENA_ARRAY(plan->arena, Index, (size_t)rank)))
+        return NULL;
+    for (int i = 0; i < rank; i++) {
+        out->left[i] = (Index){.affine = true, .coef = ARENA_ARRAY(plan->arena, int64_t, KERNEL_MAX_AXES)};
+        if (!out->left[i].coef)
+            return NULL;
+        if (axis[i] >= 0)
+            out->left[i].coef[axis[i]] = 1;
+    }
+    out->left_count = rank;
+    out->tensor = view;
+    return out;
+}
+
+/* All definitions of the set; reads of members' views are brought to the members' own dims, and those are such that axes move
+ * along one each, but for the last one's. NULL: *why. */
 static Definition **row_definitions(Plan *plan, const RowSet *s, const char **why) {
     Definition **out = ARENA_ARRAY(plan->arena, Definition *, (size_t)s->definitions);
     int count = 0;
@@ -537,6 +595,9 @@ static Definition **row_definitions(Plan *plan, const RowSet *s, const char **wh
                 if (view && (!own || !(d = rewrite_inline(plan->arena, &plan->rewrite, d, own, why))))
                     return NULL;
             }
+            bool last = m == s->count - 1 && i == g->count - 1;
+            if (!last && !(d = unfolded(plan, d)))
+                return NULL;
             out[count++] = d;
         }
     }
