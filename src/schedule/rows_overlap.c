@@ -33,9 +33,13 @@ static bool is_used_at_once(const Rows *r, const Expr *e, int pass) {
 bool rows_may_overlap(const Rows *r) {
     if (r->across || r->fixed || r->counted || r->pass_count < 2 || r->columns != r->lane_extent || r->shrunk)
         return false;
-    for (int i = 0; i < r->count; i++)
-        if ((r->item[i].columnwise && r->item[i].again) || !is_used_at_once(r, r->item[i].definition->value, r->item[i].pass))
-            return false;
+    for (int i = 0; i < r->count; i++) {
+        const RowDefinition *item = &r->item[i];
+        int last = item->columnwise && item->again ? r->pass_count - 1 : item->pass;
+        for (int pass = item->pass; pass <= last; pass++)
+            if (!is_used_at_once(r, item->definition->value, pass))
+                return false;
+    }
     return true;
 }
 
