@@ -458,6 +458,12 @@ static const Expr *one_and_exp(const ExprEmitter *e, const Expr *expr) {
     return readers == 1 && e->known[power->id] < 0 ? power->arg[0] : NULL;
 }
 
+/* Whether 1 / x is a float: then a product with it is the quotient, to the bit. */
+static bool is_power_of_two(double x) {
+    int exponent;
+    return fabs(frexp(x, &exponent)) == 0.5 && exponent > -120 && exponent < 120;
+}
+
 static int emit_operation(ExprEmitter *e, const Expr *expr) {
     const Expr *exponent = one_and_exp(e, expr);
     if (exponent) {
@@ -483,6 +489,9 @@ static int emit_operation(ExprEmitter *e, const Expr *expr) {
     bool term = (expr->op == EXPR_ADD || expr->op == EXPR_SUB) && dtype_kind(type) != KIND_FLOAT;
     if (term && expr_known_number(e, expr->arg[1], &known) && known == 0)
         return a;
+    if (expr->op == EXPR_DIV && dtype_kind(type) == KIND_FLOAT && !wide && expr_known_number(e, expr->arg[1], &known) &&
+        is_power_of_two(known))
+        return vector_binary(e->f, VECTOR_MUL, a, number(e, 1 / known));
     int b = expr_emit(e, expr->arg[1]);
     if (e->refused)
         return -1;

@@ -147,11 +147,11 @@ static bool holds_quotient(const Rows *r, const Expr *e, int *left) {
 }
 
 static bool rounds(const Expr *e) {
-    bool cast = e->op == EXPR_CAST && dtype_kind(e->arg[0]->type) == KIND_FLOAT && e->type != DT_F32;
+    bool cast = e->op == EXPR_CAST && dtype_kind(e->arg[0]->type) == KIND_FLOAT && dtype_kind(e->type) != KIND_FLOAT;
     return cast || is_place(e) || (e->op >= EXPR_EQ && e->op <= EXPR_GE) || (e->op >= EXPR_FLOOR && e->op <= EXPR_ROUND);
 }
 
-/* Whether a quotient is rounded to another type or compared: then its last bit may decide. */
+/* Whether a quotient becomes a whole number or is compared: then its last bit may decide. */
 static bool find_exact(const Rows *r) {
     enum { MOST_NODES = 200 };
     for (int i = 0; i < r->count; i++)
