@@ -131,6 +131,14 @@ static const Case cases[] = {
      "  %p: f32[1, 4, 32, 32] = Softmax(%m) {axis = -1}\n  %o: f32[1, 4, 32, 16] = MatMul(%p, %w)\n"
      "  %i: f32[1, 32, 4, 16] = Transpose(%o) {perm = [0, 2, 1, 3]}\n  %y: f32[1, 32, 64] = Reshape(%i, %shape)\n  out %y\n}\n",
      "attend"},
+    {"what is gathered for several readers is gathered once, and its RMSNorm is one kernel",
+     HEAD "  in %i: s64[1, 32]\n  constant %w: f32[100, 64] = hash 1\n  constant %s: f32[64] = hash 2\n  constant %v: f32[64, "
+          "64] = hash 3\n"
+          "  constant %eps: f32[] = {0.00001}\n  %x: f32[1, 32, 64] = Gather(%w, %i)\n  %q: f32[1, 32, 64] = Mul(%x, %x)\n"
+          "  %m: f32[1, 32, 1] = ReduceMean(%q) {axes = [-1]}\n  %e: f32[1, 32, 1] = Add(%m, %eps)\n"
+          "  %r: f32[1, 32, 1] = Sqrt(%e)\n  %d: f32[1, 32, 64] = Div(%x, %r)\n  %n: f32[1, 32, 64] = Mul(%d, %s)\n"
+          "  %p: f32[1, 32, 64] = MatMul(%n, %v)\n  %y: f32[1, 32, 64] = Add(%p, %x)\n  out %y\n}\n",
+     "map rows contract"},
     {"a residual block of convolutions, channels last inside",
      HEAD "  in %x: f32[1, 32, 14, 14]\n  constant %w: f32[32, 32, 3, 3] = hash 1\n  constant %b: f32[32] = hash 2\n"
           "  %c: f32[1, 32, 14, 14] = Conv(%x, %w, %b) {kernel_shape = [3, 3], pads = [1, 1, 1, 1]}\n"

@@ -303,6 +303,15 @@ static bool ends_product(const Plan *plan, const Definition *d) {
     return false;
 }
 
+/* Places that are read themselves. */
+static bool gathers(const Definition *d) {
+    for (int i = 0; i < d->expr_count; i++)
+        for (int k = 0; d->exprs[i]->op == EXPR_READ && k < d->exprs[i]->index_count; k++)
+            if (!d->exprs[i]->index[k].affine)
+                return true;
+    return false;
+}
+
 /* `early`: before reductions have found their epilogues, maps go into maps alone, and only to one reader. */
 static bool may_inline_all(Plan *plan, int g, bool early) {
     const Group *p = plan->groups[g];
@@ -312,6 +321,8 @@ static bool may_inline_all(Plan *plan, int g, bool early) {
     if (t->reader_count > 1 && !moves_only(d) && (early || work_of(d) > CHEAP_WORK || t->reader_count > 3))
         return false;
     if (early && ends_product(plan, d))
+        return false;
+    if (t->reader_count > 1 && gathers(d)) /* and no template of rows has it */
         return false;
     for (int i = 0; i < t->reader_count; i++) {
         Group *r = plan->groups[t->readers[i]];
