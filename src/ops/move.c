@@ -2,8 +2,8 @@
  * strings.
  *
  * What moves is not looked at, so the row's own text serves: bound to whole numbers of the elements' width, it moves their bits.
- * Where there are none so wide, or the text cannot say a constant, each element is given a number, the text moves the numbers, and
- * they are looked up again. Number 0 stands for what text reads outside of a tensor: zero, or the string of no length. */
+ * Where there are none so wide, or the text cannot say a constant, each element is given a number, the text moves the numbers,
+ * and they are looked up again. Number 0 stands for what text reads outside of a tensor: zero, or the string of no length. */
 #include "ops/native.h"
 
 #include <string.h>
@@ -47,7 +47,8 @@ static whet_status stand_start(OpRun *run, Stand *s) {
     return WHET_OK;
 }
 
-/* Has elements stand for those of the inputs, of `type`: their bits or, with `numbers`, those. No kernel: the text cannot say it. */
+/* Has elements stand for those of the inputs, of `type`: their bits or, with `numbers`, those. No kernel: the text cannot say it.
+ */
 static whet_status stand_lower(OpRun *run, Stand *s, DType type, int64_t *numbers) {
     for (int i = 0; i < run->call->in_count; i++) {
         if (!run->call->in[i])

@@ -24,9 +24,9 @@
  *   build      writes kernel text where a line of text cannot say it
  *   run        C, for what depends on data for its shape, or walks memory in no affine way
  *   view       the output is the first input's memory under another shape
- * or `moves` and text or build, with native_move as run: elements of type T are moved to one output, none is looked at. The text
- * is asked for types that the notation has, and serves others all the same (move.c). or build and run together: where `build`
- * writes nothing (a type the notation lacks, say), `run` is called.
+ *   moves      with text or build, and native_move as run: elements of type T are moved to one output, and none is looked at;
+ *              move.c then serves types that the notation lacks
+ * Where build and run stand together, run is called if build writes nothing (cubic Resize, say).
  */
 #ifndef WHET_OPS_H
 #define WHET_OPS_H

@@ -59,6 +59,105 @@ typedef struct Sampler {
     int64_t dims[MOST_AXES];
 } Sampler;
 
+static Sampler sampler_of(OpCall *call) {
+    const Type *x = call->in[0];
+    Sampler s = {method_of(call), padding_of(call), op_int(call, "align_corners") != 0, x->rank - 2, {0}};
+    memcpy(s.dims, x->dims + 2, (size_t)s.axes * sizeof *s.dims);
+    return s;
+}
+
+/* ---- One or two taps an axis, as notation --------------------------------------------------------------------------------- */
+
+/* The place of each point along axis d, as the padding has it. A value far outside (NaN too) is outside still. */
+static void put_place(Text *out, const Sampler *s, int d, const char *at) {
+    double last = (double)s->dims[d] - 1, low = s->align ? 0 : -0.5, range = s->align ? last : last + 1;
+    const char *round = s->method == METHOD_NEAREST ? "round" : "";
+    text_printf(out, "raw%d[%s] = ", d, at);
+    if (s->align)
+        text_printf(out, "(f32(grid[%s, %d]) + 1) / 2 * %.0f\n", at, s->axes - 1 - d, last);
+    else
+        text_printf(out, "((f32(grid[%s, %d]) + 1) * %.0f - 1) / 2\n", at, s->axes - 1 - d, last + 1);
+    text_printf(out, "whole%d[%s] = %s(select(raw%d[%s] > -1e9, min(raw%d[%s], 1e9), -1e9))\n", d, at, round, d, at, d, at);
+    if (s->padding == PADDING_ZEROS) {
+        text_printf(out, "place%d[%s] = whole%d[%s]\n", d, at, d, at);
+    } else if (s->padding == PADDING_BORDER || range == 0) {
+        text_printf(out, "place%d[%s] = max(min(whole%d[%s], %.0f), 0)\n", d, at, d, at, last);
+    } else { /* there and back again: even turns go up from the low end, odd ones down from the high one */
+        text_printf(out, "way%d[%s] = abs(whole%d[%s] - (%.1f))\n", d, at, d, at, low);
+        text_printf(out, "turns%d[%s] = floor(way%d[%s] / %.0f)\n", d, at, d, at, range);
+        text_printf(out, "rest%d[%s] = way%d[%s] - turns%d[%s] * %.0f\n", d, at, d, at, d, at, range);
+        text_printf(out, "place%d[%s] = select(turns%d[%s] - 2 * floor(turns%d[%s] / 2) == 0, rest%d[%s] + (%.1f), %.1f - rest%d[%s])\n", d,
+                    at, d, at, d, at, d, at, low, low + range, d, at);
+    }
+}
+
+/* Its taps: places in `pixels`, which have a border of one element, and the share of the second. */
+static void put_taps(Text *out, const Sampler *s, int d, const char *at) {
+    const char *floor = s->method == METHOD_NEAREST ? "trunc" : "floor";
+    int64_t least = s->padding == PADDING_ZEROS ? -1 : 0, most = s->padding == PADDING_ZEROS ? s->dims[d] : s->dims[d] - 1;
+    text_printf(out, "base%d[%s] = %s(place%d[%s])\n", d, at, floor, d, at);
+    text_printf(out, "near%d[%s] = s32(max(min(base%d[%s], %lld), %lld)) + 1\n", d, at, d, at, (long long)most, (long long)least);
+    if (s->method == METHOD_NEAREST)
+        return;
+    text_printf(out, "far%d[%s] = s32(max(min(base%d[%s] + 1, %lld), %lld)) + 1\n", d, at, d, at, (long long)most,
+                (long long)least);
+    text_printf(out, "share%d[%s] = place%d[%s] - base%d[%s]\n", d, at, d, at, d, at);
+}
+
+/* Channels are last while points are looked up, so that those of a point lie side by side. */
+static void put_pixels(Text *out, const Type *x, int axes) {
+    text_printf(out, "tmp pixels: %s[%lld", dtype_name(x->type), (long long)x->dims[0]);
+    for (int d = 0; d < axes; d++)
+        text_printf(out, ", %lld", (long long)x->dims[2 + d] + 2);
+    text_printf(out, ", %lld]\npixels[n", (long long)x->dims[1]);
+    for (int d = 0; d < axes; d++)
+        text_printf(out, ", i%d + 1", d);
+    text_put(out, ", c] = X[n, c, ");
+    op_put_indices(out, "i", 0, axes);
+    text_put(out, "]\n");
+}
+
+static void put_sum(Text *out, const Sampler *s, const char *at) {
+    int taps = s->method == METHOD_NEAREST ? 1 : 1 << s->axes;
+    text_printf(out, "sampled[%s, c] = ", at);
+    for (int t = 0; t < taps; t++) {
+        text_put(out, t ? " + " : "");
+        for (int d = 0; taps > 1 && d < s->axes; d++)
+            text_printf(out, t >> d & 1 ? "share%d[%s] * " : "(1 - share%d[%s]) * ", d, at);
+        text_put(out, "f32(pixels[n");
+        for (int d = 0; d < s->axes; d++)
+            text_printf(out, ", %s%d[%s]", t >> d & 1 ? "far" : "near", d, at);
+        text_put(out, ", c])");
+    }
+    text_char(out, '\n');
+}
+
+static whet_status grid_sample_build(OpCall *call, Text *out) {
+    const Type *x = call->in[0];
+    Sampler s = sampler_of(call);
+    Text at;
+    if (s.method == METHOD_CUBIC || native_empty(x) || native_empty(&call->out[0]))
+        return WHET_OK;
+    text_init(&at);
+    text_put(&at, "n, ");
+    op_put_indices(&at, "o", 0, s.axes);
+    put_pixels(out, x, s.axes);
+    for (int d = 0; d < s.axes && !at.failed; d++) {
+        put_place(out, &s, d, at.data);
+        put_taps(out, &s, d, at.data);
+    }
+    if (!at.failed)
+        put_sum(out, &s, at.data);
+    text_put(out, "Y[n, c, ");
+    op_put_indices(out, "o", 0, s.axes);
+    text_printf(out, "] = %s(sampled[%s, c])", dtype_name(x->type), at.failed ? "" : at.data);
+    out->failed = out->failed || at.failed;
+    text_free(&at);
+    return WHET_OK;
+}
+
+/* ---- In C ----------------------------------------------------------------------------------------------------------------- */
+
 /* Folds x into [low, high] at its ends. */
 static float reflect(float x, float low, float high) {
     float range = high - low;
@@ -163,8 +262,7 @@ static whet_status grid_sample_run(OpRun *run) {
     OpCall *call = run->call;
     const Tensor *x = op_input(run, 0);
     const Type *out = &call->out[0];
-    Sampler s = {method_of(call), padding_of(call), op_int(call, "align_corners") != 0, x->rank - 2, {0}};
-    memcpy(s.dims, x->dims + 2, (size_t)s.axes * sizeof *s.dims);
+    Sampler s = sampler_of(call);
     int64_t plane = native_count(s.axes, s.dims), points = native_count(s.axes, out->dims + 2), channels = x->dims[1];
     int64_t count = native_count(out->rank, out->dims);
     const float *data = native_f32(run, 0), *grid = data ? native_f32(run, 1) : NULL;
@@ -249,7 +347,7 @@ static whet_status affine_grid_run(OpRun *run) {
 }
 
 #define GRID_SAMPLE(since, attrs)                                                                                                \
-    { "", "GridSample", since, "X:T, grid:G -> Y:T", "T=num G=float", attrs, grid_sample_shape, .run = grid_sample_run }
+    { "", "GridSample", since, "X:T, grid:G -> Y:T", "T=num G=float", attrs, grid_sample_shape, .build = grid_sample_build, .run = grid_sample_run }
 
 // clang-format off
 const OpRow ops_sample[] = {
