@@ -122,11 +122,11 @@ struct Node {
     int opset;               /* the version of `domain` in force */
     const struct OpRow *row; /* ops/ops.h; NULL until graph_resolve */
     Graph *graph;
-    int number;  /* its place in the file's list, from 0: how messages count */
-    int mark;    /* scratch of one pass */
-    bool rounds; /* its products are of f32 rounded to bf16: passes/precision.c */
+    int number;       /* its place in the file's list, from 0: how messages count */
+    int mark;         /* scratch of one pass */
+    bool rounds;      /* its products are of f32 rounded to bf16: passes/precision.c */
     unsigned rounded; /* inputs, as bits, that it reads so rounded: those of a sum that products read too */
-    bool turned; /* its scales and zero points are side by side: passes/nbits.c */
+    bool turned;      /* its scales and zero points are side by side: passes/nbits.c */
 };
 
 struct Graph {

@@ -68,92 +68,106 @@ static Sampler sampler_of(OpCall *call) {
 
 /* ---- One or two taps an axis, as notation --------------------------------------------------------------------------------- */
 
-/* The place of each point along axis d, as the padding has it. A value far outside (NaN too) is outside still. */
-static void put_place(Text *out, const Sampler *s, int d, const char *at) {
+/* The place of each point along axis d, as the padding has it: an expression. A value far outside (NaN too) is outside still. */
+static const char *place_of(OpCall *call, const Sampler *s, int d, const char *at) {
+    Arena *arena = call->arena;
     double last = (double)s->dims[d] - 1, low = s->align ? 0 : -0.5, range = s->align ? last : last + 1;
-    const char *round = s->method == METHOD_NEAREST ? "round" : "";
-    text_printf(out, "raw%d[%s] = ", d, at);
-    if (s->align)
-        text_printf(out, "(f32(grid[%s, %d]) + 1) / 2 * %.0f\n", at, s->axes - 1 - d, last);
-    else
-        text_printf(out, "((f32(grid[%s, %d]) + 1) * %.0f - 1) / 2\n", at, s->axes - 1 - d, last + 1);
-    text_printf(out, "whole%d[%s] = %s(select(raw%d[%s] > -1e9, min(raw%d[%s], 1e9), -1e9))\n", d, at, round, d, at, d, at);
-    if (s->padding == PADDING_ZEROS) {
-        text_printf(out, "place%d[%s] = whole%d[%s]\n", d, at, d, at);
-    } else if (s->padding == PADDING_BORDER || range == 0) {
-        text_printf(out, "place%d[%s] = max(min(whole%d[%s], %.0f), 0)\n", d, at, d, at, last);
-    } else { /* there and back again: even turns go up from the low end, odd ones down from the high one */
-        text_printf(out, "way%d[%s] = abs(whole%d[%s] - (%.1f))\n", d, at, d, at, low);
-        text_printf(out, "turns%d[%s] = floor(way%d[%s] / %.0f)\n", d, at, d, at, range);
-        text_printf(out, "rest%d[%s] = way%d[%s] - turns%d[%s] * %.0f\n", d, at, d, at, d, at, range);
-        text_printf(out, "place%d[%s] = select(turns%d[%s] - 2 * floor(turns%d[%s] / 2) == 0, rest%d[%s] + (%.1f), %.1f - rest%d[%s])\n", d,
-                    at, d, at, d, at, d, at, low, low + range, d, at);
-    }
+    const char *grid = arena_printf(arena, "f32(grid[%s, %d])", at, s->axes - 1 - d);
+    const char *raw = s->align ? arena_printf(arena, "((%s + 1) / 2 * %.0f)", grid, last)
+                               : arena_printf(arena, "(((%s + 1) * %.0f - 1) / 2)", grid, last + 1);
+    const char *place =
+        arena_printf(arena, "%s(select(%s > -1e9, min(%s, 1e9), -1e9))", s->method == METHOD_NEAREST ? "round" : "", raw, raw);
+    if (s->padding == PADDING_ZEROS)
+        return place;
+    if (s->padding == PADDING_BORDER || !(range > 0))
+        return arena_printf(arena, "max(min(%s, %.0f), 0)", place, last);
+    /* there and back again: even turns go up from the low end, odd ones down from the high one */
+    const char *way = arena_printf(arena, "abs(%s - (%.1f))", place, low);
+    const char *turns = arena_printf(arena, "floor(%s / %.0f)", way, range);
+    const char *rest = arena_printf(arena, "(%s - %s * %.0f)", way, turns, range);
+    return arena_printf(arena, "select(%s - 2 * floor(%s / 2) == 0, %s + (%.1f), %.1f - %s)", turns, turns, rest, low,
+                        low + range, rest);
 }
 
 /* Its taps: places in `pixels`, which have a border of one element, and the share of the second. */
-static void put_taps(Text *out, const Sampler *s, int d, const char *at) {
-    const char *floor = s->method == METHOD_NEAREST ? "trunc" : "floor";
-    int64_t least = s->padding == PADDING_ZEROS ? -1 : 0, most = s->padding == PADDING_ZEROS ? s->dims[d] : s->dims[d] - 1;
-    text_printf(out, "base%d[%s] = %s(place%d[%s])\n", d, at, floor, d, at);
-    text_printf(out, "near%d[%s] = s32(max(min(base%d[%s], %lld), %lld)) + 1\n", d, at, d, at, (long long)most, (long long)least);
+static void put_taps(OpCall *call, Text *out, const Sampler *s, int d, const char *at) {
+    const char *place = place_of(call, s, d, at), *floor = s->method == METHOD_NEAREST ? "trunc" : "floor";
+    long long least = s->padding == PADDING_ZEROS ? -1 : 0, most = s->dims[d] - 1 - least;
+    text_printf(out, "near%d[%s] = s32(max(min(%s(%s), %lld), %lld)) + 1\n", d, at, floor, place, most, least);
     if (s->method == METHOD_NEAREST)
         return;
-    text_printf(out, "far%d[%s] = s32(max(min(base%d[%s] + 1, %lld), %lld)) + 1\n", d, at, d, at, (long long)most,
-                (long long)least);
-    text_printf(out, "share%d[%s] = place%d[%s] - base%d[%s]\n", d, at, d, at, d, at);
+    text_printf(out, "far%d[%s] = s32(max(min(floor(%s) + 1, %lld), %lld)) + 1\n", d, at, place, most, least);
+    text_printf(out, "share%d[%s] = %s - floor(%s)\n", d, at, place, place);
 }
 
-/* Channels are last while points are looked up, so that those of a point lie side by side. */
-static void put_pixels(Text *out, const Type *x, int axes) {
+/* An element of `pixels`. Where there are several channels they are last, so that those of a point lie side by side. */
+static void put_pixel(Text *out, const char *places, bool last) {
+    text_printf(out, last ? "pixels[n%s, c]" : "pixels[n, c%s]", places);
+}
+
+static void put_pixels(Text *out, const Type *x, int axes, bool last) {
+    Text dims, places;
+    text_init(&dims);
+    text_init(&places);
+    for (int d = 0; d < axes; d++) {
+        text_printf(&dims, ", %lld", (long long)x->dims[2 + d] + 2);
+        text_printf(&places, ", i%d + 1", d);
+    }
     text_printf(out, "tmp pixels: %s[%lld", dtype_name(x->type), (long long)x->dims[0]);
-    for (int d = 0; d < axes; d++)
-        text_printf(out, ", %lld", (long long)x->dims[2 + d] + 2);
-    text_printf(out, ", %lld]\npixels[n", (long long)x->dims[1]);
-    for (int d = 0; d < axes; d++)
-        text_printf(out, ", i%d + 1", d);
-    text_put(out, ", c] = X[n, c, ");
+    text_put(out, last ? dims.data : "");
+    text_printf(out, ", %lld%s]\n", (long long)x->dims[1], last ? "" : dims.data);
+    put_pixel(out, places.data, last);
+    text_put(out, " = X[n, c, ");
     op_put_indices(out, "i", 0, axes);
     text_put(out, "]\n");
+    out->failed = out->failed || dims.failed || places.failed;
+    text_free(&dims);
+    text_free(&places);
 }
 
-static void put_sum(Text *out, const Sampler *s, const char *at) {
+static void put_sum(Text *out, const Sampler *s, const char *at, bool last) {
     int taps = s->method == METHOD_NEAREST ? 1 : 1 << s->axes;
-    text_printf(out, "sampled[%s, c] = ", at);
     for (int t = 0; t < taps; t++) {
+        Text places;
+        text_init(&places);
         text_put(out, t ? " + " : "");
-        for (int d = 0; taps > 1 && d < s->axes; d++)
-            text_printf(out, t >> d & 1 ? "share%d[%s] * " : "(1 - share%d[%s]) * ", d, at);
-        text_put(out, "f32(pixels[n");
-        for (int d = 0; d < s->axes; d++)
-            text_printf(out, ", %s%d[%s]", t >> d & 1 ? "far" : "near", d, at);
-        text_put(out, ", c])");
+        for (int d = 0; d < s->axes; d++) {
+            text_printf(&places, ", %s%d[%s]", t >> d & 1 ? "far" : "near", d, at);
+            if (taps > 1)
+                text_printf(out, t >> d & 1 ? "share%d[%s] * " : "(1 - share%d[%s]) * ", d, at);
+        }
+        text_put(out, "f32(");
+        put_pixel(out, places.data, last);
+        text_char(out, ')');
+        out->failed = out->failed || places.failed;
+        text_free(&places);
     }
-    text_char(out, '\n');
 }
 
 static whet_status grid_sample_build(OpCall *call, Text *out) {
+    enum { FEW = 8 };
+    static const char *const points[] = {"", "n, o0", "n, o0, o1", "n, o0, o1, o2"};
     const Type *x = call->in[0];
     Sampler s = sampler_of(call);
-    Text at;
+    const char *at = points[s.axes];
+    bool last = x->dims[1] >= FEW;
     if (s.method == METHOD_CUBIC || native_empty(x) || native_empty(&call->out[0]))
         return WHET_OK;
-    text_init(&at);
-    text_put(&at, "n, ");
-    op_put_indices(&at, "o", 0, s.axes);
-    put_pixels(out, x, s.axes);
-    for (int d = 0; d < s.axes && !at.failed; d++) {
-        put_place(out, &s, d, at.data);
-        put_taps(out, &s, d, at.data);
+    put_pixels(out, x, s.axes, last);
+    for (int d = 0; d < s.axes; d++)
+        put_taps(call, out, &s, d, at);
+    if (last) {
+        text_printf(out, "sampled[%s, c] = ", at);
+        put_sum(out, &s, at, last);
+        text_char(out, '\n');
     }
-    if (!at.failed)
-        put_sum(out, &s, at.data);
-    text_put(out, "Y[n, c, ");
-    op_put_indices(out, "o", 0, s.axes);
-    text_printf(out, "] = %s(sampled[%s, c])", dtype_name(x->type), at.failed ? "" : at.data);
-    out->failed = out->failed || at.failed;
-    text_free(&at);
-    return WHET_OK;
+    text_printf(out, "Y[n, c%s] = %s(", at + 1, dtype_name(x->type));
+    if (last)
+        text_printf(out, "sampled[%s, c]", at);
+    else
+        put_sum(out, &s, at, last);
+    text_char(out, ')');
+    return call->arena->failed ? error_memory(call->err) : WHET_OK;
 }
 
 /* ---- In C ----------------------------------------------------------------------------------------------------------------- */
@@ -347,7 +361,10 @@ static whet_status affine_grid_run(OpRun *run) {
 }
 
 #define GRID_SAMPLE(since, attrs)                                                                                                \
-    { "", "GridSample", since, "X:T, grid:G -> Y:T", "T=num G=float", attrs, grid_sample_shape, .build = grid_sample_build, .run = grid_sample_run }
+    {                                                                                                                            \
+        "", "GridSample", since, "X:T, grid:G -> Y:T", "T=num G=float", attrs, grid_sample_shape, .build = grid_sample_build,    \
+                                                                                                  .run = grid_sample_run         \
+    }
 
 // clang-format off
 const OpRow ops_sample[] = {

@@ -17,8 +17,7 @@ static bool put(void *context, const void *data, size_t bytes) {
 }
 
 bool share_key_node(Runner *runner, const Node *node, size_t *length) {
-    const int64_t head[] = {node->opset, node->input_count, node->output_count, node->attr_count, node->rounds,
-                            node->rounded};
+    const int64_t head[] = {node->opset, node->input_count, node->output_count, node->attr_count, node->rounds, node->rounded};
     bool fine =
         lowering_key_put(runner, length, &node->row, sizeof node->row) && lowering_key_put(runner, length, head, sizeof head);
     for (int i = 0; fine && i < node->output_count; i++) {

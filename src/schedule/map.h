@@ -37,6 +37,7 @@ typedef struct MapBox {
 typedef struct MapGather {
     int access, offsets;  /* of the nest */
     int64_t total;        /* offsets */
+    int64_t place;        /* of the table in the pass's memory for tables, in bytes; not if fixed */
     bool lanes;           /* they differ between columns: numbers of 32 bits, which vector code reads */
     bool fixed;           /* they depend on no data: computed once */
     const void *table;    /* if fixed */
@@ -67,6 +68,7 @@ typedef struct MapPass {
     int box_count;
     MapGather gathers[NEST_MAX_ACCESSES];
     int gather_count;
+    int64_t table_bytes;    /* of all tables that are not fixed */
     const int32_t *numbers; /* 0, 1, 2 ... for axes that are used as numbers */
     bool clears;            /* its tensor is set to zero before */
     bool joins;             /* may run beside the pass before it */

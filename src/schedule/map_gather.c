@@ -381,8 +381,11 @@ static bool plan_gather(MapPass *m, int access, int which, const void *const *kn
         if (!g->index[k])
             return false;
     }
-    if (!g->fixed)
+    if (!g->fixed) {
+        g->place = m->table_bytes;
+        m->table_bytes += (g->total + 1) * 8;
         return true;
+    }
     void *table = arena_alloc(arena, (size_t)g->total + 1, g->lanes ? 4 : 8);
     whet_error mine;
     error_clear(&mine);

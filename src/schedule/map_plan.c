@@ -13,12 +13,22 @@
 
 /* ---- axes ---- */
 
+/* The rows where nothing asks for an axis: those that follow each other in the result, so that it is written from its beginning
+ * to its end; but where these are few, the longest axis. */
 static int other_axis(const MapPass *m) {
-    int found = -1;
-    for (int x = 0; x < m->nest.axis_count; x++)
-        if (x != m->column && (found < 0 || m->nest.axis[x].extent > m->nest.axis[found].extent))
-            found = x;
-    return found;
+    enum { FEW = 16 };
+    const NestAxis *axis = m->nest.axis;
+    const int64_t *stride = m->nest.access[0].stride;
+    int next = -1, longest = -1;
+    for (int x = 0; x < m->nest.axis_count; x++) {
+        if (x == m->column)
+            continue;
+        if (longest < 0 || axis[x].extent > axis[longest].extent)
+            longest = x;
+        if (axis[x].extent >= FEW && (next < 0 || stride[x] < stride[next]))
+            next = x;
+    }
+    return next >= 0 ? next : longest;
 }
 
 /* The axis along which reads are contiguous that are not so along the columns; -1: there is none that all agree on. */
@@ -39,16 +49,15 @@ static int transposed_axis(MapPass *m, int lanes) {
     return axis;
 }
 
-/* Several gathers go from row to row, and rows are long, or there were not enough registers: the driver does that, for code wants
- * more pointers. */
-static bool moves_much(const MapPass *m, int lanes, bool fits) {
+/* Several gathers go from row to row, and rows are long: the driver does that, for code wants more pointers. */
+static bool moves_much(const MapPass *m, int lanes) {
     int count = 0;
     for (int i = 1; i < m->nest.access_count; i++)
         count += map_row_offsets(m, i) != 0;
-    return !fits ? count > 0 : count > 1 && m->nest.axis[m->column].extent > (int64_t)MAP_MOST_APART * lanes;
+    return count > 1 && m->nest.axis[m->column].extent > (int64_t)MAP_MOST_APART * lanes;
 }
 
-static void find_axes(MapPass *m, const Target *target, bool tiles, bool fits) {
+static void find_axes(MapPass *m, const Target *target, bool tiles) {
     int lanes = target->bytes / 4;
     const Nest *nest = &m->nest;
     m->column = -1;
@@ -65,7 +74,7 @@ static void find_axes(MapPass *m, const Target *target, bool tiles, bool fits) {
         m->transposed = 0;
         m->row = other_axis(m);
     }
-    if (moves_much(m, lanes, fits))
+    if (moves_much(m, lanes))
         m->row = -1;
     m->outer_count = 0;
     for (int x = 0; x < nest->axis_count; x++)
@@ -352,7 +361,7 @@ bool map_plan_pass(MapPass *m, const Kernel *kernel, int definition, const Targe
     if (!find_width(m, kernel, target, arena, why))
         return false;
     bool scattered = m->scattered;
-    find_axes(m, target, tiles && !m->wide, tiles);
+    find_axes(m, target, tiles && !m->wide);
     m->scattered = m->scattered || (scattered && !m->transposed);
     for (int i = 0; i < m->nest.access_count; i++)
         if (map_row_offsets(m, i))

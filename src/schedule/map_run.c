@@ -11,6 +11,7 @@ typedef struct Work {
     const EvalOptions *options;
     int first, end;                          /* the passes that run now */
     const void *(*table)[NEST_MAX_ACCESSES]; /* by pass and access: offsets */
+    void **tables;                           /* by pass: their memory */
     Stop stop;
 } Work;
 
@@ -95,39 +96,37 @@ static void map_task(void *context, size_t task) {
 
 /* ---- offsets ---- */
 
-static size_t table_bytes(const MapGather *g) {
-    return ((size_t)g->total + 1) * (g->lanes ? 4 : 8);
-}
-
 static void free_tables(Work *w) {
     for (int p = w->first; p < w->end; p++)
-        for (int g = 0; g < w->plan->passes[p].gather_count; g++) {
-            const MapGather *gather = &w->plan->passes[p].gathers[g];
-            void *table = (void *)(uintptr_t)w->table[p - w->first][gather->offsets];
-            if (!gather->fixed && table)
-                memory_free(w->options->allocator, table, table_bytes(gather));
-        }
+        if (w->tables[p - w->first])
+            memory_free(w->options->allocator, w->tables[p - w->first], (size_t)w->plan->passes[p].table_bytes);
+}
+
+static whet_status make_tables_of(Work *w, int pass, whet_error *err) {
+    const MapPass *m = &w->plan->passes[pass];
+    const void **table = w->table[pass - w->first];
+    char *memory = m->table_bytes ? memory_alloc(w->options->allocator, (size_t)m->table_bytes) : NULL;
+    w->tables[pass - w->first] = memory;
+    if (m->table_bytes && !memory)
+        return error_memory(err);
+    for (int g = 0; g < m->gather_count; g++) {
+        const MapGather *gather = &m->gathers[g];
+        table[gather->offsets] = gather->fixed ? gather->table : memory + gather->place;
+        whet_status status =
+            gather->fixed ? WHET_OK : map_offsets(w->c, m, gather, w->data, w->options, memory + gather->place, err);
+        if (status)
+            return status;
+    }
+    return WHET_OK;
 }
 
 static whet_status make_tables(Work *w, whet_error *err) {
+    whet_status status = WHET_OK;
     for (int p = w->first; p < w->end; p++)
-        for (int g = 0; g < w->plan->passes[p].gather_count; g++)
-            w->table[p - w->first][w->plan->passes[p].gathers[g].offsets] = NULL;
-    for (int p = w->first; p < w->end; p++)
-        for (int g = 0; g < w->plan->passes[p].gather_count; g++) {
-            const MapPass *m = &w->plan->passes[p];
-            const MapGather *gather = &m->gathers[g];
-            if (gather->fixed) {
-                w->table[p - w->first][gather->offsets] = gather->table;
-                continue;
-            }
-            void *table = memory_alloc(w->options->allocator, table_bytes(gather));
-            w->table[p - w->first][gather->offsets] = table;
-            whet_status status = table ? map_offsets(w->c, m, gather, w->data, w->options, table, err) : error_memory(err);
-            if (status)
-                return status;
-        }
-    return WHET_OK;
+        w->tables[p - w->first] = NULL;
+    for (int p = w->first; !status && p < w->end; p++)
+        status = make_tables_of(w, p, err);
+    return status;
 }
 
 static double work_of(const MapPass *m) {
@@ -140,9 +139,11 @@ static double work_of(const MapPass *m) {
 
 static whet_status run_passes(Work *w, whet_error *err) {
     const void *tables[KERNEL_MAX_TENSORS][NEST_MAX_ACCESSES]; /* of offsets alone: for others it is not worth clearing */
+    void *memory[KERNEL_MAX_TENSORS];
     int64_t tasks = 0;
     double work = 0;
     w->table = tables;
+    w->tables = memory;
     whet_status status = make_tables(w, err);
     for (int p = w->first; p < w->end; p++) {
         for (int b = 0; b < w->plan->passes[p].box_count; b++)
@@ -153,6 +154,7 @@ static whet_status run_passes(Work *w, whet_error *err) {
         schedule_parallel(w->options, work, (size_t)tasks, map_task, w);
     free_tables(w);
     w->table = NULL;
+    w->tables = NULL;
     return status ? status : stop_status(&w->stop, err);
 }
 
@@ -167,19 +169,26 @@ static bool is_stored(const Compiled *c, int tensor) {
     return c->kernel->tensors[tensor].role == ROLE_TEMPORARY && !(plan->known && plan->known[tensor]);
 }
 
-static whet_status new_temporaries(const Compiled *c, const EvalOptions *options, void **data, whet_error *err) {
-    for (int t = 0; t < c->kernel->tensor_count; t++) {
-        const KernelTensor *tensor = &c->kernel->tensors[t];
-        if (is_stored(c, t) && !(data[t] = memory_alloc(options->allocator, tensor_bytes(tensor) + 1)))
-            return error_memory(err);
-    }
-    return WHET_OK;
-}
-
-static void free_temporaries(const Compiled *c, const EvalOptions *options, void **data) {
+/* In one piece of memory, which a heap keeps for the next call where it would give many back. False: out of memory. */
+static bool place_temporaries(const Compiled *c, const EvalOptions *options, void **data, void **memory, size_t *bytes) {
+    enum { LINE = 64 };
+    *bytes = 0;
     for (int t = 0; t < c->kernel->tensor_count; t++)
-        if (is_stored(c, t) && data[t])
-            memory_free(options->allocator, data[t], tensor_bytes(&c->kernel->tensors[t]) + 1);
+        if (is_stored(c, t) && !checked_size_add(*bytes, (tensor_bytes(&c->kernel->tensors[t]) + LINE) / LINE * LINE, bytes))
+            return false;
+    if (!*bytes)
+        return true;
+    *bytes += LINE;
+    char *at = *memory = memory_alloc(options->allocator, *bytes);
+    if (!at)
+        return false;
+    at += (LINE - (uintptr_t)at % LINE) % LINE;
+    for (int t = 0; t < c->kernel->tensor_count; t++)
+        if (is_stored(c, t)) {
+            data[t] = at;
+            at += (tensor_bytes(&c->kernel->tensors[t]) + LINE) / LINE * LINE;
+        }
+    return true;
 }
 
 whet_status map_run(const Compiled *c, void *const *data, const EvalOptions *options, whet_error *err) {
@@ -189,7 +198,9 @@ whet_status map_run(const Compiled *c, void *const *data, const EvalOptions *opt
     options = options ? options : &none;
     for (int t = 0; t < c->kernel->tensor_count; t++)
         all[t] = c->kernel->tensors[t].role != ROLE_TEMPORARY ? data[t] : plan->known ? (void *)(uintptr_t)plan->known[t] : NULL;
-    whet_status status = new_temporaries(c, options, all, err);
+    void *memory = NULL;
+    size_t bytes;
+    whet_status status = place_temporaries(c, options, all, &memory, &bytes) ? WHET_OK : error_memory(err);
     for (int p = 0; !status && p < plan->pass_count; p++) {
         const KernelTensor *tensor = &c->kernel->tensors[plan->passes[p].nest.definition->tensor];
         if (plan->passes[p].clears && !options->keep)
@@ -201,6 +212,7 @@ whet_status map_run(const Compiled *c, void *const *data, const EvalOptions *opt
         Work w = {.c = c, .plan = plan, .data = all, .options = options, .first = first, .end = end};
         status = run_passes(&w, err);
     }
-    free_temporaries(c, options, all);
+    if (memory)
+        memory_free(options->allocator, memory, bytes);
     return status;
 }
