@@ -33,11 +33,12 @@ static bool narrow_kernel(OpCall *call, const DType *stored, const Lowered *lowe
         if (stored[i] != DT_NONE && lowered->in_tensor[i] >= 0 &&
             !kernel_store_narrower(lowered->kernel, lowered->in_tensor[i], stored[i]))
             return false;
-    for (int i = 0; i < call->in_count; i++)
-        if (call->node->rounded >> i & 1 && lowered->in_tensor[i] >= 0 &&
-            lowered->kernel->tensors[lowered->in_tensor[i]].type == DT_F32 &&
-            !kernel_round_tensor(lowered->kernel, lowered->in_tensor[i]))
+    int i = 0;
+    for (unsigned left = call->node->rounded; left; left >>= 1, i++) {
+        int tensor = left & 1 ? lowered->in_tensor[i] : -1;
+        if (tensor >= 0 && lowered->kernel->tensors[tensor].type == DT_F32 && !kernel_round_tensor(lowered->kernel, tensor))
             return false;
+    }
     return !call->node->rounds || kernel_round_products(lowered->kernel);
 }
 
