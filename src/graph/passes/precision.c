@@ -41,9 +41,12 @@ static bool mark(Graph *graph, void *context) {
 /* Value.mark: a convolution takes it rounded. */
 static bool mark_images(Graph *graph, void *context) {
     (void)context;
-    for (size_t n = 0; n < graph->node_count; n++)
-        if (graph->nodes[n]->rounds && strstr(graph->nodes[n]->op, "Conv") && !graph->nodes[n]->inputs[0]->type.constant)
-            graph->nodes[n]->inputs[0]->mark = 1;
+    for (size_t n = 0; n < graph->node_count; n++) {
+        const Node *node = graph->nodes[n];
+        Value *image = node->rounds && strstr(node->op, "Conv") && node->input_count > 0 ? node->inputs[0] : NULL;
+        if (image && !image->type.constant)
+            image->mark = 1;
+    }
     return true;
 }
 
@@ -59,8 +62,8 @@ static bool mark_sums(Graph *graph, void *context) {
     for (size_t n = 0; n < graph->node_count; n++) {
         Node *node = graph->nodes[n];
         node->rounded = 0;
-        for (int i = 0; pass_is(node, "Add") && i < node->input_count; i++)
-            node->rounded |= node->inputs[i]->mark ? 1U << i : 0;
+        for (int i = 0; pass_is(node, "Add") && i < node->input_count && i < 2; i++)
+            node->rounded |= node->inputs[i] && node->inputs[i]->mark ? 1U << i : 0;
     }
     return true;
 }
