@@ -84,6 +84,7 @@ static const Sample samples[] = {
     {"y[n, h, w, o] = sum(i:3, j:3, c) f32(bf16(x[n, h + i - 1, w + j - 1, c]?)) * f32(bf16(f[i, j, c, o]))",
      "x f32 n h w c, f f32 3 3 c o", ""},
     {"c[m, n] = sum(k) f32(bf16(a[m, k])) * b[k, n]", "a f32 m k, b f32 k n", "contract"},
+    {"c[m, n] = sum(k) (s32(a[m, k]) - (-128)) * s32(b[k, n])", "a s8 m k, b s8 k n", "contract"},
     {"c[m, n] = sum(k) s32(a[m, k]) * s32(b[k, n])", "a T m 128, b U 128 n", "contract"},
     {"c[i, m, n] = sum(k) (s32(a[i, m, k]) - s32(za[])) * (s32(b[i, k, n]) - s32(zb[i, 0, n]))",
      "a T i m 64, za T, b U i 64 n, zb U i 1 n", "contract"},

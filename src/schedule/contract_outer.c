@@ -112,7 +112,7 @@ static void take_grid(Contract *k, const Target *target, int r, int c, ContractK
     int64_t most = l2 / 2 / (4 * k->depth), mr = r * side_of(target);
     k->on_tiles = true;
     if (target->tiles.deep)
-        k->fa.flip = false; /* rows are multiplied as they are; sums of B, if they were for that, are there for single rows */
+        k->fa.flip = false; /* rows are multiplied as they are */
     given->mr = (int)mr;
     given->nv = c * target->tiles.bytes / target->bytes;
     given->kc = k->depth;
@@ -136,8 +136,11 @@ void contract_choose_tiles(Contract *k, const Target *target, int64_t rows, int 
         return;
     bool serves = served(k, target), deep = target->tiles.deep,
          fits = serves && spare < file / 4; /* one that wants more registers did not fit behind tiles */
-    if (serves && deep)
+    if (serves && deep) {
         k->tile_depth = ceiling(k->depth, side_of(target)) * side_of(target);
+        /* Panels have what rows ask for, whether they are flipped (in vectors) or not. */
+        k->column_sums = k->column_sums || (k->fa.flip && !(k->fa.zero_known && k->fa.zero_value == 0));
+    }
     if (given->mr || given->nv) {
         if (fits && is_grid(target, given, &r, &c))
             take_grid(k, target, r, c, given);

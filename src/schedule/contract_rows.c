@@ -385,7 +385,7 @@ static bool take(Contract *k, const Target *target, const ContractKnobs *given, 
     if (!k->gathered)
         k->knobs.mc = least(k->knobs.mc * taps_shared(k, axis, count), k->rows);
     k->knobs.mc = (k->knobs.mc + k->knobs.mr - 1) / k->knobs.mr * k->knobs.mr;
-    return find_patterns(k, why) && (k->gathered || registers_fit(k, target, why));
+    return find_patterns(k, why) && (k->gathered || k->on_tiles || registers_fit(k, target, why));
 }
 
 static int64_t distance(const Contract *k, const Line *line) {
