@@ -36,11 +36,12 @@ static int depth_key(const VectorFunction *f, int index) {
     return f->values[index].op; /* parameters: -1, before every loop; otherwise the position of the loop */
 }
 
-static int find_group(Lowering *l, const Group *g) {
+/* Of the base and the first `terms` terms. */
+static int find_group(Lowering *l, const Group *g, int terms) {
     for (int i = 0; i < l->group_count; i++) {
         const Group *h = &l->group[i];
-        bool same = h->base == g->base && h->terms == g->terms;
-        for (int t = 0; same && t < g->terms; t++)
+        bool same = h->base == g->base && h->terms == terms;
+        for (int t = 0; same && t < terms; t++)
             same = h->term[t].index == g->term[t].index && h->term[t].coef == g->term[t].coef;
         if (same)
             return i;
@@ -48,16 +49,12 @@ static int find_group(Lowering *l, const Group *g) {
     return -1;
 }
 
-/* The group of base and the first `terms` terms, made with its prefixes if new. */
-static int intern(Lowering *l, Group g) {
-    if (!g.terms)
-        return -1;
-    int found = find_group(l, &g);
-    if (found >= 0)
+/* The same, made with its prefixes if new. */
+static int intern(Lowering *l, const Group *g, int terms) {
+    int found = terms ? find_group(l, g, terms) : -1;
+    if (!terms || found >= 0)
         return found;
-    Group prefix = g;
-    prefix.terms--;
-    g.parent = intern(l, prefix);
+    int parent = intern(l, g, terms - 1);
     Arena *arena = l->copy.to->arena;
     if (l->group_count == MAX_GROUPS) {
         l->too_many = true;
@@ -65,8 +62,11 @@ static int intern(Lowering *l, Group g) {
     }
     if (!arena_grow(arena, &l->group, &l->group_capacity, (size_t)l->group_count + 1, sizeof *l->group))
         return -1; /* the arena's failure is sticky, and vector_finish asks it */
-    g.current = -1;
-    l->group[l->group_count] = g;
+    Group *own = &l->group[l->group_count];
+    *own = *g;
+    own->terms = terms;
+    own->parent = parent;
+    own->current = -1;
     return l->group_count++;
 }
 
@@ -77,7 +77,9 @@ static bool stays(const Lowering *l, int64_t coef) {
 
 static void group_address(Lowering *l, int op, const VectorAddress *a) {
     const VectorFunction *f = l->copy.from;
-    Group g = {.base = a->base};
+    Group g; /* only its terms are set: it is copied where it is new */
+    g.base = a->base;
+    g.terms = 0;
     for (int t = 0; t < a->terms; t++) {
         if (!a->term[t].coef)
             continue;
@@ -98,7 +100,7 @@ static void group_address(Lowering *l, int op, const VectorAddress *a) {
         l->coef_of[op] = (int)g.term[0].coef;
         memmove(g.term, g.term + 1, (size_t)--g.terms * sizeof *g.term);
     }
-    l->group_of[op] = intern(l, g);
+    l->group_of[op] = intern(l, &g, g.terms);
 }
 
 static int pointer_of(const Lowering *l, int group, int base) {

@@ -94,15 +94,18 @@ int vector_append(VectorFunction *f, const VectorOp *op) {
     return define(f);
 }
 
+/* Copied: compilers clear a structure of this size by an instruction that takes longer. */
+static const VectorOp blank = {
+    .from = DT_NONE, .result = -1, .arg = {-1, -1, -1}, .mask = -1, .address.base = -1, .limit = -1, .other = -1};
+
 /* An operation with nothing in it yet, in its place; NULL: it is too late. */
 static VectorOp *begin(VectorFunction *f, VectorCode code, DType type) {
     VectorOp *op = grow_ops(f);
     if (!op)
         return NULL;
-    *op = (VectorOp){.code = code, .type = type, .from = DT_NONE, .result = -1, .mask = -1, .limit = -1, .other = -1};
-    op->address.base = -1;
-    for (int i = 0; i < VECTOR_MAX_ARGS; i++)
-        op->arg[i] = -1;
+    *op = blank;
+    op->code = code;
+    op->type = type;
     return op;
 }
 

@@ -169,7 +169,17 @@ static inline bool vector_has(VectorCode code, char letter) {
         args++;
     return *args != 0;
 }
-RegisterClass vector_class(char letter); /* of V, M, P, I, T */
+static inline RegisterClass vector_class(char letter) { /* of V, M, P, I, T */
+    switch (letter) {
+    case 'V':
+    case 'W': return CLASS_VECTOR;
+    case 'M': return CLASS_MASK;
+    case 'P': return CLASS_POINTER;
+    case 'I': return CLASS_INDEX;
+    case 'T': return CLASS_TILE;
+    default: return CLASS_NONE;
+    }
+}
 
 /* base + sum(counter * coef) + offset + scaled * (bytes of a register). `scaled` is for lengths not known when compiling (SVE);
  * where the length is known the builder folds it into `offset`. */
