@@ -31,7 +31,9 @@ static bool is_used_at_once(const Rows *r, const Expr *e, int pass) {
 }
 
 bool rows_may_overlap(const Rows *r) {
-    if (r->across || r->fixed || r->counted || r->pass_count < 2 || r->columns != r->lane_extent || r->shrunk)
+    enum { FEW = 5 }; /* vectors, which are soon done */
+    if (r->across || r->fixed || r->counted || r->pass_count < 2 || r->columns != r->lane_extent || r->shrunk ||
+        r->columns <= (int64_t)FEW * r->lanes)
         return false;
     for (int i = 0; i < r->count; i++) {
         const RowDefinition *item = &r->item[i];

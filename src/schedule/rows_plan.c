@@ -364,15 +364,15 @@ static int rows_at_once(const Rows *r, int64_t vectors, int steps) {
 /* Steps depend on the columns alone, or the bits of a row would depend on how many there are: code that does not fit gives up
  * many rows first, steps later. */
 static void size_along(Rows *r, const ScheduleOptions *options) {
-    enum { SHORT = 8, FEW = 6 };
+    enum { SHORT = 8 };
     int64_t vectors = (r->lane_extent + r->lanes - 1) / r->lanes;
     int steps = r->shrunk >= 3                                                                            ? 1
                 : r->moment_count || r->shrunk >= 2 || (r->columns == r->lane_extent && vectors <= SHORT) ? 2
                                                                                                           : 4;
     set_steps(r, options, vectors > 1 ? steps : 1);
     RowsFunction many = {rows_at_once(r, vectors, steps), r->lanes, 1};
-    /* A few vectors are soon done; crowded rows of several passes push each other out of L1, which functions leave time for. */
-    if (r->overlaps && (is_heavy(r) || (vectors > FEW && !is_crowded(r))))
+    /* Crowded rows of several passes push each other out of L1, which functions leave time for. */
+    if (r->overlaps && (is_heavy(r) || !is_crowded(r)))
         many = rows_overlapped(r, many);
     int copies = many.copies;
     if (copies == 1 || rows_leave_some(r, &many))
