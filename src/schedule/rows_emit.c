@@ -5,6 +5,7 @@
  * product with its reciprocal (1.5 ULP instead of 0.5), scaled by a power of two so that it neither overflows nor vanishes. */
 #include "schedule/rows_emit.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -218,6 +219,7 @@ static void go_to_pass(Emitting *p, int pass) {
     int stages = p->shape->stages;
     p->pass = pass;
     p->base = pass < stages ? (stages - 1 - pass) * p->shape->copies : 0;
+    assert(p->base + p->shape->copies <= MAX_COPIES);
 }
 
 /* All that one pass does with one step of columns. */

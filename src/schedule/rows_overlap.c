@@ -49,7 +49,7 @@ RowsFunction rows_overlapped(const Rows *r, RowsFunction otherwise) {
     enum { ROWS = 2 };
     RowsFunction f = {ROWS, r->lanes, r->pass_count};
     int64_t rows = least(r->rows, rows_of_task(r, ROWS)), rounds = rows / ROWS - r->pass_count + 1;
-    return rounds >= 2 ? f : otherwise;
+    return rounds >= 2 && f.copies * f.stages <= MAX_COPIES ? f : otherwise; /* every pass has copies of its own */
 }
 
 bool rows_leave_some(const Rows *r, const RowsFunction *many) {
