@@ -170,12 +170,6 @@ static const Case cases[] = {
      "  %g: f32[1, 12, 16, 16] = Concat(%c, %d, %e, %f) {axis = 1}\n"
      "  %y: f32[1, 16, 16, 16] = Conv(%g, %w) {kernel_shape = [3, 3], pads = [1, 1, 1, 1]}\n  out %y\n}\n",
      "map stages"},
-    {"channels that become pixels go by a map: two columns a product would leave vectors empty",
-     HEAD "  in %x: f32[1, 32, 14, 14]\n  constant %w: f32[32, 32, 3, 3] = hash 1\n  constant %v: f32[64, 32, 1, 1] = hash 2\n"
-          "  %c: f32[1, 32, 14, 14] = Conv(%x, %w) {kernel_shape = [3, 3], pads = [1, 1, 1, 1]}\n"
-          "  %r: f32[1, 32, 14, 14] = Relu(%c)\n  %d: f32[1, 64, 14, 14] = Conv(%r, %v)\n"
-          "  %y: f32[1, 16, 28, 28] = DepthToSpace(%d) {blocksize = 2, mode = \"CRD\"}\n  out %y\n}\n",
-     "contract contract map"},
     {"a product reads what is expensive from memory",
      HEAD "  in %x: f32[32, 64]\n  constant %w: f32[64, 128] = hash 1\n  %e: f32[32, 64] = Exp(%x)\n"
           "  %y: f32[32, 128] = MatMul(%e, %w)\n  out %y\n}\n",

@@ -377,18 +377,6 @@ static int only_reader(const Plan *plan, const Group *p) {
     return !t->kept && t->writer_count == 1 && t->reader_count == 1 ? t->readers[0] : -1;
 }
 
-/* Columns that the product has side by side, and the reader in runs so short that vectors would mostly be empty: channels that
- * become pixels. */
-static bool scatters(const Plan *plan, const Definition *product, const Definition *reader) {
-    enum { LANES = 8 };
-    int from = unit_axis(plan, product), to = unit_axis(plan, reader);
-    if (from < 0 || to < 0 || reader->axes[to].extent >= product->axes[from].extent)
-        return false;
-    int64_t columns = product->axes[from].extent, run = reader->axes[to].extent;
-    int64_t whole = (columns + LANES - 1) / LANES, cut = columns / run * ((run + LANES - 1) / LANES);
-    return 2 * cut >= 3 * whole;
-}
-
 static bool may_be_epilogue(Plan *plan, int p, int r) {
     const Definition *d = last_of(plan->groups[p]), *reader = plan->groups[r]->definitions[0];
     int root = root_of(plan, d->tensor);
@@ -399,8 +387,6 @@ static bool may_be_epilogue(Plan *plan, int p, int r) {
         why = "it reads the result transposed, and products write along their columns";
     else if (is_heavy(plan, d) && unit_axis(plan, d) >= 0 && unit_axis(plan, reader) < 0)
         why = "the elements of the result would lie apart, and products write vectors";
-    else if (is_heavy(plan, d) && scatters(plan, d, reader))
-        why = "the columns of the product would lie in many short runs, and products write vectors";
     if (why)
         note_refused(plan, p, r, why);
     return why == NULL;
