@@ -14,6 +14,7 @@
 #include "schedule/schedule.h"
 
 static const double WORTH_MOVING = .8; /* of the cost without it */
+enum { FEW_RESULTS = 1 << 10 };        /* fewer repay no second stage; and plans of all small sizes are alike (run/form.c) */
 
 typedef struct Reorder {
     const Definition *d;
@@ -131,6 +132,8 @@ static bool pays(const Kernel *kernel, const Reorder *r, const Target *target, c
             columns *= r->d->axes[a].extent;
             a = -1; /* from the start: those that lie on top of it */
         }
+    if (y->count < FEW_RESULTS)
+        return refuse(why, "few results");
     ContractKnobs knobs = {0}, other = {0};
     ContractShape now = {.rows = rows, .columns = columns, .depth = depth}, then = now;
     then.columns = outputs;
