@@ -23,7 +23,7 @@ static whet_status add_lowered(const Target *target, const VectorFunction *f, in
     arm64_align(code, 64);
     arm64_encode(f, target, &selection, &allocation, index, code);
     if (code->failed)
-        return error_set(err, code->arena->failed ? WHET_ERROR_MEMORY : WHET_ERROR_UNSUPPORTED,
+        return error_set(err, code->arena->failed || f->arena->failed ? WHET_ERROR_MEMORY : WHET_ERROR_UNSUPPORTED,
                          "arm64 code for '%s' cannot be made: %s", f->name, code->failed);
     return WHET_OK;
 }
