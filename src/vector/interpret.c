@@ -529,6 +529,12 @@ static void run_select(const Machine *m, const VectorOp *op, Lanes *out) {
         memcpy(&out->u8[i * size], &m->value[op->arg[m->value[op->arg[0]].u8[i] ? 1 : 2]].u8[i * size], (size_t)size);
 }
 
+static void run_fma_lane(const Machine *m, const VectorOp *op, Lanes *out) {
+    for (int i = 0; i < m->bytes / 4; i++)
+        out->f32[i] =
+            fmaf(m->value[op->arg[0]].f32[i], m->value[op->arg[1]].f32[i / 4 * 4 + (int)op->number], m->value[op->arg[2]].f32[i]);
+}
+
 static bool run_op(Machine *m, const VectorOp *op) {
     Lanes out = {.u64 = {0}};
     bool ok = true;
@@ -598,11 +604,7 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_TILE_LOAD:
     case VECTOR_TILE_STORE: return run_tile(m, op);
     case VECTOR_TILE_ROW: out = m->value[op->arg[0]].row[(int)op->number]; break;
-    case VECTOR_FMA_LANE:
-        for (int i = 0; i < m->bytes / 4; i++)
-            out.f32[i] = fmaf(m->value[op->arg[0]].f32[i], m->value[op->arg[1]].f32[i / 4 * 4 + (int)op->number],
-                              m->value[op->arg[2]].f32[i]);
-        break;
+    case VECTOR_FMA_LANE: run_fma_lane(m, op, &out); break;
     case VECTOR_LOAD_INDEX: memcpy(&out.number, address_of(m, &op->address), sizeof out.number); break;
     case VECTOR_POINTER_ADD: out.number = m->value[op->arg[0]].number + (int64_t)op->number; break;
     case VECTOR_POINTER_INDEX:
