@@ -5,7 +5,9 @@ add_custom_target(product DEPENDS whet_static whet_shared)  # what `make` builds
 # The command and the examples use whet.h alone, and link the library as users get it.
 file(GLOB cli CONFIGURE_DEPENDS src/cli/*.c)
 if(cli)
-  add_executable(whet ${cli})
+  add_library(whet_cli OBJECT ${cli})  # compiled once, for amx_whet too
+  target_link_libraries(whet_cli PRIVATE whet_static)
+  add_executable(whet $<TARGET_OBJECTS:whet_cli>)
   target_link_libraries(whet PRIVATE whet_static)
   add_dependencies(product whet)
 endif()
@@ -66,7 +68,7 @@ if(WHET_TESTS)
   set(amx_of_x86_64 x86_features_here)
   set(features_here ${amx_of_${CMAKE_SYSTEM_PROCESSOR}})
   if(cli AND features_here AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
-    add_executable(amx_whet ${cli} tests/amx_whet.c)  # the command, on a CPU that seems to have Apple's AMX, or Intel's
+    add_executable(amx_whet $<TARGET_OBJECTS:whet_cli> tests/amx_whet.c)  # the command, on a CPU that seems to have Apple's AMX, or Intel's
     target_include_directories(amx_whet PRIVATE src)
     target_link_libraries(amx_whet PRIVATE whet_internal)
     target_link_options(amx_whet PRIVATE -Wl,--wrap=${features_here})
