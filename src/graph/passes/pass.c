@@ -22,6 +22,10 @@ static bool clear_marks(Graph *graph, void *context) {
     return true;
 }
 
+void pass_clear_marks(Graph *main) {
+    pass_each_graph(main, clear_marks, NULL);
+}
+
 static bool add_uses(Graph *graph, void *context) {
     (void)context;
     for (size_t n = 0; n < graph->node_count; n++)
@@ -34,7 +38,7 @@ static bool add_uses(Graph *graph, void *context) {
 }
 
 void pass_count_uses(Graph *main) {
-    pass_each_graph(main, clear_marks, NULL);
+    pass_clear_marks(main);
     pass_each_graph(main, add_uses, NULL);
 }
 

@@ -6,6 +6,8 @@
 
 /* Calls `visit` for the graph and those inside it; false: one of them said so. The reader bounds the nesting. */
 bool pass_each_graph(Graph *graph, bool (*visit)(Graph *graph, void *context), void *context);
+/* Sets Value.mark of all values to zero. */
+void pass_clear_marks(Graph *main);
 /* Sets Value.mark of all values to how often they are read, by nodes, subgraphs and as outputs. */
 void pass_count_uses(Graph *main);
 /* A node of ONNX's own domain, of version PASS_OPSET and resolved, that makes one new value; both are named after `after`.

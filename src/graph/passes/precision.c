@@ -50,13 +50,6 @@ static bool mark_images(Graph *graph, void *context) {
     return true;
 }
 
-static bool clear_marks(Graph *graph, void *context) {
-    (void)context;
-    for (size_t v = 0; v < graph->value_count; v++)
-        graph->values[v]->mark = 0;
-    return true;
-}
-
 static bool mark_sums(Graph *graph, void *context) {
     (void)context;
     for (size_t n = 0; n < graph->node_count; n++) {
@@ -71,7 +64,7 @@ static bool mark_sums(Graph *graph, void *context) {
 void graph_set_precision(Model *model, bool bf16) {
     model->rounds = bf16;
     pass_each_graph(model->graph, mark, &bf16);
-    pass_each_graph(model->graph, clear_marks, NULL);
+    pass_clear_marks(model->graph);
     pass_each_graph(model->graph, mark_images, NULL);
     pass_each_graph(model->graph, mark_sums, NULL);
 }
