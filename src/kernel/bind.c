@@ -24,6 +24,13 @@ const KernelConst *bind_const(const Binder *b, const char *name) {
     return NULL;
 }
 
+bool expr_gathers(const Expr *e) {
+    for (int i = 0; e->op == EXPR_READ && i < e->index_count; i++)
+        if (!e->index[i].affine)
+            return true;
+    return false;
+}
+
 bool index_equals(const Definition *d, const Index *x, const Index *y) {
     return x->affine && y->affine && x->offset == y->offset &&
            memcmp(x->coef, y->coef, (size_t)d->axis_count * sizeof *x->coef) == 0;

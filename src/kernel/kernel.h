@@ -232,6 +232,7 @@ whet_status kernel_bind(Kernel *kernel, const KernelArg *args, int arg_count, co
 int kernel_find_tensor(const Kernel *kernel, const char *name); /* -1: absent */
 /* Of one definition, after bind: both affine, and the same. */
 bool index_equals(const Definition *d, const Index *x, const Index *y);
+bool expr_gathers(const Expr *e); /* a read, after bind, of a place that is no sum of axes */
 
 /* print.c: the canonical text. Parsing it gives the same kernel again; equal kernels print the same. A bound kernel prints
  * with types and extents in a head, one line a tensor ("in x: f32[2, 3]"), which the parser reads too. */

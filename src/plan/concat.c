@@ -22,10 +22,7 @@ static bool is_move(const Group *g) {
     if (g->gone || g->step >= 0 || !g->partial || g->count != 1 || d->value->op != EXPR_READ || d->value->guarded ||
         d->axis_count != d->parallel_count || d->axis_count == KERNEL_MAX_AXES)
         return false;
-    for (int i = 0; i < d->value->index_count; i++)
-        if (!d->value->index[i].affine)
-            return false;
-    return true;
+    return !expr_gathers(d->value);
 }
 
 static const Index *index_of(const Definition *d, int i) {

@@ -306,9 +306,8 @@ static bool ends_product(const Plan *plan, const Definition *d) {
 /* Places that are read themselves. */
 static bool gathers(const Definition *d) {
     for (int i = 0; i < d->expr_count; i++)
-        for (int k = 0; d->exprs[i]->op == EXPR_READ && k < d->exprs[i]->index_count; k++)
-            if (!d->exprs[i]->index[k].affine)
-                return true;
+        if (expr_gathers(d->exprs[i]))
+            return true;
     return false;
 }
 

@@ -93,9 +93,8 @@ static bool is_gathered(const Kernel *kernel, int tensor) {
     for (int d = 0; d < kernel->definition_count; d++)
         for (int e = 0; e < kernel->definitions[d].expr_count; e++) {
             const Expr *read = kernel->definitions[d].exprs[e];
-            for (int i = 0; read->op == EXPR_READ && read->tensor == tensor && i < read->index_count; i++)
-                if (!read->index[i].affine)
-                    return true;
+            if (expr_gathers(read) && read->tensor == tensor)
+                return true;
         }
     return false;
 }

@@ -64,10 +64,8 @@ static const Expr *find_sum(const Definition *d, const char **why) {
     *why = "not one sum of products of two tensors";
     for (int i = 0; i < d->expr_count; i++) {
         const Expr *e = d->exprs[i];
-        if (e->op == EXPR_READ)
-            for (int k = 0; k < e->index_count; k++)
-                if (!e->index[k].affine)
-                    return NULL;
+        if (expr_gathers(e))
+            return NULL;
         if (e->op == EXPR_REDUCE && (sum || e->reduce != REDUCE_SUM))
             return NULL;
         if (e->op == EXPR_REDUCE)

@@ -57,9 +57,8 @@ static bool find_image(const Kernel *kernel, const ScheduleOptions *options, Reo
         const Expr *e = r->d->exprs[i];
         if (e->op != EXPR_READ)
             continue;
-        for (int k = 0; k < e->index_count; k++)
-            if (!e->index[k].affine)
-                return false;
+        if (expr_gathers(e))
+            return false;
         bool window = is_window(r->d, e);
         if (options->constant && options->constant[e->tensor])
             continue;

@@ -13,11 +13,8 @@ static bool is_view(const Kernel *kernel, const Definition *d, const Expr **main
             return false;
         if (e->op != EXPR_READ)
             continue;
-        if (e->guarded || kernel->tensors[e->tensor].role != ROLE_INPUT)
+        if (e->guarded || kernel->tensors[e->tensor].role != ROLE_INPUT || expr_gathers(e))
             return false;
-        for (int k = 0; k < e->index_count; k++)
-            if (!e->index[k].affine)
-                return false;
         *main = !*main && nest_copies(kernel, d, e) ? e : *main;
     }
     return *main != NULL;
