@@ -425,9 +425,7 @@ static whet_status build_causal(OpCall *call, Text *out) {
     DType type = call->in[0]->type, wide = op_wide(type);
     const Type *x = call->in[0];
     long long before = call->in[1]->dims[2] - 1, length = x->dims[2];
-    bool swish = op_string_is(call, "activation", "silu") || op_string_is(call, "activation", "swish");
-    if (!swish && !op_string_is(call, "activation", "none"))
-        return op_error(call, WHET_ERROR_FORMAT, "activation is not none, silu or swish");
+    bool swish = op_choice(call, "activation") > 0;
     if (op_has(call, 3) && before)
         text_printf(out, "line[n, c, l:%lld] = past[n, c, l]\n", before);
     text_printf(out, "line[n, c, %lld + l:%lld] = x[n, c, l]\n", before, length);
@@ -470,7 +468,7 @@ const OpRow ops_attention[] = {
      ATTENTION_ATTRS, shape_attention, .build = build_attention},
     {"", "Attention", 25, "q:T, k:T, v:V, mask?:M, past_k?:T, past_v?:V, valid?:s64" ATTENTION_OUT, ATTENTION_TYPES,
      ATTENTION_ATTRS " left_window_size:i=-1 right_window_size:i=-1", shape_attention, .build = build_attention},
-    {"", "CausalConvWithState", 27, "x:T, w:T, b?:T, past?:T -> y:T, state:T", "T=float", "activation:s=none", shape_causal,
+    {"", "CausalConvWithState", 27, "x:T, w:T, b?:T, past?:T -> y:T, state:T", "T=float", "activation:s=none|silu|swish", shape_causal,
      .build = build_causal},
     {"", "RotaryEmbedding", 23, "x:T, cos_:T, sin_:T, position?:s64 -> y:T", "T=float",
      "interleaved:i=0 num_heads:i=0 rotary_embedding_dim:i=0", shape_same, .build = build_rotary},

@@ -53,9 +53,12 @@ Str op_string(const OpCall *call, const char *name) {
     return attr ? attr->s : preset(call, name).preset;
 }
 
-bool op_string_is(const OpCall *call, const char *name, const char *value) {
-    Str s = op_string(call, name);
-    return s.length == strlen(value) && !memcmp(s.data, value, s.length);
+int op_choice(const OpCall *call, const char *name) {
+    AttrSpec spec;
+    const Attr *attr = op_attr(call, name);
+    int choice = attr && signature_find_attr(call->row->attrs, name, &spec) ? signature_choice(spec.choices, attr->s) : 0;
+    assert(choice >= 0 && "a word that op_check_call refuses");
+    return choice;
 }
 
 const int64_t *op_ints(const OpCall *call, const char *name, int *count) {
@@ -132,6 +135,21 @@ bool op_content(OpCall *call, int input, const Dim **values, int64_t *count) {
         dims[i] = numbers[i] >= 0 ? numbers[i] : dim_const(call->symbols, numbers[i]);
     *values = dims;
     return dims != NULL;
+}
+
+whet_status op_number(OpCall *call, int input, int64_t least, Dim *value) {
+    const int64_t *given;
+    int64_t count;
+    *value = DIM_UNKNOWN;
+    if (!op_content_ints(call, input, &given, &count))
+        return WHET_OK;
+    if (count != 1)
+        return op_error(call, WHET_ERROR_DATA, "input %d has %lld elements; wanted one number", input, (long long)count);
+    if (given[0] < least)
+        return op_error(call, WHET_ERROR_DATA, "input %d is %lld; wanted %lld or more", input, (long long)given[0],
+                        (long long)least);
+    *value = given[0];
+    return WHET_OK;
 }
 
 int op_axis(OpCall *call, int64_t axis, int rank) {

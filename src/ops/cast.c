@@ -49,13 +49,14 @@ static whet_status cast_build(OpCall *call, Text *out) {
 }
 
 /* A power of two, rounded as attribute round_mode says. */
-static uint8_t to_e8m0(double value, const char *mode, bool saturate) {
+static uint8_t to_e8m0(double value, int mode, bool saturate) {
+    enum { UP, DOWN, NEAREST };
     int exponent;
     double fraction = frexp(value, &exponent); /* [0.5, 1) */
     if (!(value > 0) || isinf(value))
         return isinf(value) && value > 0 && saturate ? 254 : value == 0 ? 0 : 255;
     int code = exponent - 1 + 127;
-    if ((*mode == 'u' && fraction > 0.5) || (*mode == 'n' && fraction >= 0.75))
+    if ((mode == UP && fraction > 0.5) || (mode == NEAREST && fraction >= 0.75))
         code++;
     return code < 0 ? (saturate ? 0 : 255) : code > 254 ? (saturate ? 254 : 255) : (uint8_t)code;
 }
@@ -93,11 +94,9 @@ static whet_status strings_to_numbers(OpRun *run, DType to, void *data) {
     return WHET_OK;
 }
 
-static uint8_t to_code(OpRun *run, DType to, double value) {
-    const Attr *attr = op_attr(run->call, "round_mode");
-    bool saturate = !op_attr(run->call, "saturate") || op_attr(run->call, "saturate")->i;
+static uint8_t to_code(DType to, double value, int mode, bool saturate) {
     if (to == DT_F8E8M0)
-        return to_e8m0(value, attr && attr->s.length ? attr->s.data : "up", saturate);
+        return to_e8m0(value, mode, saturate);
     if (dtype_kind(to) == KIND_FLOAT)
         return f32_to_small(to, (float)value, saturate);
     return value > -0x1p62 && value < 0x1p62 ? (uint8_t)(int64_t)value : 0;
@@ -116,8 +115,10 @@ static whet_status numbers_to_numbers(OpRun *run, DType to, void *data) {
         native_from_f64(to, values, count, data);
         return WHET_OK;
     }
+    int mode = op_choice(run->call, "round_mode");
+    bool saturate = !op_attr(run->call, "saturate") || op_attr(run->call, "saturate")->i;
     for (int64_t i = 0; i < count; i++)
-        codes[i] = to_code(run, to, values[i]);
+        codes[i] = to_code(to, values[i], mode, saturate);
     if (dtype_bits(to) == 8)
         memcpy(data, codes, (size_t)count);
     else
@@ -170,10 +171,10 @@ const OpRow ops_cast[] = {
     {"", "BitCast", 26, "input:T -> output:*", "T=any", "to:i!", bit_cast_shape, .run = bit_cast_run},
     CAST("Cast",     6,  "input:* -> output:*",                "to:i!", cast_shape),
     CAST("Cast",     19, "input:* -> output:*",                "saturate:i=1 to:i!", cast_shape),
-    CAST("Cast",     24, "input:* -> output:*",                "round_mode:s=up saturate:i=1 to:i!", cast_shape),
+    CAST("Cast",     24, "input:* -> output:*",                "round_mode:s=up|down|nearest saturate:i=1 to:i!", cast_shape),
     CAST("CastLike", 15, "input:*, target_type:* -> output:*", "", cast_like_shape),
     CAST("CastLike", 19, "input:*, target_type:* -> output:*", "saturate:i=1", cast_like_shape),
-    CAST("CastLike", 24, "input:*, target_type:* -> output:*", "round_mode:s=up saturate:i=1", cast_like_shape),
+    CAST("CastLike", 24, "input:*, target_type:* -> output:*", "round_mode:s=up|down|nearest saturate:i=1", cast_like_shape),
 };
 // clang-format on
 const size_t ops_cast_count = COUNT(ops_cast);

@@ -429,14 +429,10 @@ static whet_status dropout_run(OpRun *run) {
 /* ---- Windows ------------------------------------------------------------------------------------------------------------- */
 
 static whet_status window_shape(OpCall *call) {
-    const int64_t *size;
-    int64_t count;
-    Dim length = DIM_UNKNOWN;
-    if (op_content_ints(call, 0, &size, &count)) {
-        if (count != 1 || size[0] < 0)
-            return op_error(call, WHET_ERROR_DATA, "size must be one number >= 0");
-        length = size[0];
-    }
+    Dim length;
+    whet_status status = op_number(call, 0, 0, &length);
+    if (status != WHET_OK)
+        return status;
     call->out[0].type = native_dtype(call, "output_datatype", op_int(call, "output_datatype"));
     if (!native_in_notation(call->out[0].type))
         return op_error(call, WHET_ERROR_UNSUPPORTED, "windows of type %s are not supported", dtype_name(call->out[0].type));

@@ -489,7 +489,7 @@ const OpRow ops_contrib_quantized[] = {
     {MICROSOFT, "MatMulIntegerToFloat", 1, "A:A, B:B, a_scale:f32, b_scale:f32, a_zero_point?:A, b_zero_point?:B, bias?:f32 -> Y:f32", "A=u8|s8 B=u8|s8", "", to_float_shape, .build = to_float_build},
     {MICROSOFT, "QGemm", 1, GEMM, "A=u8|s8 B=u8|s8", "alpha:f=1 transA:i=0 transB:i=0", gemm_shape, .build = gemm_build},
     {MICROSOFT, "QLinearAdd", 1, BINARY, BYTES, "", binary_shape, .build = binary_build},
-    {MICROSOFT, "QLinearAveragePool", 1, UNARY, BYTES, "auto_pad:s=NOTSET ceil_mode:i=0 channels_last:i=0 count_include_pad:i=0 kernel_shape:I! pads:I strides:I", average_shape, .build = average_build},
+    {MICROSOFT, "QLinearAveragePool", 1, UNARY, BYTES, AUTO_PAD " ceil_mode:i=0 channels_last:i=0 count_include_pad:i=0 kernel_shape:I! pads:I strides:I", average_shape, .build = average_build},
     {MICROSOFT, "QLinearConcat", 1, "Y_scale:f32, Y_zero_point:T, inputs...:* -> Y:T", BYTES, "axis:i!", concat_shape, .build = concat_build},
     {MICROSOFT, "QLinearGlobalAveragePool", 1, UNARY, BYTES, "channels_last:i=0", global_shape, .build = global_build},
     {MICROSOFT, "QLinearLeakyRelu", 1, UNARY, BYTES, "alpha:f=0.01", unary_shape, .build = leaky_build},

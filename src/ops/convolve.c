@@ -320,7 +320,8 @@ static whet_status transposed_extent(OpCall *call, Window *window, int i, int64_
     if (!checked_mul(in - 1, window->stride[i], &full) ||
         !checked_add(full, window->dilation[i] * (window->kernel[i] - 1) + 1 + extra, &full))
         return op_error(call, WHET_ERROR_DATA, "the output does not fit 64 bits at spatial dimension %d", i);
-    bool lower = op_string_is(call, "auto_pad", "SAME_LOWER"), upper = op_string_is(call, "auto_pad", "SAME_UPPER");
+    AutoPad mode = (AutoPad)op_choice(call, "auto_pad");
+    bool lower = mode == AUTO_LOWER, upper = mode == AUTO_UPPER;
     if (wanted || lower || upper) {
         int64_t out = 0, total;
         if (wanted)
@@ -343,7 +344,8 @@ static whet_status transposed_extent(OpCall *call, Window *window, int i, int64_
 
 static void transposed_symbol(OpCall *call, Window *window, int i, Dim in, int64_t extra, const int64_t *wanted) {
     Symbols *symbols = call->symbols;
-    bool lower = op_string_is(call, "auto_pad", "SAME_LOWER"), upper = op_string_is(call, "auto_pad", "SAME_UPPER");
+    AutoPad mode = (AutoPad)op_choice(call, "auto_pad");
+    bool lower = mode == AUTO_LOWER, upper = mode == AUTO_UPPER;
     int64_t more = window->dilation[i] * (window->kernel[i] - 1) + 1 + extra - window->stride[i];
     window->known = false;
     if (wanted)
@@ -377,7 +379,7 @@ static whet_status transposed_outputs(OpCall *call, Window *window) {
     bool kernel_known = window->known;
     for (int i = 0; !status && i < window->axes; i++) {
         Dim in = call->in[0]->dims[i + 2];
-        if (op_string_is(call, "auto_pad", "VALID"))
+        if (op_choice(call, "auto_pad") == AUTO_VALID)
             window->begin[i] = window->end[i] = 0;
         if (!kernel_known)
             window->out[i] = DIM_UNKNOWN;
@@ -513,7 +515,7 @@ static whet_status build_transpose(OpCall *call, Text *out) {
 /* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 // clang-format off
-#define CONV_ATTRS "auto_pad:s=NOTSET dilations:I group:i=1 kernel_shape:I pads:I strides:I"
+#define CONV_ATTRS AUTO_PAD " dilations:I group:i=1 kernel_shape:I pads:I strides:I"
 
 const OpRow ops_convolve[] = {
     {"", "Conv", 1, "x:T, w:T, b?:T -> y:T", "T=float", CONV_ATTRS, shape_conv, .build = build_conv},

@@ -10,7 +10,7 @@
 static whet_status suppression_shape(OpCall *call) {
     const Type *boxes = call->in[0], *scores = call->in[1];
     if (boxes->rank >= 0 && (boxes->rank != 3 || (dim_is_extent(boxes->dims[2]) && boxes->dims[2] != 4)))
-        return op_error(call, WHET_ERROR_DATA, "the boxes must have rank 3 and four numbers each");
+        return op_error(call, WHET_ERROR_DATA, "the boxes have a wrong shape; wanted rank 3, and four numbers each");
     if (scores->rank >= 0 && scores->rank != 3)
         return op_error(call, WHET_ERROR_DATA, "the scores have rank %d; 3 is wanted", scores->rank);
     if (boxes->rank == 3 && scores->rank == 3)
@@ -145,13 +145,10 @@ static whet_status align_shape(OpCall *call) {
     if (height < 1 || width < 1 || height > INT32_MAX || width > INT32_MAX || op_int(call, "sampling_ratio") < 0)
         return op_error(call, WHET_ERROR_FORMAT, "output_height is %lld, output_width %lld, sampling_ratio %lld",
                         (long long)height, (long long)width, (long long)op_int(call, "sampling_ratio"));
-    if (!op_string_is(call, "mode", "avg") && !op_string_is(call, "mode", "max"))
-        return op_error(call, WHET_ERROR_FORMAT, "mode is neither avg nor max");
     if (!op_ranks_known(call))
         return WHET_OK;
     if (x->rank != 4 || rois->rank != 2 || batch->rank != 1 || (dim_is_extent(rois->dims[1]) && rois->dims[1] != 4))
-        return op_error(call, WHET_ERROR_DATA,
-                        "X, rois and batch_indices must have ranks 4, 2 and 1, and rois four numbers each");
+        return op_error(call, WHET_ERROR_DATA, "wanted X of rank 4, rois of [regions, 4] and batch_indices of rank 1");
     if (dim_is_extent(rois->dims[0]) && dim_is_extent(batch->dims[0]) && rois->dims[0] != batch->dims[0])
         return op_error(call, WHET_ERROR_DATA, "there are %lld rois and %lld batch indices", (long long)rois->dims[0],
                         (long long)batch->dims[0]);
@@ -238,8 +235,8 @@ static whet_status align_run(OpRun *run) {
                (float)op_float(call, "spatial_scale"),
                0,
                false,
-               op_string_is(call, "mode", "max")};
-    a.half_pixel = call->row->since >= 16 && op_string_is(call, "coordinate_transformation_mode", "half_pixel");
+               op_choice(call, "mode") == 1};
+    a.half_pixel = call->row->since >= 16 && op_choice(call, "coordinate_transformation_mode") == 0;
     a.shift = a.half_pixel ? 0.5f : 0;
     const float *data = native_f32(run, 0), *regions = data ? native_f32(run, 1) : NULL;
     const int64_t *batch = regions ? native_s64(run, 2) : NULL;
@@ -264,13 +261,13 @@ static whet_status align_run(OpRun *run) {
 
 #define SUPPRESSION                                                                                                              \
     "boxes:f32, scores:f32, max_output_boxes_per_class?:s64, iou_threshold?:f32, score_threshold?:f32 -> selected_indices:s64"
-#define ALIGN_ATTRS "mode:s=avg output_height:i=1 output_width:i=1 sampling_ratio:i=0 spatial_scale:f=1"
+#define ALIGN_ATTRS "mode:s=avg|max output_height:i=1 output_width:i=1 sampling_ratio:i=0 spatial_scale:f=1"
 
 // clang-format off
 const OpRow ops_detection[] = {
     {"", "NonMaxSuppression", 10, SUPPRESSION, "", "center_point_box:i=0", suppression_shape, .run = suppression_run},
     {"", "RoiAlign", 10, "X:T, rois:T, batch_indices:s64 -> Y:T", "T=float", ALIGN_ATTRS, align_shape, .run = align_run},
-    {"", "RoiAlign", 16, "X:T, rois:T, batch_indices:s64 -> Y:T", "T=float", ALIGN_ATTRS " coordinate_transformation_mode:s=half_pixel", align_shape, .run = align_run},
+    {"", "RoiAlign", 16, "X:T, rois:T, batch_indices:s64 -> Y:T", "T=float", ALIGN_ATTRS " coordinate_transformation_mode:s=half_pixel|output_half_pixel", align_shape, .run = align_run},
 };
 // clang-format on
 const size_t ops_detection_count = COUNT(ops_detection);

@@ -142,22 +142,12 @@ static whet_status build_shrink(OpCall *call, Text *out) {
 
 /* A shift by the width or more, or by a negative amount (from version 28), gives what shifting out every bit gives. */
 static whet_status build_shift(OpCall *call, Text *out) {
-    bool left = op_string_is(call, "direction", "LEFT");
-    if (!left && !op_string_is(call, "direction", "RIGHT")) {
-        Str seen = op_string(call, "direction");
-        return op_error(call, WHET_ERROR_FORMAT, "direction '%.*s'; wanted LEFT or RIGHT", (int)seen.length, seen.data);
-    }
-    text_printf(out, "y[..] = x[..] %s n[..]", left ? "<<" : ">>");
+    text_printf(out, "y[..] = x[..] %s n[..]", op_choice(call, "direction") ? ">>" : "<<");
     return WHET_OK;
 }
 
 static whet_status build_gelu(OpCall *call, Text *out) {
-    if (op_string_is(call, "approximate", "tanh"))
-        text_put(out, "y[..] = gelu_tanh(x[..])");
-    else if (op_string_is(call, "approximate", "none"))
-        text_put(out, "y[..] = gelu(x[..])");
-    else
-        return op_error(call, WHET_ERROR_FORMAT, "approximate is neither none nor tanh");
+    text_put(out, op_choice(call, "approximate") ? "y[..] = gelu_tanh(x[..])" : "y[..] = gelu(x[..])");
     return WHET_OK;
 }
 
@@ -183,7 +173,7 @@ const OpRow ops_elementwise[] = {
     UNARY("Asinh", "float", "asinh(x[..])"),
     UNARY("Atan", "float", "atan(x[..])"),
     UNARY("Atanh", "float", "atanh(x[..])"),
-    {"", "BitShift", 11, "x:T, n:T -> y:T", "T=int", "direction:s!", shape_broadcast, .build = build_shift},
+    {"", "BitShift", 11, "x:T, n:T -> y:T", "T=int", "direction:s!LEFT|RIGHT", shape_broadcast, .build = build_shift},
     BINARY("BitwiseAnd", "int", "&"),
     UNARY("BitwiseNot", "int", "!x[..]"),
     BINARY("BitwiseOr", "int", "|"),
@@ -201,7 +191,7 @@ const OpRow ops_elementwise[] = {
     UNARY("Erf", "float", "erf(x[..])"),
     UNARY("Exp", "float", "exp(x[..])"),
     UNARY("Floor", "float", "floor(x[..])"),
-    {"", "Gelu", 20, "x:T -> y:T", "T=float", "approximate:s=none", shape_same, .build = build_gelu},
+    {"", "Gelu", 20, "x:T -> y:T", "T=float", "approximate:s=none|tanh", shape_same, .build = build_gelu},
     COMPARE("Greater", "num", ">"),
     COMPARE("GreaterOrEqual", "num", ">="),
     UNARY_WITH("HardSigmoid", "alpha:f=0.2 beta:f=0.5", "hard_sigmoid(x[..], alpha, beta)"),

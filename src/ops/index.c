@@ -206,11 +206,12 @@ static whet_status one_hot_shape(OpCall *call) {
     Dim extent = DIM_UNKNOWN;
     if (depth) {
         if (whet_tensor_count(depth) != 1 || !(whet_tensor_get(depth, 0) >= 0))
-            return op_error(call, WHET_ERROR_DATA, "depth must be one number >= 0");
+            return op_error(call, WHET_ERROR_DATA, "depth has %lld elements, the first %g; wanted one number, 0 or more",
+                            (long long)whet_tensor_count(depth), whet_tensor_count(depth) ? whet_tensor_get(depth, 0) : 0);
         extent = native_int_at(depth, 0);
     }
     if (call->in[2]->rank >= 0 && (call->in[2]->rank != 1 || (dim_is_extent(call->in[2]->dims[0]) && call->in[2]->dims[0] != 2)))
-        return op_error(call, WHET_ERROR_DATA, "values must be two elements");
+        return op_error(call, WHET_ERROR_DATA, "values have a wrong shape; wanted two elements");
     call->out[0].rank = x->rank + 1;
     for (int d = 0; d <= x->rank; d++)
         call->out[0].dims[d] = d < axis ? x->dims[d] : d == axis ? extent : x->dims[d - 1];

@@ -35,12 +35,14 @@ static whet_status get_rule(OpCall *call, Linear *l) {
     if (l->heads < 1 || l->kv_heads < 1 || l->heads % l->kv_heads)
         return op_error(call, WHET_ERROR_FORMAT, "q_num_heads is %lld, kv_num_heads is %lld; wanted a multiple",
                         (long long)l->heads, (long long)l->kv_heads);
-    l->gated = op_string_is(call, "update_rule", "gated") || op_string_is(call, "update_rule", "gated_delta");
-    l->delta = op_string_is(call, "update_rule", "delta") || op_string_is(call, "update_rule", "gated_delta");
-    if (!l->gated && !l->delta && !op_string_is(call, "update_rule", "linear"))
-        return op_error(call, WHET_ERROR_FORMAT, "update_rule is none of linear, gated, delta and gated_delta");
+    enum { GATED_DELTA, GATED, DELTA };
+    int rule = op_choice(call, "update_rule");
+    l->gated = rule == GATED || rule == GATED_DELTA;
+    l->delta = rule == DELTA || rule == GATED_DELTA;
     if (l->gated != op_has(call, DECAY) || l->delta != op_has(call, BETA))
-        return op_error(call, WHET_ERROR_FORMAT, "the update rule does not fit the inputs decay and beta that are given");
+        return op_error(call, WHET_ERROR_FORMAT, "decay is %s and beta %s; update_rule wants decay %s and beta %s",
+                        op_has(call, DECAY) ? "given" : "missing", op_has(call, BETA) ? "given" : "missing",
+                        l->gated ? "given" : "missing", l->delta ? "given" : "missing");
     return WHET_OK;
 }
 
@@ -201,7 +203,7 @@ static whet_status run_linear(OpRun *run) {
 // clang-format off
 const OpRow ops_linear_attention[] = {
     {"", "LinearAttention", 27, "query:T, key:T, value:T, past?:S, decay?:T, beta?:T -> y:T, state:S",
-     "T=f32|f16|bf16 S=f32|f16|bf16", "chunk_size:i=64 kv_num_heads:i! q_num_heads:i! scale:f=0 update_rule:s=gated_delta", shape_linear, .run = run_linear},
+     "T=f32|f16|bf16 S=f32|f16|bf16", "chunk_size:i=64 kv_num_heads:i! q_num_heads:i! scale:f=0 update_rule:s=gated_delta|gated|delta|linear", shape_linear, .run = run_linear},
 };
 // clang-format on
 const size_t ops_linear_attention_count = COUNT(ops_linear_attention);

@@ -12,26 +12,14 @@
 
 #include "ops/ops.h"
 
-typedef enum Reduction { REDUCTION_NONE, REDUCTION_SUM, REDUCTION_MEAN } Reduction;
-
-static whet_status get_reduction(OpCall *call, Reduction *out) {
-    static const char *const names[] = {"none", "sum", "mean"};
-    for (size_t i = 0; i < COUNT(names); i++)
-        if (op_string_is(call, "reduction", names[i])) {
-            *out = (Reduction)i;
-            return WHET_OK;
-        }
-    Str seen = op_string(call, "reduction");
-    return op_error(call, WHET_ERROR_FORMAT, "reduction is '%.*s'; wanted none, sum or mean", (int)seen.length, seen.data);
-}
+enum { REDUCTION_MEAN, REDUCTION_SUM, REDUCTION_NONE }; /* in the order of the row */
 
 /* The target has the scores' shape without its second dimension. */
 static whet_status shape_loss(OpCall *call) {
     const Type *x = call->in[0], *target = call->in[1];
-    Reduction reduction;
-    whet_status status = get_reduction(call, &reduction);
-    if (status || x->rank < 0)
-        return status;
+    int reduction = op_choice(call, "reduction");
+    if (x->rank < 0)
+        return WHET_OK;
     if (x->rank < 2)
         return op_error(call, WHET_ERROR_DATA, "the input has rank %d; wanted 2 or more", x->rank);
     if (target->rank >= 0 && target->rank != x->rank - 1)
@@ -123,10 +111,7 @@ static double cells(const Type *x) {
 static whet_status put_loss(OpCall *call, Text *out, const char *name, DType type) {
     int rank = call->in[0]->rank;
     DType wide = op_wide(call->in[0]->type), result = call->out[0].type;
-    Reduction reduction;
-    whet_status status = get_reduction(call, &reduction);
-    if (status)
-        return status;
+    int reduction = op_choice(call, "reduction");
     if (op_has(call, 2) && (call->in[2]->rank != 1 || call->in[2]->dims[0] != call->in[0]->dims[1]))
         return op_error(call, WHET_ERROR_DATA, "the weights have a wrong shape; wanted an element a class");
     put_targets(call, out, rank);
@@ -202,7 +187,7 @@ static whet_status build_cross_entropy(OpCall *call, Text *out) {
 }
 
 // clang-format off
-#define LOSS_ATTRS "ignore_index:i reduction:s=mean"
+#define LOSS_ATTRS "ignore_index:i reduction:s=mean|sum|none"
 
 const OpRow ops_loss[] = {
     {"", "NegativeLogLikelihoodLoss", 12, "x:T, target:U, weight?:T -> y:T", "T=float U=s32|s64", LOSS_ATTRS, shape_loss,

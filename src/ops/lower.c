@@ -42,13 +42,38 @@ static bool narrow_kernel(OpCall *call, const DType *stored, const Lowered *lowe
     return !call->node->rounds || kernel_round_products(lowered->kernel);
 }
 
+/* What rules refuse about shapes and contents is told with what the node was given: "... (inputs: A f32[2, 4], B f32[3, 5])". */
+static whet_status show_inputs(OpCall *call, whet_status status) {
+    Signature signature;
+    if (!call->err || (status != WHET_ERROR_DATA && status != WHET_ERROR_FORMAT) ||
+        !signature_parse(call->row->signature, &signature))
+        return status;
+    Text text;
+    text_init(&text);
+    text_printf(&text, "%s (inputs:", call->err->message);
+    for (int i = 0; i < call->in_count && signature.in_count; i++) {
+        Str name = signature.in[i < signature.in_count ? i : signature.in_count - 1].name;
+        text_printf(&text, "%s %.*s ", i ? "," : "", (int)name.length, name.data);
+        if (call->in[i])
+            type_print(call->symbols, call->in[i], &text);
+        else
+            text_put(&text, "none");
+    }
+    text_char(&text, ')');
+    if (!text.failed)
+        status = error_set(call->err, status, "%s", text.data);
+    text_free(&text);
+    return status;
+}
+
 whet_status op_infer(OpCall *call) {
     if (!widen_stored(call, NULL))
         return error_memory(call->err);
     whet_status status = op_check_call(call);
     if (status || !call->row->shape)
         return status;
-    return call->row->shape(call);
+    status = call->row->shape(call);
+    return status ? show_inputs(call, status) : WHET_OK;
 }
 
 /* The name operand `index` has in kernel text; NULL: out of memory. */

@@ -23,16 +23,8 @@ whet_status ml_matrix_shape(OpCall *call, Dim *rows, Dim *columns) {
     return WHET_OK;
 }
 
-whet_status ml_post(OpCall *call, MlPost *out) {
-    static const char *const names[] = {"NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"};
-    for (size_t i = 0; i < COUNT(names); i++)
-        if (op_string_is(call, "post_transform", names[i])) {
-            *out = (MlPost)i;
-            return WHET_OK;
-        }
-    Str seen = op_string(call, "post_transform");
-    return op_error(call, WHET_ERROR_FORMAT, "post_transform is '%.*s'; wanted NONE, SOFTMAX, LOGISTIC, SOFTMAX_ZERO or PROBIT",
-                    (int)seen.length, seen.data);
+MlPost ml_post(const OpCall *call) {
+    return (MlPost)op_choice(call, "post_transform");
 }
 
 double ml_logistic(double score) {
@@ -170,13 +162,7 @@ static double row_norm(const double *row, int64_t count, char kind) {
 
 static whet_status normalizer_run(OpRun *run) {
     Matrix m;
-    char kind = op_string_is(run->call, "norm", "MAX")  ? 'M'
-                : op_string_is(run->call, "norm", "L1") ? '1'
-                : op_string_is(run->call, "norm", "L2") ? '2'
-                                                        : 0;
-    Str seen = op_string(run->call, "norm");
-    if (!kind)
-        return native_error(run, WHET_ERROR_FORMAT, "norm is '%.*s'; wanted MAX, L1 or L2", (int)seen.length, seen.data);
+    char kind = "M12"[op_choice(run->call, "norm")];
     whet_status status = read_matrix(run, &m);
     float *y = status ? NULL : native_output(run, 0);
     if (!y)
@@ -365,11 +351,9 @@ static whet_status read_linear(OpRun *run, const Matrix *m, int64_t count, Linea
 static whet_status linear_run(OpRun *run) {
     Matrix m;
     Linear linear;
-    MlPost post;
+    MlPost post = ml_post(run->call);
     int64_t targets;
     whet_status status = read_matrix(run, &m);
-    if (!status)
-        status = ml_post(run->call, &post);
     if (!status)
         status = ml_target_count(run->call, "targets", &targets);
     if (!status)
@@ -440,11 +424,9 @@ static whet_status linear_classifier_run(OpRun *run) {
     Matrix m;
     Linear linear;
     MlLabels labels;
-    MlPost post;
+    MlPost post = ml_post(run->call);
     int64_t count, width;
     whet_status status = read_matrix(run, &m);
-    if (!status)
-        status = ml_post(run->call, &post);
     if (!status)
         status = class_scores(run->call, &labels, &count, &width);
     if (!status)
@@ -471,7 +453,7 @@ static whet_status linear_classifier_run(OpRun *run) {
 /* ---- Rows ---------------------------------------------------------------------------------------------------------------- */
 
 #define NUMBERS "T=f32|f64|s32|s64"
-#define LINEAR  "coefficients:F! intercepts:F post_transform:s=NONE"
+#define LINEAR  "coefficients:F! intercepts:F " ML_POST
 #define NO_MAPS "maps and sequences of maps are not supported"
 
 // clang-format off
@@ -484,7 +466,7 @@ const OpRow ops_ml[] = {
     {ML_DOMAIN, "Imputer", 1, "X:T -> Y:T", NUMBERS, "imputed_value_floats:F imputed_value_int64s:I replaced_value_float:f=0 replaced_value_int64:i=0", matrix_like, .run = imputer_run},
     {ML_DOMAIN, "LinearClassifier", 1, "X:T -> Y:*, Z?:f32", NUMBERS, LINEAR " classlabels_ints:I classlabels_strings:S multi_class:i=0", linear_classifier_shape, .run = linear_classifier_run},
     {ML_DOMAIN, "LinearRegressor", 1, "X:T -> Y:f32", NUMBERS, LINEAR " targets:i=1", linear_shape, .run = linear_run},
-    {ML_DOMAIN, "Normalizer", 1, "X:T -> Y:f32", NUMBERS, "norm:s=MAX", matrix_like, .run = normalizer_run},
+    {ML_DOMAIN, "Normalizer", 1, "X:T -> Y:f32", NUMBERS, "norm:s=MAX|L1|L2", matrix_like, .run = normalizer_run},
     {ML_DOMAIN, "Scaler", 1, "X:T -> Y:f32", NUMBERS, "offset:F scale:F", matrix_like, .run = scaler_run},
     {ML_DOMAIN, "ZipMap", 1, .refused = NO_MAPS},
 };

@@ -12,9 +12,11 @@ whet_status ml_matrix_shape(OpCall *call, Dim *rows, Dim *columns);
 whet_status ml_target_count(OpCall *call, const char *name, int64_t *out);
 whet_status ml_targets_shape(OpCall *call, const char *name);
 
-typedef enum MlPost { ML_NONE, ML_SOFTMAX, ML_LOGISTIC, ML_SOFTMAX_ZERO, ML_PROBIT } MlPost; /* TreeEnsemble's numbers */
-whet_status ml_post(OpCall *call, MlPost *out);                                              /* attribute post_transform */
-void ml_transform(MlPost post, double *scores, int64_t count);                               /* of one row, 2 or more */
+/* What attribute post_transform says, in the order of its words, which are TreeEnsemble's numbers. */
+typedef enum MlPost { ML_NONE, ML_SOFTMAX, ML_LOGISTIC, ML_SOFTMAX_ZERO, ML_PROBIT } MlPost;
+#define ML_POST "post_transform:s=NONE|SOFTMAX|LOGISTIC|SOFTMAX_ZERO|PROBIT"
+MlPost ml_post(const OpCall *call);
+void ml_transform(MlPost post, double *scores, int64_t count); /* of one row, 2 or more */
 double ml_probit(double score);
 double ml_logistic(double score);
 

@@ -461,34 +461,18 @@ static whet_status run_rows(OpRun *run, const Forest *f, Aggregate how, MlPost p
     return status;
 }
 
-static whet_status aggregate_named(OpRun *run, Aggregate *out) {
-    static const char *const names[] = {"AVERAGE", "SUM", "MIN", "MAX"};
-    for (size_t i = 0; i < COUNT(names); i++)
-        if (op_string_is(run->call, "aggregate_function", names[i])) {
-            *out = (Aggregate)i;
-            return WHET_OK;
-        }
-    Str seen = op_string(run->call, "aggregate_function");
-    return native_error(run, WHET_ERROR_FORMAT, "aggregate_function is '%.*s'; wanted AVERAGE, SUM, MIN or MAX", (int)seen.length,
-                        seen.data);
-}
-
 static whet_status regressor_run(OpRun *run) {
     Forest f = {.narrow = run->call->in[0]->type != DT_F64};
-    Aggregate how = SUM;
-    MlPost post;
+    static const Aggregate aggregates[] = {SUM, AVERAGE, MIN, MAX}; /* in the order of the row */
     const double *base;
     int64_t bases;
     whet_status status = ml_target_count(run->call, "n_targets", &f.targets);
     if (!status)
-        status = aggregate_named(run, &how);
-    if (!status)
-        status = ml_post(run->call, &post);
-    if (!status)
         status = read_forest(run, &target_names, &f);
     if (!status)
         status = base_values(run, &f, &base, &bases);
-    return status ? status : run_rows(run, &f, how, post, base, bases);
+    return status ? status
+                  : run_rows(run, &f, aggregates[op_choice(run->call, "aggregate_function")], ml_post(run->call), base, bases);
 }
 
 static whet_status ensemble_run(OpRun *run) {
@@ -629,11 +613,9 @@ static whet_status classify_rows(OpRun *run, Classifier *c) {
 }
 
 static whet_status classifier_run(OpRun *run) {
-    Classifier c = {.forest.narrow = run->call->in[0]->type != DT_F64, .positive = true};
+    Classifier c = {.forest.narrow = run->call->in[0]->type != DT_F64, .positive = true, .post = ml_post(run->call)};
     whet_status status = classifier_labels(run->call, &c.labels);
     c.forest.targets = c.labels.count;
-    if (!status)
-        status = ml_post(run->call, &c.post);
     if (!status)
         status = read_forest(run, &class_names, &c.forest);
     if (!status)
@@ -651,12 +633,12 @@ static whet_status classifier_run(OpRun *run) {
 #define NODES                                                                                                                    \
     "nodes_falsenodeids:I nodes_featureids:I nodes_hitrates:F nodes_missing_value_tracks_true:I nodes_modes:S nodes_nodeids:I "  \
     "nodes_treeids:I nodes_truenodeids:I nodes_values:F nodes_hitrates_as_tensor:t nodes_values_as_tensor:t "                    \
-    "base_values:F base_values_as_tensor:t post_transform:s=NONE "
+    "base_values:F base_values_as_tensor:t " ML_POST " "
 #define CLASSES                                                                                                                  \
     "class_ids:I class_nodeids:I class_treeids:I class_weights:F class_weights_as_tensor:t classlabels_int64s:I "                \
     "classlabels_strings:S"
 #define TARGETS                                                                                                                  \
-    "aggregate_function:s=SUM n_targets:i=1 target_ids:I target_nodeids:I target_treeids:I target_weights:F "                    \
+    "aggregate_function:s=SUM|AVERAGE|MIN|MAX n_targets:i=1 target_ids:I target_nodeids:I target_treeids:I target_weights:F "    \
     "target_weights_as_tensor:t"
 #define INDEXED                                                                                                                  \
     "aggregate_function:i=1 leaf_targetids:I! leaf_weights:t! membership_values:t n_targets:i=1 nodes_falseleafs:I! "            \

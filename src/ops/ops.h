@@ -15,8 +15,9 @@
  *              a type is a DType's name ("s64") or a letter bound by `types`; equal letters are equal types; "*" is any type
  *   types      what the letters stand for: "T=float" "T=num U=s32|s64". Sets: float (f16 bf16 f32 f64), int (all eight),
  *              signed, unsigned, num (float or int), any (everything but strings), all
- *   attrs      "axis:i=-1 alpha:f=0.01 mode:s=linear pads:I perm:I! body:g!": name, kind (i f s t g and I F S for lists),
- *              default, `!`: required. Attributes that are not in the list are refused by name.
+ *   attrs      "axis:i=-1 alpha:f=0.01 mode:s=linear|nearest pads:I perm:I! body:g!": name, kind (i f s t g and I F S for lists),
+ *              default, `!`: required. Attributes that are not in the list are refused by name. A string with `|` is one of
+ *              those words, of which the first is the default: others are refused, and op_choice says which it is.
  *   shape      the shape rule
  *   then one of
  *   text       kernel text: operands by the names of the signature, scalar attributes by their names (as constants);
@@ -71,7 +72,7 @@ whet_status op_error(OpCall *call, whet_status status, const char *format, ...) 
 int64_t op_int(const OpCall *call, const char *name); /* attribute, or the default in the row */
 double op_float(const OpCall *call, const char *name);
 Str op_string(const OpCall *call, const char *name);
-bool op_string_is(const OpCall *call, const char *name, const char *value);
+int op_choice(const OpCall *call, const char *name);                      /* which of the row's words; 0: the row has none */
 const int64_t *op_ints(const OpCall *call, const char *name, int *count); /* NULL, 0: not given */
 const Attr *op_attr(const OpCall *call, const char *name);                /* NULL: not given */
 bool op_has(const OpCall *call, int input);
@@ -79,6 +80,8 @@ bool op_wants(const OpCall *call, int output); /* false: beyond the node's outpu
 /* The integer content of input `index` (any integer type), as Dims in the call's arena; false if not known (at load). */
 bool op_content(OpCall *call, int input, const Dim **values, int64_t *count);
 bool op_content_ints(OpCall *call, int input, const int64_t **values, int64_t *count); /* all elements known numbers */
+/* The one integer in the content of input `index`, at least `least` (>= 0); DIM_UNKNOWN: omitted, or not known yet. */
+whet_status op_number(OpCall *call, int input, int64_t least, Dim *value);
 /* An axis in [-rank, rank) made positive; -1 and an error otherwise. */
 int op_axis(OpCall *call, int64_t axis, int rank);
 /* The `*count` axes that are given, each once; NULL: all of them. */
@@ -160,12 +163,14 @@ bool signature_parse(const char *text, Signature *out);
 /* One attribute of a row's list. `kind` is its letter; `preset` the default as text, empty if none. */
 typedef struct AttrSpec {
     Str name, preset;
+    Str choices; /* "linear|nearest"; empty: any string */
     char kind;
     bool required, has_preset;
 } AttrSpec;
 /* Takes the next attribute off `*text`; false at the end (or at a row that is written wrongly). */
 bool signature_next_attr(const char **text, AttrSpec *out);
 bool signature_find_attr(const char *text, const char *name, AttrSpec *out);
+int signature_choice(Str choices, Str word);                        /* its place among them; -1: it is none. "" is the first */
 bool signature_type_in(const char *set, size_t length, DType type); /* "float|s32": is `type` one of them? */
 /* Operand counts, attributes (unknown, missing, of the wrong kind) and input types against the row; sets out[i].type where the
  * signature says it. */

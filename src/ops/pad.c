@@ -7,16 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum PadMode { PAD_CONSTANT, PAD_EDGE, PAD_REFLECT, PAD_WRAP, PAD_UNKNOWN } PadMode;
+typedef enum PadMode { PAD_CONSTANT, PAD_EDGE, PAD_REFLECT, PAD_WRAP } PadMode; /* in the order of the rows */
 
-static PadMode pad_mode(OpCall *call) {
-    static const char *const names[] = {"constant", "edge", "reflect", "wrap"};
-    for (int i = 0; i < 4; i++)
-        if (op_string_is(call, "mode", names[i]) && (i != PAD_WRAP || call->row->since >= 19))
-            return (PadMode)i;
-    Str seen = op_string(call, "mode");
-    op_error(call, WHET_ERROR_FORMAT, "mode '%.*s' is not known", (int)seen.length, seen.data);
-    return PAD_UNKNOWN;
+static PadMode pad_mode(const OpCall *call) {
+    return (PadMode)op_choice(call, "mode");
 }
 
 /* Amounts before and after each axis, of any sign; *known false where they are not known yet. */
@@ -67,8 +61,6 @@ static whet_status pad_shape(OpCall *call) {
     PadMode mode = pad_mode(call);
     int64_t before[WHET_MAX_RANK], after[WHET_MAX_RANK];
     bool known;
-    if (mode == PAD_UNKNOWN)
-        return WHET_ERROR_FORMAT;
     whet_status status = native_whole_bytes(call, x->type);
     if (status != WHET_OK || x->rank < 0)
         return status;
@@ -194,10 +186,10 @@ static whet_status crop_build(OpCall *call, Text *out) {
 // clang-format off
 const OpRow ops_pad[] = {
     {"", "CenterCropPad", 18, "input_data:T, shape#:I -> output_data:T", "T=all I=s32|s64", "axes:I", crop_shape, .build = crop_build, .run = native_move, .moves = true},
-    PAD(2,  "data:T -> output:T", "T=float", "mode:s=constant pads:I! value:f=0"),
-    PAD(11, "data:T, pads#:s64, constant_value?#:T -> output:T", "T=all", "mode:s=constant"),
-    PAD(18, "data:T, pads#:s64, constant_value?#:T, axes?#:I -> output:T", "T=all I=s32|s64", "mode:s=constant"),
-    PAD(19, "data:T, pads#:s64, constant_value?#:T, axes?#:I -> output:T", "T=all I=s32|s64", "mode:s=constant"),
+    PAD(2,  "data:T -> output:T", "T=float", "mode:s=constant|edge|reflect pads:I! value:f=0"),
+    PAD(11, "data:T, pads#:s64, constant_value?#:T -> output:T", "T=all", "mode:s=constant|edge|reflect"),
+    PAD(18, "data:T, pads#:s64, constant_value?#:T, axes?#:I -> output:T", "T=all I=s32|s64", "mode:s=constant|edge|reflect"),
+    PAD(19, "data:T, pads#:s64, constant_value?#:T, axes?#:I -> output:T", "T=all I=s32|s64", "mode:s=constant|edge|reflect|wrap"),
 };
 // clang-format on
 const size_t ops_pad_count = COUNT(ops_pad);

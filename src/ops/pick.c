@@ -122,16 +122,10 @@ static void sort_heap(const Order *order, int64_t *heap, int64_t count) {
 /* ---- TopK ---------------------------------------------------------------------------------------------------------------- */
 
 static whet_status top_k_count(OpCall *call, Dim *k) {
-    const int64_t *given;
-    int64_t count;
-    *k = DIM_UNKNOWN;
-    if (call->row->since < 10)
-        *k = op_int(call, "k");
-    else if (op_content_ints(call, 1, &given, &count))
-        *k = count == 1 ? given[0] : -1;
-    if (*k != DIM_UNKNOWN && *k < 0)
-        return op_error(call, WHET_ERROR_DATA, "k must be one number >= 0");
-    return WHET_OK;
+    if (call->row->since >= 10)
+        return op_number(call, 1, 0, k);
+    *k = op_int(call, "k");
+    return *k >= 0 ? WHET_OK : op_error(call, WHET_ERROR_DATA, "attribute k is %lld; wanted 0 or more", (long long)*k);
 }
 
 static whet_status top_k_shape(OpCall *call) {

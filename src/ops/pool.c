@@ -296,7 +296,7 @@ static whet_status build_global_lp(OpCall *call, Text *out) {
 /* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 // clang-format off
-#define POOL_ATTRS     "auto_pad:s=NOTSET kernel_shape:I! pads:I strides:I"
+#define POOL_ATTRS     AUTO_PAD " kernel_shape:I! pads:I strides:I"
 #define POOL_ATTRS_NOW POOL_ATTRS " ceil_mode:i=0 dilations:I"
 #define GLOBAL(name, attrs, function)                                                                                            \
     { "", name, 1, "x:T -> y:T", "T=float", attrs, shape_global, .build = function }

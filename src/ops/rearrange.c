@@ -11,8 +11,6 @@ static whet_status block_check(OpCall *call, int64_t *block) {
     *block = op_int(call, "blocksize");
     if (*block < 1 || *block > INT32_MAX)
         return op_error(call, WHET_ERROR_FORMAT, "blocksize is %lld", (long long)*block);
-    if (!op_string_is(call, "mode", "DCR") && !op_string_is(call, "mode", "CRD"))
-        return op_error(call, WHET_ERROR_FORMAT, "mode is neither DCR nor CRD");
     if (x->rank >= 0 && x->rank != 4)
         return op_error(call, WHET_ERROR_DATA, "the input has rank %d; 4 is wanted", x->rank);
     return native_whole_bytes(call, x->type);
@@ -67,7 +65,7 @@ static void put_axis(Text *out, bool left, long long stride, char axis, long lon
 /* Places in the deep form. Row i and column j within a block are axes of their own. */
 static void put_deep(OpCall *call, Text *out, bool left, long long channels) {
     long long block = op_int(call, "blocksize");
-    bool dcr = op_string_is(call, "mode", "DCR");
+    bool dcr = op_choice(call, "mode") == 0;
     text_put(out, "[n, ");
     put_axis(out, left, dcr ? block * channels : block, 'i', block);
     text_put(out, " + ");
@@ -232,7 +230,7 @@ static whet_status compress_run(OpRun *run) {
     return WHET_OK;
 }
 
-#define BLOCK_ATTRS "blocksize:i! mode:s=DCR"
+#define BLOCK_ATTRS "blocksize:i! mode:s=DCR|CRD"
 
 // clang-format off
 const OpRow ops_rearrange[] = {

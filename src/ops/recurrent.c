@@ -97,13 +97,10 @@ static whet_status get_activations(OpCall *call, int directions, Activation *out
 
 enum { IN_X, IN_W, IN_R, IN_B, IN_LENS, IN_H, IN_C, IN_P };
 
-static int direction_count(OpCall *call) {
-    if (op_string_is(call, "direction", "bidirectional"))
-        return 2;
-    if (op_string_is(call, "direction", "forward") || op_string_is(call, "direction", "reverse"))
-        return 1;
-    op_error(call, WHET_ERROR_FORMAT, "direction is neither forward, reverse nor bidirectional");
-    return 0;
+enum { FORWARD, REVERSE, BIDIRECTIONAL }; /* in the order of the rows */
+
+static int direction_count(const OpCall *call) {
+    return op_choice(call, "direction") == BIDIRECTIONAL ? 2 : 1;
 }
 
 static whet_status want(OpCall *call, int input, int rank, const Dim *dims) {
@@ -128,8 +125,6 @@ static whet_status recurrent_shape(OpCall *call) {
     const Type *x = call->in[IN_X], *r = call->in[IN_R];
     Dim directions = direction_count(call), any = DIM_UNKNOWN;
     Activation activations[6];
-    if (!directions)
-        return WHET_ERROR_FORMAT;
     whet_status status = get_activations(call, (int)directions, activations);
     if (status != WHET_OK || x->rank < 0 || r->rank < 0)
         return status;
@@ -501,7 +496,7 @@ static whet_status recurrent_run(OpRun *run) {
     s.y_c = s.y_h && s.family->gates == 4 ? working_output(run, 2, &memory[2], states) : NULL;
     if (!s.y_h || (s.family->gates == 4 && !s.y_c))
         return native_failed(run);
-    bool reverse = op_string_is(run->call, "direction", "reverse");
+    bool reverse = op_choice(run->call, "direction") == REVERSE;
     for (int64_t d = 0; status == WHET_OK && d < s.directions; d++)
         status = run_direction(run, &s, d, reverse || d == 1);
     const float *made[3] = {s.y, s.y_h, s.y_c};
@@ -511,7 +506,7 @@ static whet_status recurrent_run(OpRun *run) {
     return status;
 }
 
-#define COMMON "activation_alpha:F activation_beta:F activations:S clip:f direction:s=forward hidden_size:i"
+#define COMMON "activation_alpha:F activation_beta:F activations:S clip:f direction:s=forward|reverse|bidirectional hidden_size:i"
 #define STATE  "X:T, W:T, R:T, B?:T, sequence_lens?:s32, initial_h?:T"
 #define RECURRENT(name, since, signature, attrs)                                                                                 \
     { "", name, since, signature, "T=float", attrs, recurrent_shape, .run = recurrent_run }

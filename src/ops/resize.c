@@ -15,7 +15,12 @@ typedef struct ResizeAxis {
     bool resized;
 } ResizeAxis;
 
-typedef enum ResizeMode { MODE_NEAREST, MODE_LINEAR, MODE_CUBIC, MODE_BAD } ResizeMode;
+typedef enum ResizeMode { MODE_NEAREST, MODE_LINEAR, MODE_CUBIC } ResizeMode;
+
+typedef enum Transform { HALF_PIXEL, SYMMETRIC, PYTORCH, ALIGN, ASYMMETRIC, TF_HALF, CROP } Transform; /* as in the rows */
+/* In the order of the rows. */
+typedef enum NearestMode { PREFER_FLOOR, PREFER_CEIL, FLOOR, CEIL } NearestMode;
+typedef enum AspectPolicy { STRETCH, NOT_LARGER, NOT_SMALLER } AspectPolicy;
 
 typedef enum Source { ROI, SCALES, SIZES } Source;
 
@@ -40,16 +45,9 @@ static const Tensor *given_tensor(OpCall *call, Source what, bool *known) {
     return whet_tensor_count(type->constant) > 0 ? type->constant : NULL;
 }
 
-static ResizeMode resize_mode(OpCall *call) {
-    static const char *const names[] = {"nearest", "linear", "cubic"};
-    for (int i = 0; i < 3; i++)
-        if (op_string_is(call, "mode", names[i]))
-            return (ResizeMode)i;
-    if (op_string_is(call, "mode", "bilinear"))
-        return MODE_LINEAR;
-    Str seen = op_string(call, "mode");
-    op_error(call, WHET_ERROR_FORMAT, "mode '%.*s' is not known", (int)seen.length, seen.data);
-    return MODE_BAD;
+static ResizeMode resize_mode(const OpCall *call) {
+    static const ResizeMode modes[] = {MODE_NEAREST, MODE_LINEAR, MODE_CUBIC, MODE_LINEAR};
+    return modes[op_choice(call, "mode")];
 }
 
 /* The axes that scales, sizes and roi speak of. */
@@ -58,7 +56,7 @@ static whet_status resize_axes(OpCall *call, int rank, int *axes, int *count) {
 }
 
 static bool is_crop(OpCall *call) {
-    return call->row->since >= 11 && op_string_is(call, "coordinate_transformation_mode", "tf_crop_and_resize");
+    return op_choice(call, "coordinate_transformation_mode") == CROP;
 }
 
 static whet_status axes_from_scales(OpCall *call, ResizeAxis *plan, const int *axes, int count, const Tensor *scales) {
@@ -79,8 +77,7 @@ static whet_status axes_from_scales(OpCall *call, ResizeAxis *plan, const int *a
 }
 
 static whet_status axes_from_sizes(OpCall *call, ResizeAxis *plan, const int *axes, int count, const Tensor *sizes) {
-    bool larger = call->row->since >= 18 && op_string_is(call, "keep_aspect_ratio_policy", "not_smaller");
-    bool smaller = call->row->since >= 18 && op_string_is(call, "keep_aspect_ratio_policy", "not_larger");
+    AspectPolicy policy = (AspectPolicy)op_choice(call, "keep_aspect_ratio_policy");
     float common = 0;
     if (whet_tensor_count(sizes) != count)
         return op_error(call, WHET_ERROR_DATA, "%lld sizes are given; %d are wanted", (long long)whet_tensor_count(sizes), count);
@@ -91,10 +88,10 @@ static whet_status axes_from_sizes(OpCall *call, ResizeAxis *plan, const int *ax
             return op_error(call, WHET_ERROR_DATA, "size %d is %lld", i, (long long)axis->out);
         axis->scale = (float)axis->out / (float)axis->in;
         axis->resized = axis->out != axis->in || is_crop(call);
-        if (!i || (larger ? axis->scale > common : axis->scale < common))
+        if (!i || (policy == NOT_SMALLER ? axis->scale > common : axis->scale < common))
             common = axis->scale;
     }
-    for (int i = 0; (larger || smaller) && i < count; i++) {
+    for (int i = 0; policy != STRETCH && i < count; i++) {
         ResizeAxis *axis = &plan[axes[i]];
         axis->out = (int64_t)floor((double)common * (double)axis->in + 0.5);
         axis->scale = common;
@@ -149,7 +146,7 @@ static void symbolic_shape(OpCall *call) {
     op_set_shape(call, 0, x->rank, x->dims);
     const Tensor *scales = given_tensor(call, SCALES, &known);
     const Attr *listed = call->row->since < 9 ? op_attr(call, "scales") : NULL;
-    bool stretch = call->row->since < 18 || op_string_is(call, "keep_aspect_ratio_policy", "stretch");
+    bool stretch = op_choice(call, "keep_aspect_ratio_policy") == STRETCH;
     int sizes_input = input_of(call, SIZES);
     bool from_sizes = sizes_input > 0 && stretch && op_content(call, sizes_input, &sizes, &length) && length == count;
     for (int i = 0; i < count; i++) {
@@ -170,8 +167,6 @@ static whet_status resize_shape(OpCall *call) {
     const Type *x = call->in[0];
     ResizeAxis plan[WHET_MAX_RANK];
     bool known = true;
-    if (resize_mode(call) == MODE_BAD)
-        return WHET_ERROR_FORMAT;
     if (x->type != DT_NONE && !native_in_notation(x->type))
         return op_error(call, WHET_ERROR_UNSUPPORTED, "type %s is not supported", dtype_name(x->type));
     if (x->rank < 0)
@@ -194,19 +189,8 @@ static whet_status resize_shape(OpCall *call) {
 
 /* ---- Coordinates --------------------------------------------------------------------------------------------------------- */
 
-typedef enum Transform { HALF_PIXEL, SYMMETRIC, PYTORCH, ALIGN, ASYMMETRIC, TF_HALF, CROP, TRANSFORM_BAD } Transform;
-
-static Transform transform_of(OpCall *call) {
-    static const char *const names[] = {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
-                                        "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"};
-    if (call->row->since < 11)
-        return ASYMMETRIC;
-    for (int i = 0; i < (int)COUNT(names); i++)
-        if (op_string_is(call, "coordinate_transformation_mode", names[i]))
-            return (Transform)i;
-    Str seen = op_string(call, "coordinate_transformation_mode");
-    op_error(call, WHET_ERROR_FORMAT, "coordinate_transformation_mode '%.*s' is not known", (int)seen.length, seen.data);
-    return TRANSFORM_BAD;
+static Transform transform_of(const OpCall *call) {
+    return call->row->since < 11 ? ASYMMETRIC : (Transform)op_choice(call, "coordinate_transformation_mode");
 }
 
 /* Where place `i` of the output lies in the input. */
@@ -229,16 +213,19 @@ static int64_t clamp_place(float x, int64_t extent) {
     return !(x > 0) ? 0 : x >= (float)extent ? extent - 1 : (int64_t)x < extent ? (int64_t)x : extent - 1;
 }
 
-static int64_t nearest_place(OpCall *call, float x, const ResizeAxis *axis) {
-    if (call->row->since < 11) /* before there was nearest_mode: up or down with the resizing */
-        return clamp_place(axis->scale < 1 ? ceilf(x) : floorf(x), axis->in);
-    if (op_string_is(call, "nearest_mode", "round_prefer_ceil"))
-        return clamp_place(floorf(x + 0.5f), axis->in);
-    if (op_string_is(call, "nearest_mode", "floor"))
-        return clamp_place(floorf(x), axis->in);
-    if (op_string_is(call, "nearest_mode", "ceil"))
-        return clamp_place(ceilf(x), axis->in);
-    return clamp_place(ceilf(x - 0.5f), axis->in);
+static NearestMode nearest_of(const OpCall *call, const ResizeAxis *axis) {
+    if (call->row->since >= 11)
+        return (NearestMode)op_choice(call, "nearest_mode");
+    return axis->scale < 1 ? CEIL : FLOOR; /* before there was the attribute */
+}
+
+static int64_t nearest_place(NearestMode mode, float x, const ResizeAxis *axis) {
+    switch (mode) {
+    case PREFER_CEIL: return clamp_place(floorf(x + 0.5f), axis->in);
+    case FLOOR: return clamp_place(floorf(x), axis->in);
+    case CEIL: return clamp_place(ceilf(x), axis->in);
+    default: return clamp_place(ceilf(x - 0.5f), axis->in);
+    }
 }
 
 static whet_status nearest_run(OpRun *run, const ResizeAxis *plan, Transform transform) {
@@ -254,11 +241,12 @@ static whet_status nearest_run(OpRun *run, const ResizeAxis *plan, Transform tra
     if (!map)
         return native_failed(run);
     for (int d = 0; d < x->rank; d++) {
+        NearestMode nearest = nearest_of(call, &plan[d]);
         maps[d] = map;
         for (int64_t i = 0; i < plan[d].out; i++) {
             float source = source_of(transform, &plan[d], i);
             bool lost = transform == CROP && !(source >= 0 && source <= (float)(plan[d].in - 1));
-            *map++ = !plan[d].resized ? i : lost ? -1 : nearest_place(call, source, &plan[d]);
+            *map++ = !plan[d].resized ? i : lost ? -1 : nearest_place(nearest, source, &plan[d]);
         }
     }
     if (call->row->since >= 11)
@@ -425,17 +413,18 @@ typedef struct WalkAxis {
 
 /* Nearest: what the places come to. */
 static WalkAxis nearest_walk(OpCall *call, const ResizeAxis *axis, Transform transform, bool last) {
+    NearestMode nearest = nearest_of(call, axis);
     int64_t places[2] = {0, 0};
     WalkAxis up = {WALK_UP, axis->in ? axis->out / axis->in : 0, 0}, down = {.walk = WALK_DOWN};
     if (!axis->resized)
         return (WalkAxis){.walk = WALK_SAME};
     for (int64_t i = 0; i < 2 && i < axis->out; i++)
-        places[i] = nearest_place(call, source_of(transform, axis, i), axis);
+        places[i] = nearest_place(nearest, source_of(transform, axis, i), axis);
     down.first = places[0];
     down.step = axis->out > 1 ? places[1] - places[0] : 1;
     bool is_up = axis->out == up.step * axis->in, is_down = down.step > 0;
     for (int64_t i = 0; (is_up || is_down) && i < axis->out; i++) {
-        int64_t place = nearest_place(call, source_of(transform, axis, i), axis);
+        int64_t place = nearest_place(nearest, source_of(transform, axis, i), axis);
         is_up = is_up && place == i / up.step;
         is_down = is_down && place == down.step * i + down.first;
     }
@@ -466,16 +455,12 @@ static void put_source(Text *out, Transform transform, const ResizeAxis *axis, i
 /* Definitions of the nearest place l, or of the two places l and h around the source and the weight w of the second. */
 static void put_places(OpCall *call, Text *out, const ResizeAxis *axis, int d, bool linear) {
     long long last = axis->in - 1;
-    bool old = call->row->since < 11;
-    const char *before = "ceil(", *after = " - 0.5)";
+    NearestMode nearest = nearest_of(call, axis);
+    const char *before = nearest == FLOOR || nearest == PREFER_CEIL ? "floor(" : "ceil(", *after = ")";
     if (linear)
-        after = ") - 1";
-    else if (old)
-        before = axis->scale < 1 ? "ceil(" : "floor(", after = ")";
-    else if (op_string_is(call, "nearest_mode", "round_prefer_ceil"))
-        before = "floor(", after = " + 0.5)";
-    else if (op_string_is(call, "nearest_mode", "floor") || op_string_is(call, "nearest_mode", "ceil"))
-        before = op_string_is(call, "nearest_mode", "ceil") ? "ceil(" : "floor(", after = ")";
+        before = "ceil(", after = ") - 1";
+    else if (nearest == PREFER_FLOOR || nearest == PREFER_CEIL)
+        after = nearest == PREFER_CEIL ? " + 0.5)" : " - 0.5)";
     text_printf(out, "l%d[i%d] = min(max(s32(%ss%d[i%d]%s), 0), %lld)\n", d, d, before, d, d, after, last);
     if (!linear)
         return;
@@ -544,10 +529,10 @@ static whet_status resize_build(OpCall *call, Text *out) {
     ResizeAxis plan[WHET_MAX_RANK];
     WalkAxis walk[WHET_MAX_RANK];
     whet_status status = resize_plan(call, plan);
-    Transform transform = status == WHET_OK ? transform_of(call) : TRANSFORM_BAD;
+    Transform transform = transform_of(call);
     ResizeMode mode = resize_mode(call);
-    if (transform == TRANSFORM_BAD || mode == MODE_BAD)
-        return status ? status : WHET_ERROR_FORMAT;
+    if (status != WHET_OK)
+        return status;
     bool linear = mode == MODE_LINEAR, narrow = x->type == DT_F32 || x->type == DT_F16 || x->type == DT_BF16;
     bool filtered = linear && call->row->since >= 11 &&
                     (op_int(call, "exclude_outside") || (call->row->since >= 18 && op_int(call, "antialias")));
@@ -576,9 +561,9 @@ static whet_status resize_run(OpRun *run) {
     OpCall *call = run->call;
     ResizeAxis plan[WHET_MAX_RANK];
     whet_status status = resize_plan(call, plan);
-    Transform transform = status == WHET_OK ? transform_of(call) : TRANSFORM_BAD;
+    Transform transform = transform_of(call);
     ResizeMode mode = resize_mode(call);
-    if (transform == TRANSFORM_BAD || mode == MODE_BAD)
+    if (status != WHET_OK)
         return native_failed(run);
     if (mode == MODE_NEAREST)
         return nearest_run(run, plan, transform);
@@ -591,19 +576,21 @@ static whet_status resize_run(OpRun *run) {
     return filter_run(run, plan, transform, &filter);
 }
 
+#define MODES "mode:s=nearest|linear|cubic|bilinear"
 #define RESIZE_ATTRS                                                                                                             \
-    "coordinate_transformation_mode:s=half_pixel cubic_coeff_a:f=-0.75 exclude_outside:i=0 extrapolation_value:f=0 "             \
-    "mode:s=nearest nearest_mode:s=round_prefer_floor"
+    "coordinate_transformation_mode:s=half_pixel|half_pixel_symmetric|pytorch_half_pixel|align_corners|asymmetric|"              \
+    "tf_half_pixel_for_nn|tf_crop_and_resize cubic_coeff_a:f=-0.75 exclude_outside:i=0 extrapolation_value:f=0 " MODES           \
+    " nearest_mode:s=round_prefer_floor|round_prefer_ceil|floor|ceil"
 #define RESIZE(name, since, signature, types, attrs)                                                                             \
     { "", name, since, signature, types, attrs, resize_shape, .build = resize_build, .run = resize_run }
 
 // clang-format off
 const OpRow ops_resize[] = {
-    RESIZE("Resize", 10, "X:T, scales#:f32 -> Y:T", "T=num", "mode:s=nearest"),
+    RESIZE("Resize", 10, "X:T, scales#:f32 -> Y:T", "T=num", MODES),
     RESIZE("Resize", 11, "X:T, roi?#:U, scales?#:f32, sizes?#:s64 -> Y:T", "T=num U=float", RESIZE_ATTRS),
-    RESIZE("Resize", 18, "X:T, roi?#:U, scales?#:f32, sizes?#:s64 -> Y:T", "T=num U=float", RESIZE_ATTRS " antialias:i=0 axes:I keep_aspect_ratio_policy:s=stretch"),
-    RESIZE("Upsample", 7, "X:T -> Y:T", "T=num", "mode:s=nearest scales:F!"),
-    RESIZE("Upsample", 9, "X:T, scales#:f32 -> Y:T", "T=num", "mode:s=nearest"),
+    RESIZE("Resize", 18, "X:T, roi?#:U, scales?#:f32, sizes?#:s64 -> Y:T", "T=num U=float", RESIZE_ATTRS " antialias:i=0 axes:I keep_aspect_ratio_policy:s=stretch|not_larger|not_smaller"),
+    RESIZE("Upsample", 7, "X:T -> Y:T", "T=num", MODES " scales:F!"),
+    RESIZE("Upsample", 9, "X:T, scales#:f32 -> Y:T", "T=num", MODES),
 };
 // clang-format on
 const size_t ops_resize_count = COUNT(ops_resize);

@@ -11,29 +11,17 @@
 #define MOST_AXES 3
 #define MOST_TAPS 64
 
-typedef enum Method { METHOD_NEAREST, METHOD_LINEAR, METHOD_CUBIC, METHOD_BAD } Method;
-typedef enum Padding { PADDING_ZEROS, PADDING_BORDER, PADDING_REFLECTION, PADDING_BAD } Padding;
+/* In the order of the rows, each of which takes the other's words for linear and cubic, too. */
+typedef enum Method { METHOD_LINEAR, METHOD_NEAREST, METHOD_CUBIC } Method;
+typedef enum Padding { PADDING_ZEROS, PADDING_BORDER, PADDING_REFLECTION } Padding;
 
-static Method method_of(OpCall *call) {
-    if (op_string_is(call, "mode", "nearest"))
-        return METHOD_NEAREST;
-    if (op_string_is(call, "mode", "linear") || op_string_is(call, "mode", "bilinear"))
-        return METHOD_LINEAR;
-    return op_string_is(call, "mode", "cubic") || op_string_is(call, "mode", "bicubic") ? METHOD_CUBIC : METHOD_BAD;
-}
-
-static Padding padding_of(OpCall *call) {
-    if (op_string_is(call, "padding_mode", "zeros"))
-        return PADDING_ZEROS;
-    if (op_string_is(call, "padding_mode", "border"))
-        return PADDING_BORDER;
-    return op_string_is(call, "padding_mode", "reflection") ? PADDING_REFLECTION : PADDING_BAD;
+static Method method_of(const OpCall *call) {
+    static const Method methods[] = {METHOD_LINEAR, METHOD_NEAREST, METHOD_CUBIC, METHOD_LINEAR, METHOD_CUBIC};
+    return methods[op_choice(call, "mode")];
 }
 
 static whet_status grid_sample_shape(OpCall *call) {
     const Type *x = call->in[0], *grid = call->in[1];
-    if (method_of(call) == METHOD_BAD || padding_of(call) == PADDING_BAD)
-        return op_error(call, WHET_ERROR_FORMAT, "mode or padding_mode is not known");
     if (!op_ranks_known(call))
         return WHET_OK;
     if (x->rank < 3 || x->rank > 2 + MOST_AXES || grid->rank != x->rank)
@@ -61,7 +49,7 @@ typedef struct Sampler {
 
 static Sampler sampler_of(OpCall *call) {
     const Type *x = call->in[0];
-    Sampler s = {method_of(call), padding_of(call), op_int(call, "align_corners") != 0, x->rank - 2, {0}};
+    Sampler s = {method_of(call), (Padding)op_choice(call, "padding_mode"), op_int(call, "align_corners") != 0, x->rank - 2, {0}};
     memcpy(s.dims, x->dims + 2, (size_t)s.axes * sizeof *s.dims);
     return s;
 }
@@ -369,8 +357,8 @@ static whet_status affine_grid_run(OpRun *run) {
 // clang-format off
 const OpRow ops_sample[] = {
     {"", "AffineGrid", 20, "theta:T, size#:s64 -> grid:T", "T=float", "align_corners:i=0", affine_grid_shape, .run = affine_grid_run},
-    GRID_SAMPLE(16, "align_corners:i=0 mode:s=bilinear padding_mode:s=zeros"),
-    GRID_SAMPLE(20, "align_corners:i=0 mode:s=linear padding_mode:s=zeros"),
+    GRID_SAMPLE(16, "align_corners:i=0 mode:s=bilinear|nearest|bicubic|linear|cubic padding_mode:s=zeros|border|reflection"),
+    GRID_SAMPLE(20, "align_corners:i=0 mode:s=linear|nearest|cubic|bilinear|bicubic padding_mode:s=zeros|border|reflection"),
 };
 // clang-format on
 const size_t ops_sample_count = COUNT(ops_sample);

@@ -7,26 +7,21 @@
 #include <math.h>
 #include <string.h>
 
-typedef enum Reduction { SCATTER_NONE, SCATTER_ADD, SCATTER_MUL, SCATTER_MAX, SCATTER_MIN, SCATTER_UNKNOWN } Reduction;
+typedef enum Reduction {
+    SCATTER_NONE,
+    SCATTER_ADD,
+    SCATTER_MUL,
+    SCATTER_MAX,
+    SCATTER_MIN
+} Reduction; /* in the order of the rows */
 
 static Reduction reduction_of(const OpCall *call) {
-    static const char *const names[] = {"none", "add", "mul", "max", "min"};
-    const Attr *given = op_attr(call, "reduction");
-    if (!given)
-        return SCATTER_NONE;
-    for (int i = 0; i < 5; i++)
-        if (given->s.length == strlen(names[i]) && !memcmp(given->s.data, names[i], given->s.length))
-            return (Reduction)i;
-    return SCATTER_UNKNOWN;
+    return (Reduction)op_choice(call, "reduction");
 }
 
 static whet_status check_reduction(OpCall *call) {
     Reduction reduction = reduction_of(call);
     DType type = call->in[0]->type;
-    if (reduction == SCATTER_UNKNOWN) {
-        Str seen = op_string(call, "reduction");
-        return op_error(call, WHET_ERROR_FORMAT, "reduction '%.*s' is not known", (int)seen.length, seen.data);
-    }
     if (reduction != SCATTER_NONE && type != DT_NONE && (!native_in_notation(type) || type == DT_BOOL))
         return op_error(call, WHET_ERROR_UNSUPPORTED, "reductions of type %s are not supported", dtype_name(type));
     return native_whole_bytes(call, type);
@@ -222,6 +217,7 @@ static whet_status scatter_nd_run(OpRun *run) {
     int64_t line = native_count(x->rank - depth, x->dims + depth);
     size_t size = native_size((DType)x->type);
     const int64_t *index = native_s64(run, 1);
+    Reduction reduction = reduction_of(run->call);
     char *to = index ? copy_data(run) : NULL;
     if (!to)
         return native_failed(run);
@@ -234,8 +230,8 @@ static whet_status scatter_nd_run(OpRun *run) {
                 return index_error(run, *index, x->dims[k]);
             place += at * strides[k];
         }
-        apply((DType)x->type, reduction_of(run->call), to + (size_t)place * size,
-              (const char *)updates->data + (size_t)(r * line) * size, line);
+        apply((DType)x->type, reduction, to + (size_t)place * size, (const char *)updates->data + (size_t)(r * line) * size,
+              line);
     }
     return WHET_OK;
 }
@@ -250,8 +246,6 @@ static whet_status tensor_scatter_shape(OpCall *call) {
     int axis = op_axis(call, op_int(call, "axis"), x->rank);
     if (axis < 1)
         return axis < 0 ? WHET_ERROR_FORMAT : op_error(call, WHET_ERROR_FORMAT, "the axis is that of the batch");
-    if (!op_string_is(call, "mode", "linear") && !op_string_is(call, "mode", "circular"))
-        return op_error(call, WHET_ERROR_FORMAT, "mode is neither linear nor circular");
     if (update->rank != x->rank)
         return op_error(call, WHET_ERROR_DATA, "the update has rank %d; %d is wanted", update->rank, x->rank);
     for (int d = 0; d < x->rank; d++) {
@@ -272,7 +266,7 @@ static whet_status tensor_scatter_run(OpRun *run) {
     const Tensor *x = op_input(run, 0), *update = op_input(run, 1);
     int axis = op_axis(run->call, op_int(run->call, "axis"), x->rank);
     const int64_t *starts = op_input(run, 2) ? op_input(run, 2)->data : NULL;
-    bool circular = op_string_is(run->call, "mode", "circular");
+    bool circular = op_choice(run->call, "mode") == 1;
     char *to = copy_data(run);
     if (!to)
         return native_failed(run);
@@ -297,9 +291,9 @@ static whet_status tensor_scatter_run(OpRun *run) {
 // clang-format off
 const OpRow ops_scatter[] = {
     SCATTER("Scatter",         9,  "T=all I=s32|s64", "axis:i=0", scatter_elements),
-    SCATTER("ScatterElements", 11, "T=all I=s32|s64", "axis:i=0 reduction:s=none", scatter_elements),
-    SCATTER("ScatterND",       11, "T=all I=s64", "reduction:s=none", scatter_nd),
-    {"", "TensorScatter", 24, "past_cache:T, update:T, write_indices?:s64 -> present_cache:T", "T=all", "axis:i=-2 mode:s=linear", tensor_scatter_shape, .run = tensor_scatter_run},
+    SCATTER("ScatterElements", 11, "T=all I=s32|s64", "axis:i=0 reduction:s=none|add|mul|max|min", scatter_elements),
+    SCATTER("ScatterND",       11, "T=all I=s64", "reduction:s=none|add|mul|max|min", scatter_nd),
+    {"", "TensorScatter", 24, "past_cache:T, update:T, write_indices?:s64 -> present_cache:T", "T=all", "axis:i=-2 mode:s=linear|circular", tensor_scatter_shape, .run = tensor_scatter_run},
 };
 // clang-format on
 const size_t ops_scatter_count = COUNT(ops_scatter);

@@ -185,7 +185,7 @@ static whet_status dft_axis(OpCall *call, int *axis, bool *known) {
     if (call->row->since >= 20 && op_has(call, 2)) {
         *known = op_content_ints(call, 2, &given, &count);
         if (*known && count != 1)
-            return op_error(call, WHET_ERROR_DATA, "the axis must be one number");
+            return op_error(call, WHET_ERROR_DATA, "the axis has %lld elements; wanted one number", (long long)count);
         value = *known ? given[0] : 0;
     }
     if (!*known)
@@ -193,25 +193,20 @@ static whet_status dft_axis(OpCall *call, int *axis, bool *known) {
     *axis = op_axis(call, value, x->rank);
     if (*axis < 0)
         return WHET_ERROR_FORMAT;
-    return *axis == x->rank - 1 ? op_error(call, WHET_ERROR_FORMAT, "the axis is that of real and imaginary parts") : WHET_OK;
+    if (*axis == x->rank - 1)
+        return op_error(call, WHET_ERROR_FORMAT, "axis %lld is that of real and imaginary parts", (long long)value);
+    return WHET_OK;
 }
 
 /* The length of the transform; DIM_UNKNOWN if it is not known yet, or too large. */
 static whet_status dft_length(OpCall *call, int axis, Dim *length) {
-    const int64_t *given;
-    int64_t count;
     Dim extent = call->in[0]->dims[axis];
     bool half = op_int(call, "onesided") && op_int(call, "inverse");
     *length = half ? dim_mul(call->symbols, dim_sub(call->symbols, extent, 1), 2) : extent;
     if (!op_has(call, 1))
-        return half && extent == 0 ? op_error(call, WHET_ERROR_DATA, "there is nothing to transform") : WHET_OK;
-    *length = DIM_UNKNOWN;
-    if (!op_content_ints(call, 1, &given, &count))
-        return WHET_OK;
-    if (count != 1 || given[0] < 1)
-        return op_error(call, WHET_ERROR_DATA, "dft_length must be one number >= 1");
-    *length = given[0];
-    return WHET_OK;
+        return half && extent == 0 ? op_error(call, WHET_ERROR_DATA, "axis %d is empty: there is nothing to transform", axis)
+                                   : WHET_OK;
+    return op_number(call, 1, 1, length);
 }
 
 static whet_status dft_shape(OpCall *call) {
@@ -232,7 +227,7 @@ static whet_status dft_shape(OpCall *call) {
         return status;
     op_set_shape(call, 0, x->rank, x->dims);
     if (length == 0 && onesided && !inverse)
-        return op_error(call, WHET_ERROR_DATA, "there is nothing to transform");
+        return op_error(call, WHET_ERROR_DATA, "axis %d is empty: there is nothing to transform", axis);
     Dim made = onesided && !inverse && length != DIM_UNKNOWN ? dim_add(call->symbols, dim_floordiv(call->symbols, length, 2), 1)
                                                              : length;
     call->out[0].dims[axis] = made;
@@ -307,20 +302,19 @@ static whet_status dft_run(OpRun *run) {
 
 /* Frame step and length; *known false if not known yet. */
 static whet_status stft_numbers(OpCall *call, int64_t *step, int64_t *length, bool *known) {
-    const int64_t *values;
-    int64_t count;
+    Dim given, given_length;
     const Type *x = call->in[0], *window = op_has(call, 2) ? call->in[2] : NULL;
-    *known = op_content_ints(call, 1, &values, &count);
-    if (*known && (count != 1 || values[0] < 1))
-        return op_error(call, WHET_ERROR_DATA, "frame_step must be one number >= 1");
-    *step = *known ? values[0] : 1;
+    whet_status status = op_number(call, 1, 1, &given);
+    if (status == WHET_OK)
+        status = op_number(call, 3, 1, &given_length);
+    if (status != WHET_OK)
+        return status;
+    *known = given != DIM_UNKNOWN;
+    *step = *known ? given : 1;
     *length = x->rank >= 2 && dim_is_extent(x->dims[1]) ? x->dims[1] : 0;
     if (op_has(call, 3)) {
-        bool length_known = op_content_ints(call, 3, &values, &count);
-        if (length_known && (count != 1 || values[0] < 1))
-            return op_error(call, WHET_ERROR_DATA, "frame_length must be one number >= 1");
-        *known = *known && length_known;
-        *length = length_known ? values[0] : 1;
+        *known = *known && given_length != DIM_UNKNOWN;
+        *length = given_length != DIM_UNKNOWN ? given_length : 1;
     } else if (window) {
         *known = *known && window->rank == 1 && dim_is_extent(window->dims[0]);
         *length = *known ? window->dims[0] : 1;
@@ -394,19 +388,15 @@ static whet_status stft_run(OpRun *run) {
  * ----------------------------------------------------------------------------------------------------------------------- */
 
 static whet_status mel_shape(OpCall *call) {
-    const int64_t *bins, *length;
-    int64_t count;
-    Dim dims[2] = {DIM_UNKNOWN, DIM_UNKNOWN};
-    if (op_content_ints(call, 0, &bins, &count)) {
-        if (count != 1 || bins[0] < 1 || bins[0] > INT32_MAX)
-            return op_error(call, WHET_ERROR_DATA, "num_mel_bins must be one number >= 1");
-        dims[1] = bins[0];
-    }
-    if (op_content_ints(call, 1, &length, &count)) {
-        if (count != 1 || length[0] < 1 || length[0] > INT32_MAX)
-            return op_error(call, WHET_ERROR_DATA, "dft_length must be one number >= 1");
-        dims[0] = length[0] / 2 + 1;
-    }
+    Dim bins, length;
+    whet_status status = op_number(call, 0, 1, &bins);
+    if (status == WHET_OK)
+        status = op_number(call, 1, 1, &length);
+    if (status != WHET_OK)
+        return status;
+    if ((bins != DIM_UNKNOWN && bins > INT32_MAX) || (length != DIM_UNKNOWN && length > INT32_MAX))
+        return op_error(call, WHET_ERROR_DATA, "num_mel_bins or dft_length is too large; wanted below 2^31");
+    Dim dims[2] = {length == DIM_UNKNOWN ? DIM_UNKNOWN : length / 2 + 1, bins};
     call->out[0].type = native_dtype(call, "output_datatype", op_int(call, "output_datatype"));
     if (!native_in_notation(call->out[0].type))
         return op_error(call, WHET_ERROR_UNSUPPORTED, "output_datatype %s is not supported", dtype_name(call->out[0].type));

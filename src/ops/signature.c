@@ -20,6 +20,15 @@ static Str take_until(const char **at, const char *stops) {
     return word;
 }
 
+/* Takes what is before the first `|` off the list. */
+static Str take_word(Str *list) {
+    const char *bar = memchr(list->data, '|', list->length);
+    Str word = {list->data, bar ? (size_t)(bar - list->data) : list->length};
+    size_t taken = word.length + (bar != NULL);
+    *list = (Str){list->data + taken, list->length - taken};
+    return word;
+}
+
 /* "name[?|...][#]:type" */
 static bool parse_operand(const char **at, Operand *out) {
     *out = (Operand){0};
@@ -67,8 +76,12 @@ bool signature_next_attr(const char **text, AttrSpec *out) {
     if (**text == '=') {
         ++*text;
         out->has_preset = true;
-        out->preset = take_until(text, " ");
     }
+    Str words = take_until(text, " ");
+    if (out->kind == 's' && memchr(words.data, '|', words.length))
+        out->choices = words;
+    if (out->has_preset)
+        out->preset = take_word(&words);
     return out->name.length && strchr("ifstgIFS", out->kind) && (**text == ' ' || !**text);
 }
 
@@ -85,6 +98,13 @@ bool signature_find_attr(const char *text, const char *name, AttrSpec *out) {
         if (str_is(out->name, name))
             return true;
     return false;
+}
+
+int signature_choice(Str choices, Str word) {
+    for (int i = 0; choices.length; i++)
+        if (str_equal(take_word(&choices), word) || !word.length)
+            return i;
+    return -1;
 }
 
 /* ---- Sets of types ----------------------------------------------------------------------------------------------- */
@@ -112,14 +132,9 @@ static bool type_in_word(Str word, DType type) {
 }
 
 bool signature_type_in(const char *set, size_t length, DType type) {
-    const char *end = set + length;
-    while (set < end) {
-        const char *bar = memchr(set, '|', (size_t)(end - set));
-        size_t size = (size_t)((bar ? bar : end) - set);
-        if (type_in_word((Str){set, size}, type))
+    for (Str words = {set, length}; words.length;)
+        if (type_in_word(take_word(&words), type))
             return true;
-        set += size + 1;
-    }
     return false;
 }
 
@@ -167,15 +182,25 @@ static whet_status check_counts(OpCall *call, const Signature *signature) {
     return WHET_OK;
 }
 
+static const struct {
+    char letter;
+    AttrKind kind;
+    const char *name;
+} attr_kinds[] = {{'i', ATTR_INT, "an integer"},  {'f', ATTR_FLOAT, "a float"},  {'s', ATTR_STRING, "a string"},
+                  {'t', ATTR_TENSOR, "a tensor"}, {'g', ATTR_GRAPH, "a graph"},  {'I', ATTR_INTS, "integers"},
+                  {'F', ATTR_FLOATS, "floats"},   {'S', ATTR_STRINGS, "strings"}};
+
+static const char *kind_name(AttrKind kind) {
+    for (size_t i = 0; i < COUNT(attr_kinds); i++)
+        if (attr_kinds[i].kind == kind)
+            return attr_kinds[i].name;
+    return "of a kind that no operator has";
+}
+
 static AttrKind attr_kind(char letter) {
-    static const struct {
-        char letter;
-        AttrKind kind;
-    } kinds[] = {{'i', ATTR_INT},   {'f', ATTR_FLOAT}, {'s', ATTR_STRING}, {'t', ATTR_TENSOR},
-                 {'g', ATTR_GRAPH}, {'I', ATTR_INTS},  {'F', ATTR_FLOATS}, {'S', ATTR_STRINGS}};
-    for (size_t i = 0; i < COUNT(kinds); i++)
-        if (kinds[i].letter == letter)
-            return kinds[i].kind;
+    for (size_t i = 0; i < COUNT(attr_kinds); i++)
+        if (attr_kinds[i].letter == letter)
+            return attr_kinds[i].kind;
     assert(!"a row's attribute has an unknown kind");
     return ATTR_INT;
 }
@@ -188,8 +213,11 @@ static whet_status check_attrs(OpCall *call) {
         if (!signature_find_attr(call->row->attrs, attr->name, &spec))
             return op_error(call, WHET_ERROR_UNSUPPORTED, "attribute '%s' is not supported", attr->name);
         if (attr->kind != attr_kind(spec.kind))
-            return op_error(call, WHET_ERROR_FORMAT, "attribute '%s' is of kind %d; wanted %d", attr->name, (int)attr->kind,
-                            (int)attr_kind(spec.kind));
+            return op_error(call, WHET_ERROR_FORMAT, "attribute '%s' is %s; wanted %s", attr->name, kind_name(attr->kind),
+                            kind_name(attr_kind(spec.kind)));
+        if (spec.choices.length && signature_choice(spec.choices, attr->s) < 0)
+            return op_error(call, WHET_ERROR_FORMAT, "attribute '%s' is '%.*s'; wanted %.*s", attr->name, (int)attr->s.length,
+                            attr->s.data, (int)spec.choices.length, spec.choices.data);
     }
     for (const char *at = call->row->attrs; signature_next_attr(&at, &spec);)
         if (spec.required) {

@@ -63,24 +63,6 @@ whet_status window_read(OpCall *call, int spatial, const Type *weights, Window *
     return status;
 }
 
-typedef enum Auto { AUTO_NOT, AUTO_VALID, AUTO_UPPER, AUTO_LOWER } Auto;
-
-static whet_status read_auto(OpCall *call, Auto *out) {
-    static const char *const names[] = {"NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"};
-    *out = AUTO_NOT;
-    AttrSpec spec;
-    if (!signature_find_attr(call->row->attrs, "auto_pad", &spec) || !op_string(call, "auto_pad").length)
-        return WHET_OK;
-    for (size_t i = 0; i < COUNT(names); i++)
-        if (op_string_is(call, "auto_pad", names[i])) {
-            *out = (Auto)i;
-            return WHET_OK;
-        }
-    Str seen = op_string(call, "auto_pad");
-    return op_error(call, WHET_ERROR_FORMAT, "auto_pad is '%.*s'; wanted NOTSET, VALID, SAME_UPPER or SAME_LOWER",
-                    (int)seen.length, seen.data);
-}
-
 static int64_t ceil_div(int64_t a, int64_t b) { /* a >= 0, b > 0 */
     return a / b + (a % b != 0);
 }
@@ -118,7 +100,7 @@ static whet_status plain_extent(OpCall *call, Window *window, int i, bool ceil) 
     return WHET_OK;
 }
 
-static void symbolic_extent(OpCall *call, Window *window, int i, Dim in, Auto mode, bool ceil) {
+static void symbolic_extent(OpCall *call, Window *window, int i, Dim in, AutoPad mode, bool ceil) {
     Symbols *symbols = call->symbols;
     window->known = false;
     window->out[i] = DIM_UNKNOWN;
@@ -132,8 +114,8 @@ static void symbolic_extent(OpCall *call, Window *window, int i, Dim in, Auto mo
 }
 
 whet_status window_forward(OpCall *call, const Type *x, bool ceil, Window *window) {
-    Auto mode;
-    whet_status status = read_auto(call, &mode);
+    AutoPad mode = (AutoPad)op_choice(call, "auto_pad");
+    whet_status status = WHET_OK;
     bool kernel_known = window->known;
     for (int i = 0; !status && i < window->axes; i++) {
         Dim in = x->dims[i + 2];

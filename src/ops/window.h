@@ -15,6 +15,9 @@ typedef struct Window {
     Dim out[WINDOW_MAX_AXES];
 } Window;
 
+#define AUTO_PAD "auto_pad:s=NOTSET|VALID|SAME_UPPER|SAME_LOWER"
+typedef enum AutoPad { AUTO_NOT, AUTO_VALID, AUTO_UPPER, AUTO_LOWER } AutoPad;
+
 /* Checks kernel_shape, strides, dilations (where the row has it), pads and auto_pad for a `spatial`-dimensional window.
  * `weights` (NULL: kernel_shape is required) gives the kernel's extents from its third dimension on. */
 whet_status window_read(OpCall *call, int spatial, const Type *weights, Window *out);
