@@ -27,12 +27,19 @@
 enum { PACKED_BLOCK_BYTES = 96 << 10, GATHERED_BYTES = 96 << 10 };
 enum { AHEAD_LEAST = 64 << 10 }; /* smaller weights stay in a cache nearby */
 /* Registers of a tile whose bytes or bf16 are widened: those of A and of two vectors of B, and one for products. */
-enum { SPARE_OF_PAIRS = 7, SHORT_SUM = 64, LEAST_VECTOR = 8 };
+enum { SPARE_OF_PAIRS = 7, SHORT_SUM = 64, LEAST_NARROW = 8 };
 
 /* ---- recognition ---- */
 
 static int64_t magnitude(int64_t x) {
     return x < 0 ? -x : x;
+}
+
+static bool index_moves(const Expr *read, int axis) {
+    for (int i = 0; i < read->index_count; i++)
+        if (read->index[i].affine && read->index[i].coef[axis])
+            return true;
+    return false;
 }
 
 static bool is_constant(const Contract *k, const ScheduleOptions *options, int access) {
@@ -330,17 +337,39 @@ static bool may_be_direct(const Contract *k, const Compiled *c, const ScheduleOp
            !k->nest.access[k->a].guard_count && !is_constant(k, options, k->b);
 }
 
-/* A constant vector A, and a B that would have to be transposed for it: each element of the result is a sum over what lies side
- * by side in both, which is a matter of rows, that of a single column too. Not where A may be the one row of a batch: with more
- * of them it would be a product, which sums in another order, and answers must not depend on who else is in a batch. */
-static bool is_rows_by_vector(const Contract *k, const ScheduleOptions *options, const int rows[NEST_MAX_AXES], int count) {
+/* A is one row now, and may have been taken out of a batch: an axis of one element, around the columns, that A has and B has not.
+ */
+static bool may_be_of_batch(const Contract *k) {
+    const Definition *d = k->nest.definition;
+    const Expr *a = k->nest.access[k->a].read, *b = k->nest.access[k->b].read;
+    bool around = false; /* columns lie further in, going outwards */
+    for (int i = d->left_count - 1; i >= 0; i--) {
+        int axis = index_plain_axis(d, &d->left[i]);
+        if (axis < 0 || d->axes[axis].extent != 1) {
+            around = true;
+            continue;
+        }
+        if (around && index_moves(a, axis) && !index_moves(b, axis))
+            return true;
+    }
+    return false;
+}
+
+/* A vector A, and a B that would be packed for it alone: transposed, if what lies side by side in it are steps of depth, or made
+ * wider. Each element of the result is a sum that the template of rows makes as the elements come, that of a single column too.
+ * Not where A is no constant and may be one row of a batch: with more of them it would be a product, which sums in another
+ * order, and answers must not depend on who else is in a batch. */
+static bool is_matrix_by_vector(const Contract *k, const ScheduleOptions *options, const int rows[NEST_MAX_AXES], int count) {
     const Access *a = &k->nest.access[k->a], *b = &k->nest.access[k->b];
-    if (k->group > 1 || k->fb.scaled || extent_of(k, rows, count) > 1 || !k->n_count || !k->k_count ||
-        contract_n_stride(k, k->b) == 1 || !is_constant(k, options, k->a) || is_constant(k, options, k->b) || a->guard_count ||
-        b->guard_count)
+    bool whole = k->nest.covers && !k->nest.kernel->partial && k->nest.kernel->definition_count == 1; /* as rows want it */
+    if (!whole || k->fb.scaled || extent_of(k, rows, count) > 1 || !k->n_count || !k->k_count || is_constant(k, options, k->b) ||
+        a->guard_count || b->guard_count)
         return false;
     int inner = k->k_axis[k->k_count - 1];
-    return a->stride[inner] == 1 && b->stride[inner] == 1 && k->nest.axis[inner].extent >= LEAST_VECTOR;
+    int64_t least = contract_size(k, k->b) < 4 ? LEAST_NARROW : 1;
+    bool along = a->stride[inner] == 1 && b->stride[inner] == 1 && k->nest.axis[inner].extent >= least;
+    bool wider = contract_n_stride(k, k->b) == 1 && contract_size(k, k->b) < 4;
+    return (along || wider) && (is_constant(k, options, k->a) || !may_be_of_batch(k));
 }
 
 /* B as it lies may have fewer columns in a piece, but nothing is packed. `rows`: set anew if that is cheaper. */
@@ -390,8 +419,8 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
     int count = find_loops(k, rows);
     if (!contract_choose_types(k, &c->target, why))
         return false;
-    if (is_rows_by_vector(k, options, rows, count)) {
-        *why = "a product of rows and a vector: each is a sum along contiguous elements";
+    if (is_matrix_by_vector(k, options, rows, count)) {
+        *why = "a matrix times a vector, which reads each element once";
         return false;
     }
     count = choose_direct(k, c, options, rows, count);

@@ -248,6 +248,37 @@ static bool copy_rows(const Panel *p, int64_t count, int64_t in_all, char *to) {
     return true;
 }
 
+/* Elements of 4 bytes that change places, four by four: a fifth of what it takes one by one. */
+typedef uint32_t Four __attribute__((vector_size(16), aligned(4), may_alias));
+
+static inline void transpose_four(const char *from, int64_t column, char *to, int64_t row) {
+    Four a = *(const Four *)from, b = *(const Four *)(from + column);
+    Four c = *(const Four *)(from + 2 * column), d = *(const Four *)(from + 3 * column);
+    Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    *(Four *)to = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    *(Four *)(to + row) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    ab = __builtin_shufflevector(a, b, 2, 6, 3, 7), cd = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(Four *)(to + 2 * row) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    *(Four *)(to + 3 * row) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+}
+
+/* `steps` of depth of `columns`: `step` and `column` bytes from one to the next in B. */
+static void transpose(const char *from, int64_t step, int64_t column, int64_t steps, int columns, char *to, int64_t row) {
+    enum { FOUR = 4 };
+    int c = 0;
+    for (; c + FOUR <= columns && step == 4; c += FOUR) {
+        const char *at = from + c * column;
+        int64_t i = 0;
+        for (; i + FOUR <= steps; i += FOUR)
+            transpose_four(at + 4 * i, column, to + i * row + 4 * c, row);
+        for (; i < steps; i++)
+            copy_of(4, to + i * row + 4 * c, at + 4 * i, FOUR, column / 4);
+    }
+    for (; c < columns; c++)
+        for (int64_t i = 0; i < steps; i++)
+            memcpy(to + i * row + 4 * c, from + c * column + i * step, 4);
+}
+
 /* A matrix the other way round: steps that lie behind each other in each column are taken together, so that a line is read once.
  * False: B is something else. */
 static bool copy_columns(Panel *p, int64_t count, char *to) {
@@ -256,24 +287,22 @@ static bool copy_columns(Panel *p, int64_t count, char *to) {
     if (p->size != 4 || p->access->guard_count || p->run_count != 1 || !k->k_count || !k->n_count)
         return false;
     int inner = k->k_count - 1;
-    int64_t step = 4 * p->access->stride[k->k_axis[inner]], column = 4 * p->access->stride[inner_axis(k)];
+    int64_t step = 4 * p->access->stride[k->k_axis[inner]], column = 4 * p->access->stride[inner_axis(k)], row = 4 * k->nr;
     if (step < 4 || column <= step)
         return false;
-    for (int64_t steps; count > 0; count -= steps, to += steps * 4 * k->nr) {
+    for (int64_t steps; count > 0; count -= steps, to += steps * row) {
         const char *from = p->data + 4 * (p->run[0].offset + p->step_offset);
         steps = k->nest.axis[k->k_axis[inner]].extent - p->digit[inner];
         steps = steps < STEPS ? steps : STEPS;
         steps = steps < count ? steps : count;
-        for (int c = 0; c < k->nr; c++, from += column) {
-            if (c < p->columns)
-                __builtin_prefetch(from + 2 * STEPS * step);
-            for (int64_t i = 0; i < steps && c < p->columns; i++)
-                memcpy(to + 4 * (i * k->nr + c), from + i * step, 4);
-            for (int64_t i = 0; i < steps && c >= p->columns; i++)
-                memset(to + 4 * (i * k->nr + c), 0, 4);
-        }
-        for (int64_t i = 0; i < steps; i++)
-            next_step(p);
+        for (int c = 0; c < p->columns; c++)
+            __builtin_prefetch(from + c * column + 2 * STEPS * step);
+        transpose(from, step, column, steps, p->columns, to, row);
+        for (int64_t i = 0; i < steps && p->columns < k->nr; i++)
+            memset(to + i * row + 4 * p->columns, 0, (size_t)(row - 4 * p->columns));
+        add_axis(p->access, k->k_axis[inner], steps - 1, &p->step_offset, p->step_position);
+        p->digit[inner] += steps - 1;
+        next_step(p);
     }
     return true;
 }

@@ -342,6 +342,7 @@ static ContractShape shape_of(const Contract *k, const Target *target, int m, in
                            .depth = k->depth,
                            .row_bytes = row,
                            .result_bytes = m < 0 ? 0 : k->nest.access[0].stride[m] * contract_size(k, 0),
+                           .step_bytes = k->direct && k->level_count ? k->level[k->level_count - 1].b_stride * k->unit : 0,
                            .results = results,
                            .packed_once = k->constant,
                            .masked = k->direct && k->columns % k->lanes,

@@ -20,6 +20,8 @@ enum {
     PANEL_ROWS = 8,     /* tiles of more want panels that are too narrow for few rows */
     SET_PERIOD = 4096,  /* bytes after which L1's sets come again */
     WAYS_FOR_ROWS = 8,
+    MOST_VECTORS = 6, /* of a tile; */
+    MOST_OF_ONE = 8,  /* of one row, which hides its latency by them alone */
     FALLBACK_L2 = 512 << 10
 };
 static const double FEW_SUMS = 1.04;
@@ -30,16 +32,25 @@ static const double LOAD_SLOTS = 0.3, NEAR_SLOTS = 0.02;
 /* Of two multiply-adds a cycle: elements of two rows, mostly a multiple of 64 bytes apart, are not loaded in one. 12 x 1 vectors
  * reach 57 %, 6 x 2 88, 4 x 3 90. */
 static const double PAIRED_SLOTS = 1.7;
+/* A step of B as it lies that falls into the same sets as the one before: 4096 bytes apart, of 2 to 6 vectors. */
+static const double CROWDED_STEP = 32;
 static const double SPLAT_SLOTS = 0.1; /* of an element of A, where that is an instruction: by cycle models of Arm's cores */
 
 static double largest(double a, double b) {
     return a > b ? a : b;
 }
 
+/* The places of L1's sets that rows so far apart begin at: few, as of rows of 4096 bytes, push each other out. 0: all. */
+static int places_of(int64_t row_bytes) {
+    int64_t step = row_bytes < 0 ? -row_bytes : row_bytes, unit = step & -step; /* the power of two that divides it */
+    return !step ? 0 : unit >= SET_PERIOD ? 1 : (int)(SET_PERIOD / unit);
+}
+
 /* What a step of depth loads, in slots besides the room it takes. */
 typedef struct Loads {
     double a, b;  /* an element of A, a vector of B */
     double apart; /* those of A take so many slots beside the multiply-adds, and a vector of B one; 0: they cost nothing */
+    double step;  /* a step of depth at the least: of a B as it lies whose steps meet in few sets */
     double near;  /* a vector of B whose panel stays in L1 with the tile's rows of A */
     int64_t l1;   /* what there is for them, in elements */
     int lanes;
@@ -48,11 +59,13 @@ typedef struct Loads {
 static Loads loads_of(const Target *target, const ContractShape *s) {
     int lanes = target->bytes / 4;
     bool halves = lanes == 8 && !s->by_lane && !s->paired;
+    int places = places_of(s->step_bytes);
     return (Loads){.a = s->apart ? SPLAT_SLOTS : 0.02,
                    .b = LOAD_SLOTS * lanes / 16,
                    .near = NEAR_SLOTS * lanes / 16,
                    .l1 = (int64_t)target->cache_bytes[0] / 4 * 3 / 4,
                    .lanes = lanes,
+                   .step = places ? CROWDED_STEP / places : 0,
                    .apart = s->apart ? 1
                             : halves ? PAIRED_SLOTS
                                      : 0};
@@ -65,6 +78,7 @@ static double tile_slots(int64_t rows, int64_t vectors, int64_t depth, const Loa
     double step = largest((double)(rows * vectors), largest(HIDE_LATENCY, (double)(near ? 1 : L2_SLOTS) * (double)vectors));
     if (rows * vectors < ENOUGH_SUMS)
         step *= FEW_SUMS;
+    step = largest(step, load->step);
     if (load->apart > 0)
         step = largest(step, load->apart * (double)rows + (double)vectors);
     return (double)depth * (step + load->a * (double)rows + (near ? load->near : load->b) * (double)vectors + 0.04) + TILE_SLOTS +
@@ -81,12 +95,6 @@ static double product_slots(const ContractShape *s, const Loads *load, int mr, i
     ragged *= edge ? 1.02 : 1;
     double calls = (double)(panels + (edge > 0)) * (double)((tiles > 0) + (rest > 0));
     return ragged * ((double)panels * column + last) + CALL_SLOTS * calls;
-}
-
-/* The places of L1's sets that rows so far apart begin at: few, as of rows of 4096 bytes, push each other out. 0: all. */
-static int places_of(int64_t row_bytes) {
-    int64_t step = row_bytes < 0 ? -row_bytes : row_bytes, unit = step & -step; /* the power of two that divides it */
-    return !step ? 0 : unit >= SET_PERIOD ? 1 : (int)(SET_PERIOD / unit);
 }
 
 /* How many of so many rows fall into one set. */
@@ -106,7 +114,8 @@ static double choose_tile(const Target *target, ContractShape shape, int lanes, 
     Loads load = loads_of(target, &shape);
     double best = -1;
     int best_mr = 1, best_nv = 1;
-    for (int nv = knobs->nv ? knobs->nv : 1; nv <= (knobs->nv ? knobs->nv : 6); nv++)
+    int most_vectors = shape.rows == 1 ? MOST_OF_ONE : MOST_VECTORS;
+    for (int nv = knobs->nv ? knobs->nv : 1; nv <= (knobs->nv ? knobs->nv : most_vectors); nv++)
         for (int mr = knobs->mr ? knobs->mr : 1; mr <= (knobs->mr ? knobs->mr : most_rows); mr++) {
             int factors = shape.by_lane ? mr + 2 : shape.paired ? (mr + 1) / 2 + 2 : nv + 1;
             factors += shape.masked && !target->registers[CLASS_MASK];

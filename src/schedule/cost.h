@@ -8,6 +8,7 @@ typedef struct ContractShape {
     int64_t rows, columns, depth;
     int64_t row_bytes;    /* from a row of A to the next; 0: nearby */
     int64_t result_bytes; /* the same of the result */
+    int64_t step_bytes;   /* from a step of depth to the next in B as it lies; 0: it is packed */
     int results;          /* and of so many operands: itself and what is read beside it */
     bool packed_once;     /* B serves any number of rows */
     bool masked;          /* columns that are left over are masked while B is read */
