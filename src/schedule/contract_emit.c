@@ -455,17 +455,25 @@ static void emit_prefetches(Tile *t, const Variant *v, int from, int end) {
     }
 }
 
+/* Fetching repays: sums take a while, or what they write is larger than L2, so that it is far away for certain. */
+static bool repays_fetching(const Tile *t, const Variant *v) {
+    enum { LONG = 64, LEAST = 9 };
+    const Contract *k = t->k;
+    double written = (double)k->nest.kernel->tensors[k->nest.access[0].tensor].count * (double)contract_size(k, 0);
+    return v->depth >= LONG || (v->depth >= LEAST && written > (double)k->target->cache_bytes[1]);
+}
+
 /* The whole depth; a plain one in two stretches where there is much to fetch, which all at once would keep other loads waiting.
  */
 static void emit_depth(Tile *t, const Variant *v, Step step, int *sums) {
-    enum { WORTH_IT = 64, MULTIPLE = 16 };
+    enum { MULTIPLE = 16 };
     int far = 0, stretches;
     int64_t extent = t->level[0].extent, each;
     for (int i = 0; i < t->k->nest.access_count; i++)
         far += is_far(t->k, i, v->last);
     stretches = far > 1 && t->level_count == 1 && t->taps[0] < 0 && t->patterned < 0 ? 2 : 1;
     each = extent / stretches / MULTIPLE * MULTIPLE;
-    bool worth = v->depth >= WORTH_IT;
+    bool worth = repays_fetching(t, v);
     stretches = worth ? stretches : 1;
     for (int i = 0; i < stretches; i++) {
         t->fetched = i * each;

@@ -21,19 +21,26 @@ static void move(const Access *a, int axis, int64_t by, int64_t *offset, int64_t
         position[g] += a->guard[g].coef[axis] * by;
 }
 
-static bool inside(const Access *a, const int64_t *position) {
+static bool moves_along(const Access *a, int guard, int axis) {
+    return axis >= 0 && a->guard[guard].coef[axis];
+}
+
+/* Of the guards that do not move along `axis`. */
+static bool inside(const Access *a, int axis, const int64_t *position) {
     for (int g = 0; g < a->guard_count; g++)
-        if (position[g] < 0 || position[g] >= a->guard[g].extent)
+        if (!moves_along(a, g, axis) && (position[g] < 0 || position[g] >= a->guard[g].extent))
             return false;
     return true;
 }
 
-/* The values of `outer` that are inside, where the rest of the guarded indices is `position`. */
-static void values_inside(const Access *a, int outer, int64_t extent, const int64_t *position, int64_t *from, int64_t *to) {
+/* Of the others: the values of `axis` that are inside. */
+static void values_inside(const Access *a, int axis, int64_t extent, const int64_t *position, int64_t *from, int64_t *to) {
     *from = 0;
     *to = extent;
     for (int g = 0; g < a->guard_count; g++) {
-        int64_t coef = a->guard[g].coef[outer], last = a->guard[g].extent - 1, at = position[g];
+        if (!moves_along(a, g, axis))
+            continue;
+        int64_t coef = a->guard[g].coef[axis], last = a->guard[g].extent - 1, at = position[g];
         while (*from < *to && (at + *from * coef < 0 || at + *from * coef > last))
             ++*from;
         while (*to > *from && (at + (*to - 1) * coef < 0 || at + (*to - 1) * coef > last))
@@ -52,11 +59,8 @@ static void fill(const Gather *in, char *to, int64_t count) {
 /* Steps along the innermost axis of depth, of whose values those outside are filled. */
 static void gather_run(const Gather *in, int axis, int64_t count, int64_t offset, const int64_t *position, char *to) {
     const Access *a = in->a;
-    int64_t size = (int64_t)in->size, stride = axis < 0 ? 0 : a->stride[axis], first = 0, end = inside(a, position) ? count : 0;
-    bool guarded = false;
-    for (int g = 0; g < a->guard_count; g++)
-        guarded = guarded || (axis >= 0 && a->guard[g].coef[axis]);
-    if (guarded)
+    int64_t size = (int64_t)in->size, stride = axis < 0 ? 0 : a->stride[axis], first = 0, end = 0;
+    if (inside(a, axis, position))
         values_inside(a, axis, count, position, &first, &end);
     const char *from = in->from + size * (offset + first * stride);
     fill(in, to, first);
@@ -101,55 +105,39 @@ static void gather_row(const Gather *in, int64_t from, int64_t end, char *to) {
     }
 }
 
-/* How many of the innermost axes of depth are one run in A: two where A has them side by side and guards know the outer one
- * alone, the rows of an image of few channels; one where its elements are neighbours; 0. A run is *unit elements for each place
- * of *outer. */
-static int axes_of_run(const Contract *k, int *outer, int64_t *unit) {
-    const Access *a = &k->nest.access[k->a];
-    int inner = k->k_count ? k->k_axis[k->k_count - 1] : -1;
-    if (inner < 0 || a->stride[inner] != 1 || k->steps <= 0)
-        return 0;
-    *outer = inner;
-    *unit = 1;
-    for (int g = 0; g < a->guard_count; g++)
-        if (a->guard[g].coef[inner])
-            return 1;
-    int next = k->k_count < 2 ? -1 : k->k_axis[k->k_count - 2];
-    if (next < 0 || a->stride[next] != k->nest.axis[inner].extent)
-        return 1;
-    *outer = next;
-    *unit = k->nest.axis[inner].extent;
-    return 2;
-}
-
-static void gather_whole_row(Gather *in, int axes, int outer, int64_t unit, char *to) {
-    const Contract *k = in->k;
-    int64_t extent = k->nest.axis[outer].extent, size = (int64_t)in->size, run = extent * unit, digit[NEST_MAX_AXES] = {0};
-    for (int64_t step = 0; step < k->steps; step += run, to += run * size) {
-        int64_t from, end;
-        values_inside(in->a, outer, extent, in->position, &from, &end);
-        fill(in, to, from * unit);
-        contract_copy_bytes(to + from * unit * size, in->from + (in->offset + from * unit) * size, (end - from) * unit * size);
-        fill(in, to + end * unit * size, (extent - end) * unit);
-        for (int i = k->k_count - axes - 1; i >= 0; i--) { /* the next run */
-            move(in->a, k->k_axis[i], 1, &in->offset, in->position);
-            if (++digit[i] < k->nest.axis[k->k_axis[i]].extent)
-                break;
-            move(in->a, k->k_axis[i], -digit[i], &in->offset, in->position);
-            digit[i] = 0;
-        }
-    }
-}
-
-/* ---- rows inside ---- */
+/* ---- whole rows ---- */
 
 enum { MOST_RUNS = 64 };
 
-/* The runs of a row, from its place in A, and how far its guarded indices reach below and above that of the row. */
+/* The runs of a row, from its place in A, and how far its guarded indices reach below and above that of the row. A guard moves
+ * along runs, or from one to the next. */
 typedef struct Runs {
-    int count; /* 0: none of this */
-    int64_t bytes, delta[MOST_RUNS], low[NEST_MAX_GUARDS], high[NEST_MAX_GUARDS];
+    int count;                              /* 0: none of this */
+    int along;                              /* the axis that has `places` places in a run, */
+    int64_t places, unit, bytes;            /* each of `unit` bytes */
+    int64_t delta[MOST_RUNS];               /* bytes */
+    int64_t at[MOST_RUNS][NEST_MAX_GUARDS]; /* a run's guarded indices, from those of the row */
+    int64_t low[NEST_MAX_GUARDS], high[NEST_MAX_GUARDS];
 } Runs;
+
+/* How many of the innermost axes of depth are one run in A: two where A has them side by side and guards know the outer one
+ * alone, the rows of an image of few channels; one where its elements are neighbours; 0. */
+static int axes_of_run(const Contract *k, Runs *runs) {
+    const Access *a = &k->nest.access[k->a];
+    int inner = k->k_count ? k->k_axis[k->k_count - 1] : -1, next = k->k_count < 2 ? -1 : k->k_axis[k->k_count - 2];
+    if (inner < 0 || a->stride[inner] != 1 || k->steps <= 0)
+        return 0;
+    runs->along = inner;
+    runs->unit = 1;
+    bool guarded = false;
+    for (int g = 0; g < a->guard_count; g++)
+        guarded = guarded || a->guard[g].coef[inner];
+    if (guarded || next < 0 || a->stride[next] != k->nest.axis[inner].extent)
+        return 1;
+    runs->along = next;
+    runs->unit = k->nest.axis[inner].extent;
+    return 2;
+}
 
 static void find_reach(const Contract *k, const Access *a, Runs *runs) {
     for (int g = 0; g < a->guard_count; g++) {
@@ -161,23 +149,39 @@ static void find_reach(const Contract *k, const Access *a, Runs *runs) {
     }
 }
 
-/* Of whole rows: their runs, one for each place of the outermost `axes` axes of depth. */
-static void find_runs(const Contract *k, const Access *a, int64_t unit, int axes, Runs *runs) {
-    int64_t digit[NEST_MAX_AXES] = {0}, count = 1, offset = 0, none[NEST_MAX_GUARDS] = {0};
-    runs->count = 0;
+/* A guard would move along runs and from one to the next, or there are too many, or none. */
+static bool no_runs(const Contract *k, const Access *a, int axes, const Runs *runs) {
+    int64_t count = 1;
+    for (int i = 0; i < axes; i++) {
+        count *= k->nest.axis[k->k_axis[i]].extent;
+        for (int g = 0; g < a->guard_count; g++)
+            if (a->guard[g].coef[runs->along] && a->guard[g].coef[k->k_axis[i]])
+                return true;
+    }
+    return count < 1 || count > MOST_RUNS;
+}
+
+/* Of rows with their whole depth: a run for each place of the outer axes. */
+static void find_runs(const Contract *k, Runs *runs) {
+    const Access *a = &k->nest.access[k->a];
+    int64_t digit[NEST_MAX_AXES] = {0}, offset = 0, position[NEST_MAX_GUARDS] = {0}, size = contract_size(k, k->a), count = 1;
+    int inner = axes_of_run(k, runs), axes = k->k_count - inner;
+    if (!inner || no_runs(k, a, axes, runs))
+        return;
     for (int i = 0; i < axes; i++)
         count *= k->nest.axis[k->k_axis[i]].extent;
-    if (count < 1 || count > MOST_RUNS)
-        return;
-    runs->bytes = unit * contract_size(k, k->a);
+    runs->places = k->nest.axis[runs->along].extent;
+    runs->unit *= size;
+    runs->bytes = runs->places * runs->unit;
     find_reach(k, a, runs);
     while (runs->count < count) {
-        runs->delta[runs->count++] = offset * contract_size(k, k->a);
+        memcpy(runs->at[runs->count], position, sizeof position);
+        runs->delta[runs->count++] = offset * size;
         for (int i = axes - 1; i >= 0; i--) {
-            move(a, k->k_axis[i], 1, &offset, none);
+            move(a, k->k_axis[i], 1, &offset, position);
             if (++digit[i] < k->nest.axis[k->k_axis[i]].extent)
                 break;
-            move(a, k->k_axis[i], -digit[i], &offset, none);
+            move(a, k->k_axis[i], -digit[i], &offset, position);
             digit[i] = 0;
         }
     }
@@ -190,6 +194,25 @@ static bool all_inside(const Gather *in, const Runs *runs) {
         if (in->position[g] + runs->low[g] < 0 || in->position[g] + runs->high[g] >= in->a->guard[g].extent)
             return false;
     return true;
+}
+
+static bool run_inside(const Gather *in, const Runs *runs, int run) {
+    int64_t position[NEST_MAX_GUARDS];
+    for (int g = 0; g < in->a->guard_count; g++)
+        position[g] = in->position[g] + runs->at[run][g];
+    return inside(in->a, runs->along, position);
+}
+
+/* A row at a border: filled, then what is inside. */
+static void copy_border(const Gather *in, const Runs *runs, char *to) {
+    int64_t first, end;
+    values_inside(in->a, runs->along, runs->places, in->position, &first, &end);
+    fill(in, to, runs->count * runs->bytes / (int64_t)in->size);
+    const char *from = in->from + in->offset * (int64_t)in->size + first * runs->unit;
+    to += first * runs->unit;
+    for (int r = 0; r < runs->count && end > first; r++, to += runs->bytes)
+        if (run_inside(in, runs, r))
+            contract_copy_bytes(to, from + runs->delta[r], (end - first) * runs->unit);
 }
 
 /* Runs in two pieces of a known size, which overlap. */
@@ -281,15 +304,15 @@ void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t ro
                           void *to) {
     size_t size = (size_t)contract_size(k, k->a), pitch = (size_t)k->a_pitch * size;
     int64_t first = from * k->group, steps = least(end * k->group, k->steps) - first;
-    int64_t row_bytes = steps * (int64_t)size, pad = ((end - from) * k->group - steps) * (int64_t)size, together, unit;
+    int64_t row_bytes = steps * (int64_t)size, pad = ((end - from) * k->group - steps) * (int64_t)size, together;
     int64_t last = contract_gathered_at(k, row, row + count - 1);
-    char *apart = (char *)to + pitch * 2 * (size_t)(last / (2 * k->a_pitch) + 1);          /* of a pair on its way: behind all */
-    int outer, axes = first == 0 && steps == k->steps ? axes_of_run(k, &outer, &unit) : 0; /* of whole rows */
-    Runs runs = {.count = 0};
+    char *apart = (char *)to + pitch * 2 * (size_t)(last / (2 * k->a_pitch) + 1); /* of a pair on its way: behind all */
+    Runs runs;
+    runs.count = 0; /* the rest is large */
     RowWalk walk = {.k = k};
     Gather in = {.k = k, .a = &k->nest.access[k->a], .from = a->data, .outside = a->outside, .size = size, .offset = a->offset};
-    if (axes)
-        find_runs(k, in.a, unit * k->nest.axis[outer].extent, k->k_count - axes, &runs);
+    if (first == 0 && steps == k->steps)
+        find_runs(k, &runs);
     memcpy(in.position, a->position, sizeof in.position);
     walk_to(&walk, &in, row);
     for (int64_t r = row; r < row + count; r += together) {
@@ -304,11 +327,10 @@ void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t ro
             pad_row(at + row_bytes, pad);
         }
         if (!together) {
-            Gather here = in; /* which goes through the depth */
-            if (axes)
-                gather_whole_row(&here, axes, outer, unit, out);
+            if (runs.count)
+                copy_border(&in, &runs, out);
             else
-                gather_row(&here, first, first + steps, out);
+                gather_row(&in, first, first + steps, out);
             pad_row(out + row_bytes, pad);
             together = 1;
         }
