@@ -107,8 +107,7 @@ static bool fill(Compiled *c, whet_error *err) {
 
 /* One function through the passes of the x86 target; false where the first attempt is refused (the door tries smaller tiles). */
 static bool lower(const Target *target, const VectorFunction *f, int index, X86Code *code, double *took, whet_error *err) {
-    X86Selection selection;
-    VectorAllocation allocation;
+    CodeLowered lowered;
     bool native[VECTOR_OP_COUNT];
     double last = clock_now();
     x86_native(target, native);
@@ -118,16 +117,15 @@ static bool lower(const Target *target, const VectorFunction *f, int index, X86C
     took[REWRITE] += lap(&last);
     f = f ? vector_lower_addresses(f, false, err) : NULL;
     took[ADDRESS] += lap(&last);
-    if (!f || !x86_select(f, target, &selection, err))
+    lowered.f = f;
+    if (!f || !x86_select(f, target, &lowered.selection, err))
         return false;
     took[SELECT] += lap(&last);
-    VectorRegisters registers;
-    x86_registers(target, &selection, 0, &registers);
-    if (!vector_allocate(f, &registers, f->arena, &allocation, err))
+    if (!code_allocate(target, 0, &lowered, err))
         return false;
     took[ALLOCATE] += lap(&last);
     x86_align(code, 64);
-    x86_encode(f, target, &selection, &allocation, index, code);
+    x86_encode(&lowered, target, index, code);
     took[ENCODE] += lap(&last);
     return !code->failed;
 }

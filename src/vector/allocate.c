@@ -360,6 +360,7 @@ bool vector_allocate(const VectorFunction *f, const VectorRegisters *registers, 
     Assignment *s = ARENA_NEW(arena, Assignment);
     Entry *entries = ARENA_ARRAY(arena, Entry, values + scratch);
     memset(out, 0, sizeof *out);
+    memcpy(out->same, registers->same, sizeof out->same);
     out->reg = ARENA_ARRAY(arena, signed char, values);
     out->scratch = ARENA_ARRAY(arena, signed char, VECTOR_SCRATCH *ops);
     if (arena->failed)

@@ -12,3 +12,10 @@ _Static_assert('#' < 'B' && '?' < 'B' && 'A' < 'B' && '\0' < 'B', "vector_arg_co
 int vector_lanes(const VectorFunction *f, DType type) {
     return f->bytes * 8 / dtype_bits(type);
 }
+
+bool vector_is_innermost(const VectorFunction *f, int loop) {
+    for (int i = loop + 1; i < f->ops[loop].other; i++)
+        if (f->ops[i].code == VECTOR_LOOP)
+            return false;
+    return true;
+}

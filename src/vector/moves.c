@@ -45,3 +45,16 @@ int vector_order_moves(VectorMove *moves, int count) {
     }
     return count;
 }
+
+VectorMove *vector_moves(const VectorFunction *f, const VectorAllocation *at, const int *to, const int *from, int count,
+                         int *left) {
+    VectorMove *moves = ARENA_ARRAY(f->arena, VectorMove, (size_t)count + 1);
+    *left = 0;
+    for (int i = 0; moves && i < count; i++)
+        if (at->reg[to[i]] >= 0)
+            moves[(*left)++] =
+                (VectorMove){.to = at->reg[to[i]], .from = at->reg[from[i]], .class = at->same[f->values[to[i]].class]};
+    if (moves)
+        *left = vector_order_moves(moves, *left);
+    return moves;
+}

@@ -249,6 +249,7 @@ typedef struct VectorFunction {
 } VectorFunction;
 
 int vector_lanes(const VectorFunction *f, DType type);
+bool vector_is_innermost(const VectorFunction *f, int loop); /* the operation LOOP that is number `loop` */
 
 /* build.c: appends operations. Errors are sticky in `failed`; vector_finish says whether all went well. Ids are returned as -1
  * after an error, and -1 is accepted as an operand then. */
@@ -335,10 +336,11 @@ typedef struct VectorRegisters {
     uint64_t seed;                   /* not 0: a random order of registers, to find what depends on luck */
 } VectorRegisters;
 typedef struct VectorAllocation {
-    signed char *reg;      /* by value; -1: none */
-    signed char *scratch;  /* operation i has VECTOR_SCRATCH places from VECTOR_SCRATCH * i; -1: none */
-    int used[CLASS_COUNT]; /* highest register used + 1 */
-    RegisterClass missing; /* of which there were too few, when it fails */
+    signed char *reg;                /* by value; -1: none */
+    signed char *scratch;            /* operation i has VECTOR_SCRATCH places from VECTOR_SCRATCH * i; -1: none */
+    int used[CLASS_COUNT];           /* highest register used + 1 */
+    RegisterClass missing;           /* of which there were too few, when it fails */
+    RegisterClass same[CLASS_COUNT]; /* as in VectorRegisters */
 } VectorAllocation;
 bool vector_allocate(const VectorFunction *f, const VectorRegisters *registers, Arena *arena, VectorAllocation *out,
                      whet_error *err);
@@ -352,5 +354,8 @@ typedef struct VectorMove {
     bool swap;
 } VectorMove;
 int vector_order_moves(VectorMove *moves, int count);
+/* Those of values of a loop, `left` of them, in the function's arena; NULL: no memory. What has no register is left out. */
+VectorMove *vector_moves(const VectorFunction *f, const VectorAllocation *at, const int *to, const int *from, int count,
+                         int *left);
 
 #endif

@@ -1,7 +1,7 @@
 /* The AArch64 target: NEON, and what further features allow: half precision, dot products, matrix multiplies, SVE.
  *
  *     vector code --arm64_native, vector_rewrite--> operations Arm has --vector_lower_addresses--> --arm64_select-->
- *     --vector_allocate--> registers --arm64_encode--> words --code_keep--> code
+ *     --vector_allocate--> registers (all that by code_lower) --arm64_encode--> words --code_keep--> code
  *
  * features.c finds what there is, select.c says what operations want of the register allocator, encode.c writes functions, loops
  * and addresses, neon.c and sve.c what is done with vectors, sme.c and amx.c what matrix units do, emit.c words by the table of
@@ -11,6 +11,7 @@
 #define WHET_ARM64_H
 
 #include "target/code.h"
+#include "target/lower.h"
 
 /* instructions.c: the table. A word is the row's bits and its operands in fields. */
 typedef enum Arm64Form {
@@ -53,13 +54,7 @@ static inline bool arm64_scalable(const Target *target) { /* code is made of SVE
 }
 
 /* select.c: what each operation asks of the register allocator. */
-typedef struct Arm64Selection {
-    bool *none;             /* by value: needs no register */
-    signed char *tie;       /* by operation: the operand whose register to take over */
-    unsigned char *scratch; /* by operation: vector registers for itself */
-    bool *late;             /* by operation: see VectorRegisters */
-} Arm64Selection;
-bool arm64_select(const VectorFunction *f, const Target *target, Arm64Selection *out, whet_error *err);
+bool arm64_select(const VectorFunction *f, const Target *target, CodeSelection *out, whet_error *err);
 void arm64_native(const Target *target, bool native[VECTOR_OP_COUNT]); /* vector_rewrite replaces the others */
 
 /* emit.c: words, the pool of constants behind them, and jumps. Errors are sticky in Arm64Code.failed. */
@@ -100,7 +95,6 @@ typedef struct Arm64Encoder {
     Arm64Code *code;
     const VectorFunction *f;
     const Target *target;
-    const Arm64Selection *selection;
     const VectorAllocation *at;
     int function;      /* its number, for listings */
     size_t *exit_jump; /* by operation: where a loop jumps over itself; 0: it does not */
@@ -121,8 +115,7 @@ int arm64_address(Arm64Encoder *e, const VectorAddress *a, int64_t low, int64_t 
 int arm64_second_temporary(Arm64Encoder *e, int taken); /* a general register beside x16 and `taken` */
 void arm64_element_bits(DType type, double number, unsigned char out[8]);
 void arm64_refuse(Arm64Encoder *e, const char *why);
-void arm64_encode(const VectorFunction *f, const Target *target, const Arm64Selection *selection,
-                  const VectorAllocation *registers, int function, Arm64Code *code);
+void arm64_encode(const CodeLowered *lowered, const Target *target, int function, Arm64Code *code);
 
 /* neon.c, sve.c: everything whose result or operand is a vector or a mask. */
 void arm64_neon_op(Arm64Encoder *e, const VectorOp *op, int at);

@@ -1,62 +1,24 @@
 /* The driver: vector code in, code out. The pipeline is drawn in arm64.h. */
 #include "target/arm64/arm64.h"
 
-static whet_status add_lowered(const Target *target, const VectorFunction *f, int index, uint64_t seed, Arm64Code *code,
-                               RegisterClass *missing, whet_error *err) {
-    Arm64Selection selection;
-    VectorAllocation allocation;
-    if (!arm64_select(f, target, &selection, err))
-        return err->status;
-    VectorRegisters registers = {
-        .none = selection.none, .tie = selection.tie, .scratch = selection.scratch, .late = selection.late, .seed = seed};
-    for (int c = 0; c < CLASS_COUNT; c++) {
-        registers.count[c] = target->registers[c];
-        registers.same[c] = (RegisterClass)c;
-    }
-    registers.same[CLASS_POINTER] = CLASS_INDEX;
-    if (!arm64_scalable(target))
-        registers.same[CLASS_MASK] = CLASS_VECTOR;
-    if (!vector_allocate(f, &registers, f->arena, &allocation, err)) {
-        *missing = registers.same[allocation.missing];
-        return err->status;
-    }
-    arm64_align(code, 64);
-    arm64_encode(f, target, &selection, &allocation, index, code);
-    if (code->failed)
-        return error_set(err, code->arena->failed || f->arena->failed ? WHET_ERROR_MEMORY : WHET_ERROR_UNSUPPORTED,
-                         "arm64 code for '%s' cannot be made: %s", f->name, code->failed);
-    return WHET_OK;
-}
-
-/* Constants of innermost loops stay in registers where there are enough. Where general registers run out, counters stay in
- * addresses, at an addition each. */
 static whet_status add_function(const Target *target, const VectorFunction *f, int index, uint64_t seed, Arm64Code *code,
                                 whet_error *err) {
-    enum { HOISTED = 14 };
-    bool native[VECTOR_OP_COUNT], indexed = false, hoist = true;
+    bool native[VECTOR_OP_COUNT];
+    CodeLowered lowered;
     Target unit;
     if (target->tiles.count && arm64_has_tiles(f)) {
         unit = arm64_unit(target);
         target = &unit;
     }
     arm64_native(target, native);
-    f = vector_rewrite(f, native, err);
-    if (!f)
+    if (!code_lower(f, target, native, arm64_select, true, seed, &lowered, err))
         return err->status;
-    for (;;) {
-        RegisterClass missing = CLASS_NONE;
-        const VectorFunction *ready = hoist ? vector_hoist_constants(f, HOISTED, target->registers[CLASS_VECTOR], err) : f;
-        bool hoisted = ready != f;
-        ready = ready ? vector_lower_addresses(ready, indexed, err) : NULL;
-        whet_status status = ready ? add_lowered(target, ready, index, seed, code, &missing, err) : err->status;
-        if (missing == CLASS_VECTOR && hoisted)
-            hoist = false;
-        else if (missing == CLASS_INDEX && !indexed)
-            indexed = true;
-        else
-            return status;
-        error_clear(err);
-    }
+    arm64_align(code, 64);
+    arm64_encode(&lowered, target, index, code);
+    if (code->failed)
+        return error_set(err, code->arena->failed || f->arena->failed ? WHET_ERROR_MEMORY : WHET_ERROR_UNSUPPORTED,
+                         "arm64 code for '%s' cannot be made: %s", f->name, code->failed);
+    return WHET_OK;
 }
 
 static TargetCode *keep(const Target *target, const Arm64Code *code, size_t code_size, size_t *entries, int count,

@@ -190,11 +190,6 @@ static void encode_prefetch(Arm64Encoder *e, const VectorOp *op) {
 
 /* ---- loops ---- */
 
-static RegisterClass file_of(const Arm64Encoder *e, int value) {
-    RegisterClass class = e->f->values[value].class;
-    return class == CLASS_POINTER ? CLASS_INDEX : class == CLASS_MASK && !arm64_scalable(e->target) ? CLASS_VECTOR : class;
-}
-
 /* Moves know registers by their place in the order of preference; `spare` stands for one that nobody has. */
 enum { SPARE = 100 };
 
@@ -235,17 +230,11 @@ static void emit_swap(Arm64Encoder *e, VectorMove m) {
 
 /* All at once. */
 static void parallel_moves(Arm64Encoder *e, const int *to, const int *from, int count) {
-    VectorMove *moves = ARENA_ARRAY(e->f->arena, VectorMove, (size_t)count + 1);
-    int wanted = 0;
-    if (!moves) {
+    int left;
+    VectorMove *moves = vector_moves(e->f, e->at, to, from, count, &left);
+    if (!moves)
         arm64_refuse(e, "out of memory");
-        return;
-    }
-    for (int i = 0; i < count; i++)
-        if (reg_of(e, to[i]) >= 0)
-            moves[wanted++] = (VectorMove){.to = reg_of(e, to[i]), .from = reg_of(e, from[i]), .class = file_of(e, to[i])};
-    wanted = vector_order_moves(moves, wanted);
-    for (int i = 0; i < wanted; i++)
+    for (int i = 0; i < left; i++)
         (moves[i].swap ? emit_swap : emit_move)(e, moves[i]);
 }
 
@@ -260,13 +249,6 @@ static void compare_number(Arm64Encoder *e, int reg, int64_t number) {
     }
 }
 
-static bool is_innermost(const Arm64Encoder *e, int at) {
-    for (int i = at + 1; i < e->f->ops[at].other; i++)
-        if (e->f->ops[i].code == VECTOR_LOOP)
-            return false;
-    return true;
-}
-
 static void encode_loop(Arm64Encoder *e, const VectorOp *op, int at) {
     const int *ids = e->f->ids + op->carried;
     parallel_moves(e, ids + op->carry_count, ids, op->carry_count);
@@ -279,7 +261,7 @@ static void encode_loop(Arm64Encoder *e, const VectorOp *op, int at) {
         arm64_emit(e->code, B, 0);
     }
     arm64_emit(e->code, MOVZ, arm64_general_of(e, op->result), 0, 0);
-    if (is_innermost(e, at))
+    if (vector_is_innermost(e->f, at))
         arm64_align(e->code, 16);
     e->head[at] = e->code->size;
     forget_places(e, -1);
@@ -388,9 +370,9 @@ static void save_registers(Arm64Encoder *e, bool restore) {
         arm64_emit(e->code, ADD_IMM, STACK, STACK, bytes);
 }
 
-void arm64_encode(const VectorFunction *f, const Target *target, const Arm64Selection *selection,
-                  const VectorAllocation *registers, int function, Arm64Code *code) {
-    Arm64Encoder e = {.code = code, .f = f, .target = target, .selection = selection, .at = registers, .function = function};
+void arm64_encode(const CodeLowered *lowered, const Target *target, int function, Arm64Code *code) {
+    const VectorFunction *f = lowered->f;
+    Arm64Encoder e = {.code = code, .f = f, .target = target, .at = &lowered->at, .function = function};
     e.exit_jump = ARENA_ARRAY(f->arena, size_t, (size_t)f->op_count + 1);
     e.head = ARENA_ARRAY(f->arena, size_t, (size_t)f->op_count + 1);
     if (f->arena->failed) {

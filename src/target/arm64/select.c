@@ -100,14 +100,9 @@ static void find_loads(const VectorFunction *f, bool *none) {
         none[v] = f->values[v].class == CLASS_VECTOR;
 }
 
-bool arm64_select(const VectorFunction *f, const Target *target, Arm64Selection *out, whet_error *err) {
-    size_t values = (size_t)f->value_count + 1, ops = (size_t)f->op_count + 1;
-    out->none = ARENA_ARRAY(f->arena, bool, values);
-    out->tie = ARENA_ARRAY(f->arena, signed char, ops);
-    out->scratch = ARENA_ARRAY(f->arena, unsigned char, ops);
-    out->late = ARENA_ARRAY(f->arena, bool, ops);
-    if (f->arena->failed)
-        return error_memory(err), false;
+bool arm64_select(const VectorFunction *f, const Target *target, CodeSelection *out, whet_error *err) {
+    if (!code_select_new(f, out, err))
+        return false;
     if (arm64_is_amx(target))
         find_loads(f, out->none);
     else if (!arm64_scalable(target))

@@ -1,62 +1,20 @@
 /* The driver: vector code in, code out. The pipeline is drawn in x86.h. */
 #include "target/x86/x86.h"
 
-void x86_registers(const Target *target, const X86Selection *selection, uint64_t seed, VectorRegisters *out) {
-    *out = (VectorRegisters){
-        .none = selection->folded, .tie = selection->tie, .scratch = selection->scratch, .late = selection->late, .seed = seed};
-    for (int c = 0; c < CLASS_COUNT; c++) {
-        out->count[c] = target->registers[c];
-        out->same[c] = (RegisterClass)c;
-    }
-    out->same[CLASS_POINTER] = CLASS_INDEX;
-    if (target->bytes < 64)
-        out->same[CLASS_MASK] = CLASS_VECTOR;
-}
-
-static whet_status add_lowered(const Target *target, const VectorFunction *f, int index, uint64_t seed, X86Code *code,
-                               RegisterClass *missing, whet_error *err) {
-    X86Selection selection;
-    VectorAllocation allocation;
-    VectorRegisters registers;
-    if (!x86_select(f, target, &selection, err))
+/* With 32 vector registers, constants of innermost loops stay in some of them. */
+static whet_status add_function(const Target *target, const VectorFunction *f, int index, uint64_t seed, X86Code *code,
+                                whet_error *err) {
+    bool native[VECTOR_OP_COUNT];
+    CodeLowered lowered;
+    x86_native(target, native);
+    if (!code_lower(f, target, native, x86_select, target->bytes == 64, seed, &lowered, err))
         return err->status;
-    x86_registers(target, &selection, seed, &registers);
-    if (!vector_allocate(f, &registers, f->arena, &allocation, err)) {
-        *missing = registers.same[allocation.missing];
-        return err->status;
-    }
     x86_align(code, 64);
-    x86_encode(f, target, &selection, &allocation, index, code);
+    x86_encode(&lowered, target, index, code);
     if (code->failed)
         return error_set(err, code->arena->failed || f->arena->failed ? WHET_ERROR_MEMORY : WHET_ERROR_UNSUPPORTED,
                          "x86 code for '%s' cannot be made: %s", f->name, code->failed);
     return WHET_OK;
-}
-
-/* With 32 vector registers, constants of innermost loops stay in some of them. Where general registers run out, counters stay in
- * addresses: that costs bytes and, on some CPUs, a micro-operation each. */
-static whet_status add_function(const Target *target, const VectorFunction *f, int index, uint64_t seed, X86Code *code,
-                                whet_error *err) {
-    enum { HOISTED = 14 };
-    bool native[VECTOR_OP_COUNT], indexed = false, hoist = target->bytes == 64;
-    x86_native(target, native);
-    f = vector_rewrite(f, native, err);
-    if (!f)
-        return err->status;
-    for (;;) {
-        RegisterClass missing = CLASS_NONE;
-        const VectorFunction *ready = hoist ? vector_hoist_constants(f, HOISTED, target->registers[CLASS_VECTOR], err) : f;
-        bool hoisted = ready != f;
-        ready = ready ? vector_lower_addresses(ready, indexed, err) : NULL;
-        whet_status status = ready ? add_lowered(target, ready, index, seed, code, &missing, err) : err->status;
-        if (missing == CLASS_VECTOR && hoisted)
-            hoist = false;
-        else if (missing == CLASS_INDEX && !indexed)
-            indexed = true;
-        else
-            return status;
-        error_clear(err);
-    }
 }
 
 static TargetCode *keep(const Target *target, const X86Code *code, size_t *entries, int count, whet_error *err) {

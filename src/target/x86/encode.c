@@ -108,7 +108,7 @@ static X86Operand constant_operand(Encoder *e, DType type, double number) {
 
 /* A vector operand: its register, or the memory it is folded from. */
 X86Operand encode_operand(Encoder *e, int value) {
-    if (!e->selection->folded[value])
+    if (!e->selection->none[value])
         return vector_operand(e, reg_of(e, value));
     const VectorOp *op = &e->f->ops[e->f->values[value].op];
     if (op->code == VECTOR_CONST)
@@ -189,7 +189,7 @@ int encode_binary_mnemonic(const Encoder *e, VectorCode code, DType type) {
 
 static void encode_binary(Encoder *e, const VectorOp *op) {
     int a = op->arg[0], b = op->arg[1];
-    if (binaries[binary_row(op->code)].commutes && e->selection->folded[a]) {
+    if (binaries[binary_row(op->code)].commutes && e->selection->none[a]) {
         int swap = a;
         a = b;
         b = swap;
@@ -212,13 +212,13 @@ static void encode_fma(Encoder *e, const VectorOp *op) {
     };
     const ZydisMnemonic *form = forms[negative][is64];
     int a = op->arg[0], b = op->arg[1], c = op->arg[2];
-    if (e->selection->folded[a] || same_register(e, b, op)) { /* products commute: memory is b, the overwritten factor is a */
+    if (e->selection->none[a] || same_register(e, b, op)) { /* products commute: memory is b, the overwritten factor is a */
         int swap = a;
         a = b;
         b = swap;
     }
     X86Operand to = result(e, op);
-    if (e->selection->folded[c]) { /* 213: to = to * b + memory */
+    if (e->selection->none[c]) { /* 213: to = to * b + memory */
         if (same_register(e, a, op)) {
             encode_vector(e, form[1], to, encode_operand(e, b), encode_operand(e, c), nothing);
             return;
@@ -228,7 +228,7 @@ static void encode_fma(Encoder *e, const VectorOp *op) {
     } else if (same_register(e, c, op)) { /* 231: to = a * b + to */
         encode_vector(e, form[2], to, encode_operand(e, a), encode_operand(e, b), nothing);
     } else if (same_register(e, a, op)) {
-        if (e->selection->folded[b]) /* 132: to = to * memory + c */
+        if (e->selection->none[b]) /* 132: to = to * memory + c */
             encode_vector(e, form[0], to, encode_operand(e, c), encode_operand(e, b), nothing);
         else /* 213: to = b * to + c */
             encode_vector(e, form[1], to, encode_operand(e, b), encode_operand(e, c), nothing);
@@ -334,7 +334,7 @@ static void compare_wide(Encoder *e, const VectorOp *op) {
     static const int floats[] = {0x00, 0x04, 0x11, 0x12, 0x03}; /* EQ ordered, NE unordered, LT, LE quiet, UNORDERED */
     static const int ints[] = {0, 4, 1, 2, 3};
     int a = op->arg[0], b = op->arg[1];
-    if (e->selection->folded[a]) { /* only what commutes folds its first */
+    if (e->selection->none[a]) { /* only what commutes folds its first */
         int swap = a;
         a = b;
         b = swap;
@@ -355,7 +355,7 @@ static void compare_integers(Encoder *e, const VectorOp *op, int at) {
     int equal = is64 ? ZYDIS_MNEMONIC_VPCMPEQQ : ZYDIS_MNEMONIC_VPCMPEQD;
     int greater = is64 ? ZYDIS_MNEMONIC_VPCMPGTQ : ZYDIS_MNEMONIC_VPCMPGTD;
     if (op->code == VECTOR_EQ) {
-        if (e->selection->folded[op->arg[0]]) {
+        if (e->selection->none[op->arg[0]]) {
             X86Operand swap = a;
             a = b;
             b = swap;
@@ -503,11 +503,6 @@ static void encode_prefetch(Encoder *e, const VectorOp *op) {
 
 /* Loops. */
 
-static RegisterClass file_of(const Encoder *e, int value) {
-    RegisterClass class = e->f->values[value].class;
-    return class == CLASS_POINTER ? CLASS_INDEX : class == CLASS_MASK && !e->wide ? CLASS_VECTOR : class;
-}
-
 static void emit_move(Encoder *e, VectorMove m) {
     if (m.class == CLASS_TILE)
         e->code->failed = "tiles that change places";
@@ -538,17 +533,11 @@ static void emit_swap(Encoder *e, VectorMove m) {
 
 /* All at once. */
 static void parallel_moves(Encoder *e, const int *to, const int *from, int count) {
-    VectorMove *moves = ARENA_ARRAY(e->f->arena, VectorMove, (size_t)count + 1);
-    int wanted = 0;
-    if (!moves) {
+    int left;
+    VectorMove *moves = vector_moves(e->f, e->at, to, from, count, &left);
+    if (!moves)
         e->code->failed = "out of memory";
-        return;
-    }
-    for (int i = 0; i < count; i++)
-        if (reg_of(e, to[i]) >= 0)
-            moves[wanted++] = (VectorMove){.to = reg_of(e, to[i]), .from = reg_of(e, from[i]), .class = file_of(e, to[i])};
-    wanted = vector_order_moves(moves, wanted);
-    for (int i = 0; i < wanted; i++)
+    for (int i = 0; i < left; i++)
         (moves[i].swap ? emit_swap : emit_move)(e, moves[i]);
 }
 
@@ -564,13 +553,6 @@ size_t encode_jump(X86Code *code, int condition) {
     return at;
 }
 
-static bool is_innermost(const Encoder *e, int at) {
-    for (int i = at + 1; i < e->f->ops[at].other; i++)
-        if (e->f->ops[i].code == VECTOR_LOOP)
-            return false;
-    return true;
-}
-
 static void encode_loop(Encoder *e, const VectorOp *op, int at) {
     const int *ids = e->f->ids + op->carried;
     parallel_moves(e, ids + op->carry_count, ids, op->carry_count);
@@ -583,7 +565,7 @@ static void encode_loop(Encoder *e, const VectorOp *op, int at) {
     } else if (op->number <= 0)
         e->exit_jump[at] = encode_jump(e->code, JUMP_ALWAYS);
     encode_plain(e, ZYDIS_MNEMONIC_XOR, register_operand(low), register_operand(low), nothing);
-    if (is_innermost(e, at))
+    if (vector_is_innermost(e->f, at))
         x86_align(e->code, 32);
     e->head[at] = e->code->size;
 }
@@ -733,13 +715,13 @@ static void load_parameters(Encoder *e) {
         load_parameter(e, last);
 }
 
-void x86_encode(const VectorFunction *f, const Target *target, const X86Selection *selection, const VectorAllocation *registers,
-                int function, X86Code *code) {
+void x86_encode(const CodeLowered *lowered, const Target *target, int function, X86Code *code) {
+    const VectorFunction *f = lowered->f;
     Encoder e = {
         .code = code,
         .f = f,
-        .selection = selection,
-        .at = registers,
+        .selection = &lowered->selection,
+        .at = &lowered->at,
         .features = target->features,
         .wide = target->bytes == 64,
     };
@@ -750,13 +732,13 @@ void x86_encode(const VectorFunction *f, const Target *target, const X86Selectio
         return;
     }
     note(&e, X86_LINE_FUNCTION, NULL, function);
-    for (int i = FIRST_SAVED; i < registers->used[CLASS_INDEX]; i++)
+    for (int i = FIRST_SAVED; i < lowered->at.used[CLASS_INDEX]; i++)
         encode_plain(&e, ZYDIS_MNEMONIC_PUSH, register_operand(general[i]), nothing, nothing);
     load_parameters(&e);
     encode_tiles_begin(&e);
     for (int i = 0; i < f->op_count && !code->failed; i++) {
         const VectorOp *op = &f->ops[i];
-        bool folded = op->result >= 0 && selection->folded[op->result];
+        bool folded = op->result >= 0 && lowered->selection.none[op->result];
         bool unused = op->result >= 0 && reg_of(&e, op->result) < 0 && op->code != VECTOR_LOOP;
         if (folded || unused)
             continue;
@@ -766,7 +748,7 @@ void x86_encode(const VectorFunction *f, const Target *target, const X86Selectio
     note(&e, X86_LINE_RETURN, NULL, 0);
     encode_tiles_end(&e);
     encode_plain(&e, ZYDIS_MNEMONIC_VZEROUPPER, nothing, nothing, nothing);
-    for (int i = registers->used[CLASS_INDEX] - 1; i >= FIRST_SAVED; i--)
+    for (int i = lowered->at.used[CLASS_INDEX] - 1; i >= FIRST_SAVED; i--)
         encode_plain(&e, ZYDIS_MNEMONIC_POP, register_operand(general[i]), nothing, nothing);
     encode_plain(&e, ZYDIS_MNEMONIC_RET, nothing, nothing, nothing);
 }

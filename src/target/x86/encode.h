@@ -14,7 +14,7 @@ enum { ENCODER_TILES = 2 }; /* registers for tiles of A, and as many for those o
 typedef struct Encoder {
     X86Code *code;
     const VectorFunction *f;
-    const X86Selection *selection;
+    const CodeSelection *selection;
     const VectorAllocation *at;
     uint64_t features;
     bool wide;
@@ -76,7 +76,7 @@ static inline int bytes_of(DType type) {
 }
 
 static inline bool same_register(const Encoder *e, int value, const VectorOp *op) {
-    return !e->selection->folded[value] && reg_of(e, value) == reg_of(e, op->result);
+    return !e->selection->none[value] && reg_of(e, value) == reg_of(e, op->result);
 }
 
 /* encode.c. An instruction on general registers; one on vectors; one under a mask register (0: none). */

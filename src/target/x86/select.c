@@ -99,8 +99,6 @@ static void count_uses(const VectorFunction *f, const Target *target, Uses *uses
     }
 }
 
-/* A constant folds only where each of its users is left with a register for the rest: one memory operand an instruction. So
- * every user is asked in order, and takes the first of its operands that wants to fold; constants that lose get a register. */
 /* Constants before every loop are there to stay in registers. */
 static int first_loop(const VectorFunction *f) {
     int i = 0;
@@ -109,6 +107,8 @@ static int first_loop(const VectorFunction *f) {
     return i < f->op_count ? i : -1;
 }
 
+/* A constant folds only where each of its users is left with a register for the rest: one memory operand an instruction. So
+ * every user is asked in order, and takes the first of its operands that wants to fold; constants that lose get a register. */
 static void fold(const VectorFunction *f, const Target *target, const Uses *uses, bool *folded) {
     int loop = first_loop(f);
     for (int v = 0; v < f->value_count; v++) {
@@ -160,17 +160,13 @@ static unsigned char scratch_of(const Target *target, const VectorOp *op) {
     }
 }
 
-bool x86_select(const VectorFunction *f, const Target *target, X86Selection *out, whet_error *err) {
-    size_t values = (size_t)f->value_count + 1, ops = (size_t)f->op_count + 1;
+bool x86_select(const VectorFunction *f, const Target *target, CodeSelection *out, whet_error *err) {
+    size_t values = (size_t)f->value_count + 1;
     Uses uses = {ARENA_ARRAY(f->arena, int, values), ARENA_ARRAY(f->arena, int, values)};
-    out->folded = ARENA_ARRAY(f->arena, bool, values);
-    out->tie = ARENA_ARRAY(f->arena, signed char, ops);
-    out->scratch = ARENA_ARRAY(f->arena, unsigned char, ops);
-    out->late = ARENA_ARRAY(f->arena, bool, ops);
-    if (f->arena->failed)
-        return error_memory(err), false;
+    if (!code_select_new(f, out, err))
+        return false;
     count_uses(f, target, &uses);
-    fold(f, target, &uses, out->folded);
+    fold(f, target, &uses, out->none);
     for (int i = 0; i < f->op_count; i++) {
         const VectorOp *op = &f->ops[i];
         out->tie[i] = (signed char)vector_info[op->code].tie;
@@ -178,7 +174,7 @@ bool x86_select(const VectorFunction *f, const Target *target, X86Selection *out
         out->late[i] = op->code == VECTOR_EVEN || op->code == VECTOR_ODD || op->code == VECTOR_DOT4_US ||
                        op->code == VECTOR_DOT2_SS || op->code == VECTOR_DOT2 || op->code == VECTOR_GATHER ||
                        op->code == VECTOR_PICK;
-        int memory = folded_operand(f, out->folded, op);
+        int memory = folded_operand(f, out->none, op);
         if (memory >= 0 && memory == out->tie[i]) /* take over another operand that is in a register */
             out->tie[i] = op->code == VECTOR_FMA || op->code == VECTOR_FNMA ? 0 : vector_arg_count(op->code) > 1 ? 1 : -1;
     }

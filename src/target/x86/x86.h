@@ -1,7 +1,7 @@
 /* The x86-64 target: AVX2 + FMA, and AVX-512 (F, BW, DQ, VL) with VNNI and BF16 where the CPU has them.
  *
- *     vector code --x86_legalize--> operations x86 has --vector_lower_addresses--> --x86_select--> which loads and constants
- * become memory operands --vector_allocate--> registers --x86_encode--> bytes --code_keep--> code
+ *     vector code --vector_rewrite--> operations x86 has --vector_lower_addresses--> --x86_select--> which loads and constants
+ * become memory operands --vector_allocate--> registers (all that by code_lower) --x86_encode--> bytes --code_keep--> code
  *
  * features.c finds what there is, select.c folds, encode.c writes instructions with Zydis, ../memory.c makes them executable,
  * disassemble.c prints them, calibrate.c measures the machine with them. Everything but calling code works on every host. */
@@ -9,6 +9,7 @@
 #define WHET_X86_H
 
 #include "target/code.h"
+#include "target/lower.h"
 
 /* What the instructions from `offset` on are for, to annotate listings with. */
 typedef enum X86LineKind { X86_LINE_FUNCTION, X86_LINE_PARAMETER, X86_LINE_OPERATION, X86_LINE_RETURN } X86LineKind;
@@ -29,19 +30,11 @@ uint64_t x86_features_here(void);
 /* compile.c */
 whet_status x86_compile(const Target *target, const VectorFunction *const *functions, int count, uint64_t seed, TargetCode **out,
                         whet_error *err);
-/* Which registers code may use, given what its operations want of them. */
-struct X86Selection;
 bool x86_halve(const Target *target, Target *out); /* AVX2 on a machine with AVX-512; false: it has not more */
-void x86_registers(const Target *target, const struct X86Selection *selection, uint64_t seed, VectorRegisters *out);
 
-/* select.c: what needs no register because its user takes it as a memory operand. */
-typedef struct X86Selection {
-    bool *folded;           /* by value */
-    signed char *tie;       /* by operation: the operand whose register to take over */
-    unsigned char *scratch; /* by operation: vector registers for itself */
-    bool *late;             /* by operation: see VectorRegisters */
-} X86Selection;
-bool x86_select(const VectorFunction *f, const Target *target, X86Selection *out, whet_error *err);
+/* select.c: what operations want of the register allocator; what needs no register because its user takes it as a memory operand.
+ */
+bool x86_select(const VectorFunction *f, const Target *target, CodeSelection *out, whet_error *err);
 /* Operations the target has; vector_rewrite replaces the others. */
 void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]);
 
@@ -101,8 +94,7 @@ size_t x86_write(const X86Instruction *instruction, unsigned char *to, size_t *d
 int x86_next_form(int mnemonic); /* the mnemonics that it has rows for, one after another: 0 begins and ends */
 
 /* encode.c */
-void x86_encode(const VectorFunction *f, const Target *target, const X86Selection *selection, const VectorAllocation *registers,
-                int function, X86Code *code);
+void x86_encode(const CodeLowered *lowered, const Target *target, int function, X86Code *code);
 
 /* disassemble.c */
 void x86_print(const TargetCode *code, Text *out);
