@@ -200,11 +200,10 @@ static int bytes_ahead(int64_t rows, bool far) {
 }
 
 /* Each tile fetches a share of the next panel, for which that one's first tile would wait, where tiles are so few that this
- * shows: the machine foresees it only if it follows the one at hand and is large, and then two fetching it lose by it. */
-static bool fetches_next(const Contract *k, const Target *target) {
+ * shows. The machine foresees a large one that follows the one at hand, but in its first tile it cannot keep up. */
+static bool fetches_next(const Contract *k) {
     enum { TILES = 64 };
-    bool foreseen = k->blocks == 1 && contract_block_bytes(k) * 8 > target->cache_bytes[1];
-    return k->packed_bytes >= AHEAD_LEAST && !foreseen && k->lines == 1 && k->tiles > 1 && k->tiles <= TILES &&
+    return k->packed_bytes >= AHEAD_LEAST && k->lines == 1 && k->tiles > 1 && k->tiles <= TILES &&
            k->level_count == 1 && k->level[0].guard < 0;
 }
 
@@ -242,7 +241,7 @@ static bool plan(Contract *k, const ScheduleOptions *options, const int *axis, i
     k->panel_bytes = k->direct ? 0 : (size_t)panel;
     k->packed_bytes = k->direct ? 0 : (size_t)whole;
     k->ahead = k->constant && k->packed_bytes >= AHEAD_LEAST ? bytes_ahead(k->rows, options->far) : 0;
-    k->next_panel = k->constant && !k->ahead && fetches_next(k, k->target);
+    k->next_panel = k->constant && !k->ahead && fetches_next(k);
     return true;
 }
 

@@ -167,8 +167,8 @@ double cost_contract(const Target *target, ContractShape shape, int element_byte
         int64_t blocks = (shape.depth + most - 1) / (most > 0 ? most : 1);
         knobs->kc = blocks > 1 ? round_up((shape.depth + blocks - 1) / blocks, knobs->unroll) : shape.depth;
     }
-    if (!knobs->mc) { /* a block of A in half of it, blocks of equal height: all panels pass for each of them */
-        int64_t most = l2 / 2 / (knobs->kc > 0 ? knobs->kc * element_bytes : 1);
+    if (!knobs->mc) { /* a block of A in three quarters of it, blocks of equal height: all panels pass for each of them */
+        int64_t most = l2 / 4 * 3 / (knobs->kc > 0 ? knobs->kc * element_bytes : 1);
         most = most > knobs->mr ? most / knobs->mr * knobs->mr : knobs->mr;
         int64_t blocks = (shape.rows + most - 1) / most;
         knobs->mc = blocks > 1 ? round_up((shape.rows + blocks - 1) / blocks, knobs->mr) : most;
