@@ -112,6 +112,15 @@ static inline int64_t least(int64_t a, int64_t b) {
 static inline int64_t most(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
+static inline int64_t within(int64_t n, int64_t low, int64_t high) { /* the nearest number to n there */
+    return n < low ? low : n > high ? high : n;
+}
+static inline int whole_log2(int64_t n) { /* n is positive */
+    int log = 0;
+    while (n >> (log + 1))
+        log++;
+    return log;
+}
 static inline int64_t ceiling(int64_t n, int64_t unit) { /* of n / unit */
     return (n + unit - 1) / unit;
 }

@@ -88,7 +88,8 @@ static void print_options(const Option *options) {
 }
 
 void print_help(const Command *command) {
-    printf("usage: whet %s [OPTION]... %s\n\n%s\n\noptions:\n", command->name, command->operands, command->summary);
+    printf("usage: whet %s [OPTION]...%s%s\n\n%s\n\noptions:\n", command->name, *command->operands ? " " : "", command->operands,
+           command->summary);
     print_options(command->options);
     printf("  %-28s %s\n", "-h, --help", "print this");
     printf("\n%s", command->details);

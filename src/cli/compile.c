@@ -92,7 +92,8 @@ const Command command_compile = {
         "\n"
         "examples:\n"
         "  whet compile 'c[m, n] = sum(k) a[m, k] * b[k, n]' -d m=64 -d n=64 -d k=64 --name gemm -o gemm.c\n"
-        "  whet compile 'y[i] = f32(x[i]) * 0.1' -d i=1000 -a x=u8 | cc -O3 -march=native -c -x c - -o scale.o\n",
+        "  whet compile 'y[i] = f32(x[i]) * 0.1' -d i=1000 -a x=u8 | cc -O2 -march=native -ffp-contract=fast -c -x c - -o "
+        "scale.o\n",
     .options = options,
     .run = compile_main,
 };

@@ -68,8 +68,7 @@ static void set_content(OpCall *call, int index, int rank, const Dim *values, in
 /* ---- Where contents come from -------------------------------------------------------------------------------------------- */
 
 static int64_t clamp_index(int64_t index, int64_t length) {
-    index = index < 0 ? index + length : index;
-    return index < 0 ? 0 : index > length ? length : index;
+    return within(index < 0 ? index + length : index, 0, length);
 }
 
 static void fold_shape(OpCall *call) {

@@ -39,7 +39,7 @@ static FileMap *map_open_file(int fd, Arena *arena, FileMap **maps, whet_error *
     if (fstat(fd, &info) != 0)
         error_set(err, WHET_ERROR_FILE, "it cannot be examined: %s", strerror(errno));
     else if (!S_ISREG(info.st_mode))
-        error_set(err, WHET_ERROR_FILE, "it is not a regular file");
+        error_set(err, WHET_ERROR_FILE, S_ISDIR(info.st_mode) ? "it is a folder, not a file" : "it is not a regular file");
     else if (info.st_size <= 0 || (uintmax_t)info.st_size > SIZE_MAX)
         error_set(err, WHET_ERROR_FORMAT, "it is empty");
     else if (!(map = ARENA_NEW(arena, FileMap)))

@@ -63,10 +63,6 @@ whet_status window_read(OpCall *call, int spatial, const Type *weights, Window *
     return status;
 }
 
-static int64_t ceil_div(int64_t a, int64_t b) { /* a >= 0, b > 0 */
-    return a / b + (a % b != 0);
-}
-
 /* How far one window reaches: below 2^62. */
 static int64_t reach(const Window *window, int i) {
     return window->dilation[i] * (window->kernel[i] - 1) + 1;
@@ -74,7 +70,7 @@ static int64_t reach(const Window *window, int i) {
 
 /* out = ceil(in / stride); what the windows lack is padded, the odd one at the end or at the beginning. */
 static whet_status same_extent(OpCall *call, Window *window, int i, bool lower) {
-    int64_t needed, out = ceil_div(window->in[i], window->stride[i]);
+    int64_t needed, out = ceiling(window->in[i], window->stride[i]);
     if (!checked_mul(out - 1, window->stride[i], &needed) || !checked_add(needed, reach(window, i), &needed))
         return op_error(call, WHET_ERROR_DATA, "the window does not fit 64 bits at spatial dimension %d", i);
     int64_t total = out > 0 && needed > window->in[i] ? needed - window->in[i] : 0;
@@ -90,7 +86,7 @@ static whet_status same_extent(OpCall *call, Window *window, int i, bool lower) 
 static whet_status plain_extent(OpCall *call, Window *window, int i, bool ceil) {
     int64_t in = window->in[i], stride = window->stride[i];
     int64_t padded = in + window->begin[i] + window->end[i], room = padded - reach(window, i);
-    int64_t out = (ceil && room > 0 ? ceil_div(room, stride) : room / stride) + 1;
+    int64_t out = (ceil && room > 0 ? ceiling(room, stride) : room / stride) + 1;
     if (padded < 0 || out < 0)
         return op_error(call, WHET_ERROR_DATA, "the window (%lld) is larger than the padded input (%lld) at spatial dimension %d",
                         (long long)reach(window, i), (long long)padded, i);

@@ -554,7 +554,7 @@ static bool list_step(Segment *s, size_t step) {
 }
 
 /* What somebody reads behind the segment must be there. */
-bool segment_keep_live_out(Segment *s) {
+static bool keep_live_out(Segment *s) {
     const Graph *graph = s->program->graph;
     bool *dead = ARENA_ARRAY(&s->arena, bool, graph->value_count);
     if (!dead)
@@ -604,7 +604,7 @@ static bool build(Segment *s, void *context) {
     s->plan.explain = out != NULL;
     if (!segment_list(s, MOST_STEPS) || !s->out->steps)
         return !s->failed;
-    if (!segment_keep_live_out(s))
+    if (!keep_live_out(s))
         return false;
     if (s->record)
         record_values(s->record, s);

@@ -46,7 +46,6 @@ typedef struct Segment {
 
 /* Lists up to `most` steps; false: an error, s->failed. */
 bool segment_list(Segment *s, size_t most);
-bool segment_keep_live_out(Segment *s);
 /* `make` fills s->out, false: s->failed, or no plan; the plan, or NULL. */
 Planned *segment_plan(Segment *s, bool (*make)(Segment *s, void *context), void *context);
 void segment_free(Segment *s);

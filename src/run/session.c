@@ -161,6 +161,8 @@ whet_status whet_session_run(whet_session *session, whet_error *err) {
     s->runner.took = clock_now() - start - (spare - s->runner.spare.seconds);
     drop_values(s->inputs, graph->input_count);
     s->ran = !status;
+    if (status == WHET_ERROR_LIMIT)
+        error_prefix(err, "stopped after %.3g s, of %.3g s allowed", clock_now() - start, s->options.time_limit);
     return status;
 }
 

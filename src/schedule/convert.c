@@ -14,14 +14,8 @@ static int select(ExprEmitter *e, int mask, int yes, int no) {
     return vector_ternary(e->f, VECTOR_SELECT, mask, yes, no);
 }
 
-/* The nearest, ties to even, on the bits; NaN stays NaN. */
 int convert_bf16_bits(VectorFunction *f, int x) {
-    int bits = vector_convert(f, VECTOR_BITS, DT_S32, x);
-    int odd = vector_binary(f, VECTOR_AND, vector_immediate(f, VECTOR_SHR, bits, 16), vector_const(f, DT_S32, 1));
-    int sum = vector_binary(f, VECTOR_ADD, vector_binary(f, VECTOR_ADD, bits, vector_const(f, DT_S32, 0x7fff)), odd);
-    int quiet = vector_binary(f, VECTOR_OR, bits, vector_const(f, DT_S32, 0x400000));
-    int rounded = vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_UNORDERED, x, x), quiet, sum);
-    return vector_binary(f, VECTOR_AND, rounded, vector_const(f, DT_S32, -0x10000));
+    return vector_binary(f, VECTOR_AND, vector_bf16_bits(f, x), vector_const(f, DT_S32, -0x10000));
 }
 
 static int round_bf16(ExprEmitter *e, int x) {

@@ -11,10 +11,6 @@
  * the kernel's order, products go by taps of the line. */
 #include "schedule/window_pixels_emit.h"
 
-static int64_t clamp(int64_t x, int64_t low, int64_t high) {
-    return x < low ? low : x > high ? high : x;
-}
-
 static int64_t length_of(const Code *t) {
     return t->nest->axis[t->p->v].extent;
 }
@@ -49,8 +45,8 @@ static int64_t first_index(const Code *t) {
 static int load_inside(Code *t, int access, int64_t index, int64_t shift, int64_t count) {
     const Access *a = &t->nest->access[access];
     DType memory = a->type;
-    int64_t to = t->lane_counter >= 0 ? t->p->lanes : clamp(t->p->lane.extent - index - shift, 0, count);
-    int64_t from = t->lane_counter >= 0 ? 0 : clamp(-index - shift, 0, to);
+    int64_t to = t->lane_counter >= 0 ? t->p->lanes : within(t->p->lane.extent - index - shift, 0, count);
+    int64_t from = t->lane_counter >= 0 ? 0 : within(-index - shift, 0, to);
     if (from == to)
         return vector_const(t->f, expr_register(memory), 0);
     VectorAddress address = vector_offset(pixels_place(t, access), shift * dtype_bits(memory) / 8);
@@ -64,7 +60,7 @@ static int half_of_pair(Code *t, int access, int64_t index, int64_t shift, Form 
     int value = pixels_find_loaded(t, key, form, offset);
     if (value < 0) {
         int64_t behind = shift + (form == FORM_HIGH ? lanes : 0);
-        value = load_inside(t, access, index, behind, clamp(2 * active_lanes(t) - (form == FORM_HIGH ? lanes : 0), 0, lanes));
+        value = load_inside(t, access, index, behind, within(2 * active_lanes(t) - (form == FORM_HIGH ? lanes : 0), 0, lanes));
         pixels_keep(t, key, form, offset, value);
     }
     return value;
@@ -87,8 +83,8 @@ int lines_outside(Code *t, int value) {
     bool plain = !t->p->w->view[x->read->tensor].definition; /* what is masked out is 0 already */
     if (t->lane_counter >= 0 || !s->guarded || (plain && x->outside == 0))
         return value;
-    from = clamp((-index + s->step - 1) / s->step, 0, lanes);
-    to = clamp((s->extent - index + s->step - 1) / s->step, from, lanes);
+    from = within((-index + s->step - 1) / s->step, 0, lanes);
+    to = within((s->extent - index + s->step - 1) / s->step, from, lanes);
     if (from == 0 && to == lanes)
         return value;
     int outside = vector_const(t->f, t->f->values[value].type, x->outside);

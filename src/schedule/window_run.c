@@ -32,10 +32,6 @@ static void add_axis(const Window *w, Unit *u, int axis, int64_t digit) {
         u->start[d] += digit * w->dim[d].coef[axis];
 }
 
-static int64_t clamp(int64_t x, int64_t low, int64_t high) {
-    return x < low ? low : x > high ? high : x;
-}
-
 static Unit unit_at(const Window *w, int64_t index) {
     Unit u = {.last = w->bands > 1 && index % w->bands == w->bands - 1};
     for (int i = 0; i < w->nest.access_count; i++)
@@ -51,8 +47,8 @@ static Unit unit_at(const Window *w, int64_t index) {
         index /= extent;
     }
     for (int d = 0; d < w->dim_count; d++) {
-        u.from[d] = clamp(-u.start[d], 0, w->dim[d].length);
-        u.to[d] = clamp(w->dim[d].extent - u.start[d], u.from[d], w->dim[d].length);
+        u.from[d] = within(-u.start[d], 0, w->dim[d].length);
+        u.to[d] = within(w->dim[d].extent - u.start[d], u.from[d], w->dim[d].length);
     }
     return u;
 }

@@ -257,6 +257,14 @@ int vector_round_to(VectorFunction *f, DType type, int a) {
     return plain_op(f, VECTOR_ROUND_TO, type_of(f, a), type, a, -1, -1, 0);
 }
 
+int vector_bf16_bits(VectorFunction *f, int x) {
+    int bits = vector_convert(f, VECTOR_BITS, DT_S32, x);
+    int odd = vector_binary(f, VECTOR_AND, vector_immediate(f, VECTOR_SHR, bits, 16), vector_const(f, DT_S32, 1));
+    int sum = vector_binary(f, VECTOR_ADD, vector_binary(f, VECTOR_ADD, bits, vector_const(f, DT_S32, 0x7fff)), odd);
+    int quiet = vector_binary(f, VECTOR_OR, bits, vector_const(f, DT_S32, 0x400000));
+    return vector_ternary(f, VECTOR_SELECT, vector_binary(f, VECTOR_UNORDERED, x, x), quiet, sum);
+}
+
 int vector_mask_first(VectorFunction *f, DType type, int lanes) {
     return plain_op(f, VECTOR_MASK_FIRST, type, DT_NONE, -1, -1, -1, lanes);
 }

@@ -90,10 +90,6 @@ static void load_lane(Lanes *to, int lane, DType type, DType from, const char *a
         put_int(to, lane, type, load_int(from, at));
 }
 
-static int32_t clamp(int32_t x, int32_t low, int32_t high) {
-    return x < low ? low : x > high ? high : x;
-}
-
 static void store_lane(const Lanes *from, int lane, DType type, DType to, char *at) {
     uint16_t half = 0;
     if (type == to) {
@@ -113,13 +109,13 @@ static void store_lane(const Lanes *from, int lane, DType type, DType to, char *
     else if (to == DT_BF16)
         half = f32_to_bf16(from->f32[lane]);
     else if (to == DT_S16)
-        half = (uint16_t)clamp(from->s32[lane], INT16_MIN, INT16_MAX);
+        half = (uint16_t)within(from->s32[lane], INT16_MIN, INT16_MAX);
     else if (to == DT_U16)
-        half = (uint16_t)clamp(from->s32[lane], 0, UINT16_MAX);
+        half = (uint16_t)within(from->s32[lane], 0, UINT16_MAX);
     else if (to == DT_S8)
-        *at = (char)clamp(from->s32[lane], INT8_MIN, INT8_MAX);
+        *at = (char)within(from->s32[lane], INT8_MIN, INT8_MAX);
     else
-        *at = (char)(uint8_t)clamp(from->s32[lane], 0, UINT8_MAX);
+        *at = (char)(uint8_t)within(from->s32[lane], 0, UINT8_MAX);
     if (dtype_bits(to) == 16)
         memcpy(at, &half, 2);
 }

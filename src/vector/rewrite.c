@@ -70,17 +70,11 @@ static int pick(VectorFunction *to, const VectorOp *op) {
     return vector_ternary(to, VECTOR_SELECT, second, b, a);
 }
 
-/* Floats to bf16, to the nearest, ties to even; NaNs keep their upper bits and become quiet. */
 static int store_bf16(VectorFunction *to, const VectorOp *op) {
-    int x = op->arg[0], bits = vector_convert(to, VECTOR_BITS, DT_S32, x);
-    int odd = vector_binary(to, VECTOR_AND, vector_immediate(to, VECTOR_SHR, bits, 16), vector_const(to, DT_S32, 1));
-    int rounded = vector_binary(to, VECTOR_ADD, vector_binary(to, VECTOR_ADD, bits, odd), vector_const(to, DT_S32, 0x7fff));
-    int quiet = vector_binary(to, VECTOR_OR, bits, vector_const(to, DT_S32, 0x400000));
-    int nan = vector_binary(to, VECTOR_UNORDERED, x, x);
     VectorOp store = *op;
     store.type = DT_S32;
     store.from = DT_U16;
-    store.arg[0] = vector_immediate(to, VECTOR_SHR, vector_ternary(to, VECTOR_SELECT, nan, quiet, rounded), 16);
+    store.arg[0] = vector_immediate(to, VECTOR_SHR, vector_bf16_bits(to, op->arg[0]), 16);
     return vector_append(to, &store);
 }
 

@@ -281,6 +281,9 @@ int vector_load_index(VectorFunction *f, VectorAddress address);
 int vector_pointer_index(VectorFunction *f, int pointer, int index, int64_t bytes);
 int vector_lookup(VectorFunction *f, int table, int index);
 int vector_round_to(VectorFunction *f, DType type, int a); /* f32 to the nearest of a narrower type, which stays in f32 */
+/* f32 rounded to the nearest bf16, ties to even, in the upper halves of lanes of s32; the lower halves are not cleared. NaNs keep
+ * their upper bits and become quiet. */
+int vector_bf16_bits(VectorFunction *f, int x);
 int vector_mask_first(VectorFunction *f, DType type, int lanes);
 int vector_mask_below(VectorFunction *f, DType type, int index);
 /* Then OUTER and TILE_DOT by vector_ternary, TILE_ROW by vector_immediate. `rows`: of the tile, 0 all; `pitch` bytes apart. */

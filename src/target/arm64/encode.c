@@ -122,17 +122,10 @@ static int far_address(Arm64Encoder *e, int base, int64_t offset) {
     return place->reg;
 }
 
-static int log2_of(int64_t number) {
-    int log = 0;
-    while (number >> (log + 1))
-        log++;
-    return log;
-}
-
 int arm64_address(Arm64Encoder *e, const VectorAddress *a, int64_t low, int64_t high, int64_t unit, int64_t *offset) {
     int base = arm64_general_of(e, a->base);
     if (a->terms) { /* a counter that stays in the address */
-        arm64_emit(e->code, ADD_REG, SECOND_TEMPORARY, base, arm64_general_of(e, a->term[0].index), log2_of(a->term[0].coef));
+        arm64_emit(e->code, ADD_REG, SECOND_TEMPORARY, base, arm64_general_of(e, a->term[0].index), whole_log2(a->term[0].coef));
         base = SECOND_TEMPORARY;
         e->place[0].base = -1;
     }

@@ -290,15 +290,8 @@ static const struct {
     {ARM64_LDR_Q, ARM64_LDUR_Q, ARM64_STR_Q, ARM64_STUR_Q, 0, 0},
 };
 
-static int log2_of(int bytes) {
-    int log = 0;
-    while (bytes >> (log + 1))
-        log++;
-    return log;
-}
-
 static void move_memory(Arm64Encoder *e, int vector, const VectorAddress *a, int bytes, bool store) {
-    int log = log2_of(bytes);
+    int log = whole_log2(bytes);
     int64_t offset;
     if (a->offset >= -256 && a->offset < 256 && (a->offset < 0 || a->offset % bytes)) {
         int base = arm64_address(e, a, -256, 255, 1, &offset);
@@ -330,12 +323,12 @@ static void move_lanes(Arm64Encoder *e, const VectorOp *op, int vector, int byte
         size_t jump = 0;
         if (!known) {
             static const Arm64Form lane_of[] = {ARM64_UMOV_B, ARM64_UMOV_H, ARM64_UMOV_S, ARM64_UMOV_D};
-            arm64_put(e->code, lane_of[log2_of(size)],
+            arm64_put(e->code, lane_of[whole_log2(size)],
                       (const int64_t[ARM64_MAX_OPERANDS]){ARM64_TEMPORARY, arm64_mask_of(e, op->mask), i});
             jump = e->code->size;
             arm64_emit(e->code, CBZ_W, ARM64_TEMPORARY, 0);
         }
-        emit3(e, store ? memory[log2_of(bytes)].store_lane : memory[log2_of(bytes)].load_lane, vector, i, base);
+        emit3(e, store ? memory[whole_log2(bytes)].store_lane : memory[whole_log2(bytes)].load_lane, vector, i, base);
         if (!known)
             arm64_patch_jump(e->code, jump, e->code->size);
     }
@@ -398,7 +391,7 @@ static void encode_gather(Arm64Encoder *e, const VectorOp *op) {
         }
         emit3(e, ARM64_SMOV_S, ARM64_TEMPORARY, index, i);
         arm64_emit(e->code, MADD, ARM64_TEMPORARY, ARM64_TEMPORARY, scale, base);
-        emit3(e, memory[log2_of(bytes)].load_lane, to, i, ARM64_TEMPORARY);
+        emit3(e, memory[whole_log2(bytes)].load_lane, to, i, ARM64_TEMPORARY);
         if (op->mask >= 0)
             arm64_patch_jump(e->code, jump, e->code->size);
     }
@@ -409,7 +402,7 @@ static void encode_splat(Arm64Encoder *e, const VectorOp *op) {
     static const Arm64Form forms[] = {ARM64_LD1R_16B, ARM64_LD1R_8H, ARM64_LD1R_4S, ARM64_LD1R_2D};
     int64_t offset;
     int base = arm64_address(e, &op->address, 0, 0, 1, &offset);
-    emit2(e, forms[log2_of(bytes_of(op->from))], result(e, op), base);
+    emit2(e, forms[whole_log2(bytes_of(op->from))], result(e, op), base);
     widen(e, result(e, op), op->type, op->from);
 }
 
@@ -487,9 +480,9 @@ static void encode_mask_below(Arm64Encoder *e, const VectorOp *op, int at) {
     arm64_move_number(e, ARM64_TEMPORARY, lanes);
     arm64_emit(e->code, CMP_REG, index, ARM64_TEMPORARY);
     arm64_emit(e->code, CSEL, ARM64_TEMPORARY, index, ARM64_TEMPORARY, LESS);
-    emit2(e, forms[log2_of(size)].splat, to, ARM64_TEMPORARY);
+    emit2(e, forms[whole_log2(size)].splat, to, ARM64_TEMPORARY);
     load_bytes(e, t, data);
-    emit3(e, forms[log2_of(size)].greater, to, to, t);
+    emit3(e, forms[whole_log2(size)].greater, to, to, t);
 }
 
 /* Every lane's partner at a distance of half the lanes, then of a quarter. */

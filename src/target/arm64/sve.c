@@ -27,10 +27,6 @@ static int bytes_of(DType type) {
     return dtype_bits(type) / 8;
 }
 
-static int log2_of(int bytes) {
-    return bytes == 8 ? 3 : bytes / 2;
-}
-
 void arm64_sve_move(Arm64Encoder *e, int to, int from) {
     if (to != from)
         emit3(e, ARM64_SVE_ORR, to, from, from);
@@ -186,7 +182,7 @@ static void pick(Arm64Encoder *e, VectorCode code, DType type, int to, int a, in
 
 static void encode_select(Arm64Encoder *e, const VectorOp *op) {
     static const Arm64Form forms[] = {ARM64_SVE_SEL_B, ARM64_SVE_SEL_H, ARM64_SVE_SEL_S, ARM64_SVE_SEL_D};
-    emit4(e, forms[log2_of(bytes_of(op->type))], result(e, op), arm64_mask_of(e, op->arg[0]), reg(e, op->arg[1]),
+    emit4(e, forms[whole_log2(bytes_of(op->type))], result(e, op), arm64_mask_of(e, op->arg[0]), reg(e, op->arg[1]),
           reg(e, op->arg[2]));
 }
 
@@ -437,7 +433,7 @@ static void narrow(Arm64Encoder *e, const VectorOp *op, int at, int from, int t)
 
 static void store_first(Arm64Encoder *e, const VectorOp *op, int vector) {
     static const Arm64Form aligned[] = {ARM64_STR_B, ARM64_STR_H, ARM64_STR_S, ARM64_STR_D};
-    int size = bytes_of(op->from), log = log2_of(size);
+    int size = bytes_of(op->from), log = whole_log2(size);
     int64_t offset;
     int base = arm64_address(e, &op->address, 0, 4095 * (int64_t)size, size, &offset);
     emit3(e, aligned[log], vector, base, offset); /* the low end of z3 is s3 */
@@ -462,7 +458,7 @@ static void encode_store(Arm64Encoder *e, const VectorOp *op, int at) {
 
 static void below(Arm64Encoder *e, const VectorOp *op, int index) {
     static const Arm64Form forms[] = {ARM64_SVE_WHILELT_B, ARM64_SVE_WHILELT_H, ARM64_SVE_WHILELT_S, ARM64_SVE_WHILELT_D};
-    emit3(e, forms[log2_of(bytes_of(op->type))], arm64_mask_of(e, op->result), ARM64_ZERO, index);
+    emit3(e, forms[whole_log2(bytes_of(op->type))], arm64_mask_of(e, op->result), ARM64_ZERO, index);
 }
 
 static void encode_mask_first(Arm64Encoder *e, const VectorOp *op) {
@@ -525,7 +521,7 @@ static void encode_zip(Arm64Encoder *e, const VectorOp *op, int at) {
                                          {ARM64_SVE_TRN1_H, ARM64_SVE_TRN2_H},
                                          {ARM64_SVE_TRN1_S, ARM64_SVE_TRN2_S},
                                          {ARM64_SVE_TRN1_D, ARM64_SVE_TRN2_D}};
-    int a = reg(e, op->arg[0]), b = reg(e, op->arg[1]), step = log2_of(bytes_of(op->type));
+    int a = reg(e, op->arg[0]), b = reg(e, op->arg[1]), step = whole_log2(bytes_of(op->type));
     int to = result(e, op), second = arm64_scratch(e, at, 0);
     for (int first = to; step < 3; step++) {
         emit3(e, forms[step][0], first, a, b);
