@@ -381,7 +381,7 @@ static void test_external(void **state) {
     external_case(folder, (Place){"loop", "0", "8"}, "cannot be opened");
     external_case(folder, (Place){"nothing", "0", "8"}, "cannot be opened");
     external_case(folder, (Place){"empty", "0", "8"}, "it is empty");
-    external_case(folder, (Place){"sub", "0", "8"}, "not a regular file");
+    external_case(folder, (Place){"sub", "0", "8"}, "a folder, not a file");
     external_case(folder, (Place){".", "0", "8"}, "external data at \".\"");
     external_case(folder, (Place){"fifo", "0", "8"}, "not a regular file"); /* and does not wait for a writer */
     for (int walk = 0; walk < 2; walk++)
