@@ -1,5 +1,6 @@
-/* Arenas: bump allocation from a list of chunks, freed whole. Chunks grow up to a bound, so a small kernel costs one page and
- * a large model a few hundred allocations. */
+/* Arenas: bump allocation from a list of chunks, freed whole. Chunks grow up to a large page, which the system gives in a tenth
+ * of the time that it takes for as much in small ones: so a small kernel costs one page and a large model a few hundred
+ * allocations. */
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE /* madvise */
 #endif
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { ALIGNMENT = 16, FIRST_CHUNK = 4096, LARGEST_CHUNK = 1 << 20, MOST_KEPT = 2 << 20, HEAP_ALIGNMENT = 64 };
+enum { ALIGNMENT = 16, FIRST_CHUNK = 4096, LARGE_PAGE = 2 << 20, MOST_KEPT = LARGE_PAGE, HEAP_ALIGNMENT = 64 };
 
 typedef struct ArenaChunk {
     struct ArenaChunk *next;
@@ -29,14 +30,14 @@ void *memory_alloc(const whet_allocator *allocator, size_t size) {
     return allocator ? allocator->allocate(allocator->context, rounded, HEAP_ALIGNMENT) : aligned_alloc(HEAP_ALIGNMENT, rounded);
 }
 
-/* Only whole large pages: the rest would take memory that nobody asked for. */
+/* Large pages where they are filled to more than half. */
 void *memory_alloc_large(const whet_allocator *allocator, size_t size) {
 #ifdef MADV_HUGEPAGE
-    enum { LARGE_PAGE = 2 << 20 };
-    if (!allocator && size >= LARGE_PAGE && size <= SIZE_MAX - LARGE_PAGE) {
-        size_t whole = size / LARGE_PAGE * LARGE_PAGE;
+    if (!allocator && size > LARGE_PAGE / 2 && size <= SIZE_MAX - LARGE_PAGE) {
+        size_t whole = (size + LARGE_PAGE / 2) / LARGE_PAGE * LARGE_PAGE,
+               rounded = (size + HEAP_ALIGNMENT - 1) / HEAP_ALIGNMENT * HEAP_ALIGNMENT;
         void *data = NULL; /* aligned_alloc wants sizes that are multiples of the alignment */
-        if (posix_memalign(&data, LARGE_PAGE, (size + HEAP_ALIGNMENT - 1) / HEAP_ALIGNMENT * HEAP_ALIGNMENT) != 0)
+        if (posix_memalign(&data, LARGE_PAGE, rounded > whole ? rounded : whole) != 0)
             return NULL;
         madvise(data, whole, MADV_HUGEPAGE);
         return data;
@@ -110,7 +111,7 @@ static void use_chunk(Arena *arena, ArenaChunk *chunk) {
  * time over memory that comes and goes. */
 static ArenaChunk *join(Arena *arena, ArenaChunk *chunk, size_t total) {
     total = total < MOST_KEPT ? total : MOST_KEPT;
-    ArenaChunk *whole = chunk->size < total ? memory_alloc(arena->allocator, total) : NULL;
+    ArenaChunk *whole = chunk->size < total ? memory_alloc_large(arena->allocator, total) : NULL;
     if (!whole)
         return chunk;
     memory_free(arena->allocator, chunk, chunk->size);
@@ -139,8 +140,8 @@ void arena_reset(Arena *arena) {
 /* A chunk with room for `need` bytes becomes the one allocated from. */
 static bool add_chunk(Arena *arena, size_t need) {
     size_t size = arena->chunks ? arena->total : FIRST_CHUNK; /* with each chunk the whole doubles */
-    if (size > LARGEST_CHUNK)
-        size = LARGEST_CHUNK;
+    if (size >= LARGE_PAGE / 2)
+        size = LARGE_PAGE;
     size_t whole;
     if (!checked_size_add(need, sizeof(ArenaChunk), &whole))
         return false;
@@ -153,7 +154,7 @@ static bool add_chunk(Arena *arena, size_t need) {
     }
     if (arena->limit && (size > arena->limit || arena->total > arena->limit - size))
         return false;
-    ArenaChunk *chunk = memory_alloc(arena->allocator, size);
+    ArenaChunk *chunk = memory_alloc_large(arena->allocator, size);
     if (!chunk)
         return false;
     chunk->size = size;

@@ -212,6 +212,9 @@ void contract_multiply(const Compiled *c, int pattern, bool edge, const void *st
  * column_sums, the sums of its columns behind it, [nr] of s32. `outside`: an element. */
 void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_t panel, int64_t block, const void *outside,
                          void *to);
+/* Elements of 4 bytes the other way round: to[s * pitch + c] is element s of column c, zero from `columns` to `pitch`; `column`:
+ * bytes from one column to the next. */
+void contract_turn(const char *from, int64_t column, int64_t columns, int64_t steps, int64_t pitch, char *to);
 /* What tiles read behind the last block: zeros behind its end, of whose number its sums are some. */
 static inline size_t contract_tail_bytes(const Contract *k) {
     return (size_t)((k->tile_depth - k->depth) * k->unit * k->nr);

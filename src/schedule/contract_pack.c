@@ -17,7 +17,8 @@ enum {
     MASK_BYTES = 8 << 10,
     WORD = 8,
     WORDS = 2,
-    PLACES = 16
+    PLACES = 16,
+    TURNED_BYTES = 24 << 10 /* stays in the first cache, with where it goes */
 };
 
 typedef struct Run {
@@ -229,6 +230,19 @@ static void next_step(Panel *p) {
     }
 }
 
+static void go_to_step(Panel *p, int64_t step) {
+    const Contract *k = p->k;
+    p->step_offset = 0;
+    memset(p->step_position, 0, sizeof p->step_position);
+    p->phase = p->period ? step % p->period : 0;
+    for (int i = k->k_count - 1; i >= 0; i--) {
+        int64_t extent = k->nest.axis[k->k_axis[i]].extent;
+        p->digit[i] = extent ? step % extent : 0;
+        add_axis(p->access, k->k_axis[i], p->digit[i], &p->step_offset, p->step_position);
+        step = extent ? step / extent : 0;
+    }
+}
+
 /* A matrix, row behind row: `count` of them from the step at hand on, of so many `in_all`. Each lies in other pages than the one
  * before, where no machine fetches ahead by itself. False: B is something else. */
 static bool copy_rows(const Panel *p, int64_t count, int64_t in_all, char *to) {
@@ -262,47 +276,87 @@ static inline void transpose_four(const char *from, int64_t column, char *to, in
     *(Four *)(to + 3 * row) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
 }
 
-/* `steps` of depth of `columns`: `step` and `column` bytes from one to the next in B. */
-static void transpose(const char *from, int64_t step, int64_t column, int64_t steps, int columns, char *to, int64_t row) {
-    enum { FOUR = 4 };
-    int c = 0;
-    for (; c + FOUR <= columns && step == 4; c += FOUR) {
-        const char *at = from + c * column;
+/* `steps` of `columns`, a line of each at most. */
+static inline void turn_chunk(const char *from, int64_t column, int64_t columns, int64_t steps, int64_t row, char *to) {
+    enum { FOUR = 4, AHEAD = 128 }; /* bytes: every column is a stream of its own, more than machines follow */
+    int64_t c = 0;
+    for (; c + FOUR <= columns; c += FOUR, from += FOUR * column) {
         int64_t i = 0;
+        for (int k = 0; k < FOUR; k++)
+            __builtin_prefetch(from + k * column + AHEAD);
         for (; i + FOUR <= steps; i += FOUR)
-            transpose_four(at + 4 * i, column, to + i * row + 4 * c, row);
+            transpose_four(from + 4 * i, column, to + i * row + 4 * c, row);
         for (; i < steps; i++)
-            copy_of(4, to + i * row + 4 * c, at + 4 * i, FOUR, column / 4);
+            copy_of(4, to + i * row + 4 * c, from + 4 * i, FOUR, column / 4);
     }
-    for (; c < columns; c++)
+    for (; c < columns; c++, from += column)
         for (int64_t i = 0; i < steps; i++)
-            memcpy(to + i * row + 4 * c, from + c * column + i * step, 4);
+            memcpy(to + i * row + 4 * c, from + 4 * i, 4);
+    for (int64_t i = 0; i < steps && 4 * columns < row; i++)
+        memset(to + i * row + 4 * columns, 0, (size_t)(row - 4 * columns));
 }
 
-/* A matrix the other way round: steps that lie behind each other in each column are taken together, so that a line is read once.
- * False: B is something else. */
-static bool copy_columns(Panel *p, int64_t count, char *to) {
-    enum { STEPS = 16 };
+void contract_turn(const char *from, int64_t column, int64_t columns, int64_t steps, int64_t pitch, char *to) {
+    enum { STEPS = 16 }; /* a line of each column */
+    int64_t i = 0;
+    for (; i + STEPS <= steps; i += STEPS)
+        turn_chunk(from + 4 * i, column, columns, STEPS, 4 * pitch, to + 4 * i * pitch);
+    turn_chunk(from + 4 * i, column, columns, steps - i, 4 * pitch, to + 4 * i * pitch);
+}
+
+/* Steps of depth that lie `stride` elements apart in each column, with the other axes' between them: taps of a channel. All of a
+ * few steps are turned at once, so that a line is read once a block, and rows [from, end) taken from there. `outer`: where the
+ * last of what lies between them is. */
+static void copy_between(Panel *p, int64_t from, int64_t end, int64_t stride, int64_t outer, char *to) {
+    enum { MOST = TURNED_BYTES / 4 };
+    const Contract *k = p->k;
+    const int64_t nr = k->nr, column = 4 * p->access->stride[inner_axis(k)],
+                  extent = k->nest.axis[k->k_axis[k->k_count - 1]].extent;
+    const int64_t most = MOST / (stride * nr);
+    char turned[TURNED_BYTES];
+    for (int64_t x = 0, count; x < extent; x += count) {
+        count = extent - x < most ? extent - x : most;
+        const char *base = p->data + 4 * (p->run[0].offset + x * stride);
+        contract_turn(base, column, p->columns, (count - 1) * stride + outer + 1, nr, turned);
+        for (int64_t first = from / extent * extent; first < end; first += extent) {
+            go_to_step(p, first);
+            for (int64_t i = 0; i < count; i++) {
+                const int64_t step = first + x + i;
+                if (step >= from && step < end)
+                    contract_copy_bytes(to + 4 * (step - from) * nr, turned + 4 * (i * stride + p->step_offset) * nr, 4 * nr);
+            }
+        }
+    }
+}
+
+/* A matrix the other way round, steps [from, end). False: B is something else. */
+static bool copy_columns(Panel *p, int64_t from, int64_t end, char *to) {
     const Contract *k = p->k;
     if (p->size != 4 || p->access->guard_count || p->run_count != 1 || !k->k_count || !k->n_count)
         return false;
-    int inner = k->k_count - 1;
-    int64_t step = 4 * p->access->stride[k->k_axis[inner]], column = 4 * p->access->stride[inner_axis(k)], row = 4 * k->nr;
-    if (step < 4 || column <= step)
+    const int inner = k->k_axis[k->k_count - 1];
+    const int64_t stride = p->access->stride[inner], column = 4 * p->access->stride[inner_axis(k)],
+                  extent = k->nest.axis[inner].extent;
+    if (stride < 1 || column <= 4 * stride || extent < 1)
         return false;
-    for (int64_t steps; count > 0; count -= steps, to += steps * row) {
-        const char *from = p->data + 4 * (p->run[0].offset + p->step_offset);
-        steps = k->nest.axis[k->k_axis[inner]].extent - p->digit[inner];
-        steps = steps < STEPS ? steps : STEPS;
-        steps = steps < count ? steps : count;
-        for (int c = 0; c < p->columns; c++)
-            __builtin_prefetch(from + c * column + 2 * STEPS * step);
-        transpose(from, step, column, steps, p->columns, to, row);
-        for (int64_t i = 0; i < steps && p->columns < k->nr; i++)
-            memset(to + i * row + 4 * p->columns, 0, (size_t)(row - 4 * p->columns));
-        add_axis(p->access, k->k_axis[inner], steps - 1, &p->step_offset, p->step_position);
-        p->digit[inner] += steps - 1;
-        next_step(p);
+    int64_t outer = 0;
+    for (int i = 0; i + 1 < k->k_count; i++) {
+        const int64_t far = p->access->stride[k->k_axis[i]] * (k->nest.axis[k->k_axis[i]].extent - 1);
+        if (far < 0)
+            return false;
+        outer += far;
+    }
+    if (outer < stride && stride > 1 && stride * 4 * k->nr <= TURNED_BYTES) {
+        copy_between(p, from, end, stride, outer, to);
+        return true;
+    }
+    if (stride != 1)
+        return false;
+    for (int64_t step = from, count; step < end; step += count) {
+        go_to_step(p, step);
+        count = extent - step % extent < end - step ? extent - step % extent : end - step;
+        contract_turn(p->data + 4 * (p->run[0].offset + p->step_offset), column, p->columns, count, k->nr,
+                      to + 4 * (step - from) * k->nr);
     }
     return true;
 }
@@ -407,19 +461,6 @@ static void find_bounds(Panel *p) {
     p->period = period;
 }
 
-static void go_to_step(Panel *p, int64_t step) {
-    const Contract *k = p->k;
-    p->step_offset = 0;
-    memset(p->step_position, 0, sizeof p->step_position);
-    p->phase = p->period ? step % p->period : 0;
-    for (int i = k->k_count - 1; i >= 0; i--) {
-        int64_t extent = k->nest.axis[k->k_axis[i]].extent;
-        p->digit[i] = extent ? step % extent : 0;
-        add_axis(p->access, k->k_axis[i], p->digit[i], &p->step_offset, p->step_position);
-        step = extent ? step / extent : 0;
-    }
-}
-
 /* Groups [from, end): a few of them as they lie, then side by side, or wider, by vector code (contract_emit.c). Zeros that are
  * flipped are zeros again in the panel. */
 static void pack_chunks(Panel *p, const Compiled *c, int64_t from, int64_t end, char *to, int32_t *sums) {
@@ -498,7 +539,7 @@ void contract_pack_block(const Compiled *c, const void *b, int64_t batch, int64_
         pack_chunks(&p, c, from, end, out, sums);
         return;
     }
-    if (copy_rows(&p, end - from, end - from, out) || copy_columns(&p, end - from, out))
+    if (copy_rows(&p, end - from, end - from, out) || copy_columns(&p, from, end, out))
         return;
     for (int64_t step = from; step < end; step++, out += k->unit * k->nr) {
         copy_step(&p, out);

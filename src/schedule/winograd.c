@@ -17,9 +17,10 @@
  * threads and any batch. ScheduleOptions.exact refuses; otherwise it is taken where `choose` expects it to be faster. */
 #include "schedule/winograd.h"
 
+#include <assert.h>
 #include <string.h>
 
-enum { LEAST_CHANNELS = 16, MAX_PIXELS = 1 << 30, SCRATCH_SHARE = 2, STREAMED_BLOCK = 32, FALLBACK_L2 = 512 << 10 };
+enum { LEAST_CHANNELS = 16, MAX_TAPS = 5, MAX_PIXELS = 1 << 30, SCRATCH_SHARE = 2, STREAMED_BLOCK = 32, FALLBACK_L2 = 512 << 10 };
 
 /* ---- recognition ---- */
 
@@ -252,34 +253,38 @@ static bool make_product(Winograd *w, Compiled *c, const ScheduleOptions *option
 
 /* ---- weights ---- */
 
-/* The taps of one channel for a panel of outputs, [taps][nr]; zeros behind the last. */
-static void gather_taps(const Winograd *w, const char *from, int64_t count, float *taps) {
-    enum { AHEAD = 256 }; /* bytes: every output's weights are a stream of their own, more than machines follow */
+/* The taps of channels from `first` on for a panel of outputs, [channels][taps][nr]; zeros behind the last output. */
+static void gather_taps(const Winograd *w, const char *from, int64_t channels, int64_t count, float *taps) {
     const Access *access = &w->nest.access[w->w];
-    int64_t nr = w->contract->nr, r = w->matrices.r;
-    if (count < nr)
-        memset(taps, 0, (size_t)(r * r * nr) * sizeof *taps);
-    for (int64_t l = 0; l < count; l++, from += 4 * access->stride[w->v]) {
-        __builtin_prefetch(from + AHEAD);
-        for (int64_t a = 0; a < r; a++)
-            for (int64_t b = 0; b < r; b++)
-                memcpy(&taps[(a * r + b) * nr + l], from + 4 * (a * access->stride[w->i] + b * access->stride[w->j]), 4);
+    int64_t nr = w->contract->nr, r = w->matrices.r, column = 4 * access->stride[w->v];
+    if (access->stride[w->j] == 1 && access->stride[w->i] == r && access->stride[w->c] == r * r) {
+        contract_turn(from, column, count, channels * r * r, nr, (char *)taps);
+        return;
     }
+    for (int64_t c = 0; c < channels; c++, from += 4 * access->stride[w->c])
+        for (int64_t a = 0; a < r; a++)
+            for (int64_t b = 0; b < r; b++, taps += nr)
+                for (int64_t l = 0; l < nr; l++)
+                    if (l < count)
+                        memcpy(&taps[l], from + 4 * (a * access->stride[w->i] + b * access->stride[w->j]) + l * column, 4);
+                    else
+                        taps[l] = 0;
 }
 
 void winograd_pack(const Compiled *c, const void *constant, int64_t panel, char *to, size_t step) {
+    enum { MOST = 6 << 10 }; /* taps: they stay in the first cache */
     const Winograd *w = c->state;
     const Access *access = &w->nest.access[w->w];
-    int64_t nr = w->contract->nr, first = panel * nr, count = least(w->outputs - first, nr);
-    enum { MOST = LINEAR_MAX * LINEAR_MAX * CONTRACT_MAX_WIDTH };
-    _Alignas(VECTOR_MAX_BYTES) float taps[MOST], points[MOST];
-    for (int64_t channel = 0; channel < w->channels; channel++, to += 4 * nr) {
+    int64_t nr = w->contract->nr, first = panel * nr, count = least(w->outputs - first, nr),
+            each = nr * w->matrices.r * w->matrices.r;
+    static_assert(MOST >= MAX_TAPS * MAX_TAPS * CONTRACT_MAX_WIDTH, "a channel at least");
+    _Alignas(VECTOR_MAX_BYTES) float taps[MOST];
+    for (int64_t channel = 0, channels; channel < w->channels; channel += channels, to += 4 * nr * channels) {
         int64_t offset = access->offset + channel * access->stride[w->c] + first * access->stride[w->v];
-        gather_taps(w, (const char *)constant + 4 * offset, count, taps);
-        int64_t arguments[] = {(int64_t)(intptr_t)taps, (int64_t)(intptr_t)points, nr};
+        channels = least(w->channels - channel, MOST / each);
+        gather_taps(w, (const char *)constant + 4 * offset, channels, count, taps);
+        int64_t arguments[] = {(int64_t)(intptr_t)taps, (int64_t)(intptr_t)to, channels, (int64_t)step};
         schedule_call(c, w->weights, arguments);
-        for (int64_t point = 0; point < w->points; point++)
-            contract_copy_bytes(to + (size_t)point * step, (const char *)&points[point * nr], 4 * nr);
     }
 }
 

@@ -60,8 +60,8 @@ typedef struct Winograd {
 } Winograd;
 
 /* winograd_emit.c. The input's parameters: where the tile lies, where its first point goes, lanes. The output's: a pointer an
- * access (the window's: the tile's first point; the weights': nothing), lanes. The weights': taps of a channel, [taps][nr],
- * their points, [points][nr], nr. */
+ * access (the window's: the tile's first point; the weights': nothing), lanes. The weights': taps of channels,
+ * [channels][taps][nr], where their points go, [channels][nr] of each, how many channels, bytes from a point to the next. */
 const VectorFunction *winograd_emit_input(const Winograd *w, Compiled *c, bool patch, whet_error *err);
 const VectorFunction *winograd_emit_output(const Winograd *w, Compiled *c, int rows, int columns, const char **why,
                                            whet_error *err);

@@ -153,28 +153,33 @@ static int combine(VectorFunction *f, const double *coef, int count, const int *
     return sum;
 }
 
-/* u = G g G^T of one channel, in f64. */
+/* u = G g G^T of some channels, in f64. */
 const VectorFunction *winograd_emit_weights(const Winograd *w, Compiled *c, whet_error *err) {
     const WinogradMatrices *m = &w->matrices;
     VectorFunction *f = schedule_function(c->vectors, "winograd_weights", &c->target);
     if (!f)
         return error_memory(err), NULL;
     int taps = vector_parameter(f, CLASS_POINTER, "taps"), u = vector_parameter(f, CLASS_POINTER, "u");
-    int count = vector_parameter(f, CLASS_INDEX, "lanes"), lane = vector_loop(f, count, 0, w->lanes / 2, NULL, NULL, 0);
+    int channels = vector_parameter(f, CLASS_INDEX, "channels"), step = vector_parameter(f, CLASS_INDEX, "step");
     int64_t nr = w->contract->nr;
+    int channel = vector_loop(f, channels, 0, 1, NULL, NULL, 0), lane = vector_loop(f, -1, nr, w->lanes / 2, NULL, NULL, 0);
+    int point = vector_pointer_index(f, vector_pointer_index(f, u, channel, 4 * nr), lane, 4);
     for (int i = 0; i < m->n; i++) {
         int half[LINEAR_MAX], column[LINEAR_MAX];
         for (int b = 0; b < m->r; b++) {
             for (int a = 0; a < m->r; a++)
-                if (m->weights[i][a] != 0)
-                    column[a] =
-                        vector_load(f, DT_F64, DT_F32, vector_plus(vector_at(taps, 4 * (a * m->r + b) * nr), lane, 4), -1);
+                if (m->weights[i][a] != 0) {
+                    VectorAddress tap = vector_plus(vector_at(taps, 4 * (a * m->r + b) * nr), channel, 4 * m->r * m->r * nr);
+                    column[a] = vector_load(f, DT_F64, DT_F32, vector_plus(tap, lane, 4), -1);
+                }
             half[b] = combine(f, m->weights[i], m->r, column);
         }
-        for (int j = 0; j < m->n; j++)
-            vector_store(f, DT_F32, combine(f, m->weights[j], m->r, half),
-                         vector_plus(vector_at(u, 4 * (i * m->n + j) * nr), lane, 4), -1);
+        for (int j = 0; j < m->n; j++) {
+            vector_store(f, DT_F32, combine(f, m->weights[j], m->r, half), vector_at(point, 0), -1);
+            point = vector_pointer_index(f, point, step, 1);
+        }
     }
+    vector_end(f, NULL, NULL);
     vector_end(f, NULL, NULL);
     return vector_finish(f, err) ? f : NULL;
 }
