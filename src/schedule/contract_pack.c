@@ -8,6 +8,7 @@
  * it, wherever a tap moves them to: they are copied as one run, and a mask says which of them are outside. */
 #include "schedule/contract.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum {
@@ -18,6 +19,7 @@ enum {
     WORD = 8,
     WORDS = 2,
     PLACES = 16,
+    TURNED_STEPS = 16,      /* a line of each column */
     TURNED_BYTES = 24 << 10 /* stays in the first cache, with where it goes */
 };
 
@@ -280,6 +282,7 @@ static inline void transpose_four(const char *from, int64_t column, char *to, in
 static inline void turn_chunk(const char *from, int64_t column, int64_t columns, int64_t steps, int64_t row, char *to) {
     enum { FOUR = 4, AHEAD = 128 }; /* bytes: every column is a stream of its own, more than machines follow */
     int64_t c = 0;
+    assert(steps <= TURNED_STEPS);
     for (; c + FOUR <= columns; c += FOUR, from += FOUR * column) {
         int64_t i = 0;
         for (int k = 0; k < FOUR; k++)
@@ -287,7 +290,8 @@ static inline void turn_chunk(const char *from, int64_t column, int64_t columns,
         for (; i + FOUR <= steps; i += FOUR)
             transpose_four(from + 4 * i, column, to + i * row + 4 * c, row);
         for (; i < steps; i++)
-            copy_of(4, to + i * row + 4 * c, from + 4 * i, FOUR, column / 4);
+            for (int k = 0; k < FOUR; k++)
+                memcpy(to + i * row + 4 * (c + k), from + k * column + 4 * i, 4);
     }
     for (; c < columns; c++, from += column)
         for (int64_t i = 0; i < steps; i++)
@@ -297,10 +301,9 @@ static inline void turn_chunk(const char *from, int64_t column, int64_t columns,
 }
 
 void contract_turn(const char *from, int64_t column, int64_t columns, int64_t steps, int64_t pitch, char *to) {
-    enum { STEPS = 16 }; /* a line of each column */
     int64_t i = 0;
-    for (; i + STEPS <= steps; i += STEPS)
-        turn_chunk(from + 4 * i, column, columns, STEPS, 4 * pitch, to + 4 * i * pitch);
+    for (; i + TURNED_STEPS <= steps; i += TURNED_STEPS)
+        turn_chunk(from + 4 * i, column, columns, TURNED_STEPS, 4 * pitch, to + 4 * i * pitch);
     turn_chunk(from + 4 * i, column, columns, steps - i, 4 * pitch, to + 4 * i * pitch);
 }
 
