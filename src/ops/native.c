@@ -145,51 +145,6 @@ void native_broadcast_strides(const Tensor *x, int rank, int64_t *strides) {
     }
 }
 
-/* One line of native_copy_mapped: runs of consecutive sources are copied at once. */
-static void map_line(size_t size, int64_t count, char *to, const char *from, int64_t stride, const int64_t *map,
-                     const void *outside) {
-    for (int64_t i = 0; i < count;) {
-        if (map[i] < 0) {
-            memcpy(to + (size_t)i * size, outside, size);
-            i++;
-            continue;
-        }
-        int64_t length = 1;
-        while (stride == 1 && i + length < count && map[i + length] == map[i] + length)
-            length++;
-        memcpy(to + (size_t)i * size, from + map[i] * stride * (int64_t)size, (size_t)length * size);
-        i += length;
-    }
-}
-
-void native_copy_mapped(size_t size, int rank, const int64_t *dims, void *to, const void *from, const int64_t *from_strides,
-                        const int64_t *const *maps, const void *outside) {
-    int64_t lines = 1, at[WHET_MAX_RANK] = {0};
-    if (!rank) {
-        memcpy(to, from, size);
-        return;
-    }
-    for (int d = 0; d < rank - 1; d++)
-        lines *= dims[d];
-    size_t line = (size_t)dims[rank - 1] * size;
-    for (int64_t n = 0; line && n < lines; n++) {
-        int64_t offset = 0;
-        bool inside = true;
-        for (int d = 0; d < rank - 1; d++) {
-            inside &= maps[d][at[d]] >= 0;
-            offset += maps[d][at[d]] * from_strides[d];
-        }
-        char *row = (char *)to + (size_t)n * line;
-        if (inside)
-            map_line(size, dims[rank - 1], row, (const char *)from + offset * (int64_t)size, from_strides[rank - 1],
-                     maps[rank - 1], outside);
-        else
-            native_fill(row, outside, size, dims[rank - 1]);
-        for (int d = rank - 2; d >= 0 && ++at[d] == dims[d]; d--)
-            at[d] = 0;
-    }
-}
-
 /* ---- Conversion ---------------------------------------------------------------------------------------------------------- */
 
 #define CONVERT_FROM(DT, T)                                                                                                      \

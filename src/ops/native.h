@@ -33,11 +33,6 @@ void native_broadcast_strides(const Tensor *x, int rank, int64_t *strides);
 whet_status native_move(OpRun *run);
 bool native_in_text(const OpCall *call); /* types that the notation has, and something to move */
 
-/* Fills a dense box from a strided one through a table an axis: element i of axis d comes from maps[d][i], or is `outside` where
- * that is negative. */
-void native_copy_mapped(size_t size, int rank, const int64_t *dims, void *to, const void *from, const int64_t *from_strides,
-                        const int64_t *const *maps, const void *outside);
-
 /* Inputs as plain arrays: the tensor's own memory if it has that type already, else a converted scratch copy. NULL: error set. */
 const float *native_f32(OpRun *run, int index);
 const double *native_f64(OpRun *run, int index);

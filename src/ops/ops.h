@@ -27,7 +27,7 @@
  *   view       the output is the first input's memory under another shape
  *   moves      with text or build, and native_move as run: elements of type T are moved to one output, and none is looked at;
  *              move.c then serves types that the notation lacks
- * Where build and run stand together, run is called if build writes nothing (cubic Resize, say).
+ * Where build and run stand together, run is called if build writes nothing (casts to and from strings, say).
  */
 #ifndef WHET_OPS_H
 #define WHET_OPS_H

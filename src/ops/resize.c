@@ -1,12 +1,14 @@
 /* Resize (opsets 10, 11, 13, 18, 19) and Upsample (7, 9).
  *
- * Resizing is separable: each axis has, for every place of the output, a few places of the input with weights. Nearest picks one
- * place an axis, so it is a copy through tables; linear and cubic pass over one axis after another in f32. The choice of
- * neighbours and weights follows ONNX's reference (op_resize.py), coordinates are computed in f32 as ONNX Runtime does.
+ * Resizing is separable: each axis has, for every place of the output, a few places of the input with weights. All of it is text:
+ * nearest reads one place, linear mixes two an axis where they are read, and what has other weights (cubic, filters against
+ * aliasing) passes over one axis after another. The choice of neighbours and weights follows ONNX's reference (op_resize.py),
+ * coordinates are computed in f32 as ONNX Runtime does.
  */
 #include "ops/native.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct ResizeAxis {
@@ -55,7 +57,7 @@ static whet_status resize_axes(OpCall *call, int rank, int *axes, int *count) {
     return op_axes(call, call->row->since >= 18 ? op_ints(call, "axes", count) : NULL, rank, axes, count);
 }
 
-static bool is_crop(OpCall *call) {
+static bool is_crop(const OpCall *call) {
     return op_choice(call, "coordinate_transformation_mode") == CROP;
 }
 
@@ -71,7 +73,7 @@ static whet_status axes_from_scales(OpCall *call, ResizeAxis *plan, const int *a
         if (!(axis->scale > 0) || !(out < 0x1p62f) || !(out >= 0))
             return op_error(call, WHET_ERROR_DATA, "scale %d is %g", i, (double)axis->scale);
         axis->out = (int64_t)out;
-        axis->resized = axis->out != axis->in || axis->scale != 1 || is_crop(call);
+        axis->resized = axis->out != axis->in || axis->scale != 1 || axis->from != 0 || axis->to != 1;
     }
     return WHET_OK;
 }
@@ -87,7 +89,7 @@ static whet_status axes_from_sizes(OpCall *call, ResizeAxis *plan, const int *ax
         if (axis->out < 0)
             return op_error(call, WHET_ERROR_DATA, "size %d is %lld", i, (long long)axis->out);
         axis->scale = (float)axis->out / (float)axis->in;
-        axis->resized = axis->out != axis->in || is_crop(call);
+        axis->resized = axis->out != axis->in || axis->from != 0 || axis->to != 1;
         if (!i || (policy == NOT_SMALLER ? axis->scale > common : axis->scale < common))
             common = axis->scale;
     }
@@ -119,6 +121,9 @@ static whet_status resize_plan(OpCall *call, ResizeAxis *plan) {
         for (int i = 0; i < count; i++) {
             plan[axes[i]].from = (float)whet_tensor_get(roi, i);
             plan[axes[i]].to = (float)whet_tensor_get(roi, count + i);
+            if (!(fabsf(plan[axes[i]].from) < 1e9f && fabsf(plan[axes[i]].to) < 1e9f))
+                return op_error(call, WHET_ERROR_DATA, "roi is %g to %g on axis %d; wanted numbers below 1e9",
+                                (double)plan[axes[i]].from, (double)plan[axes[i]].to, axes[i]);
         }
     }
     if (sizes)
@@ -228,171 +233,18 @@ static int64_t nearest_place(NearestMode mode, float x, const ResizeAxis *axis) 
     }
 }
 
-static whet_status nearest_run(OpRun *run, const ResizeAxis *plan, Transform transform) {
-    OpCall *call = run->call;
-    const Tensor *x = op_input(run, 0);
-    const int64_t *maps[WHET_MAX_RANK];
-    int64_t strides[WHET_MAX_RANK], total = 0;
-    uint64_t outside = 0;
-    for (int d = 0; d < x->rank; d++)
-        total += plan[d].out;
-    void *to = native_output(run, 0);
-    int64_t *map = to ? op_scratch(run, ((size_t)total + 1) * sizeof *map) : NULL;
-    if (!map)
-        return native_failed(run);
-    for (int d = 0; d < x->rank; d++) {
-        NearestMode nearest = nearest_of(call, &plan[d]);
-        maps[d] = map;
-        for (int64_t i = 0; i < plan[d].out; i++) {
-            float source = source_of(transform, &plan[d], i);
-            bool lost = transform == CROP && !(source >= 0 && source <= (float)(plan[d].in - 1));
-            *map++ = !plan[d].resized ? i : lost ? -1 : nearest_place(nearest, source, &plan[d]);
-        }
-    }
-    if (call->row->since >= 11)
-        native_from_f64((DType)x->type, &(double){op_float(call, "extrapolation_value")}, 1, &outside);
-    native_strides(x->rank, x->dims, strides);
-    native_copy_mapped(native_size((DType)x->type), x->rank, call->out[0].dims, to, x->data, strides, maps, &outside);
-    return WHET_OK;
-}
-
 /* ---- Weights ------------------------------------------------------------------------------------------------------------- */
-
-typedef struct Taps {
-    int count;
-    int64_t *place; /* out * count */
-    float *weight;
-    uint8_t *lost; /* out: extrapolated */
-} Taps;
 
 typedef struct Filter {
     ResizeMode mode;
     bool antialias, exclude;
-    double a; /* of cubic */
 } Filter;
-
-static double cubic_weight(double x, double a) {
-    x = fabs(x);
-    if (x <= 1)
-        return ((a + 2) * x - (a + 3)) * x * x + 1;
-    return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
-}
 
 /* Places on each side of the source: 1 for linear, 2 for cubic, more where the filter widens against aliasing. */
 static int filter_reach(const Filter *filter, const ResizeAxis *axis) {
     double scale = filter->antialias && axis->scale < 1 ? (double)axis->scale : 1;
     double reach = ceil((filter->mode == MODE_CUBIC ? 2 : 1) / scale);
     return reach < 1 ? 1 : reach > 1e6 ? 1000000 : (int)reach;
-}
-
-/* The taps of one place. The source lies in (base, base + 1]. */
-static void weigh(const Filter *filter, const ResizeAxis *axis, float source, int reach, int64_t *place, float *weight) {
-    double base = ceil((double)source) - 1, ratio = (double)source - base, sum = 0;
-    double scale = filter->antialias && axis->scale < 1 ? (double)axis->scale : 1;
-    for (int t = 0; t < 2 * reach; t++) {
-        double offset = t - (reach - 1), at = base + offset, x = (offset - ratio) * scale;
-        double w = filter->mode == MODE_CUBIC ? cubic_weight(x, filter->a) : fabs(x) < 1 ? 1 - fabs(x) : 0;
-        if (filter->exclude && (at < 0 || at >= (double)axis->in))
-            w = 0;
-        place[t] = at < 0 ? 0 : at >= (double)axis->in ? axis->in - 1 : (int64_t)at;
-        weight[t] = (float)w;
-        sum += w;
-    }
-    for (int t = 0; (filter->antialias || filter->exclude) && sum != 0 && t < 2 * reach; t++)
-        weight[t] = (float)((double)weight[t] / sum);
-}
-
-static whet_status make_taps(OpRun *run, const Filter *filter, const ResizeAxis *axis, Transform transform, Taps *taps) {
-    int reach = filter_reach(filter, axis);
-    taps->count = 2 * reach;
-    size_t n, bytes;
-    if (!checked_size_mul((size_t)axis->out, (size_t)taps->count, &n) || !checked_size_mul(n, 12, &bytes) ||
-        !checked_size_add(bytes, (size_t)axis->out + 16, &bytes))
-        return native_error(run, WHET_ERROR_MEMORY, "out of memory");
-    taps->place = op_scratch(run, bytes);
-    if (!taps->place)
-        return native_failed(run);
-    taps->weight = (float *)(taps->place + n);
-    taps->lost = (uint8_t *)(taps->weight + n);
-    for (int64_t i = 0; i < axis->out; i++) {
-        float source = source_of(transform, axis, i);
-        taps->lost[i] = transform == CROP && !(source >= 0 && source <= (float)(axis->in - 1));
-        if (!(source > -0x1p40f && source < 0x1p40f))
-            source = 0;
-        weigh(filter, axis, source, reach, taps->place + i * taps->count, taps->weight + i * taps->count);
-    }
-    return WHET_OK;
-}
-
-/* One pass: y[o, j, i] = sum over t of weight[j, t] * x[o, place[j, t], i]. */
-static whet_status pass(OpRun *run, const float *x, float *y, int64_t outer, const ResizeAxis *axis, int64_t inner,
-                        const Taps *taps) {
-    for (int64_t o = 0; o < outer; o++) {
-        const float *from = x + o * axis->in * inner;
-        for (int64_t j = 0; j < axis->out; j++) {
-            const int64_t *place = taps->place + j * taps->count;
-            const float *weight = taps->weight + j * taps->count;
-            float *to = y + (o * axis->out + j) * inner;
-            memset(to, 0, (size_t)inner * sizeof *to);
-            for (int t = 0; t < taps->count; t++) {
-                const float *line = from + place[t] * inner;
-                float w = weight[t];
-                for (int64_t i = 0; w != 0 && i < inner; i++)
-                    to[i] += w * line[i];
-            }
-        }
-        if ((o & 1023) == 1023 && op_interrupted(run) != WHET_OK)
-            return native_failed(run);
-    }
-    return WHET_OK;
-}
-
-/* Writes the extrapolation value wherever an axis is outside. */
-static void extrapolate(const Type *out, const Taps *taps, const ResizeAxis *plan, float value, float *y) {
-    int64_t at[WHET_MAX_RANK] = {0};
-    for (int64_t i = 0, count = native_count(out->rank, out->dims); i < count; i++) {
-        bool lost = false;
-        for (int d = 0; d < out->rank; d++)
-            lost |= plan[d].resized && taps[d].lost[at[d]];
-        if (lost)
-            y[i] = value;
-        for (int d = out->rank - 1; d >= 0 && ++at[d] == out->dims[d]; d--)
-            at[d] = 0;
-    }
-}
-
-static whet_status filter_run(OpRun *run, const ResizeAxis *plan, Transform transform, const Filter *filter) {
-    const Tensor *x = op_input(run, 0);
-    const Type *out = &run->call->out[0];
-    const float *from = native_f32(run, 0);
-    void *to = from ? native_output(run, 0) : NULL;
-    Taps taps[WHET_MAX_RANK];
-    int64_t dims[WHET_MAX_RANK];
-    if (!to)
-        return native_failed(run);
-    memcpy(dims, x->dims, sizeof dims);
-    for (int d = x->rank - 1; d >= 0; d--) {
-        if (!plan[d].resized)
-            continue;
-        whet_status status = make_taps(run, filter, &plan[d], transform, &taps[d]);
-        dims[d] = plan[d].out;
-        int64_t count;
-        size_t bytes;
-        if (status != WHET_OK || !checked_count(dims, x->rank, &count) || !dtype_bytes(DT_F32, count, &bytes))
-            return status != WHET_OK ? status : native_error(run, WHET_ERROR_MEMORY, "out of memory");
-        float *next = op_scratch(run, bytes + 1);
-        if (!next)
-            return native_failed(run);
-        status = pass(run, from, next, native_count(d, dims), &plan[d], native_count(x->rank - d - 1, dims + d + 1), &taps[d]);
-        if (status != WHET_OK)
-            return status;
-        from = next;
-    }
-    int64_t count = native_count(out->rank, out->dims);
-    if (transform == CROP && count)
-        extrapolate(out, taps, plan, (float)op_float(run->call, "extrapolation_value"), (float *)(void *)(uintptr_t)from);
-    native_from_f32(out->type, from, count, to);
-    return WHET_OK;
 }
 
 /* ---- In the notation ----------------------------------------------------------------------------------------------------- */
@@ -416,8 +268,8 @@ static WalkAxis nearest_walk(OpCall *call, const ResizeAxis *axis, Transform tra
     NearestMode nearest = nearest_of(call, axis);
     int64_t places[2] = {0, 0};
     WalkAxis up = {WALK_UP, axis->in ? axis->out / axis->in : 0, 0}, down = {.walk = WALK_DOWN};
-    if (!axis->resized)
-        return (WalkAxis){.walk = WALK_SAME};
+    if (!axis->resized || transform == CROP)
+        return (WalkAxis){.walk = axis->resized ? WALK_PLACES : WALK_SAME};
     for (int64_t i = 0; i < 2 && i < axis->out; i++)
         places[i] = nearest_place(nearest, source_of(transform, axis, i), axis);
     down.first = places[0];
@@ -441,6 +293,11 @@ static void put_source(Text *out, Transform transform, const ResizeAxis *axis, i
         text_printf(out, "f32(i%d) / %.9g\n", d, scale);
     else if (transform == TF_HALF)
         text_printf(out, "(f32(i%d) + 0.5) / %.9g\n", d, scale);
+    else if (transform == CROP && axis->out > 1)
+        text_printf(out, "%.9g + f32(i%d) * %.9g * %.9g / %.9g\n", (double)(axis->from * (float)(in - 1)), d,
+                    (double)(axis->to - axis->from), in - 1, (double)(float)(axis->out - 1));
+    else if (transform == CROP)
+        text_printf(out, "f32(i%d) * 0.0 + %.9g\n", d, (double)(0.5f * (axis->from + axis->to) * (float)(in - 1)));
     else if ((transform == PYTORCH && axis->out <= 1) || (transform == ALIGN && (whole == 1 || axis->out == 1)))
         text_printf(out, "f32(i%d) * 0.0\n", d);
     else if (transform == ALIGN)
@@ -503,6 +360,53 @@ static void put_mix(const OpCall *call, Text *out, const WalkAxis *walk, char *p
     text_put(out, ")");
 }
 
+/* Places and weights of the taps of an axis: p[i, t], v[i, t]. The source lies in (a, a + 1] between the middle ones. */
+static void put_taps(const OpCall *call, Text *out, const Filter *filter, const ResizeAxis *axis, int d) {
+    int reach = filter_reach(filter, axis);
+    long long last = axis->in - 1;
+    double scale = filter->antialias && axis->scale < 1 ? (double)axis->scale : 1;
+    const char *a = call->row->since >= 11 ? "cubic_coeff_a" : "(-0.75)";
+    text_printf(out, "a%d[i%d, t:%d] = ceil(s%d[i%d]) + (f32(t) - %d)\n", d, d, 2 * reach, d, d, reach);
+    text_printf(out, "p%d[i%d, t] = s32(min(max(a%d[i%d, t], 0), %lld))\n", d, d, d, d, last);
+    text_printf(out, "r%d[i%d, t] = abs(a%d[i%d, t] - s%d[i%d]) * %.9g\n", d, d, d, d, d, d, scale);
+    text_printf(out, "w%d[i%d, t] = ", d, d);
+    if (filter->exclude)
+        text_printf(out, "select(a%d[i%d, t] < 0, 0, select(a%d[i%d, t] > %lld, 0, ", d, d, d, d, last);
+    if (filter->mode == MODE_CUBIC)
+        text_printf(out,
+                    "select(r%d[i%d, t] <= 1, ((%s + 2) * r%d[i%d, t] - (%s + 3)) * r%d[i%d, t] * r%d[i%d, t] + 1, "
+                    "select(r%d[i%d, t] < 2, ((%s * r%d[i%d, t] - 5 * %s) * r%d[i%d, t] + 8 * %s) * r%d[i%d, t] - 4 * %s, 0))",
+                    d, d, a, d, d, a, d, d, d, d, d, d, a, d, d, a, d, d, a, d, d, a);
+    else
+        text_printf(out, "max(1 - r%d[i%d, t], 0)", d, d);
+    text_put(out, filter->exclude ? "))\n" : "\n");
+    if (filter->antialias || filter->exclude) {
+        text_printf(out, "u%d[i%d] = sum(t) w%d[i%d, t]\n", d, d, d, d);
+        text_printf(out, "v%d[i%d, t] = select(u%d[i%d] == 0, w%d[i%d, t], w%d[i%d, t] / u%d[i%d])\n", d, d, d, d, d, d, d, d, d,
+                    d);
+    } else {
+        text_printf(out, "v%d[i%d, t] = w%d[i%d, t]\n", d, d, d, d);
+    }
+}
+
+/* Of a crop: what lies outside of the image along any axis is the extrapolation value. o[i] is how far outside. */
+static void put_outside(Text *out, const ResizeAxis *axis, int d) {
+    text_printf(out, "o%d[i%d] = abs(min(max(s%d[i%d], 0), %lld) - s%d[i%d])\n", d, d, d, d, (long long)axis->in - 1, d, d);
+}
+
+static void put_inside(const OpCall *call, Text *out, const WalkAxis *walk, DType type, bool end) {
+    int cropped = 0;
+    for (int d = 0; is_crop(call) && d < call->in[0]->rank; d++)
+        if (walk[d].walk == WALK_PLACES && !end)
+            text_printf(out, "%so%d[i%d]", cropped++ ? " + " : "select(", d, d);
+        else
+            cropped += walk[d].walk == WALK_PLACES;
+    if (cropped && end)
+        text_printf(out, ", %s(extrapolation_value))", dtype_name(type));
+    else if (cropped)
+        text_put(out, " == 0, ");
+}
+
 static void put_resize(const OpCall *call, Text *out, const WalkAxis *walk, bool linear) {
     const Type *x = call->in[0];
     char places[WHET_MAX_RANK];
@@ -516,64 +420,106 @@ static void put_resize(const OpCall *call, Text *out, const WalkAxis *walk, bool
     }
     text_put(out, "] = ");
     op_put_cast(out, op_wide(x->type), x->type);
+    put_inside(call, out, walk, op_wide(x->type), false);
     if (linear)
         put_mix(call, out, walk, places, 0);
     else
         put_read(call, out, walk, places);
+    put_inside(call, out, walk, op_wide(x->type), true);
     text_put(out, ")");
 }
 
-/* Nothing is written for what resize_run does: cubic, filters, crops, what has no float type (linear), far too long axes. */
+/* One element of `name` where axis `along` is at tap `t`. */
+static void put_tap(const OpCall *call, Text *out, const char *name, int along, const char *t) {
+    const Type *x = call->in[0];
+    op_put_cast(out, *name == 'X' ? x->type : DT_F32, DT_F32);
+    for (int d = 0; d < x->rank; d++) {
+        text_put(out, d ? ", " : name);
+        if (d == 0)
+            text_char(out, '[');
+        text_printf(out, d == along ? "p%d[i%d, %s]" : "i%d", d, d, t);
+    }
+    text_printf(out, "]) * v%d[i%d, %s]", along, along, t);
+}
+
+/* Passes over the axes, the last one first, each of a few taps; y0 and so on are what lies between. */
+static void put_passes(OpCall *call, Text *out, const Filter *filter, const ResizeAxis *plan, const WalkAxis *walk) {
+    enum { UNROLLED = 8 };
+    const Type *x = call->in[0];
+    char from[16] = "X", to[16];
+    int first = 0;
+    while (first < x->rank - 1 && walk[first].walk != WALK_PLACES)
+        first++;
+    for (int along = x->rank - 1; along >= first; along--) {
+        if (walk[along].walk != WALK_PLACES)
+            continue;
+        put_taps(call, out, filter, &plan[along], along);
+        snprintf(to, sizeof to, along == first ? "Y" : "y%d", along);
+        for (int d = 0; d < x->rank; d++)
+            text_printf(out, "%s%si%d:%lld", d ? ", " : to, d ? "" : "[", d, (long long)(d < along ? plan[d].in : plan[d].out));
+        text_put(out, "] = ");
+        if (along == first) {
+            op_put_cast(out, DT_F32, x->type);
+            put_inside(call, out, walk, DT_F32, false);
+        }
+        int taps = 2 * filter_reach(filter, &plan[along]);
+        if (taps > UNROLLED)
+            text_printf(out, "(sum(t:%d) ", taps);
+        for (int t = 0; t < (taps > UNROLLED ? 1 : taps); t++) {
+            char number[16];
+            snprintf(number, sizeof number, "%d", t);
+            text_put(out, t ? " + " : "");
+            put_tap(call, out, from, along, taps > UNROLLED ? "t" : number);
+        }
+        text_put(out, taps > UNROLLED ? ")" : "");
+        if (along == first) {
+            put_inside(call, out, walk, DT_F32, true);
+            text_char(out, ')');
+        }
+        text_char(out, '\n');
+        memcpy(from, to, sizeof from);
+    }
+}
+
 static whet_status resize_build(OpCall *call, Text *out) {
     const Type *x = call->in[0];
     ResizeAxis plan[WHET_MAX_RANK];
     WalkAxis walk[WHET_MAX_RANK];
     whet_status status = resize_plan(call, plan);
     Transform transform = transform_of(call);
-    ResizeMode mode = resize_mode(call);
+    Filter filter = {resize_mode(call), false, false};
     if (status != WHET_OK)
         return status;
-    bool linear = mode == MODE_LINEAR, narrow = x->type == DT_F32 || x->type == DT_F16 || x->type == DT_BF16;
-    bool filtered = linear && call->row->since >= 11 &&
-                    (op_int(call, "exclude_outside") || (call->row->since >= 18 && op_int(call, "antialias")));
-    if (mode == MODE_CUBIC || filtered || transform == CROP || (linear && !narrow))
-        return WHET_OK;
+    filter.exclude = call->row->since >= 11 && op_int(call, "exclude_outside");
+    filter.antialias = call->row->since >= 18 && op_int(call, "antialias");
+    bool nearest = filter.mode == MODE_NEAREST;
     int mixed = 0;
     for (int d = 0; d < x->rank; d++) {
-        walk[d] = linear ? (WalkAxis){.walk = plan[d].resized ? WALK_PLACES : WALK_SAME}
-                         : nearest_walk(call, &plan[d], transform, d + 1 == x->rank);
+        if (plan[d].in == 0)
+            plan[d].resized = false; /* nor has the output anything */
+        walk[d] = nearest ? nearest_walk(call, &plan[d], transform, d + 1 == x->rank)
+                          : (WalkAxis){.walk = plan[d].resized ? WALK_PLACES : WALK_SAME};
         mixed += walk[d].walk == WALK_PLACES;
-        if (plan[d].in > INT32_MAX || plan[d].out > 1 << 24 || plan[d].in == 0 || mixed > 3)
-            return WHET_OK;
+        if (plan[d].in > INT32_MAX || plan[d].out > INT32_MAX)
+            return op_error(call, WHET_ERROR_UNSUPPORTED, "dimension %d, %lld to %lld, is too large; wanted below 2^31", d,
+                            (long long)plan[d].in, (long long)plan[d].out);
     }
+    /* Two taps an axis are mixed where they are read: twice the reads an axis. */
+    bool narrow = x->type == DT_F32 || x->type == DT_F16 || x->type == DT_BF16;
+    bool mix = filter.mode == MODE_LINEAR && !filter.exclude && !filter.antialias && narrow && mixed <= 3;
     for (int d = 0; d < x->rank; d++)
         if (walk[d].walk == WALK_PLACES) {
             put_source(out, transform, &plan[d], d);
-            put_places(call, out, &plan[d], d, linear);
+            if (transform == CROP)
+                put_outside(out, &plan[d], d);
+            if (nearest || mix)
+                put_places(call, out, &plan[d], d, mix);
         }
-    put_resize(call, out, walk, linear);
+    if (nearest || mix || !mixed)
+        put_resize(call, out, walk, mix);
+    else
+        put_passes(call, out, &filter, plan, walk);
     return WHET_OK;
-}
-
-/* ---- The operators ------------------------------------------------------------------------------------------------------- */
-
-static whet_status resize_run(OpRun *run) {
-    OpCall *call = run->call;
-    ResizeAxis plan[WHET_MAX_RANK];
-    whet_status status = resize_plan(call, plan);
-    Transform transform = transform_of(call);
-    ResizeMode mode = resize_mode(call);
-    if (status != WHET_OK)
-        return native_failed(run);
-    if (mode == MODE_NEAREST)
-        return nearest_run(run, plan, transform);
-    Filter filter = {mode, false, false, -0.75};
-    if (call->row->since >= 11) {
-        filter.exclude = op_int(call, "exclude_outside") != 0;
-        filter.a = op_float(call, "cubic_coeff_a");
-    }
-    filter.antialias = call->row->since >= 18 && op_int(call, "antialias");
-    return filter_run(run, plan, transform, &filter);
 }
 
 #define MODES "mode:s=nearest|linear|cubic|bilinear"
@@ -582,7 +528,7 @@ static whet_status resize_run(OpRun *run) {
     "tf_half_pixel_for_nn|tf_crop_and_resize cubic_coeff_a:f=-0.75 exclude_outside:i=0 extrapolation_value:f=0 " MODES           \
     " nearest_mode:s=round_prefer_floor|round_prefer_ceil|floor|ceil"
 #define RESIZE(name, since, signature, types, attrs)                                                                             \
-    { "", name, since, signature, types, attrs, resize_shape, .build = resize_build, .run = resize_run }
+    { "", name, since, signature, types, attrs, resize_shape, .build = resize_build }
 
 // clang-format off
 const OpRow ops_resize[] = {
