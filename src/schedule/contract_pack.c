@@ -8,7 +8,6 @@
  * it, wherever a tap moves them to: they are copied as one run, and a mask says which of them are outside. */
 #include "schedule/contract.h"
 
-#include <assert.h>
 #include <string.h>
 
 enum {
@@ -279,24 +278,23 @@ static inline void transpose_four(const char *from, int64_t column, char *to, in
 }
 
 /* `steps` of `columns`, a line of each at most. */
-static inline void turn_chunk(const char *from, int64_t column, int64_t columns, int64_t steps, int64_t row, char *to) {
+static inline void turn_chunk(const char *from, int64_t column, int64_t columns, int steps, int64_t row, char *to) {
     enum { FOUR = 4, AHEAD = 128 }; /* bytes: every column is a stream of its own, more than machines follow */
+    const int fours = steps / FOUR * FOUR;
     int64_t c = 0;
-    assert(steps <= TURNED_STEPS);
     for (; c + FOUR <= columns; c += FOUR, from += FOUR * column) {
-        int64_t i = 0;
-        for (int k = 0; k < FOUR; k++)
+        for (int k = 0; k < FOUR; k++) {
             __builtin_prefetch(from + k * column + AHEAD);
-        for (; i + FOUR <= steps; i += FOUR)
-            transpose_four(from + 4 * i, column, to + i * row + 4 * c, row);
-        for (; i < steps; i++)
-            for (int k = 0; k < FOUR; k++)
-                memcpy(to + i * row + 4 * (c + k), from + k * column + 4 * i, 4);
+            for (int i = fours; i < steps; i++)
+                memcpy(to + i * row + 4 * (c + k), from + k * column + (ptrdiff_t)4 * i, 4);
+        }
+        for (int i = 0; i < fours; i += FOUR)
+            transpose_four(from + (ptrdiff_t)4 * i, column, to + i * row + 4 * c, row);
     }
     for (; c < columns; c++, from += column)
-        for (int64_t i = 0; i < steps; i++)
-            memcpy(to + i * row + 4 * c, from + 4 * i, 4);
-    for (int64_t i = 0; i < steps && 4 * columns < row; i++)
+        for (int i = 0; i < steps; i++)
+            memcpy(to + i * row + 4 * c, from + (ptrdiff_t)4 * i, 4);
+    for (int i = 0; i < steps && 4 * columns < row; i++)
         memset(to + i * row + 4 * columns, 0, (size_t)(row - 4 * columns));
 }
 
@@ -304,7 +302,7 @@ void contract_turn(const char *from, int64_t column, int64_t columns, int64_t st
     int64_t i = 0;
     for (; i + TURNED_STEPS <= steps; i += TURNED_STEPS)
         turn_chunk(from + 4 * i, column, columns, TURNED_STEPS, 4 * pitch, to + 4 * i * pitch);
-    turn_chunk(from + 4 * i, column, columns, steps - i, 4 * pitch, to + 4 * i * pitch);
+    turn_chunk(from + 4 * i, column, columns, (int)(steps - i), 4 * pitch, to + 4 * i * pitch);
 }
 
 /* Steps of depth that lie `stride` elements apart in each column, with the other axes' between them: taps of a channel. All of a
