@@ -47,7 +47,7 @@ VectorAddress map_place(const MapEmitter *p, int access, int64_t columns, int64_
 static VectorAddress place_of_run(const MapEmitter *p, int access, int64_t start) {
     const MapLanes *l = &p->m->lanes[access];
     int64_t size = map_bytes(p->m->nest.access[access].type);
-    VectorAddress a = row_place(p, access, start * size);
+    VectorAddress a = row_place(p, access, (start + p->place.row_offset * map_row_stride(p->m, access)) * size);
     int64_t step = map_lane_place(l, p->place.at + p->place.unit) - map_lane_place(l, p->place.at);
     return plus_column(p, access, a, size * step);
 }
