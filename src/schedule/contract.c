@@ -128,8 +128,24 @@ static bool is_heavy(const Definition *definition) {
     return false;
 }
 
+/* Is a factor read behind the sum as well? Then it stands still along the sum, and is where it lies, while tiles read panels. */
+static bool reads_factor(const Contract *k, const Expr *e) {
+    if (e == k->reduction)
+        return false;
+    if (e->op == EXPR_READ && (e == k->nest.access[k->a].read || e == k->nest.access[k->b].read))
+        return true;
+    for (int i = 0; i < 3; i++)
+        if (e->arg[i] && reads_factor(k, e->arg[i]))
+            return true;
+    return false;
+}
+
 /* Operands that stand still along rows and columns are scalars of a tile. */
 static bool find_epilogue(Contract *k, const int *rows, int count, const char **why) {
+    if (reads_factor(k, k->nest.definition->value)) {
+        *why = "a factor that is an operand of the epilogue too";
+        return false;
+    }
     for (int i = 0; i < k->nest.access_count; i++)
         k->scalar[i] = -1;
     for (int i = 1; i < k->nest.access_count; i++) {
