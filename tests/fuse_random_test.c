@@ -1,5 +1,6 @@
 /* Random graphs, run fused and node by node: the outputs must agree. Elementwise operators, transposes, reshapes, slices, pads,
- * concatenations, splits, reductions, softmax, products and convolutions, in any order; shapes with ones and odd numbers.
+ * concatenations, splits, reductions, softmax, products (of one value too, and of bytes) and convolutions, in any order; shapes
+ * with ones and odd numbers.
  *
  * Sums may run in another order, and functions may be computed once more from what was rounded, so outputs agree within
  * 2e-4 of the largest magnitude. WHET_SEED and WHET_ROUNDS in the environment choose others; a failure prints seed and graph. */
@@ -29,7 +30,7 @@ typedef struct Maker {
     Text text, constants;
     uint64_t state;
     Shaped values[MOST_VALUES];
-    int count, constant_count;
+    int count, constant_count, inputs;
     double scale[4 * MOST_VALUES]; /* of float constants */
 } Maker;
 
@@ -241,22 +242,78 @@ static void put_matmul(Maker *m) {
     text_printf(&m->text, "MatMul(%%v%d, %%c%d)\n", v, constant);
 }
 
-/* Products of one value, which may become one: each with a bias or none of them; turned, and the first times the second. */
+/* A product with a constant of [depth, the last dimension of s]; `quantized`: of bytes, with a scale and a zero point of its own.
+ */
+static void put_product(Maker *m, int v, int quantized, int64_t depth, const Shaped *s) {
+    int64_t dims[2] = {depth, s->dims[s->rank - 1]};
+    int w = constant_floats(m, dims, 2, 1 / sqrt((double)depth)), n = m->count;
+    if (quantized < 0) {
+        begin(m, s);
+        text_printf(&m->text, "MatMul(%%v%d, %%c%d)\n", v, w);
+        return;
+    }
+    bool sign = pick(m, 2);
+    text_printf(&m->constants, "  constant %%w%d: %s[%lld, %lld] = hash 1\n  constant %%z%d: %s[] = {%d}\n", n,
+                sign ? "s8" : "u8", (long long)dims[0], (long long)dims[1], n, sign ? "s8" : "u8", sign ? 0 : 100 + pick(m, 4));
+    text_printf(&m->constants, "  constant %%s%d: f32[] = {0.0%d}\n", n, 1 + pick(m, 3));
+    text_printf(&m->text, "  %%t%d: f32[] = Mul(%%r%d, %%s%d)\n  %%i%d: ? = MatMulInteger(%%q%d, %%w%d, %%o%d, %%z%d)\n", n,
+                quantized, n, n, quantized, n, quantized, n);
+    text_printf(&m->text, "  %%f%d: ? = Cast(%%i%d) {to = 1}\n", n, n);
+    begin(m, s);
+    text_printf(&m->text, "Mul(%%f%d, %%t%d)\n", n, n);
+}
+
+/* The first times the second, turned. */
+static void put_product_of(Maker *m, int first, int second) {
+    Shaped t = m->values[second];
+    int64_t order[MOST_DIMS];
+    for (int i = 0; i < t.rank; i++) {
+        order[i] = i < t.rank - 2 ? i : 2 * t.rank - 3 - i;
+        t.dims[i] = m->values[second].dims[order[i]];
+    }
+    begin(m, &t)->read = true;
+    text_printf(&m->text, "Transpose(%%v%d) {perm = [", second);
+    put_ints(&m->text, order, t.rank);
+    text_put(&m->text, "]}\n");
+    Shaped s = m->values[first];
+    s.dims[s.rank - 1] = t.dims[t.rank - 1];
+    begin(m, &s);
+    text_printf(&m->text, "MatMul(%%v%d, %%v%d)\n", first, m->count - 2);
+}
+
+/* The first opens the second. */
+static void put_gate_of(Maker *m, int first, int second) {
+    static const char *const names[] = {"Sigmoid", "Relu", "Tanh"};
+    const char *name = names[pick(m, COUNT(names))];
+    bool twice = pick(m, 2);
+    begin(m, &m->values[first])->read = true;
+    text_printf(&m->text, "%s(%%v%d)\n", name, first);
+    if (twice) {
+        begin(m, &m->values[first])->read = true;
+        text_printf(&m->text, "Mul(%%v%d, %%v%d)\n", first, m->count - 2);
+    }
+    begin(m, &m->values[first]);
+    text_printf(&m->text, "Mul(%%v%d, %%v%d)\n", m->count - 2, second);
+}
+
+/* Products of one value, which may become one: of floats, or of an input's bytes; each with a bias or none of them. */
 static void put_siblings(Maker *m) {
-    int v = any_value(m), count = 2 + pick(m, 2), product[3] = {0};
+    bool bytes = pick(m, 3) == 0, bias = pick(m, 2), equal = pick(m, 2);
+    int v = bytes ? pick(m, m->inputs) : any_value(m), count = 2 + pick(m, 2), product[3] = {0},
+        quantized = bytes ? m->count : -1;
     Shaped s = m->values[v];
     int64_t depth = s.dims[s.rank - 1], width = 1 + pick(m, 40);
-    bool bias = pick(m, 2), equal = pick(m, 2);
-    if (s.rank < 2 || s.rank == MOST_DIMS || depth > 200 || s.dims[s.rank - 2] > 64 || m->count + 9 > MOST_VALUES)
+    if (s.rank < 2 || s.rank == MOST_DIMS || depth > 200 || s.dims[s.rank - 2] > 64 || m->count + 10 > MOST_VALUES)
         return;
+    m->values[v].read = true;
+    if (bytes)
+        text_printf(&m->text, "  %%q%d: ?, %%r%d: ?, %%o%d: ? = DynamicQuantizeLinear(%%v%d)\n", quantized, quantized, quantized,
+                    v);
     for (int i = 0; i < count; i++) {
-        int64_t dims[2] = {depth, equal || i < 2 ? width : 1 + pick(m, 40)};
-        int w = constant_floats(m, dims, 2, 1 / sqrt((double)depth));
-        s.dims[s.rank - 1] = dims[1];
-        begin(m, &s);
-        text_printf(&m->text, "MatMul(%%v%d, %%c%d)\n", v, w);
+        s.dims[s.rank - 1] = equal || i < 2 ? width : 1 + pick(m, 40);
+        put_product(m, v, quantized, depth, &s);
         if (bias) {
-            int b = constant_floats(m, &dims[1], 1, 1);
+            int b = constant_floats(m, &s.dims[s.rank - 1], 1, 1);
             m->values[m->count - 1].read = true;
             begin(m, &s);
             text_printf(&m->text, "Add(%%v%d, %%c%d)\n", m->count - 2, b);
@@ -264,20 +321,10 @@ static void put_siblings(Maker *m) {
         product[i] = m->count - 1;
         m->values[product[i]].read = i < 2;
     }
-    Shaped t = m->values[product[1]];
-    int64_t order[MOST_DIMS];
-    for (int i = 0; i < t.rank; i++) {
-        order[i] = i < t.rank - 2 ? i : 2 * t.rank - 3 - i;
-        t.dims[i] = m->values[product[1]].dims[order[i]];
-    }
-    begin(m, &t)->read = true;
-    text_printf(&m->text, "Transpose(%%v%d) {perm = [", product[1]);
-    put_ints(&m->text, order, t.rank);
-    text_put(&m->text, "]}\n");
-    s = m->values[product[0]];
-    s.dims[s.rank - 1] = t.dims[t.rank - 1];
-    begin(m, &s);
-    text_printf(&m->text, "MatMul(%%v%d, %%v%d)\n", product[0], m->count - 2);
+    if (pick(m, 2))
+        put_gate_of(m, product[0], product[1]);
+    else
+        put_product_of(m, product[0], product[1]);
 }
 
 /* x times its own transpose, over the last two dimensions. */
@@ -383,6 +430,7 @@ static void make_graph(Maker *m, uint64_t seed, int nodes) {
         put_ints(&inputs, s->dims, s->rank);
         text_put(&inputs, "]\n");
     }
+    m->inputs = input_count;
     while (nodes-- > 0 && m->count + 2 < MOST_VALUES)
         if (elements(&m->values[m->count - 1]) < 100000)
             put_operator(m);
@@ -401,8 +449,7 @@ static void make_graph(Maker *m, uint64_t seed, int nodes) {
 /* ---- Running ---- */
 
 static double scale_of(void *context, const char *name, const Type *type) {
-    (void)type;
-    return ((const Maker *)context)->scale[atoi(name + 1)];
+    return type->type == DT_F32 ? ((const Maker *)context)->scale[atoi(name + 1)] : 0;
 }
 
 static whet_model *load(Maker *m, whet_error *err) {

@@ -187,6 +187,26 @@ static const Case cases[] = {
           "  %s: f32[1, 4, 32, 32] = MatMul(%q, %k)\n  %p: f32[1, 4, 32, 32] = Softmax(%s) {axis = -1}\n"
           "  %y: f32[1, 4, 32, 16] = MatMul(%p, %v)\n  out %y\n}\n",
      "contract attend"},
+    {"of bytes too, each with a scale and a zero point of its own",
+     HEAD "  in %x: f32[1, 32, 64]\n  constant %wq: u8[64, 64] = hash 1\n  constant %wk: u8[64, 64] = hash 2\n"
+          "  constant %wv: u8[64, 64] = hash 3\n  constant %sq: f32[] = {0.5}\n  constant %sk: f32[] = {0.25}\n"
+          "  constant %sv: f32[] = {0.125}\n  constant %zq: u8[] = {1}\n  constant %zk: u8[] = {2}\n  constant %zv: u8[] = {3}\n"
+          "  constant %bq: f32[64] = hash 4\n  constant %bk: f32[64] = hash 5\n  constant %bv: f32[64] = hash 6\n"
+          "  constant %four: s64[4] = {1, 32, 4, 16}\n"
+          "  %u: u8[1, 32, 64], %su: f32[], %zu: u8[] = DynamicQuantizeLinear(%x)\n"
+          "  %tq: f32[] = Mul(%su, %sq)\n  %tk: f32[] = Mul(%su, %sk)\n  %tv: f32[] = Mul(%su, %sv)\n"
+          "  %iq: s32[1, 32, 64] = MatMulInteger(%u, %wq, %zu, %zq)\n  %fq: f32[1, 32, 64] = Cast(%iq) {to = 1}\n"
+          "  %mq: f32[1, 32, 64] = Mul(%fq, %tq)\n  %aq: f32[1, 32, 64] = Add(%bq, %mq)\n"
+          "  %rq: f32[1, 32, 4, 16] = Reshape(%aq, %four)\n  %q: f32[1, 4, 32, 16] = Transpose(%rq) {perm = [0, 2, 1, 3]}\n"
+          "  %ik: s32[1, 32, 64] = MatMulInteger(%u, %wk, %zu, %zk)\n  %fk: f32[1, 32, 64] = Cast(%ik) {to = 1}\n"
+          "  %mk: f32[1, 32, 64] = Mul(%fk, %tk)\n  %ak: f32[1, 32, 64] = Add(%mk, %bk)\n"
+          "  %rk: f32[1, 32, 4, 16] = Reshape(%ak, %four)\n  %k: f32[1, 4, 16, 32] = Transpose(%rk) {perm = [0, 2, 3, 1]}\n"
+          "  %iv: s32[1, 32, 64] = MatMulInteger(%u, %wv, %zu, %zv)\n  %fv: f32[1, 32, 64] = Cast(%iv) {to = 1}\n"
+          "  %mv: f32[1, 32, 64] = Mul(%fv, %tv)\n  %av: f32[1, 32, 64] = Add(%bv, %mv)\n"
+          "  %rv: f32[1, 32, 4, 16] = Reshape(%av, %four)\n  %v: f32[1, 4, 32, 16] = Transpose(%rv) {perm = [0, 2, 1, 3]}\n"
+          "  %s: f32[1, 4, 32, 32] = MatMul(%q, %k)\n  %p: f32[1, 4, 32, 32] = Softmax(%s) {axis = -1}\n"
+          "  %y: f32[1, 4, 32, 16] = MatMul(%p, %v)\n  out %y\n}\n",
+     "rows contract attend"},
     {"a tensor of many rows quantized as one, and the scales of what is multiplied by it, which are no kernels of their own",
      HEAD "  in %x: f32[1, 128, 512]\n  constant %w: s8[512, 64] = hash 1\n  constant %v: s8[512, 32] = hash 2\n"
           "  constant %sw: f32[] = {0.5}\n  constant %sv: f32[] = {0.25}\n  constant %zw: s8[] = {0}\n"
@@ -200,6 +220,11 @@ static const Case cases[] = {
      HEAD "  in %x: f32[1, 32, 64]\n  constant %w: f32[64, 128] = hash 1\n  constant %u: f32[64, 128] = hash 2\n"
           "  %g: f32[1, 32, 128] = MatMul(%x, %w)\n  %s: f32[1, 32, 128] = Sigmoid(%g)\n  %h: f32[1, 32, 128] = Mul(%g, %s)\n"
           "  %m: f32[1, 32, 128] = MatMul(%x, %u)\n  %y: f32[1, 32, 128] = Mul(%h, %m)\n  out %y\n}\n",
+     "contract contract"},
+    {"so are those of one row by large weights, which rows would read as they lie",
+     HEAD "  in %x: f32[1, 256]\n  constant %w: f32[256, 512] = hash 1\n  constant %u: f32[256, 512] = hash 2\n"
+          "  %g: f32[1, 512] = MatMul(%x, %w)\n  %s: f32[1, 512] = Sigmoid(%g)\n  %h: f32[1, 512] = Mul(%g, %s)\n"
+          "  %m: f32[1, 512] = MatMul(%x, %u)\n  %y: f32[1, 512] = Mul(%h, %m)\n  out %y\n}\n",
      "contract contract"},
 };
 

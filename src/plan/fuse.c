@@ -407,37 +407,65 @@ static bool fuse_epilogues(Plan *plan) {
     return true;
 }
 
-/* Constants behind the product, at its own place. */
-static bool is_bias(const Plan *plan, const Definition *product, const Group *reader) {
+/* What only scales, shifts or converts a product at its own place: by constants, and by what one element says. */
+static bool finishes(const Plan *plan, const Definition *product, const Group *reader) {
     const Definition *d = reader->definitions[0];
     for (int i = 0; i < d->expr_count; i++) {
         const Expr *e = d->exprs[i];
-        if (e->op == EXPR_READ && e->tensor != product->tensor && !plan->tensors[root_of(plan, e->tensor)].known)
+        const PlanTensor *t = e->op == EXPR_READ ? &plan->tensors[root_of(plan, e->tensor)] : NULL;
+        if (t && e->tensor != product->tensor && !t->known && t->count > 1)
             return false;
-        for (int k = 0; e->op == EXPR_READ && e->tensor == product->tensor && k < d->left_count; k++)
+        for (int k = 0; t && e->tensor == product->tensor && k < d->left_count; k++)
             if (e->guarded || !index_equals(d, &e->index[k], &d->left[k]))
                 return false;
     }
     return work_of(d) <= CHEAP_WORK;
 }
 
-bool plan_take_bias(Plan *plan, int p) {
-    int r = is_reduction(plan, p) ? only_reader(plan, plan->groups[p]) : -1;
-    if (r < 0 || !is_map(plan->groups[r]) || has_empty(plan, plan->groups[r]) ||
-        !is_bias(plan, last_of(plan->groups[p]), plan->groups[r]) || !may_be_epilogue(plan, p, r))
-        return true;
-    return inline_into_readers(plan, p) >= 0;
+/* The map that finishes what the group makes; -1: none does. */
+static int finisher(const Plan *plan, int group) {
+    int r = only_reader(plan, plan->groups[group]);
+    bool is = r >= 0 && is_map(plan->groups[r]) && !has_empty(plan, plan->groups[r]) &&
+              finishes(plan, last_of(plan->groups[group]), plan->groups[r]);
+    return is ? r : -1;
+}
+
+int plan_finished(const Plan *plan, int product) {
+    int last = product;
+    for (int r; (r = finisher(plan, last)) >= 0;)
+        last = r;
+    return last_of(plan->groups[last])->tensor;
+}
+
+bool plan_finish(Plan *plan, int product) {
+    int taken = 1;
+    for (int p = product, r; taken > 0 && is_reduction(plan, p) && (r = finisher(plan, p)) >= 0; p = r)
+        taken = may_be_epilogue(plan, p, r) ? inline_into_readers(plan, p) : 0;
+    return taken >= 0;
 }
 
 /* ---- Rows ---- */
 
-static bool may_be_row(const Plan *plan, const Group *g) {
+/* One row by large weights: a template that packs them reads them faster, and by all threads. */
+static bool packs_weights(Plan *plan, Group *g) {
+    const Definition *d = last_of(g);
+    bool large = false;
+    for (int i = 0; reduces(d) && i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_READ) {
+            const PlanTensor *t = &plan->tensors[root_of(plan, d->exprs[i]->tensor)];
+            large |= t->constant && t->count > SMALL_VOLUME;
+        }
+    const Verdict *verdict = large ? group_verdict(plan, g) : NULL;
+    return verdict && verdict->template && strcmp(verdict->template, "contract") == 0;
+}
+
+static bool may_be_row(Plan *plan, Group *g) {
     if (g->gone || g->step >= 0 || g->partial || g->count > ROWS_MOST || has_empty(plan, g))
         return false;
     for (int i = 0; i < g->count; i++)
         if (is_heavy(plan, g->definitions[i]))
             return false;
-    return true;
+    return !packs_weights(plan, g);
 }
 
 static double most_volume(const Group *g) {
@@ -473,7 +501,7 @@ static void add_member(const Plan *plan, RowSet *s, int g) {
 }
 
 /* The first group behind the last member that reads a member and walks as much. */
-static int next_member(const Plan *plan, const RowSet *s) {
+static int next_member(Plan *plan, const RowSet *s) {
     int next = -1, last = s->member[s->count - 1];
     for (int m = 0; m < s->count; m++) {
         const Group *g = plan->groups[s->member[m]];
@@ -673,7 +701,7 @@ static int sole_source(const Plan *plan, const int *writer, int tensor, int read
 }
 
 /* A group that makes what `reader` reads: a product of its own, or (`heavy` false) rows between products. */
-static int source_of(const Plan *plan, const int *writer, int reader, bool heavy) {
+static int source_of(Plan *plan, const int *writer, int reader, bool heavy) {
     const Group *g = plan->groups[reader];
     for (int i = 0; i < g->count; i++)
         for (int k = 0; k < g->definitions[i]->expr_count; k++) {

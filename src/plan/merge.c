@@ -18,20 +18,18 @@ enum { MOST_MEMBERS = 8, MOST_PARTS = 4, MOVES_FOLLOWED = 4 };
 
 /* A product with its columns. */
 typedef struct Member {
-    int group, axis, dim; /* axis: of the columns; dim: of the result, along which they lie */
-    int part[MOST_PARTS]; /* constants with a column each, in the order in which the first member reads its own */
+    int group;
+    const Definition *definition; /* its own, scalars made of constants written out */
+    int axis, dim;                /* axis: of the columns; dim: of the result, along which they lie */
+    int part[MOST_PARTS];         /* constants of its own, in the order in which the first member reads its */
 } Member;
 
 typedef struct Merge {
     Plan *plan;
     Member member[MOST_MEMBERS];
     int count, part_count;
-    int part_dim[MOST_PARTS]; /* along which columns lie */
+    int part_dim[MOST_PARTS]; /* along which columns lie; -1: one element serves all of them */
 } Merge;
-
-static const Definition *definition_of(const Plan *plan, int group) {
-    return plan->groups[group]->definitions[0];
-}
 
 /* ---- Products ---- */
 
@@ -70,8 +68,39 @@ static int find_columns(const Plan *plan, const Definition *d) {
     return -1;
 }
 
+/* How a scalar is made of constants and other scalars, as the scale behind an integer product is; NULL: otherwise. */
+static const Definition *scalar_source(const Plan *plan, const Expr *read) {
+    const PlanTensor *t = read->op == EXPR_READ ? &plan->tensors[plan->tensors[read->tensor].root] : NULL;
+    if (!t || t->count != 1 || t->known || t->writer_count != 1)
+        return NULL;
+    const Group *g = plan->groups[t->writer];
+    if (g->gone || g->step >= 0 || g->partial || g->count != 1 || g->definitions[0]->axis_count)
+        return NULL;
+    const Definition *d = g->definitions[0];
+    bool any = false;
+    for (int i = 0; i < d->expr_count; i++)
+        any |= d->exprs[i]->op == EXPR_READ && plan->tensors[d->exprs[i]->tensor].known;
+    return any ? d : NULL;
+}
+
+/* So that products whose scalars differ in a constant alone are the same but for constants. NULL: out of memory. */
+static const Definition *with_scalars(Plan *plan, const Definition *d) {
+    for (int i = 0; i < d->expr_count; i++) {
+        const char *why = NULL;
+        const Definition *source = scalar_source(plan, d->exprs[i]);
+        Definition *written = source ? rewrite_inline(plan->arena, &plan->rewrite, d, source, &why) : NULL;
+        if (source && !written && !why)
+            return NULL;
+        if (written) {
+            d = written;
+            i = -1;
+        }
+    }
+    return d;
+}
+
 /* One product of something with constants, written in order. */
-static bool find_member(const Plan *plan, int group, Member *out) {
+static bool find_member(Plan *plan, int group, Member *out) {
     const Group *g = plan->groups[group];
     if (g->gone || g->step >= 0 || g->partial || g->count != 1)
         return false;
@@ -80,7 +109,7 @@ static bool find_member(const Plan *plan, int group, Member *out) {
     if (d->axis_count == d->parallel_count || t->root != d->tensor || t->kept || t->writer_count != 1)
         return false;
     *out = (Member){.group = group, .axis = find_columns(plan, d), .dim = -1};
-    if (out->axis < 0)
+    if (out->axis < 0 || !(d = out->definition = with_scalars(plan, d)))
         return false;
     for (int i = 0; i < d->left_count; i++) {
         if (!d->left[i].affine)
@@ -107,6 +136,7 @@ static bool same_but(const PlanTensor *x, const PlanTensor *y, int dim) {
 
 /* The place of a constant of the first member among its parts; -1: it is none, or one too many. */
 static int part_of(Merge *m, const Definition *d, const Expr *read) {
+    const PlanTensor *t = &m->plan->tensors[read->tensor];
     int dim = -1, p = 0;
     for (int i = 0; i < read->index_count; i++)
         if (read->index[i].coef[m->member[0].axis]) {
@@ -117,7 +147,7 @@ static int part_of(Merge *m, const Definition *d, const Expr *read) {
     while (p < m->part_count && m->member[0].part[p] != read->tensor)
         p++;
     if (p == MOST_PARTS || (p < m->part_count && m->part_dim[p] != dim) ||
-        m->plan->tensors[read->tensor].dims[dim] != d->axes[m->member[0].axis].extent)
+        (dim < 0 ? t->count != 1 : t->dims[dim] != d->axes[m->member[0].axis].extent))
         return -1;
     if (p == m->part_count) {
         m->member[0].part[m->part_count] = read->tensor;
@@ -139,11 +169,12 @@ static bool same_read(const Pair *p, const Expr *x, const Expr *y) {
     for (int i = 0; i < x->index_count; i++)
         if (!index_equals(p->x, &x->index[i], &y->index[i]))
             return false;
-    if (!moves_along(x, p->member->axis))
+    const PlanTensor *of_x = &plan->tensors[x->tensor], *of_y = &plan->tensors[y->tensor];
+    bool moves = moves_along(x, p->member->axis), scalar = of_x->known && of_y->known && of_x->count == 1;
+    if (!moves && !scalar)
         return x->tensor == y->tensor;
-    int part = part_of(p->merge, p->x, x);
-    if (part < 0 || !same_but(&plan->tensors[x->tensor], &plan->tensors[y->tensor], p->merge->part_dim[part]) ||
-        plan->tensors[y->tensor].dims[p->merge->part_dim[part]] != p->y->axes[p->member->axis].extent)
+    int part = part_of(p->merge, p->x, x), dim = part < 0 ? -1 : p->merge->part_dim[part];
+    if (part < 0 || !same_but(of_x, of_y, dim) || (moves && of_y->dims[dim] != p->y->axes[p->member->axis].extent))
         return false;
     int *known = &p->member->part[part];
     if (*known >= 0 && *known != y->tensor)
@@ -191,7 +222,7 @@ static bool same_expr(const Pair *p, const Expr *x, const Expr *y) {
 
 static bool same_product(Merge *m, Member *member) {
     const Member *first = &m->member[0];
-    const Pair p = {m, definition_of(m->plan, first->group), definition_of(m->plan, member->group), member};
+    const Pair p = {m, first->definition, member->definition, member};
     if (member->axis != first->axis || member->dim != first->dim || p.x->axis_count != p.y->axis_count ||
         p.x->parallel_count != p.y->parallel_count || p.x->left_count != p.y->left_count ||
         !same_but(&m->plan->tensors[p.x->tensor], &m->plan->tensors[p.y->tensor], first->dim))
@@ -244,14 +275,29 @@ static void note_members(const Merge *m, const char *why) {
 
 /* ---- Merging ---- */
 
+static bool all_equal(const Tensor *const *constant, int count) {
+    for (int i = 1; i < count; i++)
+        if (constant[i]->bytes != constant[0]->bytes || memcmp(constant[i]->data, constant[0]->data, constant[0]->bytes) != 0)
+            return false;
+    return true;
+}
+
 /* The parts of all members, side by side, as a tensor of the plan; -1: an error. */
 static int join_constants(const Merge *m, int part) {
     Plan *plan = m->plan;
-    const Tensor *constant[MOST_MEMBERS];
-    for (int i = 0; i < m->count; i++)
+    const Tensor *constant[MOST_MEMBERS], *whole;
+    int64_t columns[MOST_MEMBERS];
+    bool kept = false;
+    for (int i = 0; i < m->count; i++) {
         constant[i] = plan->tensors[m->member[i].part[part]].known;
-    bool kept;
-    const Tensor *whole = plan->schedules.join(plan->schedules.self, constant, m->count, m->part_dim[part], &kept, plan->err);
+        columns[i] = m->member[i].definition->axes[m->member[i].axis].extent;
+    }
+    if (m->part_dim[part] >= 0)
+        whole = plan->schedules.join(plan->schedules.self, constant, m->count, m->part_dim[part], &kept, plan->err);
+    else if (all_equal(constant, m->count))
+        return m->member[0].part[part];
+    else
+        whole = plan->schedules.spread(plan->schedules.self, constant, columns, m->count, plan->err);
     int tensor = whole ? plan_tensor(plan, (DType)whole->type, whole->rank, whole->dims, NULL) : -1;
     if (tensor < 0)
         return -1;
@@ -260,11 +306,26 @@ static int join_constants(const Merge *m, int part) {
     return tensor;
 }
 
+/* What was one element is now one a column. */
+static bool read_columns(Plan *plan, Definition *d, int tensor, int axis) {
+    Index *index = ARENA_ARRAY(plan->arena, Index, 1);
+    if (!index || !(index->coef = ARENA_ARRAY(plan->arena, int64_t, KERNEL_MAX_AXES)))
+        return false;
+    index->affine = true;
+    index->coef[axis] = 1;
+    for (int i = 0; i < d->expr_count; i++)
+        if (d->exprs[i]->op == EXPR_READ && d->exprs[i]->tensor == tensor) {
+            d->exprs[i]->index = index;
+            d->exprs[i]->index_count = 1;
+        }
+    return true;
+}
+
 /* The common product. NULL: out of memory or an error. */
 static Definition *common_product(const Merge *m, int64_t columns) {
     Plan *plan = m->plan;
     const Member *first = &m->member[0];
-    const Definition *d = definition_of(plan, first->group);
+    const Definition *d = first->definition;
     PlanTensor y = plan->tensors[d->tensor];
     y.dims[first->dim] = columns;
     int whole = plan_tensor(plan, y.type, y.rank, y.dims, NULL), joined[MOST_PARTS];
@@ -279,14 +340,18 @@ static Definition *common_product(const Merge *m, int64_t columns) {
     for (int p = 0; names && p < m->part_count; p++)
         names[first->part[p]] = joined[p];
     Definition *out = names ? rewrite_rename(plan->arena, d, names) : NULL;
-    if (out)
-        out->axes[first->axis].extent = columns;
+    if (!out)
+        return NULL;
+    for (int p = 0; p < m->part_count; p++)
+        if (m->part_dim[p] < 0 && joined[p] != first->part[p] && !read_columns(plan, out, joined[p], first->axis))
+            return NULL;
+    out->axes[first->axis].extent = columns;
     return out;
 }
 
 /* Columns [at, at + its own) of the whole as what the member made. NULL: out of memory. */
 static Definition *slice_of(Plan *plan, const Member *member, const Definition *whole, int64_t at) {
-    Definition *out = plan_copy_of(plan, definition_of(plan, member->group)->tensor);
+    Definition *out = plan_copy_of(plan, member->definition->tensor);
     if (!out)
         return NULL;
     Expr *read = out->value;
@@ -340,7 +405,7 @@ static int merge(Merge *m) {
     Plan *plan = m->plan;
     int64_t columns = 0, at = 0;
     for (int i = 0; i < m->count; i++) {
-        const Definition *d = definition_of(plan, m->member[i].group);
+        const Definition *d = m->member[i].definition;
         if (!checked_add(columns, d->axes[m->member[i].axis].extent, &columns))
             return 0;
     }
@@ -360,7 +425,7 @@ static int merge(Merge *m) {
         if (whole->exprs[i]->op == EXPR_READ && !plan_add_reader(plan, whole->exprs[i]->tensor, first))
             return -1;
     for (int i = 0; i < m->count; i++) {
-        const Definition *d = definition_of(plan, m->member[i].group);
+        const Definition *d = plan->groups[m->member[i].group]->definitions[0];
         Definition *slice = slice_of(plan, &m->member[i], whole, at);
         at += d->axes[m->member[i].axis].extent;
         for (int k = 0; k < d->expr_count; k++)
@@ -385,22 +450,34 @@ static void find_members(Merge *m, int group) {
             m->member[m->count++] = other;
 }
 
+/* What is read of the results are slices as good as the whole. */
+static bool is_worth(const Merge *m) {
+    for (int i = 0; i < m->count; i++)
+        if (!takes_slices(m->plan, plan_finished(m->plan, m->member[i].group), 0)) {
+            note_members(m, "what reads a result would read it from memory again");
+            return false;
+        }
+    return true;
+}
+
+/* What finishes a product goes behind it first: it is another group then, which comes later. */
+static bool finish_members(const Merge *m) {
+    for (int i = 0; i < m->count; i++)
+        if (!plan_finish(m->plan, m->member[i].group))
+            return false;
+    return true;
+}
+
 bool plan_merge_products(Plan *plan) {
     Merge m = {.plan = plan};
     for (int g = 0; plan->schedules.join && g < plan->group_count; g++) {
         find_members(&m, g);
-        if (m.count < 2)
+        if (m.count < 2 || !is_worth(&m))
             continue;
-        for (int i = 0; i < m.count; i++)
-            if (!plan_take_bias(plan, m.member[i].group))
-                return false;
+        if (!finish_members(&m))
+            return false;
         find_members(&m, g);
-        bool worth = m.count > 1;
-        for (int i = 0; worth && i < m.count; i++)
-            worth = takes_slices(plan, definition_of(plan, m.member[i].group)->tensor, 0);
-        if (m.count > 1 && !worth)
-            note_members(&m, "what reads a result would read it from memory again");
-        int done = worth ? merge(&m) : 0;
+        int done = m.count > 1 ? merge(&m) : 0;
         if (done < 0)
             return plan->err->status || (error_memory(plan->err), false);
         g += done > 0;

@@ -56,6 +56,8 @@ typedef struct Schedules {
     /* Known tensors side by side along dimension `dim`, living as long as what the plan becomes. *constant: it is as a constant
      * of the model, whose content is only there where it is packed. NULL: products are not merged. */
     const Tensor *(*join)(void *self, const Tensor *const *part, int count, int dim, bool *constant, whet_error *err);
+    /* Elements as a vector: element[i] as often as times[i] says. */
+    const Tensor *(*spread)(void *self, const Tensor *const *element, const int64_t *times, int count, whet_error *err);
 } Schedules;
 
 typedef struct NodeNames {
@@ -110,9 +112,11 @@ void group_label(const Group *group, char *buffer, size_t size); /* its nodes, f
 /* layout.c: images channels last. Before plan_fuse. */
 bool plan_layout(Plan *plan);
 
-/* fuse.c: the rules. The second: what adds constants to a product goes behind it, at once. */
+/* fuse.c: the rules. What only scales, shifts and converts a product, as its bias does: the tensor that it ends in; puts it behind
+ * the product, at once. */
 bool plan_fuse(Plan *plan);
-bool plan_take_bias(Plan *plan, int product);
+int plan_finished(const Plan *plan, int product);
+bool plan_finish(Plan *plan, int product);
 
 /* merge.c */
 bool plan_merge_products(Plan *plan);

@@ -74,6 +74,26 @@ static const Tensor *join(void *self, const Tensor *const *part, int count, int 
     return whole;
 }
 
+static const Tensor *spread(void *self, const Tensor *const *element, const int64_t *times, int count, whet_error *err) {
+    Segment *s = self;
+    size_t size = element[0]->bytes;
+    int64_t all = 0;
+    for (int i = 0; i < count; i++)
+        all += times[i];
+    Tensor *whole = arena_copy(&s->out->arena, element[0], sizeof *element[0]);
+    char *to = arena_take(&s->out->arena, (size_t)all, size);
+    if (!whole || !to)
+        return error_memory(err), NULL;
+    whole->rank = 1;
+    whole->dims[0] = all;
+    whole->bytes = (size_t)all * size;
+    whole->data = to;
+    for (int i = 0; i < count; i++)
+        for (int64_t k = 0; k < times[i]; k++, to += size)
+            memcpy(to, element[i]->data, size);
+    return whole;
+}
+
 static void drop_codes(Segment *s) {
     for (size_t i = 0; i < s->code_count; i++)
         shared_drop_code(s->runner->shared_model, s->codes[i]);
@@ -639,7 +659,8 @@ Planned *segment_plan(Segment *s, bool (*make)(Segment *s, void *context), void 
     arena_init(&planned->arena, runner->pool.allocator);
     arena_init(&s->arena, runner->pool.allocator);
     map_init(&s->lowered, &s->arena);
-    plan_init(&s->plan, &s->arena, (Schedules){s, runner->has_target ? ask : NULL, runner->has_target ? join : NULL}, s->err);
+    Schedules schedules = runner->has_target ? (Schedules){s, ask, join, spread} : (Schedules){.self = s};
+    plan_init(&s->plan, &s->arena, schedules, s->err);
     bool fine = make(s, context);
     if (fine && planned->arena.failed)
         fine = segment_fail(s);
