@@ -261,6 +261,27 @@ static void set_factors(Attend *t) {
         t->query.access = 0;
 }
 
+/* Bytes from row to row of what is packed as it lies, each row in one piece; 0: it is something else. */
+static int64_t row_bytes(const Attend *t, const AttendFactor *f, int along, int rows, int *lines) {
+    enum { LINE = 64, MOST = 8 };
+    const Access *a = &t->nest.access[f->from];
+    int64_t size = dtype_bits(a->type) / 8, row = t->nest.axis[along].extent * size, step = a->stride[rows] * size;
+    if (f->end != f->from + 1 || a->stride[along] != 1 || step < row || row > MOST * LINE)
+        return 0;
+    *lines = (int)((row + LINE - 1) / LINE);
+    return step;
+}
+
+/* Keys and values of a head are packed in less time than they take from far away, so that those of the next head are fetched
+ * meanwhile. */
+static void set_ahead(Attend *t) {
+    int keys = 0, values = 0;
+    int64_t step = row_bytes(t, &t->key, t->depth_axis, t->key_axis, &keys);
+    if (t->heads > 1 && step == row_bytes(t, &t->values, t->width_axis, t->key_axis, &values))
+        t->ahead_step = step;
+    t->ahead_lines = keys > values ? keys : values;
+}
+
 static bool check(const Attend *t, const char **why) {
     const Access *write = &t->nest.access[t->write];
     if (t->queries == 0 || t->keys == 0 || t->depth == 0 || t->width == 0 || t->heads == 0 || t->shared == 0)
@@ -382,6 +403,7 @@ bool schedule_attend(Compiled *c, const ScheduleOptions *options, const char **w
     attend_map_hidden(t);
     set_factors(t);
     set_pairs(t, &c->target);
+    set_ahead(t);
     set_blocks(t);
     place_rows(t);
     t->rows_function = c->function_count;

@@ -53,6 +53,8 @@ enum { ATTEND_FIRST = 1, ATTEND_LAST = 2, ATTEND_KINDS = 4 };
 enum { ATTEND_HERE, ATTEND_TOP = ATTEND_MAX_ROW_VALUES, ATTEND_BEFORE, ATTEND_FACTOR, ATTEND_ROW_SLOTS };
 enum { ATTEND_ROW_VALUES = -2 };
 
+enum { ATTEND_ROWS_AHEAD = 2 }; /* of the next head, that a tile of scores fetches */
+
 typedef struct Attend {
     const void *const *known; /* while code is made */
     Kernel rows_kernel;       /* what lies between the products: scores in, weights out */
@@ -90,6 +92,9 @@ typedef struct Attend {
     int64_t slot;       /* queries at once, and a few more: from one of ATTEND_ROW_SLOTS to the next */
     int64_t panels;     /* of packed keys: [panel][depth][tile_vectors * lanes] */
     int64_t value_pitch;
+    int64_t
+        ahead_step;  /* bytes from key to key, and from values to values: those of the next head are fetched; 0: they are not */
+    int ahead_lines; /* of each */
     int64_t width_panels;                    /* of whole tiles without a mask; what is left is one more */
     bool divides;                            /* the result may be a product with a reciprocal */
     int scores_function[2][2];               /* [rows: whole tiles, the rest][vectors: whole, the rest]; -1: none */

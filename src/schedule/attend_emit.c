@@ -272,7 +272,18 @@ static void multiply(const Emitting *p, VectorCode code, DType type, Factor a, F
     vector_end(f, inside, sums);
 }
 
-/* Parameters: the query, a panel of keys, scores, tiles. */
+/* Some rows of the next head: `rows`, 0 or ATTEND_ROWS_AHEAD, of each tile's own. */
+static void fetch_ahead(const Emitting *p, int ahead, int rows, int tile) {
+    enum { LINE = 64 };
+    int64_t step = p->t->ahead_step;
+    int row = vector_loop(p->f, rows, 0, 1, NULL, NULL, 0);
+    VectorAddress at = vector_plus(vector_plus(vector_at(ahead, 0), tile, ATTEND_ROWS_AHEAD * step), row, step);
+    for (int i = 0; i < p->t->ahead_lines; i++)
+        vector_prefetch_l2(p->f, vector_offset(at, i * LINE));
+    vector_end(p->f, NULL, NULL);
+}
+
+/* Parameters: the query, a panel of keys, scores, what to fetch and how much of it, tiles. */
 static int scores_function(const Attend *t, int rows, int vectors, Compiled *c, const char **why, whet_error *err) {
     Emitting *p = ARENA_NEW(c->vectors, Emitting);
     if (!p || !begin(p, t, c, "scores")) {
@@ -282,7 +293,8 @@ static int scores_function(const Attend *t, int rows, int vectors, Compiled *c, 
     VectorFunction *f = p->f;
     int sums[MAX_TILE_ROWS * MAX_TILE_VECTORS];
     int a = vector_parameter(f, CLASS_POINTER, "query"), b = vector_parameter(f, CLASS_POINTER, "key"),
-        s = vector_parameter(f, CLASS_POINTER, "scores"), count = vector_parameter(f, CLASS_INDEX, "tiles");
+        s = vector_parameter(f, CLASS_POINTER, "scores"), ahead = vector_parameter(f, CLASS_POINTER, "ahead"),
+        rows_ahead = vector_parameter(f, CLASS_INDEX, "rows_ahead"), count = vector_parameter(f, CLASS_INDEX, "tiles");
     int64_t depth = (t->depth + t->lanes - 1) / t->lanes * t->lanes, row = depth, step = 1;
     if (t->query.access >= 0) {
         row = t->query_axis < 0 ? 0 : t->nest.access[0].stride[t->query_axis];
@@ -293,6 +305,8 @@ static int scores_function(const Attend *t, int rows, int vectors, Compiled *c, 
     int tile = vector_loop(f, count, 0, 1, NULL, NULL, 0);
     Factor query = {vector_plus(vector_at(a, 0), tile, bytes * row * rows), bytes * row, bytes * step * group};
     Factor key = {vector_at(b, 0), 0, (int64_t)f->bytes * t->tile_vectors};
+    if (t->ahead_step)
+        fetch_ahead(p, ahead, rows_ahead, tile);
     for (int i = 0; i < rows * vectors; i++)
         sums[i] = vector_const(f, DT_F32, 0);
     multiply(p, group > 1 ? VECTOR_DOT2 : VECTOR_FMA, DT_F32, query, key, (Steps){-1, t->depth / group}, rows, vectors, sums);

@@ -112,6 +112,13 @@ static void pack_head(const Work *w, int64_t head, float *to) {
 
 /* ---- a block of queries ---- */
 
+/* Of the next head, where its keys and values lie, and how many of both one behind the other are fetched: tiles of scores fetch
+ * them, so that packing finds them near. */
+typedef struct Ahead {
+    const char *keys, *values;
+    int64_t fetched;
+} Ahead;
+
 typedef struct Block {
     At at;
     int64_t rows;
@@ -120,6 +127,7 @@ typedef struct Block {
     const float *packed_keys, *packed_values;
     float *query, *scores, *weights, *sums, *rows_scratch;
     float *row_values, *slots; /* of all keys so far; ATTEND_ROW_SLOTS */
+    Ahead *ahead;              /* NULL: there is no next head */
 } Block;
 
 /* An argument that steps on from row to row. */
@@ -145,9 +153,21 @@ static void call_tiles(const Work *w, const int function[2], int64_t *arguments,
     }
 }
 
+/* Where tiles of scores find what they fetch, and how many rows each. */
+static void put_ahead(const Attend *t, Ahead *ahead, int64_t tiles, int64_t arguments[2]) {
+    arguments[0] = arguments[1] = 0;
+    if (!ahead || ahead->fetched >= 2 * t->keys)
+        return;
+    bool values = ahead->fetched >= t->keys;
+    int64_t row = ahead->fetched % t->keys, rows = least(tiles * ATTEND_ROWS_AHEAD, t->keys - row);
+    arguments[0] = (int64_t)(intptr_t)((values ? ahead->values : ahead->keys) + row * t->ahead_step);
+    arguments[1] = ATTEND_ROWS_AHEAD;
+    ahead->fetched += rows;
+}
+
 static void score(const Work *w, const Block *b) {
     const Attend *t = w->t;
-    int64_t arguments[NEST_MAX_ACCESSES + 4], row;
+    int64_t arguments[NEST_MAX_ACCESSES + 6], row;
     int64_t depth = t->depth + (t->lanes - t->depth % t->lanes) % t->lanes;
     int n = put_places(w, &b->at, arguments);
     if (t->query.access < 0) {
@@ -166,7 +186,8 @@ static void score(const Work *w, const Block *b) {
         int function[2] = {t->scores_function[0][part], t->scores_function[1][part]};
         arguments[n + 1] = (int64_t)(intptr_t)(keys + v * t->lanes * key_steps(t));
         arguments[n + 2] = (int64_t)(intptr_t)(b->scores + v * t->lanes);
-        call_tiles(w, function, arguments, (const Stepped[]){{n, 4 / t->query.group * row}, {n + 2, 4 * t->pitch}}, n + 3,
+        put_ahead(t, b->ahead, b->rows / t->tile_rows, arguments + n + 3);
+        call_tiles(w, function, arguments, (const Stepped[]){{n, 4 / t->query.group * row}, {n + 2, 4 * t->pitch}}, n + 5,
                    b->rows, false);
     }
 }
@@ -293,10 +314,10 @@ static bool may_skip(const Attend *t, const Block *b) {
 }
 
 /* `packed`: the head's, or room for one block of keys, if it is the only one to want them. */
-static void run_block(const Work *w, int64_t head, int64_t shared, int64_t block, float *packed, float *scratch) {
+static void run_block(const Work *w, int64_t head, int64_t shared, int64_t block, float *packed, float *scratch, Ahead *ahead) {
     const Attend *t = w->t;
     int64_t first = block * t->block;
-    Block b = {.packed_keys = packed, .packed_values = packed + w->key_floats};
+    Block b = {.packed_keys = packed, .packed_values = packed + w->key_floats, .ahead = ahead};
     lay_out(t, &b, scratch);
     b.rows = t->queries - first < t->block ? t->queries - first : t->block;
     set_digits(t, t->outer, t->outer_count, head, &b.at);
@@ -336,6 +357,19 @@ static float *take(Work *w, size_t floats) {
     return scratch;
 }
 
+/* Of the head behind this one, which mostly is this thread's too. */
+static bool find_ahead(const Work *w, int64_t head, Ahead *ahead) {
+    const Attend *t = w->t;
+    if (!t->ahead_step || w->streams || head + 1 >= t->heads)
+        return false;
+    int64_t places[NEST_MAX_ACCESSES];
+    At at = {{0}};
+    set_digits(t, t->outer, t->outer_count, head + 1, &at);
+    put_places(w, &at, places);
+    *ahead = (Ahead){(const char *)(intptr_t)places[t->key.from], (const char *)(intptr_t)places[t->values.from], 0};
+    return true;
+}
+
 static void head_task(void *context, size_t head) {
     Work *w = context;
     size_t packed = w->key_floats + w->value_floats, floats = packed + w->block_floats;
@@ -344,8 +378,10 @@ static void head_task(void *context, size_t head) {
         return;
     if (!w->streams)
         pack_head(w, (int64_t)head, scratch);
+    Ahead ahead;
+    bool fetches = find_ahead(w, (int64_t)head, &ahead);
     for (int64_t i = 0; i < w->t->shared * w->blocks && !stop_look(&w->stop, w->options); i++)
-        run_block(w, (int64_t)head, i / w->blocks, i % w->blocks, scratch, scratch + packed);
+        run_block(w, (int64_t)head, i / w->blocks, i % w->blocks, scratch, scratch + packed, fetches ? &ahead : NULL);
     memory_free(w->options->allocator, scratch, floats * sizeof *scratch);
 }
 
@@ -361,7 +397,8 @@ static void block_task(void *context, size_t i) {
     float *scratch = stop_look(&w->stop, w->options) ? NULL : take(w, w->block_floats);
     if (!scratch)
         return;
-    run_block(w, head, at / w->blocks, at % w->blocks, w->packed + (size_t)head * (w->key_floats + w->value_floats), scratch);
+    run_block(w, head, at / w->blocks, at % w->blocks, w->packed + (size_t)head * (w->key_floats + w->value_floats), scratch,
+              NULL);
     memory_free(w->options->allocator, scratch, w->block_floats * sizeof *scratch);
 }
 
