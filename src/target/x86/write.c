@@ -404,10 +404,66 @@ static size_t write_with_number(int ext, const X86Operand *reg, int64_t number, 
     return (size_t)(to - start);
 }
 
+/* Where 64 bits need not be asked for there is a prefix only if a register's number has an upper bit. */
+static unsigned char *put_short_rex(unsigned char *to, int reg, int rm, int index) {
+    const int rex = bit(reg, 3) << 2 | bit(index, 3) << 1 | bit(rm, 3);
+    if (rex)
+        *to++ = (unsigned char)(0x40 | rex);
+    return to;
+}
+
+static size_t write_prefetch(int hint, const X86Operand *m, unsigned char *to) {
+    unsigned char *start = to, *displacement;
+    if (m->kind != X86_MEMORY || m->constant >= 0)
+        return 0;
+    to = put_short_rex(to, 0, number_of(m), m->index ? m->index - ZYDIS_REGISTER_RAX : 0);
+    *to++ = 0x0f;
+    *to++ = 0x18;
+    to = put_memory(to, hint, m, 1, &displacement);
+    return (size_t)(to - start);
+}
+
+static size_t write_stack(int opcode, const X86Operand *reg, unsigned char *to) {
+    if (!is_reg(reg))
+        return 0;
+    unsigned char *start = to;
+    to = put_short_rex(to, 0, number_of(reg), 0);
+    *to++ = (unsigned char)(opcode | (number_of(reg) & 7));
+    return (size_t)(to - start);
+}
+
+/* Of registers of 32 bits. */
+static size_t write_xor(const X86Operand *a, const X86Operand *b, unsigned char *to) {
+    unsigned char *start = to;
+    const int rm = a->reg - ZYDIS_REGISTER_EAX, reg = b->reg - ZYDIS_REGISTER_EAX;
+    if (a->kind != X86_REGISTER || b->kind != X86_REGISTER || rm < 0 || rm > 15 || reg < 0 || reg > 15)
+        return 0;
+    to = put_short_rex(to, reg, rm, 0);
+    *to++ = 0x31;
+    *to++ = (unsigned char)(0xc0 | (reg & 7) << 3 | (rm & 7));
+    return (size_t)(to - start);
+}
+
+/* Of other operands than general registers of 64 bits, or of one or none. */
+static size_t write_other(const X86Instruction *i, unsigned char *to) {
+    static const unsigned char zero_upper[] = {0xc5, 0xf8, 0x77};
+    const X86Operand *a = &i->operand[0], *b = &i->operand[1];
+    switch (i->mnemonic) {
+    case ZYDIS_MNEMONIC_PREFETCHT0: return write_prefetch(1, a, to);
+    case ZYDIS_MNEMONIC_PREFETCHT1: return write_prefetch(2, a, to);
+    case ZYDIS_MNEMONIC_PUSH: return write_stack(0x50, a, to);
+    case ZYDIS_MNEMONIC_POP: return write_stack(0x58, a, to);
+    case ZYDIS_MNEMONIC_XOR: return write_xor(a, b, to);
+    case ZYDIS_MNEMONIC_RET: *to = 0xc3; return 1;
+    case ZYDIS_MNEMONIC_VZEROUPPER: memcpy(to, zero_upper, sizeof zero_upper); return sizeof zero_upper;
+    default: return 0;
+    }
+}
+
 static size_t write_general(const X86Instruction *i, unsigned char *to) {
     const X86Operand *a = &i->operand[0], *b = &i->operand[1];
-    if (i->operand[2].kind != X86_NONE || !is_reg(a))
-        return 0;
+    if (i->operand[2].kind != X86_NONE || !is_reg(a) || b->kind == X86_NONE)
+        return write_other(i, to);
     switch (i->mnemonic) {
     case ZYDIS_MNEMONIC_MOV:
         return is_reg(b) ? write_pair(0x89, a, b, to) : b->kind == X86_MEMORY ? write_load(0x8b, a, b, to) : 0;
