@@ -132,9 +132,13 @@ static whet_status resize_plan(OpCall *call, ResizeAxis *plan) {
         status = axes_from_scales(call, plan, axes, count, scales);
     else
         return op_error(call, WHET_ERROR_DATA, "neither scales nor sizes are given");
-    for (int d = 0; status == WHET_OK && d < x->rank; d++)
+    for (int d = 0; status == WHET_OK && d < x->rank; d++) {
         if (plan[d].in == 0 && plan[d].out > 0)
             return op_error(call, WHET_ERROR_DATA, "dimension %d is 0 and cannot be resized", d);
+        if (plan[d].resized && (plan[d].in > INT32_MAX || plan[d].out > INT32_MAX))
+            return op_error(call, WHET_ERROR_UNSUPPORTED, "dimension %d, %lld to %lld, is too large; wanted below 2^31", d,
+                            (long long)plan[d].in, (long long)plan[d].out);
+    }
     return status;
 }
 
@@ -268,7 +272,7 @@ static WalkAxis nearest_walk(OpCall *call, const ResizeAxis *axis, Transform tra
     NearestMode nearest = nearest_of(call, axis);
     int64_t places[2] = {0, 0};
     WalkAxis up = {WALK_UP, axis->in ? axis->out / axis->in : 0, 0}, down = {.walk = WALK_DOWN};
-    if (!axis->resized || transform == CROP)
+    if (!axis->resized || transform == CROP || axis->out > 1 << 24) /* looking at all of them would take long */
         return (WalkAxis){.walk = axis->resized ? WALK_PLACES : WALK_SAME};
     for (int64_t i = 0; i < 2 && i < axis->out; i++)
         places[i] = nearest_place(nearest, source_of(transform, axis, i), axis);
@@ -500,9 +504,6 @@ static whet_status resize_build(OpCall *call, Text *out) {
         walk[d] = nearest ? nearest_walk(call, &plan[d], transform, d + 1 == x->rank)
                           : (WalkAxis){.walk = plan[d].resized ? WALK_PLACES : WALK_SAME};
         mixed += walk[d].walk == WALK_PLACES;
-        if (plan[d].in > INT32_MAX || plan[d].out > INT32_MAX)
-            return op_error(call, WHET_ERROR_UNSUPPORTED, "dimension %d, %lld to %lld, is too large; wanted below 2^31", d,
-                            (long long)plan[d].in, (long long)plan[d].out);
     }
     /* Two taps an axis are mixed where they are read: twice the reads an axis. */
     bool narrow = x->type == DT_F32 || x->type == DT_F16 || x->type == DT_BF16;
