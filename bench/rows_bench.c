@@ -1,5 +1,6 @@
 /* Row kernels through the notation, as bytes that must move (every input read once, every output written once) a second, beside
- * the bandwidth at which one core of this machine reads the level of memory where the data lies.
+ * the bandwidth at which one core of this machine moves as much: where the output is as large as the input, by copying the one to
+ * the other, which counts what it takes to write; elsewhere, by reading the level of memory where the data lies.
  *
  *     rows_bench [-s SECONDS] [-t THREADS]
  *
@@ -9,11 +10,12 @@
  *
  * Each figure is the best of many runs, for one thread and for THREADS (all by default). A percentage of all threads is of so
  * many cores. `make` is the time from text to callable code. */
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -59,13 +61,17 @@ typedef struct Made {
     Compiled *compiled;
 } Made;
 
-static bool make_kernel(const struct Case *x, const Target *target, Made *made, whet_error *err) {
+static bool make_text(const struct Case *x, const char *text, const Target *target, Made *made, whet_error *err) {
     KernelArg args[] = {{"x", DT_F32, x->rank, x->dims}};
     const char *why = NULL;
     arena_init(&made->arena, NULL);
-    made->kernel = kernel_parse(&made->arena, x->text, strlen(x->text), err);
+    made->kernel = kernel_parse(&made->arena, text, strlen(text), err);
     return made->kernel && kernel_bind(made->kernel, args, 1, NULL, 0, err) == WHET_OK &&
            schedule_compile(made->kernel, target, NULL, &made->compiled, &why, err) == WHET_OK;
+}
+
+static bool make_kernel(const struct Case *x, const Target *target, Made *made, whet_error *err) {
+    return make_text(x, x->text, target, made, err);
 }
 
 static void drop(Made *made) {
@@ -144,45 +150,79 @@ static double arithmetic(const Made *made, double elements, double columns, cons
     return elements / columns / rows * most * lanes * 2 / (limits->peak_f32 * 1e9);
 }
 
+/* ---- tensors ---- */
+
 /* Floats by which tensors begin at different places of their pages: a load that agrees in its lowest 12 bits with a store shortly
- * before it waits for that. */
-enum { APART = 13 * 16 };
+ * before it waits for that. Pages are large, so that none meet in the second cache by chance. */
+enum { APART = 8 * 16, PAGE = 1 << 21 };
+
+static float *place(int64_t count, int t, float **block) {
+    size_t bytes = ((size_t)(count + (int64_t)t * APART) * 4 / PAGE + 1) * PAGE;
+    if (!(*block = aligned_alloc(PAGE, bytes)))
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    (void)madvise(*block, bytes, MADV_HUGEPAGE);
+#endif
+    float *p = *block + (ptrdiff_t)t * APART;
+    for (int64_t i = 0; i < count; i++)
+        p[i] = (float)(i * 7919 % 1009) * 0.004f - 2;
+    return p;
+}
+
+/* Bytes a second at which x is copied to y, both of them counted; 0: y is smaller. */
+static double copy_bandwidth(const struct Case *x, const Target *target, const Made *made, void *const *data, double seconds) {
+    Made copy = {0};
+    whet_error err;
+    int from = kernel_find_tensor(made->kernel, "x"), to = kernel_find_tensor(made->kernel, "y");
+    int64_t count = made->kernel->tensors[from].count;
+    double result = 0;
+    if (made->kernel->tensors[to].count == count &&
+        make_text(x, x->rank == 2 ? "y[i, j] = x[i, j]" : "y[i, j, k] = x[i, j, k]", target, &copy, &err)) {
+        void *moved[KERNEL_MAX_TENSORS] = {0};
+        moved[kernel_find_tensor(copy.kernel, "x")] = data[from];
+        moved[kernel_find_tensor(copy.kernel, "y")] = data[to];
+        result = 8.0 * (double)count / bench_best_run(copy.compiled, moved, NULL, 1, seconds) * 1e-9;
+    }
+    drop(&copy);
+    return result;
+}
+
+static void report(const struct Case *x, const Target *target, Threads *threads, int thread_count, const whet_cpu_limits *limits,
+                   double seconds, const Made *made, void *const *data, double bytes) {
+    whet_cpu cpu;
+    whet_error err;
+    const char *level = "", *what;
+    double limit = whet_cpu_query(&cpu, &err) == WHET_OK ? bandwidth_of(&cpu, limits, bytes, &level) : 0, elements = 1;
+    double copy = copy_bandwidth(x, target, made, data, seconds);
+    limit = copy > 0 ? copy : limit;
+    double one = bytes / bench_best_run(made->compiled, data, NULL, 1, seconds) * 1e-9,
+           many = bytes / bench_best_run(made->compiled, data, threads_parallel(threads), 1, seconds) * 1e-9;
+    for (int d = 0; d < x->rank; d++)
+        elements *= (double)x->dims[d];
+    double least = bytes / arithmetic(made, elements, (double)x->dims[x->columns], limits, &what) * 1e-9;
+    what = least < limit ? what : level;
+    limit = least < limit ? least : limit;
+    printf("%-26s %8.0f %-6s %7.1f %7.1f %-10s %5.1f%% %9.1f %5.1f%% %8.1f\n", x->name, bytes / 1024, level, one, limit, what,
+           100 * one / limit, many, 100 * many / limit / thread_count, 1e6 * time_make(x, target));
+    fflush(stdout);
+}
 
 static bool measure(const struct Case *x, const Target *target, Threads *threads, int thread_count, const whet_cpu_limits *limits,
                     double seconds, whet_error *err) {
     Made made = {0};
-    whet_cpu cpu;
     void *data[KERNEL_MAX_TENSORS] = {0};
     float *block[KERNEL_MAX_TENSORS] = {0};
     double bytes = 0;
-    bool fine = whet_cpu_query(&cpu, err) == WHET_OK && make_kernel(x, target, &made, err);
+    bool fine = make_kernel(x, target, &made, err);
     for (int t = 0; fine && t < made.kernel->tensor_count; t++) {
         const KernelTensor *tensor = &made.kernel->tensors[t];
         if (tensor->role == ROLE_TEMPORARY)
             continue;
-        float *p = block[t] = aligned_alloc(4096, ((size_t)(tensor->count + t * APART) * 4 / 4096 + 1) * 4096);
-        for (int64_t i = 0; p && i < tensor->count; i++)
-            p[i + t * APART] = (float)(i * 7919 % 1009) * 0.004f - 2;
-        fine = p != NULL;
-        data[t] = fine ? p + t * APART : NULL;
+        fine = (data[t] = place(tensor->count, t, &block[t])) != NULL;
         bytes += 4.0 * (double)tensor->count;
     }
-    if (fine) {
-        const char *level;
-        double limit = bandwidth_of(&cpu, limits, bytes, &level),
-               one = bytes / bench_best_run(made.compiled, data, NULL, 1, seconds) * 1e-9,
-               many = bytes / bench_best_run(made.compiled, data, threads_parallel(threads), 1, seconds) * 1e-9;
-        double elements = 1;
-        for (int d = 0; d < x->rank; d++)
-            elements *= (double)x->dims[d];
-        const char *what;
-        double least = bytes / arithmetic(&made, elements, (double)x->dims[x->columns], limits, &what) * 1e-9;
-        what = least < limit ? what : level;
-        limit = least < limit ? least : limit;
-        printf("%-26s %8.0f %-6s %7.1f %7.1f %-10s %5.1f%% %9.1f %5.1f%% %8.1f\n", x->name, bytes / 1024, level, one, limit, what,
-               100 * one / limit, many, 100 * many / limit / thread_count, 1e6 * time_make(x, target));
-        fflush(stdout);
-    }
+    if (fine)
+        report(x, target, threads, thread_count, limits, seconds, &made, data, bytes);
     for (int t = 0; t < KERNEL_MAX_TENSORS; t++)
         free(block[t]);
     drop(&made);

@@ -100,7 +100,7 @@ const Expr *rows_reduced(const Rows *r, const Expr *reduction);
 /* rows_overlap.c: whether the passes over some rows may go beside those over others; the function for it, where there are rows
  * enough; how many of so many rows a function takes, and what its argument `rows` then is. */
 bool rows_may_overlap(const Rows *r);
-RowsFunction rows_overlapped(const Rows *r, RowsFunction otherwise);
+RowsFunction rows_overlapped(const Rows *r, bool heavy, RowsFunction otherwise);
 bool rows_leave_some(const Rows *r, const RowsFunction *many); /* for a function of one row at once */
 int64_t rows_taken(const RowsFunction *f, int64_t rows);
 int64_t rows_argument(const RowsFunction *f, int64_t rows);

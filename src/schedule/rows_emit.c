@@ -79,6 +79,9 @@ static void find_even(Slot *slot) {
         for (int k = 0; k < 3 && x->op != EXPR_REDUCE && x->op != EXPR_READ; k++)
             even = even && (!x->arg[k] || slot->even[x->arg[k]->id]);
         slot->even[i] = even;
+        for (int k = 0; k < 3; k++)
+            if (x->arg[k])
+                slot->uses[x->arg[k]->id]++;
     }
 }
 
@@ -152,9 +155,24 @@ static void hoist(Emitting *p, Slot *slot, const Expr *expr, bool *seen) {
             hoist(p, slot, expr->arg[k], seen);
 }
 
+/* Coarsely where nobody sees it but as a part of something else, as softmax's are: its argument has been rounded by more. */
 static int exp_below(ExprEmitter *e, const Expr *expr) {
+    const Slot *slot = e->context;
     int x = expr_emit(e, expr->arg[0]);
-    return e->refused ? -1 : math_exp_below(e->f, x);
+    return e->refused ? -1 : math_exp_below(e->f, x, slot->p->r->item[slot->index].temporary);
+}
+
+/* a * b + c or c - a * b with one rounding, where the product is used for nothing else. -1: it is none. */
+static int fused(ExprEmitter *e, const Expr *expr) {
+    const Slot *slot = e->context;
+    if ((expr->op != EXPR_ADD && expr->op != EXPR_SUB) || expr->type != DT_F32 || slot->p->r->exact || slot->even[expr->id])
+        return -1;
+    int which = expr->op == EXPR_ADD && expr->arg[0]->op == EXPR_MUL ? 0 : 1;
+    const Expr *product = expr->arg[which];
+    if (product->op != EXPR_MUL || slot->even[product->id] || e->known[product->id] >= 0 || slot->uses[product->id] > 1)
+        return -1;
+    int a = expr_emit(e, product->arg[0]), b = expr_emit(e, product->arg[1]), c = expr_emit(e, expr->arg[!which]);
+    return e->refused ? -1 : vector_ternary(e->f, expr->op == EXPR_ADD ? VECTOR_FMA : VECTOR_FNMA, a, b, c);
 }
 
 static int special(ExprEmitter *e, const Expr *expr) {
@@ -165,8 +183,11 @@ static int special(ExprEmitter *e, const Expr *expr) {
         return p->slot[source].row[p->copy];
     if (expr->op == EXPR_EXP && expr->type == DT_F32 && rows_never_positive(p->r, slot->index, expr->arg[0]))
         return exp_below(e, expr);
+    int part = rows_moment_part(slot->p, slot->index, expr);
+    if (part >= 0)
+        return part;
     if (!even_quotient(slot, expr))
-        return -1;
+        return fused(e, expr);
     int reciprocal = *rows_at_copy(slot->reciprocal, expr, p->copy), scale = *rows_at_copy(slot->scale, expr, p->copy);
     double divisor = expr->arg[1]->number;
     if (expr->arg[1]->op == EXPR_NUMBER && fabs(divisor) > 0x1p-64 && fabs(divisor) < 0x1p64)
@@ -454,6 +475,7 @@ static bool start_slots(Emitting *p, Arena *arena, const void *const *constant) 
                                 .special = special,
                                 .context = slot};
         slot->even = ARENA_ARRAY(arena, bool, d->expr_count + 1);
+        slot->uses = ARENA_ARRAY(arena, int, d->expr_count + 1);
         slot->packing = ARENA_ARRAY(arena, RowPacking, d->expr_count + 1);
         slot->reduced = ARENA_ARRAY(arena, int, count);
         slot->before = ARENA_ARRAY(arena, int, count);

@@ -20,6 +20,7 @@ typedef struct Slot {
     int index;
     ExprEmitter e;
     bool *even;              /* by Expr.id: the same for all columns */
+    int *uses;               /* by Expr.id: how many expressions have it for an operand */
     RowPacking *packing;     /* by Expr.id */
     int *reduced;            /* by Expr.id * PLACES + copy: values of reductions; -1: not yet */
     int *before;             /* the same of what was computed before the pass */
@@ -62,7 +63,8 @@ typedef struct Emitting {
     int mask;                                             /* of the columns, or of the rows; -1: all */
     int shift[ROWS_MAX_MOMENTS][PLACES];                  /* of moments: k, */
     int deviation[ROWS_MAX_MOMENTS];                      /* e - k of the columns in question; -1: not yet */
-    int apart[ROWS_MAX_MOMENTS], total[ROWS_MAX_MOMENTS]; /* t and the sum, of all rows at once */
+    int apart[ROWS_MAX_MOMENTS], total[ROWS_MAX_MOMENTS]; /* t and the sum, of all rows at once, */
+    int mean[ROWS_MAX_MOMENTS];                           /* and m; -1: it is not the mean */
     bool aside;                                           /* the columns are looked at out of turn: nothing is stored */
     Reduction reduction[MAX_REDUCTIONS];
     int reduction_count, accumulators;
@@ -108,6 +110,8 @@ void rows_start_moments(Emitting *p);
 int rows_deviation(Emitting *p, const RowMoments *m);
 /* What `sum` is where the deviations, or their squares, add up to x. */
 int rows_finish_moment(Emitting *p, const RowMoments *m, const Expr *sum, int x);
+/* The mean, or the mean of the squares, if `e` is one of them; -1: it is neither. */
+int rows_moment_part(Emitting *p, int item, const Expr *e);
 
 /* rows_reduce.c */
 void rows_find_reductions(Emitting *p); /* those of the pass; sets `accumulators` */

@@ -9,6 +9,8 @@
  * a few hundredths of them. Long rows, where it could be much, take two passes. */
 #include "schedule/rows_emit.h"
 
+#include <math.h>
+
 enum { LEADING = 64, MOST_COLUMNS = 4096, MOST_NODES = 64 };
 
 /* ---- which sums ---- */
@@ -122,16 +124,42 @@ int rows_deviation(Emitting *p, const RowMoments *m) {
     return *deviation;
 }
 
+/* Whether m is the mean of the columns, as it is but for wrong models. */
+static bool is_mean(const Rows *r, const RowMoments *m) {
+    return fabs(m->factor * (double)r->columns - 1) < 0x1p-20;
+}
+
 int rows_finish_moment(Emitting *p, const RowMoments *m, const Expr *sum, int x) {
     VectorFunction *f = p->f;
     int i = (int)(m - p->r->moment), shift = p->shift[i][TOGETHER], count = rows_number(p, (double)p->r->columns);
     if (sum == m->sum) {
         p->apart[i] = x;
+        p->mean[i] = is_mean(p->r, m) ? vector_ternary(f, VECTOR_FMA, x, rows_number(p, m->factor), shift) : -1;
         return p->total[i] = vector_ternary(f, VECTOR_FMA, count, shift, x);
     }
-    int mean = vector_binary(f, VECTOR_MUL, p->total[i], rows_number(p, m->factor));
-    int off = vector_binary(f, VECTOR_SUB, mean, shift);
-    int twice = vector_binary(f, VECTOR_ADD, p->apart[i], p->apart[i]);
-    int by = vector_binary(f, VECTOR_SUB, vector_binary(f, VECTOR_MUL, count, off), twice);
+    int off, by;
+    if (is_mean(p->r, m)) { /* q + t / n (t - 2 t) */
+        off = vector_binary(f, VECTOR_MUL, p->apart[i], rows_number(p, -m->factor));
+        by = p->apart[i];
+    } else {
+        off = vector_binary(f, VECTOR_SUB, vector_binary(f, VECTOR_MUL, p->total[i], rows_number(p, m->factor)), shift);
+        int twice = vector_binary(f, VECTOR_ADD, p->apart[i], p->apart[i]);
+        by = vector_binary(f, VECTOR_SUB, vector_binary(f, VECTOR_MUL, count, off), twice);
+    }
     return vector_binary(f, VECTOR_MAX, vector_ternary(f, VECTOR_FMA, off, by, x), rows_number(p, 0));
+}
+
+int rows_moment_part(Emitting *p, int item, const Expr *e) {
+    if (p->copy != TOGETHER || p->r->exact || e->type != DT_F32 || (e->op != EXPR_DIV && e->op != EXPR_MUL) ||
+        e->arg[1]->op != EXPR_NUMBER)
+        return -1;
+    const Expr *sum = rows_meaning(p->r, &item, e->arg[0]);
+    const RowMoments *m = rows_moments(p->r, sum);
+    double factor = e->op == EXPR_DIV ? 1 / e->arg[1]->number : e->arg[1]->number;
+    if (!m || factor != m->factor)
+        return -1;
+    int i = (int)(m - p->r->moment), *squares = rows_at_copy(p->slot[item].reduced, sum, TOGETHER);
+    if (sum == m->sum)
+        return p->mean[i];
+    return *squares < 0 ? -1 : vector_binary(p->f, VECTOR_MUL, *squares, rows_number(p, factor));
 }

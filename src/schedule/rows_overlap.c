@@ -45,10 +45,33 @@ bool rows_may_overlap(const Rows *r) {
     return true;
 }
 
-RowsFunction rows_overlapped(const Rows *r, RowsFunction otherwise) {
-    enum { ROWS = 2 };
-    RowsFunction f = {ROWS, r->lanes, r->pass_count};
-    int64_t rows = least(r->rows, rows_of_task(r, ROWS)), rounds = rows / ROWS - r->pass_count + 1;
+/* What lies in the first cache until it is used again: a row for each pass that reads it, what is written, and what all rows
+ * read. Rows of a power of two of bytes need no less of it than others, and no more. */
+static size_t bytes_in_use(const Rows *r, int copies) {
+    size_t bytes = 0;
+    for (int i = 0; i < r->nest.access_count; i++) {
+        size_t row = (size_t)(r->columns * rows_element_bytes(r, i));
+        if (r->leader[i] == i && rows_lane_stride(r, i))
+            bytes += row * (size_t)(!rows_row_stride(r, i) ? 1 : r->nest.access[i].read ? copies * r->pass_count : copies);
+    }
+    return bytes;
+}
+
+static int rows_a_round(const Rows *r, bool heavy) {
+    enum { TYPICAL_BYTES = 32768, MOST = 2 };
+    size_t cache = r->target.cache_bytes[0] ? r->target.cache_bytes[0] : TYPICAL_BYTES;
+    if (heavy) /* which leave time for what comes from further away */
+        return MOST;
+    for (int copies = MOST; copies > 0; copies--)
+        if (bytes_in_use(r, copies) <= cache / 16 * 15)
+            return copies;
+    return 0;
+}
+
+RowsFunction rows_overlapped(const Rows *r, bool heavy, RowsFunction otherwise) {
+    int copies = rows_a_round(r, heavy);
+    RowsFunction f = {copies, r->lanes, r->pass_count};
+    int64_t rounds = copies ? least(r->rows, rows_of_task(r, copies)) / copies - r->pass_count + 1 : 0;
     return rounds >= 2 && f.copies * f.stages <= MAX_COPIES ? f : otherwise; /* every pass has copies of its own */
 }
 
@@ -79,11 +102,14 @@ static int find_carried(Emitting *p, int **value) {
             const Expr *e = d->exprs[k];
             if (e->op != EXPR_REDUCE || rows_pass_of(p->r, e) >= p->shape->stages)
                 continue;
-            if (count == MAX_CARRIED) {
+            if (count >= MAX_CARRIED - 1) {
                 p->refused = "more reductions of a row than may overlap";
                 return 0;
             }
             value[count++] = rows_at_copy(p->slot[i].reduced, e, TOGETHER);
+            const RowMoments *m = rows_moments(p->r, e);
+            if (m && m->sum == e && p->mean[m - p->r->moment] >= 0)
+                value[count++] = &p->mean[m - p->r->moment];
         }
     }
     return count;

@@ -371,15 +371,14 @@ static void size_along(Rows *r, const ScheduleOptions *options) {
                                                                                                           : 4;
     set_steps(r, options, vectors > 1 ? steps : 1);
     RowsFunction many = {rows_at_once(r, vectors, steps), r->lanes, 1};
-    /* Crowded rows of several passes push each other out of L1, which functions leave time for. */
-    if (r->overlaps && (is_heavy(r) || !is_crowded(r)))
-        many = rows_overlapped(r, many);
-    int copies = many.copies;
-    if (copies == 1 || rows_leave_some(r, &many))
+    if (r->overlaps)
+        many = rows_overlapped(r, is_heavy(r), many);
+    bool plain = many.copies == 1 && many.stages == 1;
+    if (plain || rows_leave_some(r, &many))
         r->function[r->function_count++] = (RowsFunction){1, r->lanes, 1};
-    if (copies > 1)
+    if (!plain)
         r->function[r->function_count++] = many;
-    r->scratch_floats = ((size_t)r->columns + 63) / 64 * 64 * (size_t)copies;
+    r->scratch_floats = ((size_t)r->columns + 63) / 64 * 64 * (size_t)many.copies;
 }
 
 static void size_across(Rows *r, const ScheduleOptions *options) {

@@ -106,6 +106,13 @@ int64_t rows_of_task(const Rows *r, int copies) {
     return (rows + copies - 1) / copies * copies;
 }
 
+/* Passes that go side by side lose at the ends of a task, so tasks are as long as threads, and who asks them to stop, allow. */
+static void lengthen_tasks(Work *w) {
+    enum { MOST = 32, SHARES = 4 };
+    int64_t threads = schedule_threads(w->options), tasks = w->r->outer_total * ((w->r->rows + w->rows_each - 1) / w->rows_each);
+    w->rows_each *= at_least_one(least(MOST, threads > 1 ? tasks / (SHARES * threads) : tasks));
+}
+
 static void cut_across(Work *w) {
     const Rows *r = w->r;
     int64_t width = (int64_t)r->function[0].copies * r->lanes, columns = at_least_one(r->columns);
@@ -125,8 +132,10 @@ whet_status rows_run(const Compiled *c, void *const *data, const EvalOptions *op
         return WHET_OK;
     if (r->across)
         cut_across(&w);
-    else
+    else {
         w.rows_each = rows_of_task(r, r->function[r->function_count - 1].copies);
+        lengthen_tasks(&w);
+    }
     w.row_tasks = (r->rows + w.rows_each - 1) / w.rows_each;
     double work =
         (double)r->outer_total * (double)r->rows * (double)r->columns * (r->across ? (double)r->lane_extent : 1) * r->count / 2;
