@@ -12,7 +12,7 @@ static int power_of_two(VectorFunction *f, int n) {
 }
 
 /* x - t ln 2, or x + t ln 2 if `less` is FMA. ln 2 is two numbers, the first of which t multiplies exactly; `coarse`, it is the
- * nearest one, which is off by 2^-28.4 of it: a fifth of half an ULP of x, by which a difference x is off already. */
+ * nearest one, which is off by 2^-28.4 of it: a tenth of half an ULP of x. */
 static int less_powers(VectorFunction *f, VectorCode less, int t, int x, bool coarse) {
     if (coarse)
         return vector_ternary(f, less, t, math_number(f, 0.693147180559945309), x);
