@@ -30,14 +30,13 @@ void *memory_alloc(const whet_allocator *allocator, size_t size) {
     return allocator ? allocator->allocate(allocator->context, rounded, HEAP_ALIGNMENT) : aligned_alloc(HEAP_ALIGNMENT, rounded);
 }
 
-/* Large pages where they are filled to more than half. */
+/* Only whole large pages: the rest would take memory that nobody asked for. */
 void *memory_alloc_large(const whet_allocator *allocator, size_t size) {
 #ifdef MADV_HUGEPAGE
-    if (!allocator && size > LARGE_PAGE / 2 && size <= SIZE_MAX - LARGE_PAGE) {
-        size_t whole = (size + LARGE_PAGE / 2) / LARGE_PAGE * LARGE_PAGE,
-               rounded = (size + HEAP_ALIGNMENT - 1) / HEAP_ALIGNMENT * HEAP_ALIGNMENT;
+    if (!allocator && size >= LARGE_PAGE && size <= SIZE_MAX - LARGE_PAGE) {
+        size_t whole = size / LARGE_PAGE * LARGE_PAGE;
         void *data = NULL; /* aligned_alloc wants sizes that are multiples of the alignment */
-        if (posix_memalign(&data, LARGE_PAGE, rounded > whole ? rounded : whole) != 0)
+        if (posix_memalign(&data, LARGE_PAGE, (size + HEAP_ALIGNMENT - 1) / HEAP_ALIGNMENT * HEAP_ALIGNMENT) != 0)
             return NULL;
         madvise(data, whole, MADV_HUGEPAGE);
         return data;
