@@ -91,7 +91,7 @@ int64_t rows_argument(const RowsFunction *f, int64_t rows) {
 
 /* ---- their code ---- */
 
-enum { MAX_CARRIED = 8 };
+enum { MAX_CARRIED = MAX_REDUCTIONS + ROWS_MAX_MOMENTS + 1 };
 
 /* Reductions that go from a round over rows to the next: where their values are. */
 static int find_carried(Emitting *p, int **value) {
