@@ -85,6 +85,11 @@ static const Case cases[] = {
           "  %d: f32[1, 32, 8, 8] = Conv(%s, %v) {group = 32, pads = [1, 1, 1, 1]}\n  %e: f32[1, 24, 8, 8] = Conv(%d, %p)\n"
           "  %h: f32[1, 24, 64] = Reshape(%e, %f)\n  %y: f32[1, 64, 24] = Transpose(%h) {perm = [0, 2, 1]}\n  out %y\n}\n",
      "contract map window contract"},
+    {"a depthwise convolution of images of one pixel",
+     HEAD "  in %x: f32[1, 64, 1, 1]\n  constant %w: f32[64, 1, 3, 3] = hash 1\n  constant %b: f32[64] = hash 2\n"
+          "  %c: f32[1, 64, 1, 1] = Conv(%x, %w, %b) {group = 64, pads = [1, 1, 1, 1]}\n"
+          "  %y: f32[1, 64, 1, 1] = Relu(%c)\n  out %y\n}\n",
+     "window"},
     {"a dense layer: bias, GELU by erf",
      HEAD "  in %x: f32[1, 32, 64]\n  constant %w: f32[64, 128] = hash 1\n  constant %b: f32[128] = hash 2\n"
           "  constant %r: f32[] = {1.4142135}\n  constant %one: f32[] = {1.0}\n  constant %half: f32[] = {0.5}\n"

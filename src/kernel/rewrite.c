@@ -430,6 +430,51 @@ Definition *rewrite_drop_units(Arena *arena, const Definition *d) {
     return finish(&r);
 }
 
+/* A guarded index that moves by taps alone: its place is one, and was left out. */
+static bool lacks_place(const Definition *d, const Index *index) {
+    bool place = false, tap = false;
+    for (int a = 0; index->affine && a < d->axis_count; a++)
+        *(a < d->parallel_count ? &place : &tap) |= index->coef[a] != 0;
+    return tap && !place;
+}
+
+static int most_lacking(const Definition *d) {
+    int most = 0;
+    for (int i = 0; i < d->expr_count; i++) {
+        int count = 0;
+        for (int k = 0; d->exprs[i]->guarded && k < d->exprs[i]->index_count; k++)
+            count += lacks_place(d, &d->exprs[i]->index[k]);
+        most = count > most ? count : most;
+    }
+    return most;
+}
+
+const Definition *rewrite_add_places(Arena *arena, const Definition *d) {
+    int count = most_lacking(d), first = d->parallel_count;
+    if (!count || d->axis_count + count > KERNEL_MAX_AXES)
+        return d;
+    Rewriter r = {.arena = arena, .from = d, .width = d->axis_count + count, .replaced = -1};
+    Affine *map = ARENA_ARRAY(arena, Affine, (size_t)d->axis_count);
+    r.to = like(arena, d, r.width);
+    if (!r.to || !map || !start(&r))
+        return NULL;
+    Axis *axes = r.to->axes;
+    memmove(&axes[first + count], &axes[first], (size_t)(d->axis_count - first) * sizeof *axes);
+    for (int a = 0; a < d->axis_count; a++)
+        map[a] = axis_of(a < first ? a : a + count);
+    for (int i = 0; i < count; i++)
+        axes[first + i] = (Axis){.name = "place", .extent = 1};
+    r.to->axis_count += count;
+    r.to->parallel_count += count;
+    r.map = map;
+    Definition *out = finish(&r);
+    for (int i = 0; out && i < out->expr_count; i++)
+        for (int k = 0, at = first; out->exprs[i]->guarded && k < out->exprs[i]->index_count; k++)
+            if (lacks_place(out, &out->exprs[i]->index[k]))
+                out->exprs[i]->index[k].coef[at++] = 1;
+    return out;
+}
+
 /* Axis `axis` becomes inner * (axis) + (axis + 1). */
 static Definition *split_axis(Arena *arena, const Definition *d, int axis, int64_t inner, const char **why) {
     if (d->axis_count == KERNEL_MAX_AXES) {

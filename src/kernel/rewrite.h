@@ -30,6 +30,9 @@ Definition *rewrite_inline(Arena *arena, const RewriteTensors *tensors, const De
 
 /* `d` without axes of one element on its left side: they are 0. */
 Definition *rewrite_drop_units(Arena *arena, const Definition *d);
+/* `d` with an axis of one place for each guarded index that moves by taps alone: a window over an image of one pixel, which shows
+ * by places. NULL: out of memory. */
+const Definition *rewrite_add_places(Arena *arena, const Definition *d);
 
 /* `d` with a one-element constant in place of every read of `tensor`. */
 Definition *rewrite_number(Arena *arena, const RewriteTensors *tensors, const Definition *d, int tensor, const Expr *number);

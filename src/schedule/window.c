@@ -15,6 +15,7 @@
  *
  * Definitions before the main one that read no input (counts of elements inside, for AveragePool) are computed when compiling. */
 #include "schedule/window.h"
+#include "kernel/rewrite.h"
 #include "schedule/window_pixels.h"
 
 #include <string.h>
@@ -512,15 +513,31 @@ static void window_print(const Compiled *c, Text *out) {
         text_printf(out, "read where it lies\n");
 }
 
+/* The kernel, whose last definition has its places. */
+static const Kernel *with_places(const Kernel *kernel, Arena *arena) {
+    const int last = kernel->definition_count - 1;
+    const Definition *d = rewrite_add_places(arena, &kernel->definitions[last]);
+    if (d == &kernel->definitions[last])
+        return kernel;
+    Kernel *out = d ? arena_copy(arena, kernel, sizeof *kernel) : NULL;
+    Definition *all = out ? arena_copy(arena, kernel->definitions, (size_t)kernel->definition_count * sizeof *d) : NULL;
+    if (!all)
+        return NULL;
+    all[last] = *d;
+    out->definitions = all;
+    return out;
+}
+
 bool schedule_window(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     Window *w = NEST_PLAN(&c->arena, Window);
+    const Kernel *kernel = with_places(c->kernel, &c->arena);
     int window;
-    if (!w)
+    if (!w || !kernel)
         return error_memory(err), false;
     w->known = options->constant;
     w->mixed = -1;
     w->lanes = c->target.bytes / 4;
-    if (!describe(w, c->kernel, why) || !find_reduction(w, why) || !find_window(w, &window, why) ||
+    if (!describe(w, kernel, why) || !find_reduction(w, why) || !find_window(w, &window, why) ||
         !compute_temporaries(w, c, why, err))
         return false;
     if (window_pixels(w, window, c, options, why, err))

@@ -401,7 +401,7 @@ static void emit_lanes(Code *t, ExprEmitter *e, int count, bool loop, const int 
         return;
     }
     t->lane_counter = vector_loop(t->f, count, 0, t->p->lanes, NULL, NULL, 0);
-    if (t->row_counter >= 0 && t->far)
+    if (t->far && (t->row_counter >= 0 || !t->p->spelled))
         emit_ahead(t);
     pixels_emit_tile(t, e, limits);
     vector_end(t->f, NULL, NULL);
