@@ -1,10 +1,31 @@
 /* A bound kernel as bytes: equal bytes, equal kernels but for names. Made where kernels are looked for by what they are, which
- * happens for each of a model's nodes: printing the canonical text takes ten times as long. */
+ * happens for each of a model's nodes: printing the canonical text takes ten times as long.
+ *
+ * With `extents`, sizes of tensors and axes are told apart by which of them are equal alone, and 0 and 1 are themselves: kernels
+ * of equal bytes then differ in lengths alone. */
 #include "kernel/kernel.h"
 
 static void put(Text *out, const void *data, size_t bytes) {
     if (bytes)
         text_put_n(out, data, bytes);
+}
+
+/* As which of those that were seen before; those that find no room there are told by themselves. */
+static int64_t name_of(KernelExtents *extents, int64_t extent) {
+    if (!extents || extent < 2)
+        return extent;
+    for (int i = 0; i < extents->count; i++)
+        if (extents->seen[i] == extent)
+            return 2 + i;
+    if (extents->count == KERNEL_MAX_EXTENTS)
+        return -extent;
+    extents->seen[extents->count] = extent;
+    return 2 + extents->count++;
+}
+
+static void put_extent(KernelExtents *extents, int64_t extent, Text *out) {
+    int64_t name = name_of(extents, extent);
+    put(out, &name, sizeof name);
 }
 
 static void put_index(const Definition *d, const Index *index, Text *out) {
@@ -40,23 +61,28 @@ static void put_expr(const Definition *d, const Expr *e, Text *out) {
     }
 }
 
-static void put_definition(const Definition *d, Text *out) {
+void kernel_definition_identity(const Definition *d, KernelExtents *extents, Text *out) {
     put(out, (int[]){d->tensor, d->left_count, d->axis_count, d->parallel_count, d->expr_count, d->value->id}, 6 * sizeof(int));
     for (int a = 0; a < d->axis_count; a++)
-        put(out, &d->axes[a].extent, sizeof d->axes[a].extent);
+        put_extent(extents, d->axes[a].extent, out);
     for (int i = 0; i < d->left_count; i++)
         put_index(d, &d->left[i], out);
     for (int i = 0; i < d->expr_count; i++)
         put_expr(d, d->exprs[i], out);
 }
 
-void kernel_identity(const Kernel *kernel, Text *out) {
+void kernel_identity_but(const Kernel *kernel, KernelExtents *extents, Text *out) {
     put(out, (int[]){kernel->tensor_count, kernel->input_count, kernel->definition_count, kernel->partial}, 4 * sizeof(int));
     for (int t = 0; t < kernel->tensor_count; t++) {
         const KernelTensor *tensor = &kernel->tensors[t];
         put(out, (int[]){(int)tensor->role, (int)tensor->type, tensor->rank, tensor->exported}, 4 * sizeof(int));
-        put(out, tensor->dims, (size_t)tensor->rank * sizeof *tensor->dims);
+        for (int d = 0; d < tensor->rank; d++)
+            put_extent(extents, tensor->dims[d], out);
     }
     for (int i = 0; i < kernel->definition_count; i++)
-        put_definition(&kernel->definitions[i], out);
+        kernel_definition_identity(&kernel->definitions[i], extents, out);
+}
+
+void kernel_identity(const Kernel *kernel, Text *out) {
+    kernel_identity_but(kernel, NULL, out);
 }

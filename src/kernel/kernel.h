@@ -240,6 +240,14 @@ void kernel_print(const Kernel *kernel, Text *out);
 
 /* identity.c: all of a bound kernel but its names, appended as bytes: equal kernels give the same. */
 void kernel_identity(const Kernel *kernel, Text *out);
+/* The same of kernels, or definitions, that may differ in lengths: of extents above 1 only which of them are equal is told. */
+enum { KERNEL_MAX_EXTENTS = 32 };
+typedef struct KernelExtents {
+    int64_t seen[KERNEL_MAX_EXTENTS]; /* in the order in which they came */
+    int count;
+} KernelExtents;
+void kernel_identity_but(const Kernel *kernel, KernelExtents *extents, Text *out);
+void kernel_definition_identity(const Definition *d, KernelExtents *extents, Text *out);
 
 /* check.c: the rules every kernel keeps between passes (ids in range, types agree, extents known when bound). Our own bugs:
  * WHET_ERROR_INTERNAL, naming `pass`. */

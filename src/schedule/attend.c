@@ -379,6 +379,82 @@ static bool comes_in_blocks(const Attend *t) {
     return t->merges && keys_of(t) > (t->hidden.tensor < 0 ? t->key_block : panel);
 }
 
+/* ---- code ---- */
+
+/* How long a length is, as far as functions differ by it: those of whole tiles of `whole`, and of what is left. */
+static void put_length(Compiled *c, int64_t length, int64_t whole) {
+    recall_put_number(c, least(length, whole));
+    recall_put_number(c, length % whole);
+}
+
+static void put_access(const Attend *t, int access, Compiled *c) {
+    const Access *a = &t->nest.access[access];
+    const int64_t of[] = {a->source, a->tensor, a->type, a->offset, a->guard_count};
+    recall_put(c, of, sizeof of);
+    recall_put_expr(c, a->read);
+    const int axes[] = {t->query_axis, t->key_axis, t->depth_axis, t->width_axis};
+    for (size_t i = 0; i < COUNT(axes); i++)
+        recall_put_number(c, axes[i] < 0 ? 0 : a->stride[axes[i]]);
+}
+
+static void put_factor(const Attend *t, const AttendFactor *f, Compiled *c) {
+    recall_put_expr(c, f->expr);
+    RECALL_PUT_FIELDS(c, f, access, together);
+    recall_put_number(c, f->definition);
+    if (f->rows == t->key_axis && f->turned) /* code goes through them by itself */
+        recall_put_number(c, t->keys);
+}
+
+/* All that functions are made of: of lengths of queries and keys what is left of whole tiles alone, and nothing of heads. */
+static bool put_plan(const Attend *t, Compiled *c) {
+    if (!rows_put_plan(t->rows, c))
+        return false;
+    recall_put_kernel(c, &t->rows_kernel);
+    for (int i = 0; i < t->nest.access_count; i++)
+        put_access(t, i, c);
+    for (int i = 0; i < ATTEND_MAX_DEFINITIONS && t->definition[i].definition; i++) {
+        recall_put_definition(c, t->definition[i].definition);
+        recall_put_number(c, t->definition[i].here);
+        recall_put(c, t->definition[i].map, sizeof t->definition[i].map);
+    }
+    for (int i = 0; i < t->value_count; i++) {
+        recall_put_number(c, t->value[i].tensor);
+        recall_put_expr(c, t->value[i].reduce);
+    }
+    RECALL_PUT_FIELDS(c, t, value_count, hidden);
+    recall_put_number(c, t->hidden.tensor >= 0);
+    RECALL_PUT_FIELDS(c, t, first, dot);
+    recall_put_expr(c, t->dot);
+    recall_put_expr(c, t->mix);
+    recall_put_expr(c, t->weights_read);
+    recall_put_number(c, t->weights_type);
+    put_factor(t, &t->query, c);
+    put_factor(t, &t->key, c);
+    put_factor(t, &t->values, c);
+    RECALL_PUT_FIELDS(c, t, query_end, outer);
+    const int64_t of[] = {t->rows_function, t->scores,     t->weights,     t->multiplied,   t->depth,   t->width,
+                          t->key_block,     t->pitch,      t->value_pitch, t->width_panels, t->divides, least(t->key_blocks, 3),
+                          t->ahead_step,    t->ahead_lines};
+    recall_put(c, of, sizeof of);
+    RECALL_PUT_FIELDS(c, t, lanes, block);
+    put_length(c, t->queries, t->tile_rows);
+    put_length(c, t->keys, (int64_t)t->tile_vectors * t->lanes);
+    return true;
+}
+
+static bool make_functions(Attend *t, Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+    if (recall_begin(c, options, "attend") && put_plan(t, c)) {
+        AttendFactor *factors[] = {&t->query, &t->key, &t->values};
+        for (size_t i = 0; i < COUNT(factors); i++)
+            recall_note(c, &factors[i]->together, sizeof *factors[i] - offsetof(AttendFactor, together));
+        recall_note(c, t->scores_function, sizeof t->scores_function);
+        recall_note(c, t->values_function, sizeof t->values_function);
+        if (recall_find(c))
+            return true;
+    }
+    return rows_make(t->rows, c, why, err) && attend_emit(t, c, why, err);
+}
+
 bool schedule_attend(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     Attend *t = NEST_PLAN(&c->arena, Attend);
     c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, ATTEND_MAX_FUNCTIONS);
@@ -407,7 +483,7 @@ bool schedule_attend(Compiled *c, const ScheduleOptions *options, const char **w
     set_blocks(t);
     place_rows(t);
     t->rows_function = c->function_count;
-    if (!rows_make(t->rows, c, options, why, err) || !attend_emit(t, c, why, err))
+    if (!rows_prepare(t->rows, c, options, why, err) || !make_functions(t, c, options, why, err))
         return false;
     c->template = "attend";
     c->state = t;

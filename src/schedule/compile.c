@@ -115,6 +115,7 @@ bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why,
         if (!fits && err->status != WHET_OK)
             return false;
         if (!fits) {
+            c->recall = NULL;
             arena_release(&c->arena, mark); /* what it had planned: the next one's memory is still in the cache */
             c->function_count = 0;
             if (i == most_fitting(c->kernel, seen))
@@ -127,6 +128,8 @@ bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why,
 static whet_status make_code(Compiled *c, const ScheduleOptions *options, whet_error *err) {
     if (!options->codes)
         return c->target.compile(&c->target, c->functions, c->function_count, options->seed, &c->code, err);
+    if (c->recall && !c->functions)
+        return recall_take(c, err);
     c->codes = options->codes;
     c->made = ARENA_ARRAY(&c->arena, MadeCode *, (size_t)c->function_count);
     whet_status status = c->made ? WHET_OK : error_memory(err);
@@ -134,6 +137,8 @@ static whet_status make_code(Compiled *c, const ScheduleOptions *options, whet_e
         status = codes_take(c->codes, &c->target, c->functions[i], options->seed, &c->made[i], err);
         c->made_count += status == WHET_OK;
     }
+    if (!status && c->recall)
+        recall_keep(c);
     return status;
 }
 
@@ -181,6 +186,8 @@ static void clear(Compiled *c) {
         arena_reset(c->vectors);
     c->release = NULL;
     c->packed = NULL;
+    c->functions = NULL;
+    c->recall = NULL;
     c->function_count = 0;
     c->template = NULL;
     c->packing = (Packing){0};
@@ -247,6 +254,7 @@ whet_status schedule_compile(const Kernel *kernel, const Target *target, const S
     arena_init(&c->own_vectors, options->allocator);
     c->vectors =
         options->scratch && target->runs_here ? options->scratch : &c->own_vectors; /* elsewhere the interpreter runs them */
+    c->recalls = true;
     whet_status status = make_fitting(c, *options, &reason, err);
     if (status == WHET_OK && options->perf_map)
         status = schedule_perf_map(c, err);
@@ -260,6 +268,7 @@ whet_status schedule_compile(const Kernel *kernel, const Target *target, const S
         arena_reset(c->vectors);
         c->vectors = &c->own_vectors;
         c->function_count = 0;
+        c->recall = NULL;
     }
     *out = c;
     return WHET_OK;

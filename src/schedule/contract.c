@@ -219,8 +219,8 @@ static int bytes_ahead(int64_t rows, bool far) {
  * shows. The machine foresees a large one that follows the one at hand, but in its first tile it cannot keep up. */
 static bool fetches_next(const Contract *k) {
     enum { TILES = 64 };
-    return k->packed_bytes >= AHEAD_LEAST && k->lines == 1 && k->tiles > 1 && k->tiles <= TILES &&
-           k->level_count == 1 && k->level[0].guard < 0;
+    return k->packed_bytes >= AHEAD_LEAST && k->lines == 1 && k->tiles > 1 && k->tiles <= TILES && k->level_count == 1 &&
+           k->level[0].guard < 0;
 }
 
 static bool plan(Contract *k, const ScheduleOptions *options, const int *axis, int count, const char **why) {
@@ -423,6 +423,49 @@ static bool choose_width(Contract *k, Compiled *c, const ScheduleOptions *option
     return true;
 }
 
+/* All that functions are made of: neither how many rows there are nor where lines and batches of them lie. */
+static void put_plan(const Contract *k, Compiled *c) {
+    for (int i = 0; i < k->nest.access_count; i++) {
+        const Access *access = &k->nest.access[i];
+        const int64_t of[] = {access->source, access->tensor,          access->type,
+                              access->offset, contract_m_stride(k, i), contract_n_stride(k, i)};
+        recall_put(c, of, sizeof of);
+        recall_put_expr(c, access->read);
+    }
+    recall_put_expr(c, k->reduction);
+    RECALL_PUT_FIELDS(c, k, a, line);
+    RECALL_PUT_FIELDS(c, k, streams, pattern);
+    for (int p = 0; p < k->pattern_count; p++)
+        recall_put(c, &k->pattern[p], sizeof k->pattern[p]);
+    recall_put_number(c, k->single);
+    RECALL_PUT_FIELDS(c, k, columns, target);
+    recall_put_number(c, k->target->bytes);
+    RECALL_PUT_FIELDS(c, k, lanes, on_tiles);
+    const int64_t of[] = {k->knobs.mr,
+                          k->knobs.nv,
+                          k->knobs.kc,
+                          k->knobs.unroll,
+                          k->blocks,
+                          (int64_t)k->panel_bytes,
+                          k->constant,
+                          k->ahead,
+                          k->next_panel,
+                          k->next_panel ? contract_rows_a_block(k) : 0,
+                          contract_writes_far(k)};
+    recall_put(c, of, sizeof of);
+}
+
+static bool make_functions(Contract *k, Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+    if (!k->on_tiles && recall_begin(c, options, "contract")) {
+        put_plan(k, c);
+        recall_note(c, &k->pack_function, sizeof k->pack_function);
+        recall_note(c, k->function, sizeof k->function);
+        if (recall_find(c))
+            return *why = NULL, true;
+    }
+    return contract_emit(k, c, why, err);
+}
+
 bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     Contract *k = NEST_PLAN(&c->arena, Contract);
     if (!k)
@@ -447,7 +490,7 @@ bool schedule_contract(Compiled *c, const ScheduleOptions *options, const char *
         return false;
     }
     k->depth = (k->steps + k->group - 1) / k->group;
-    if (!find_epilogue(k, rows, count, why) || !plan(k, options, rows, count, why) || !contract_emit(k, c, why, err))
+    if (!find_epilogue(k, rows, count, why) || !plan(k, options, rows, count, why) || !make_functions(k, c, options, why, err))
         return false;
     c->template = "contract";
     c->knobs = (ScheduleKnobs){k->knobs.mr,

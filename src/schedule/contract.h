@@ -192,6 +192,15 @@ void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t ro
  * level whose taps are written out, each for its rows; -1: none. Gives the number of levels. */
 int contract_tile_levels(const Contract *k, const ContractPattern *pattern, int64_t depth,
                          ContractLevel level[CONTRACT_MAX_DEPTH], int *patterned);
+/* Rows of a line that a panel of B is multiplied with in one go. */
+static inline int64_t contract_rows_a_block(const Contract *k) {
+    return k->knobs.mc < k->line ? k->knobs.mc : k->line;
+}
+/* What is written is larger than L2. */
+static inline bool contract_writes_far(const Contract *k) {
+    double bytes = (double)k->nest.kernel->tensors[k->nest.access[0].tensor].count * (double)contract_size(k, 0);
+    return bytes > (double)k->target->cache_bytes[1];
+}
 static inline bool contract_written_out(const ContractLevel *level, int at) {
     return at > 0 && level->guard < 0 && level->extent * level->steps <= CONTRACT_WRITTEN_OUT;
 }

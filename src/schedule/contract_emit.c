@@ -241,7 +241,7 @@ static void emit_next(const Tile *t, int counter) {
     if (k->streams && t->rows >= 0)
         emit_later(t, row_at(t, k->a, t->mr), t->mr * contract_size(k, k->a) * contract_m_stride(k, k->a), counter);
     if (k->next_panel && t->rows >= 0) {
-        int64_t rows = k->knobs.mc < k->line ? k->knobs.mc : k->line, row = ((int64_t)contract_block_bytes(k) + rows - 1) / rows;
+        int64_t rows = contract_rows_a_block(k), row = ((int64_t)contract_block_bytes(k) + rows - 1) / rows;
         emit_later(t, vector_plus(vector_at(t->pointer[k->b], (int64_t)k->panel_bytes), t->row_counter, row), t->mr * row,
                    counter);
     }
@@ -459,8 +459,7 @@ static void emit_prefetches(Tile *t, const Variant *v, int from, int end) {
 static bool repays_fetching(const Tile *t, const Variant *v) {
     enum { LONG = 64, LEAST = 9 };
     const Contract *k = t->k;
-    double written = (double)k->nest.kernel->tensors[k->nest.access[0].tensor].count * (double)contract_size(k, 0);
-    return v->depth >= LONG || (v->depth >= LEAST && written > (double)k->target->cache_bytes[1]);
+    return v->depth >= LONG || (v->depth >= LEAST && contract_writes_far(k));
 }
 
 /* The whole depth; a plain one in two stretches where there is much to fetch, which all at once would keep other loads waiting.
@@ -622,7 +621,9 @@ static const VectorFunction *emit_pack(const Contract *k, Compiled *c, whet_erro
     return vector_finish(f, err) ? f : NULL;
 }
 
-/* Every function the shape needs: {first, middle, last, only} block x patterns of tiles x {whole panels, the edge}. */
+/* What functions hold of the plan is told in contract.c (put_plan): recall.c finds them by it.
+ *
+ * Every function the shape needs: {first, middle, last, only} block x patterns of tiles x {whole panels, the edge}. */
 bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err) {
     c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 8 * CONTRACT_MAX_PATTERNS + 2);
     if (!c->functions)

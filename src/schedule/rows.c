@@ -503,7 +503,7 @@ static void find_leaders(Rows *r) {
     }
 }
 
-bool rows_make(Rows *r, Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
+bool rows_prepare(Rows *r, Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
     if (!fill_table(r, c, why)) {
         if (!*why)
             error_memory(err);
@@ -512,9 +512,62 @@ bool rows_make(Rows *r, Compiled *c, const ScheduleOptions *options, const char 
     if (!rows_plan(r, c, options, why))
         return false;
     find_leaders(r);
+    return true;
+}
+
+bool rows_make(Rows *r, Compiled *c, const char **why, whet_error *err) {
     for (int f = 0; f < r->function_count; f++)
         if (!(c->functions[c->function_count++] = rows_emit(r, f, c, why, err)))
             return false;
+    return true;
+}
+
+/* Along columns, and from row to row. */
+static void put_access(const Rows *r, int access, Compiled *c) {
+    const Access *a = &r->nest.access[access];
+    const int64_t of[] = {
+        a->source, a->tensor, a->type, a->offset, r->leader[access], a->guard_count, rows_row_stride(r, access)};
+    recall_put(c, of, sizeof of);
+    recall_put(c, &a->outside, sizeof a->outside);
+    recall_put_expr(c, a->read);
+    for (int k = 0; k < r->column_count; k++)
+        recall_put_number(c, a->stride[r->column[k]]);
+    for (int g = 0; g < a->guard_count; g++) {
+        recall_put_number(c, r->guard[access][g]);
+        recall_put_number(c, a->guard[g].extent);
+    }
+}
+
+/* All that functions are made of: neither how many rows there are nor where those of other axes lie. */
+bool rows_put_plan(const Rows *r, Compiled *c) {
+    if (r->across || r->table) {
+        c->recall = NULL;
+        return false;
+    }
+    for (int i = 0; i < r->nest.access_count; i++)
+        put_access(r, i, c);
+    for (int i = 0; i < r->count; i++) {
+        RECALL_PUT_FIELDS(c, &r->item[i], map, kept);
+        recall_put_number(c, r->item[i].kept);
+    }
+    RECALL_PUT_FIELDS(c, r, count, moment);
+    for (int m = 0; m < r->moment_count; m++) {
+        const RowMoments *moment = &r->moment[m];
+        recall_put_expr(c, moment->sum);
+        recall_put_expr(c, moment->squares);
+        recall_put_expr(c, moment->value);
+        recall_put_number(c, moment->item);
+        recall_put(c, &moment->factor, sizeof moment->factor);
+    }
+    RECALL_PUT_FIELDS(c, r, moment_count, row_axis);
+    recall_put_number(c, r->row_axis >= 0);
+    for (int k = 0; k < r->column_count; k++)
+        recall_put_number(c, r->nest.axis[r->column[k]].extent);
+    const int64_t of[] = {r->column_count, r->columns, r->lane_extent, r->target.bytes};
+    recall_put(c, of, sizeof of);
+    RECALL_PUT_FIELDS(c, r, steps, target);
+    RECALL_PUT_FIELDS(c, r, lanes, guard);
+    RECALL_PUT_FIELDS(c, r, fold_scratch, scratch_floats);
     return true;
 }
 
@@ -531,7 +584,10 @@ bool schedule_rows(Compiled *c, const ScheduleOptions *options, const char **why
         return false;
     }
     nest_simplify(&r->nest);
-    if (!rows_make(r, c, options, why, err))
+    if (!rows_prepare(r, c, options, why, err))
+        return false;
+    bool found = recall_begin(c, options, "rows") && rows_put_plan(r, c) && recall_find(c);
+    if (!found && !rows_make(r, c, why, err))
         return false;
     c->template = "rows";
     c->knobs.unroll = options->unroll;

@@ -71,10 +71,12 @@ typedef struct Rows {
     size_t scratch_floats;           /* of one row of scratch */
 } Rows;
 
-/* rows.c: fills definitions, axes and accesses; then (the nest may be changed between the two) passes, lanes and code, behind
- * c->functions[c->function_count]. False: *why or err. */
+/* rows.c: fills definitions, axes and accesses; then (the nest may be changed between the two) passes and lanes; then code,
+ * behind c->functions[c->function_count]. False: *why or err. */
 bool rows_recognize(Rows *r, const Kernel *kernel, const char **why);
-bool rows_make(Rows *r, Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
+bool rows_prepare(Rows *r, Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
+bool rows_make(Rows *r, Compiled *c, const char **why, whet_error *err);
+bool rows_put_plan(const Rows *r, Compiled *c); /* recall.c; false: not of these */
 /* The definition that makes a tensor that is read; -1: an input. */
 int rows_source(const Rows *r, int tensor);
 bool rows_reduces(const Definition *d);

@@ -248,6 +248,8 @@ int math_exp_below(VectorFunction *f, int x, bool coarse);
 
 /* ---- templates -------------------------------------------------------------------------------------------------------- */
 
+typedef struct Recall Recall;
+
 struct Compiled {
     const Kernel *kernel; /* the caller's, or what a template made of it, in `arena`: tensors of its own behind the caller's */
     Target target;
@@ -258,6 +260,8 @@ struct Compiled {
     TargetCodes *codes; /* where each function's code is from, */
     MadeCode **made;    /* as these; NULL: all are in `code` */
     int made_count;
+    bool recalls;                /* a whole kernel, whose code may be that of an earlier one */
+    Recall *recall;              /* how it is found, and kept; NULL: it is not */
     Arena arena;                 /* the template's data */
     Arena *vectors, own_vectors; /* vector functions and what is needed to make them: own, or the caller's scratch */
     const VectorFunction **functions;
@@ -292,6 +296,23 @@ bool schedule_add_stage(Kernel *kernel, const Text *text, const KernelArg args[2
 bool schedule_stages(Compiled *c, const Kernel *kernel, const ScheduleOptions *options, const char **why, whet_error *err);
 /* compile.c: all templates but schedule_parts in turn; `c` is empty again where none takes its kernel. */
 bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
+
+/* recall.c: code of an earlier kernel that differs in lengths alone, without making its vector functions anew. A template, when
+ * it has planned: begins, puts all that its functions are made of behind what begin puts (the kernel, but for its lengths), notes
+ * where functions leave their numbers, and asks for it. True: they are there, and nothing is to be made. */
+bool recall_begin(Compiled *c, const ScheduleOptions *options, const char *template); /* false: not of this kernel */
+void recall_put(Compiled *c, const void *data, size_t bytes);
+void recall_put_number(Compiled *c, int64_t number);
+void recall_put_expr(Compiled *c, const Expr *e); /* by its place in its definition; NULL: none */
+void recall_put_definition(Compiled *c, const Definition *d);
+void recall_put_kernel(Compiled *c, const Kernel *kernel);
+void recall_note(Compiled *c, void *at, size_t bytes);
+bool recall_find(Compiled *c);
+/* compile.c: the code that was found, or that was made now, so that it is found. */
+whet_status recall_take(Compiled *c, whet_error *err);
+void recall_keep(Compiled *c);
+#define RECALL_PUT_FIELDS(c, from, first, end) /* of a struct: from `first` to before `end` */                                   \
+    recall_put(c, (const char *)&(from)->first, (size_t)((const char *)&(from)->end - (const char *)&(from)->first))
 
 /* perf.c: adds the code's functions to /tmp/perf-PID.map; WHET_ERROR_FILE: it cannot be written. */
 whet_status schedule_perf_map(const Compiled *c, whet_error *err);

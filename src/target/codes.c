@@ -1,12 +1,13 @@
 /* Machine code, found by the vector function that it is made from: kernels that differ in their shapes alone, and kernels that
  * are tried and made again, share what is the same of them. What cannot be made is remembered as well.
  *
- * Code that nobody uses any more stays until there is too much of it: the next shape most likely wants it. */
+ * Code that nobody uses any more stays until there is too much of it: the next shape most likely wants it. So does all code of a
+ * kernel, as a set: what a template has planned tells whether the functions would be the same, and then they need not be made. */
 #include <string.h>
 
 #include "target/memory.h"
 
-enum { BUCKETS = 256, MOST_IDLE = 8 << 20 /* bytes */, REGION_BYTES = 64 << 10 };
+enum { BUCKETS = 256, MOST_IDLE = 8 << 20 /* bytes, of idle code and of sets */, REGION_BYTES = 64 << 10, SETS = 1024 };
 
 struct MadeCode {
     MadeCode *next;            /* in its bucket */
@@ -26,6 +27,9 @@ struct TargetCodes {
     size_t idle_bytes, made;
     CodeMemory *memory;
     Text key; /* of what is being looked for */
+    Text set_key;
+    CodeSet sets[SETS]; /* by the hash of their keys, the latest alone; key NULL: none */
+    size_t set_bytes;
 };
 
 TargetCodes *codes_new(const whet_allocator *allocator) {
@@ -38,6 +42,7 @@ TargetCodes *codes_new(const whet_allocator *allocator) {
         return NULL;
     }
     text_init(&codes->key);
+    text_init(&codes->set_key);
     return codes;
 }
 
@@ -78,9 +83,80 @@ static void drop_oldest(TargetCodes *codes) {
     free_made(codes, made);
 }
 
+/* ---- Sets ---- */
+
+static CodeSet *set_of(const TargetCodes *codes) {
+    const Text *key = &codes->set_key;
+    return (CodeSet *)&codes->sets[hash_bytes(key->data, key->length, 0) % SETS];
+}
+
+/* Of all of it, code that sets share more than once. */
+static size_t set_bytes(const CodeSet *set) {
+    size_t bytes = set->key_bytes + set->note_bytes + (size_t)set->count * sizeof *set->made;
+    for (int i = 0; i < set->count; i++)
+        bytes += set->made[i]->bytes;
+    return bytes;
+}
+
+static void drop_set(TargetCodes *codes, CodeSet *set) {
+    if (!set->key)
+        return;
+    codes->set_bytes -= set_bytes(set);
+    for (int i = 0; i < set->count; i++)
+        codes_give(codes, set->made[i]);
+    memory_free(codes->allocator, set->key, set->key_bytes);
+    memory_free(codes->allocator, set->made, (size_t)set->count * sizeof *set->made);
+    memory_free(codes->allocator, set->notes, set->note_bytes);
+    *set = (CodeSet){0};
+}
+
+Text *codes_set_key(TargetCodes *codes) {
+    text_clear(&codes->set_key);
+    return &codes->set_key;
+}
+
+const CodeSet *codes_find_set(const TargetCodes *codes) {
+    const Text *key = &codes->set_key;
+    const CodeSet *set = key->failed ? NULL : set_of(codes);
+    return set && set->key && set->key_bytes == key->length && memcmp(set->key, key->data, key->length) == 0 ? set : NULL;
+}
+
+/* Without memory for it there is no set. */
+void codes_keep_set(TargetCodes *codes, MadeCode *const *made, int count, const void *notes, size_t note_bytes) {
+    const Text *key = &codes->set_key;
+    if (key->failed || !count || !note_bytes)
+        return;
+    CodeSet *at = set_of(codes), set = {.key_bytes = key->length, .count = count, .note_bytes = note_bytes};
+    set.key = memory_alloc(codes->allocator, set.key_bytes);
+    set.made = memory_alloc(codes->allocator, (size_t)count * sizeof *set.made);
+    set.notes = memory_alloc(codes->allocator, note_bytes);
+    if (!set.key || !set.made || !set.notes) {
+        memory_free(codes->allocator, set.key, set.key_bytes);
+        memory_free(codes->allocator, set.made, (size_t)count * sizeof *set.made);
+        memory_free(codes->allocator, set.notes, note_bytes);
+        return;
+    }
+    memcpy(set.key, key->data, key->length);
+    memcpy(set.made, made, (size_t)count * sizeof *set.made);
+    memcpy(set.notes, notes, note_bytes);
+    for (int i = 0; i < count; i++)
+        codes_hold(made[i]);
+    drop_set(codes, at);
+    for (int i = 0; i < SETS && codes->set_bytes + set_bytes(&set) > MOST_IDLE; i++)
+        drop_set(codes, &codes->sets[i]);
+    codes->set_bytes += set_bytes(&set);
+    *at = set;
+}
+
+void codes_hold(MadeCode *made) {
+    made->users++;
+}
+
 void codes_free(TargetCodes *codes) {
     if (!codes)
         return;
+    for (int i = 0; i < SETS; i++)
+        drop_set(codes, &codes->sets[i]);
     for (int i = 0; i < BUCKETS; i++)
         for (MadeCode *made = codes->buckets[i], *next; made; made = next) {
             next = made->next;
@@ -88,6 +164,7 @@ void codes_free(TargetCodes *codes) {
         }
     code_memory_free(codes->memory);
     text_free(&codes->key);
+    text_free(&codes->set_key);
     memory_free(codes->allocator, codes, sizeof *codes);
 }
 

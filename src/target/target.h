@@ -126,7 +126,21 @@ whet_status codes_take(TargetCodes *codes, const Target *target, const VectorFun
                        whet_error *err);
 void codes_give(TargetCodes *codes, MadeCode *made); /* NULL is fine */
 TargetCode *made_code(const MadeCode *made);
-size_t codes_made(const TargetCodes *codes);                 /* how often code was made so far */
+size_t codes_made(const TargetCodes *codes); /* how often code was made so far */
+/* All code of a kernel, found by what its functions would be made of, and notes that belong to it. Sets are kept as long as there
+ * is room, and with them their code. */
+typedef struct CodeSet {
+    unsigned char *key;
+    size_t key_bytes;
+    MadeCode **made;
+    int count;
+    void *notes;
+    size_t note_bytes;
+} CodeSet;
+Text *codes_set_key(TargetCodes *codes);                 /* empty, to be filled for one of these: */
+const CodeSet *codes_find_set(const TargetCodes *codes); /* NULL: there is none */
+void codes_keep_set(TargetCodes *codes, MadeCode *const *made, int count, const void *notes, size_t note_bytes);
+void codes_hold(MadeCode *made);                             /* of a set: one user more, who is to give it back */
 whet_status codes_seal(TargetCodes *codes, whet_error *err); /* code that was taken may be called from now on */
 
 void target_print_names(Text *out);                       /* separated by commas */

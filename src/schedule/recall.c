@@ -1,0 +1,149 @@
+/* Code of earlier kernels: where a kernel differs from one that was compiled before in lengths alone, which code takes as
+ * arguments, making its vector functions anew would only show that their code is there. So templates say beforehand what the
+ * functions would be made of: the kernel but for its lengths, and what was planned. It must be all of it: two kernels that say
+ * the same have the same code. Builds with WHET_CHECK_PASSES make the functions all the same, and compare.
+ *
+ * Code of a model that meets lengths it has not seen is found so in a tenth of the time. */
+#include <assert.h>
+#include <string.h>
+
+#include "schedule/schedule.h"
+
+enum { MOST_NOTES = 8 };
+
+struct Recall {
+    TargetCodes *codes;
+    Text *key;
+    KernelExtents extents; /* names of lengths */
+    struct {
+        void *at;
+        size_t bytes;
+    } note[MOST_NOTES];
+    int note_count;
+    const CodeSet *found;
+};
+
+/* What functions may hold of lengths themselves: an axis, or the place of an extreme, as a number. */
+static bool tells_lengths(const Kernel *kernel) {
+    for (int i = 0; i < kernel->definition_count; i++)
+        for (int k = 0; k < kernel->definitions[i].expr_count; k++) {
+            const Expr *e = kernel->definitions[i].exprs[k];
+            if (e->op == EXPR_AXIS || (e->op == EXPR_REDUCE && (e->reduce == REDUCE_ARGMAX || e->reduce == REDUCE_ARGMIN)))
+                return true;
+        }
+    return false;
+}
+
+/* Which tensors are constant, and numbers that code may hold. */
+static void put_constants(Compiled *c, const ScheduleOptions *options) {
+    for (int t = 0; t < c->kernel->input_count; t++) {
+        const void *constant = options->constant ? options->constant[t] : NULL;
+        const KernelTensor *tensor = &c->kernel->tensors[t];
+        size_t bytes;
+        recall_put_number(c, constant != NULL);
+        if (constant && tensor->count == 1 && dtype_bytes(tensor->type, 1, &bytes))
+            recall_put(c, constant, bytes);
+    }
+}
+
+bool recall_begin(Compiled *c, const ScheduleOptions *options, const char *template) {
+    c->recall = NULL;
+    if (!c->recalls || !options->codes || options->perf_map || c->function_count || !c->target.runs_here ||
+        c->vectors == &c->own_vectors || tells_lengths(c->kernel))
+        return false;
+    Recall *r = c->recall = ARENA_NEW(c->vectors, Recall);
+    if (!r)
+        return false;
+    r->codes = options->codes;
+    r->key = codes_set_key(options->codes);
+    const int64_t head[] = {
+        (int64_t)c->target.features, c->target.bytes, c->target.flushes, (int64_t)options->seed, options->unroll,
+        options->spare_registers,    options->exact,  options->far};
+    recall_put(c, &c->target.compile, sizeof c->target.compile);
+    recall_put(c, head, sizeof head);
+    recall_put(c, template, strlen(template) + 1);
+    recall_put_kernel(c, c->kernel);
+    put_constants(c, options);
+    return true;
+}
+
+void recall_put(Compiled *c, const void *data, size_t bytes) {
+    if (bytes)
+        text_put_n(c->recall->key, data, bytes);
+}
+
+void recall_put_number(Compiled *c, int64_t number) {
+    recall_put(c, &number, sizeof number);
+}
+
+void recall_put_expr(Compiled *c, const Expr *e) {
+    recall_put_number(c, e ? e->id : -1);
+}
+
+void recall_put_definition(Compiled *c, const Definition *d) {
+    kernel_definition_identity(d, &c->recall->extents, c->recall->key);
+}
+
+void recall_put_kernel(Compiled *c, const Kernel *kernel) {
+    kernel_identity_but(kernel, &c->recall->extents, c->recall->key);
+}
+
+void recall_note(Compiled *c, void *at, size_t bytes) {
+    Recall *r = c->recall;
+    assert(r->note_count < MOST_NOTES);
+    r->note[r->note_count].at = at;
+    r->note[r->note_count++].bytes = bytes;
+}
+
+bool recall_find(Compiled *c) {
+    Recall *r = c->recall;
+    r->found = codes_find_set(r->codes);
+#if WHET_CHECK_PASSES
+    return false;
+#endif
+    if (!r->found)
+        return false;
+    const char *from = r->found->notes;
+    for (int i = 0; i < r->note_count; from += r->note[i++].bytes)
+        memcpy(r->note[i].at, from, r->note[i].bytes);
+    c->functions = NULL;
+    c->function_count = r->found->count;
+    return true;
+}
+
+whet_status recall_take(Compiled *c, whet_error *err) {
+    const CodeSet *set = c->recall->found;
+    c->codes = c->recall->codes;
+    c->made = ARENA_ARRAY(&c->arena, MadeCode *, (size_t)set->count);
+    if (!c->made)
+        return error_memory(err);
+    assert(c->function_count == set->count);
+    for (; c->made_count < set->count; c->made_count++)
+        codes_hold(c->made[c->made_count] = set->made[c->made_count]);
+    return WHET_OK;
+}
+
+/* What was found is what was made. */
+static void check(const Compiled *c, const char *notes, size_t bytes) {
+    const CodeSet *set = c->recall->found;
+    assert(set->count == c->made_count && set->note_bytes == bytes && memcmp(set->notes, notes, bytes) == 0);
+    for (int i = 0; i < set->count; i++)
+        assert(set->made[i] == c->made[i]);
+    (void)set, (void)notes, (void)bytes;
+}
+
+void recall_keep(Compiled *c) {
+    Recall *r = c->recall;
+    size_t bytes = 1, at = 0;
+    for (int i = 0; i < r->note_count; i++)
+        bytes += r->note[i].bytes;
+    char *notes = arena_alloc(c->vectors, bytes, 1);
+    for (int i = 0; notes && i < r->note_count; at += r->note[i++].bytes)
+        memcpy(notes + at, r->note[i].at, r->note[i].bytes);
+    if (notes)
+        notes[at] = 0; /* there is always one byte */
+    if (notes && r->found)
+        check(c, notes, bytes);
+    else if (notes)
+        codes_keep_set(r->codes, c->made, c->made_count, notes, bytes);
+}
