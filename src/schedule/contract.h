@@ -192,9 +192,13 @@ void contract_gather_rows(const Contract *k, const ContractSource *a, int64_t ro
  * level whose taps are written out, each for its rows; -1: none. Gives the number of levels. */
 int contract_tile_levels(const Contract *k, const ContractPattern *pattern, int64_t depth,
                          ContractLevel level[CONTRACT_MAX_DEPTH], int *patterned);
-/* Rows of a line that a panel of B is multiplied with in one go. */
+/* Rows of a line that a panel of B is multiplied with in one go, rounded down to three bits, so that code is not made anew for
+ * every length. */
 static inline int64_t contract_rows_a_block(const Contract *k) {
-    return k->knobs.mc < k->line ? k->knobs.mc : k->line;
+    int64_t rows = k->knobs.mc < k->line ? k->knobs.mc : k->line, unit = 1;
+    while (rows / unit >= 8)
+        unit *= 2;
+    return rows / unit * unit;
 }
 /* What is written is larger than L2. */
 static inline bool contract_writes_far(const Contract *k) {
