@@ -11,11 +11,8 @@ static int power_of_two(VectorFunction *f, int n) {
     return vector_convert(f, VECTOR_BITS, DT_F32, vector_immediate(f, VECTOR_SHL, math_add(f, n, math_integer(f, 127)), 23));
 }
 
-/* x - t ln 2, or x + t ln 2 if `less` is FMA. ln 2 is two numbers, the first of which t multiplies exactly; `coarse`, it is the
- * nearest one, which is off by 2^-28.4 of it: a tenth of half an ULP of x. */
-static int less_powers(VectorFunction *f, VectorCode less, int t, int x, bool coarse) {
-    if (coarse)
-        return vector_ternary(f, less, t, math_number(f, 0.693147180559945309), x);
+/* x - t ln 2, or x + t ln 2 if `less` is FMA. ln 2 is two numbers, the first of which t multiplies exactly. */
+static int less_powers(VectorFunction *f, VectorCode less, int t, int x) {
     x = vector_ternary(f, less, t, math_number(f, 0.693145751953125), x);
     return vector_ternary(f, less, t, math_number(f, 1.428606765330187e-6), x);
 }
@@ -25,7 +22,7 @@ static int less_powers(VectorFunction *f, VectorCode less, int t, int x, bool co
 static void reduce_exp(VectorFunction *f, int x, int *n, int *q) {
     static const double p[] = {0.49999994, 0.16666521, 0.04166839, 0.008368745, 0.001381454};
     int whole = vector_unary(f, VECTOR_ROUND, math_mul(f, x, math_number(f, 1.44269504088896341)));
-    int r = less_powers(f, VECTOR_FNMA, whole, x, false);
+    int r = less_powers(f, VECTOR_FNMA, whole, x);
     *n = whole;
     int square = math_mul(f, r, r), low = math_fma(f, math_number(f, p[1]), r, math_number(f, p[0])),
         high = math_fma(f, math_number(f, p[3]), r, math_number(f, p[2]));
@@ -33,29 +30,24 @@ static void reduce_exp(VectorFunction *f, int x, int *n, int *q) {
     *q = math_fma(f, math_fma(f, high, square, low), square, r);
 }
 
-typedef enum ExpKind {
-    EXP_EXACT,  /* what the table's powers lack is in another table: below 1 ULP */
-    EXP_PLAIN,  /* not so: below 2 ULP */
-    EXP_COARSE, /* and ln 2 is one number */
-} ExpKind;
-
 /* Where tables are fast: x = t ln 2 + r, t in sixteenths, which adding a number rounds to; its last four bits are the fraction's,
- * 2^fraction is `*power`. e^r is 1 + r + 0.50001625 r^2 + r^3/6 within 2^-29, |r| < 0.0217 (minimax); `*p` is that less 1. With
- * `sign` -1 it is e^-x: r changes its sign. */
-static void reduce_exp_pieces(VectorFunction *f, int x, double sign, ExpKind kind, int *t, int *power, int *p) {
+ * 2^fraction is `*power`. e^r is 1 + r + 0.50001625 r^2 + r^3/6 within 2^-29, |r| < 0.0217 (minimax); `*p` is that less 1. What
+ * the table's powers lack is in another table; without it (`plain`) the error is below 2 ULP instead of 1. With `sign` -1 it is
+ * e^-x: r changes its sign. */
+static void reduce_exp_pieces(VectorFunction *f, int x, double sign, bool plain, int *t, int *power, int *p) {
     int magic = math_number(f, 0x1.8p19), m = math_fma(f, x, math_number(f, sign * 1.44269504088896341), magic);
     int piece = vector_convert(f, VECTOR_BITS, DT_S32, m);
     *t = math_sub(f, m, magic);
-    int r = less_powers(f, sign < 0 ? VECTOR_FMA : VECTOR_FNMA, *t, x, kind == EXP_COARSE);
+    int r = less_powers(f, sign < 0 ? VECTOR_FMA : VECTOR_FNMA, *t, x);
     *power = vector_lookup(f, VECTOR_TABLE_EXP2, piece);
     int q = math_fma(f, math_number(f, sign / 6), r, math_number(f, 0.50001625));
     q = math_fma(f, q, r, math_number(f, sign));
-    *p = kind == EXP_EXACT ? math_fma(f, q, r, vector_lookup(f, VECTOR_TABLE_EXP2 + 1, piece)) : math_mul(f, q, r);
+    *p = plain ? math_mul(f, q, r) : math_fma(f, q, r, vector_lookup(f, VECTOR_TABLE_EXP2 + 1, piece));
 }
 
-static int exp_pieces(VectorFunction *f, int x, ExpKind kind) {
+static int exp_pieces(VectorFunction *f, int x, bool plain) {
     int t, power, p;
-    reduce_exp_pieces(f, x, 1, kind, &t, &power, &p);
+    reduce_exp_pieces(f, x, 1, plain, &t, &power, &p);
     return vector_binary(f, VECTOR_SCALE, math_fma(f, power, p, power), t);
 }
 
@@ -65,7 +57,7 @@ static int emit_exp(VectorFunction *f, int x) {
     x = vector_binary(f, VECTOR_MIN_OR, math_number(f, 89), x);
     x = vector_binary(f, VECTOR_MAX_OR, math_number(f, -104), x);
     if (f->lookup)
-        return exp_pieces(f, x, EXP_EXACT);
+        return exp_pieces(f, x, false);
     reduce_exp(f, x, &n, &q);
     return vector_binary(f, VECTOR_SCALE, math_add(f, q, math_number(f, 1)), n);
 }
@@ -80,7 +72,7 @@ int math_one_and_exp(VectorFunction *f, int x, bool negated) {
     x = vector_binary(f, VECTOR_MIN_OR, math_number(f, turned ? 80 : 89), x);
     x = vector_binary(f, VECTOR_MAX_OR, math_number(f, turned ? -89 : -80), x);
     if (f->lookup) {
-        reduce_exp_pieces(f, x, turned ? -1 : 1, EXP_EXACT, &n, &power, &p);
+        reduce_exp_pieces(f, x, turned ? -1 : 1, false, &n, &power, &p);
         power = vector_binary(f, VECTOR_SCALE, power, n);
     } else {
         reduce_exp(f, x, &n, &p);
@@ -91,13 +83,13 @@ int math_one_and_exp(VectorFunction *f, int x, bool negated) {
                     vector_binary(f, VECTOR_MAX_OR, math_number(f, -0x1p127), low));
 }
 
-int math_exp_below(VectorFunction *f, int x, bool coarse) {
+int math_exp_below(VectorFunction *f, int x) {
     static const double p[] = {0.001381454, 0.008368745, 0.04166839, 0.16666521, 0.49999994, 1, 1};
     x = vector_binary(f, VECTOR_MAX_OR, math_number(f, -104), x);
     if (f->lookup)
-        return exp_pieces(f, x, coarse ? EXP_COARSE : EXP_PLAIN);
+        return exp_pieces(f, x, true);
     int whole = vector_unary(f, VECTOR_ROUND, math_mul(f, x, math_number(f, 1.44269504088896341)));
-    int r = less_powers(f, VECTOR_FNMA, whole, x, coarse);
+    int r = less_powers(f, VECTOR_FNMA, whole, x);
     return vector_binary(f, VECTOR_SCALE, math_polynomial(f, r, p, COUNT(p)), whole);
 }
 

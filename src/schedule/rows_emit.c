@@ -155,11 +155,9 @@ static void hoist(Emitting *p, Slot *slot, const Expr *expr, bool *seen) {
             hoist(p, slot, expr->arg[k], seen);
 }
 
-/* Coarsely where nobody sees it but as a part of something else, as softmax's are: its argument has been rounded by more. */
 static int exp_below(ExprEmitter *e, const Expr *expr) {
-    const Slot *slot = e->context;
     int x = expr_emit(e, expr->arg[0]);
-    return e->refused ? -1 : math_exp_below(e->f, x, slot->p->r->item[slot->index].temporary);
+    return e->refused ? -1 : math_exp_below(e->f, x);
 }
 
 /* a * b + c or c - a * b with one rounding, where the product is used for nothing else. -1: it is none. */

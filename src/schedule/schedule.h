@@ -243,8 +243,7 @@ int math_emit(VectorFunction *f, ExprOp op, int x);
 int math_pow(VectorFunction *f, int x, int y);
 int math_atan2(VectorFunction *f, int y, int x);
 int math_one_and_exp(VectorFunction *f, int x, bool negated); /* 1 + exp(x), or 1 + exp(-x): one rounding is felt */
-/* exp of what is at most 0, or NaN: fewer operations, the same bound; `coarse`: even fewer, and 2^-28.4 |x| more. */
-int math_exp_below(VectorFunction *f, int x, bool coarse);
+int math_exp_below(VectorFunction *f, int x); /* exp of what is at most 0, or NaN: fewer operations, the same bound */
 
 /* ---- templates -------------------------------------------------------------------------------------------------------- */
 
