@@ -31,6 +31,15 @@ bool expr_gathers(const Expr *e) {
     return false;
 }
 
+int64_t index_stride(const int64_t *dims, int rank, const Index *index, int axis) {
+    int64_t stride = 1, sum = 0;
+    for (int i = rank - 1; i >= 0; i--) {
+        sum += index[i].affine ? stride * index[i].coef[axis] : 0;
+        stride *= dims[i];
+    }
+    return sum;
+}
+
 bool index_equals(const Definition *d, const Index *x, const Index *y) {
     return x->affine && y->affine && x->offset == y->offset &&
            memcmp(x->coef, y->coef, (size_t)d->axis_count * sizeof *x->coef) == 0;

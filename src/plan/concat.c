@@ -60,15 +60,9 @@ static int64_t distance(const PlanTensor *t, const Definition *x, const Definiti
 /* Axes are in the order of their steps in memory: in front of which one does that from x to y belong? */
 static int place_of(const PlanTensor *t, const Definition *x, const Definition *y) {
     int64_t far = distance(t, x, y);
-    for (int a = 0; a < x->axis_count; a++) {
-        int64_t stride = 1, step = 0;
-        for (int i = t->rank - 1; i >= 0; i--) {
-            step += stride * x->left[i].coef[a];
-            stride *= t->dims[i];
-        }
-        if (step < far)
+    for (int a = 0; a < x->axis_count; a++)
+        if (index_stride(t->dims, t->rank, x->left, a) < far)
             return a;
-    }
     return x->axis_count;
 }
 

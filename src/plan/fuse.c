@@ -92,12 +92,7 @@ static bool read_in_reduction(const Plan *plan, const Definition *d, int root) {
 /* How a read or a left side moves through memory along an axis; 0: not at all, or not evenly. */
 static int64_t stride_along(const Plan *plan, int tensor, const Index *index, int axis) {
     const PlanTensor *t = &plan->tensors[tensor];
-    int64_t stride = 1, sum = 0;
-    for (int i = t->rank - 1; i >= 0; i--) {
-        sum += index[i].affine ? stride * index[i].coef[axis] : 0;
-        stride *= t->dims[i];
-    }
-    return sum;
+    return index_stride(t->dims, t->rank, index, axis);
 }
 
 static int unit_axis(const Plan *plan, const Definition *d) {

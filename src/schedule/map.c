@@ -10,7 +10,7 @@ static void map_print(const Compiled *c, Text *out) {
         const MapPass *m = &plan->passes[p];
         const MapBox *box = &m->boxes[0];
         text_printf(out, "%smap %lld x %lld x %lld: %d vectors a round", p ? "# " : "", (long long)box->outer_total,
-                    (long long)map_extent(box, m->row), (long long)map_extent(box, m->column), plan->unroll);
+                    (long long)map_extent(box, box->row), (long long)map_extent(box, m->column), plan->unroll);
         text_put(out, m->wide ? ", lanes of 64 bits" : "");
         text_put(out, m->boxes[0].tiled ? ", transposed in registers" : m->scattered ? ", one by one" : "");
         if (m->bits)
@@ -25,7 +25,7 @@ static void map_print(const Compiled *c, Text *out) {
 }
 
 static bool same_code(const MapPass *m, const MapBox *a, const MapBox *b) {
-    bool same = a->segment_count == b->segment_count && a->tiled == b->tiled;
+    bool same = a->segment_count == b->segment_count && a->tiled == b->tiled && a->row == b->row;
     for (int s = 0; same && s < a->segment_count; s++)
         same = a->segments[s].begin == b->segments[s].begin && a->segments[s].extent == b->segments[s].extent &&
                a->segments[s].outside == b->segments[s].outside;

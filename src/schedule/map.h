@@ -25,6 +25,7 @@ typedef struct MapSegment {
 /* A part of the iteration space. */
 typedef struct MapBox {
     int64_t begin[NEST_MAX_AXES], extent[NEST_MAX_AXES]; /* by axis */
+    int row, outer[NEST_MAX_AXES], outer_count;          /* axes: the rows of a call; those that the driver walks */
     MapSegment *segments;                                /* of the columns */
     int segment_count;
     int function;
@@ -54,8 +55,7 @@ typedef struct MapLanes {
 
 typedef struct MapPass {
     Nest nest;
-    int column, row; /* axes; -1: extent 1 */
-    int outer[NEST_MAX_AXES], outer_count;
+    int column, row;     /* axes; -1: extent 1. Boxes of one row may have other rows */
     uint32_t transposed; /* by access: contiguous along the rows */
     MapLanes lanes[NEST_MAX_ACCESSES];
     int64_t split;  /* more than 1: columns are two axes, of which the inner one is so long */
@@ -86,8 +86,8 @@ static inline int64_t map_column_stride(const MapPass *m, int access) {
     return m->column < 0 ? 0 : m->nest.access[access].stride[m->column];
 }
 
-static inline int64_t map_row_stride(const MapPass *m, int access) {
-    return m->row < 0 ? 0 : m->nest.access[access].stride[m->row];
+static inline int64_t map_row_stride(const MapPass *m, const MapBox *box, int access) {
+    return box->row < 0 ? 0 : m->nest.access[access].stride[box->row];
 }
 
 /* The access with the offsets of a gathered read that differ between columns, or with those that do not; 0: none. */
@@ -100,10 +100,10 @@ static inline int map_offsets_along(const MapPass *m, int access, bool columns) 
     return 0;
 }
 
-/* The offsets that move a read from row to row; 0: none. */
+/* The offsets that move a read from row to row; 0: none. Where there are any, all boxes have the rows of the pass. */
 static inline int map_row_offsets(const MapPass *m, int access) {
     int offsets = map_offsets_along(m, access, false);
-    return offsets && map_row_stride(m, offsets) ? offsets : 0;
+    return offsets && m->row >= 0 && m->nest.access[offsets].stride[m->row] ? offsets : 0;
 }
 
 static inline int64_t map_extent(const MapBox *box, int axis) {
@@ -170,8 +170,14 @@ typedef struct MapWindows {
     bool plain;                      /* one run, in order */
     int32_t take[MAP_MOST_WINDOWS][VECTOR_MAX_BYTES / 4];
 } MapWindows;
-/* Of `columns` from `column` on; lanes beyond them hold anything. */
-void map_find_windows(const MapLanes *lanes, int64_t column, int columns, int count, int most, MapWindows *out);
+/* The columns that are computed together with those of a vector: what lies between their elements may be loaded. */
+typedef struct MapRound {
+    int64_t from, columns;
+} MapRound;
+/* Of `columns` from `column` on; lanes beyond them hold anything. Of the `loaded` runs, all lanes long, those that hold what a
+ * new one would are taken instead. */
+void map_find_windows(const MapLanes *lanes, int64_t column, int columns, int count, int most, const MapRound *round,
+                      const int64_t *loaded, int loaded_count, MapWindows *out);
 
 /* map_emit.c: pointers of all accesses are parameters, then that of lanes if any are permuted, then the number of rows. */
 const VectorFunction *map_emit(const MapPass *pass, MapBox *box, const ScheduleOptions *options, Compiled *c, int unroll,

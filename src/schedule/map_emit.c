@@ -120,9 +120,11 @@ static void emit_short(MapEmitter *p, int64_t from, int64_t columns) {
         if (p->m->wide && p->mask >= 0)
             p->half_mask = vector_mask_first(p->f, DT_F32, 2 * (int)(columns - whole));
         p->used = p->mask < 0 ? p->lanes : (int)(columns - whole);
+        p->single = p->used == 1 && p->m->moves && !map_offsets_along(p->m, 1, true); /* cheaper than under a mask */
         emit_vector(p, p->mask < 0 ? from + columns - p->lanes : from + whole);
         p->mask = p->half_mask = -1;
         p->used = p->lanes;
+        p->single = false;
     }
     p->bits = bits;
     p->lanes = p->used = lanes;
@@ -175,6 +177,8 @@ static void emit_segment(MapEmitter *p, const MapSegment *segment) {
         p->place.unit = p->m->permutes ? group : 1; /* permuted reads go on by elements a round, not a column */
         p->place.column = vector_loop(p->f, -1, whole / p->place.unit, group / p->place.unit, NULL, NULL, 0);
         int start[MAP_MOST_UNROLL];
+        p->round = (MapRound){segment->begin, group};
+        p->runs.count = p->runs.next = 0;
         for (int u = 0; u < vectors; u++) {
             start[u] = p->f->op_count;
             emit_vector(p, segment->begin + (int64_t)u * p->lanes);
@@ -183,20 +187,22 @@ static void emit_segment(MapEmitter *p, const MapSegment *segment) {
         vector_end(p->f, NULL, NULL);
         p->place.column = -1;
         p->place.unit = 1;
+        p->round.columns = 0;
+        p->runs.count = p->runs.next = 0;
     }
     for (int64_t at = segment->begin + whole; left > 0; at += p->lanes, left -= p->lanes)
         emit_vector(p, left < p->lanes ? at + left - p->lanes : at);
 }
 
 static void emit_rows(MapEmitter *p, int rows) {
-    if (p->m->row >= 0)
+    if (p->box->row >= 0)
         p->place.row = vector_loop(p->f, rows, 0, 1, NULL, NULL, 0);
     map_move_rows(p);
     if (!p->one_by_one)
         start_row(p);
     for (int s = 0; s < p->box->segment_count; s++)
         emit_segment(p, &p->box->segments[s]);
-    if (p->m->row >= 0)
+    if (p->box->row >= 0)
         vector_end(p->f, NULL, NULL);
 }
 

@@ -7,7 +7,8 @@
 enum {
     MAP_MOST_EVEN = 8,    /* values that a row keeps in registers */
     MAP_MOST_UNROLL = 16, /* vectors of a round */
-    MAP_MOST_SLOTS = 256  /* of lanes that are permuted */
+    MAP_MOST_RUNS = 6,
+    MAP_MOST_SLOTS = 256 /* of lanes that are permuted */
 };
 
 /* Where code stands: row + row_offset, and columns from at + block + column * unit on. */
@@ -24,6 +25,12 @@ typedef struct MapTaken {
     int count;
     bool tables; /* reads by tables are permuted too */
 } MapTaken;
+
+/* Runs of memory that a round of vectors has in registers, whole ones, the latest. */
+typedef struct MapRuns {
+    int access[MAP_MOST_RUNS], value[MAP_MOST_RUNS], count, next;
+    int64_t start[MAP_MOST_RUNS];
+} MapRuns;
 
 /* Expressions that stay as they are along a row. */
 typedef struct MapEven {
@@ -52,6 +59,8 @@ typedef struct MapEmitter {
     bool *varies;        /* by expression: along the columns */
     MapPlace place;
     MapTaken taken;
+    MapRuns runs;
+    MapRound round; /* no columns: each vector is one of its own */
     MapEven even;
 } MapEmitter;
 

@@ -100,24 +100,42 @@ int map_lanes_period(const MapPass *m, const MapSegment *segment, int lanes, int
     return 0;
 }
 
-/* Loads a run of the lanes from the lowest that is not taken yet on. Whole registers are loaded where they stay between the
- * lowest and the highest of all. */
-static void add_window(MapWindows *w, const int64_t *place, bool *taken, int columns, int count) {
-    int64_t low = INT64_MAX, high = INT64_MIN, least = place[0], most = place[0];
-    int k = w->count++;
-    for (int l = 0; l < columns; l++) {
-        least = place[l] < least ? place[l] : least;
-        most = place[l] > most ? place[l] : most;
-        low = !taken[l] && place[l] < low ? place[l] : low;
+/* The lowest and the highest element of a round. */
+typedef struct Bounds {
+    int64_t least, most;
+} Bounds;
+
+static Bounds bounds_of(const MapLanes *lanes, const MapRound *round) {
+    Bounds b = {INT64_MAX, INT64_MIN};
+    for (int64_t j = round->from; j < round->from + round->columns; j++) {
+        int64_t place = map_lane_place(lanes, j);
+        b.least = place < b.least ? place : b.least;
+        b.most = place > b.most ? place : b.most;
     }
+    return b;
+}
+
+/* Takes a run of the lanes from the lowest that is not taken yet on. Whole registers are loaded where they stay between the
+ * lowest and the highest of all. */
+static void add_window(MapWindows *w, const int64_t *place, bool *taken, int columns, int count, Bounds all,
+                       const int64_t *loaded, int loaded_count) {
+    int64_t low = INT64_MAX, high = INT64_MIN;
+    int k = w->count++;
+    for (int l = 0; l < columns; l++)
+        low = !taken[l] && place[l] < low ? place[l] : low;
     for (int l = 0; l < columns; l++)
         high = !taken[l] && place[l] < low + count && place[l] > high ? place[l] : high;
-    w->start[k] = low + count - 1 <= most ? low : most - count + 1;
+    w->start[k] = low + count - 1 <= all.most ? low : all.most - count + 1;
     w->length[k] = count;
-    if (w->start[k] < least) {
+    if (w->start[k] < all.least) {
         w->start[k] = low;
         w->length[k] = (int)(high - low) + 1;
     }
+    for (int i = 0; i < loaded_count; i++)
+        if (loaded[i] <= low && high < loaded[i] + count) {
+            w->start[k] = loaded[i];
+            w->length[k] = count;
+        }
     for (int l = 0; l < count; l++) {
         bool mine = l < columns && !taken[l] && place[l] <= high;
         int32_t before = k == 0 ? 0 : k == 1 ? w->take[0][l] : l;
@@ -127,14 +145,16 @@ static void add_window(MapWindows *w, const int64_t *place, bool *taken, int col
     }
 }
 
-void map_find_windows(const MapLanes *lanes, int64_t column, int columns, int count, int most, MapWindows *w) {
+void map_find_windows(const MapLanes *lanes, int64_t column, int columns, int count, int most, const MapRound *round,
+                      const int64_t *loaded, int loaded_count, MapWindows *w) {
+    const Bounds all = bounds_of(lanes, round);
     int64_t place[VECTOR_MAX_BYTES / 4];
     bool taken[VECTOR_MAX_BYTES / 4] = {false}, left = true;
     for (int l = 0; l < columns; l++)
         place[l] = map_lane_place(lanes, column + l);
     w->count = 0;
     while (left && w->count < most) {
-        add_window(w, place, taken, columns, count);
+        add_window(w, place, taken, columns, count, all, loaded, loaded_count);
         left = false;
         for (int l = 0; l < columns; l++)
             left = left || !taken[l];

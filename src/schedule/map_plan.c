@@ -76,10 +76,6 @@ static void find_axes(MapPass *m, const Target *target, bool tiles) {
     }
     if (moves_much(m, lanes))
         m->row = -1;
-    m->outer_count = 0;
-    for (int x = 0; x < nest->axis_count; x++)
-        if (x != m->column && x != m->row)
-            m->outer[m->outer_count++] = x;
 }
 
 /* A long run of columns becomes rows of MAP_CHUNK columns; what is left over is a box of its own. */
@@ -95,8 +91,6 @@ static int64_t cut_columns(MapPass *m) {
     int64_t chunk = MAP_CHUNK - (m->split ? MAP_CHUNK % m->split : 0);
     if (columns < 2 * MAP_CHUNK)
         return 0;
-    if (m->row >= 0)
-        m->outer[m->outer_count++] = m->row;
     m->row = nest->axis_count++;
     nest->parallel_count++;
     nest->axis[m->row] = (NestAxis){.extent = columns / chunk};
@@ -279,13 +273,29 @@ static bool make_boxes(MapPass *m, int64_t rest, Arena *arena, const char **why)
     return fine;
 }
 
+/* What has one row, as the border of an image does, takes its longest axis for rows: a call each would take longer than its work.
+ */
+static void find_rows(const MapPass *m, MapBox *box) {
+    bool moved = false;
+    for (int i = 1; i < m->nest.access_count; i++)
+        moved = moved || m->nest.access[i].offsets[0];
+    box->row = m->row;
+    for (int x = 0; x < m->nest.axis_count && !moved && map_extent(box, m->row) == 1; x++)
+        if (x != m->column && box->extent[x] > map_extent(box, box->row))
+            box->row = x;
+    for (int x = 0; x < m->nest.axis_count; x++)
+        if (x != m->column && x != box->row)
+            box->outer[box->outer_count++] = x;
+}
+
 /* Tasks: rows of about MAP_TASK elements together; squares take whole squares. */
 static void plan_tasks(MapPass *m, MapBox *box, int lanes) {
-    int64_t rows = map_extent(box, m->row), columns = map_extent(box, m->column);
-    box->tiled = m->transposed && rows >= lanes;
+    find_rows(m, box);
+    int64_t rows = map_extent(box, box->row), columns = map_extent(box, m->column);
+    box->tiled = m->transposed && rows >= lanes && box->row == m->row;
     box->outer_total = 1;
-    for (int k = 0; k < m->outer_count; k++)
-        box->outer_total *= box->extent[m->outer[k]];
+    for (int k = 0; k < box->outer_count; k++)
+        box->outer_total *= box->extent[box->outer[k]];
     box->rows_each = MAP_TASK / columns > 0 ? MAP_TASK / columns : 1;
     if (box->tiled) {
         enum { MOST_ROWS = 256, LEAST_ROWS = 64 }; /* their lines stay in L1, and what is read comes in long runs */
@@ -333,7 +343,8 @@ static void find_bits(MapPass *m, const Target *target) {
         return; /* what is outside has a meaning */
     m->moves = true;
     write->type = read->type = type;
-    m->bits = type == DT_F64 || (contiguous && stride == 1 && !by_lane && type != DT_S32) ? type : DT_NONE;
+    bool narrow = contiguous && stride == 1 && !by_lane && type != DT_S32 && target->wide;
+    m->bits = type == DT_F64 || narrow ? type : DT_NONE;
     if (type == DT_F64 && contiguous && (stride != 1 || by_lane) && m->nest.axis_count)
         m->scattered = true;
 }

@@ -7,11 +7,12 @@
 /* Where a gather moves a read that it moves from row to row. */
 static int moved_pointer(const MapEmitter *p, int access) {
     int offsets = map_row_offsets(p->m, access), pointer = p->pointer[access];
-    int64_t size = map_bytes(p->m->nest.access[access].type), stride = map_row_stride(p->m, access), each = map_bytes(DT_S64);
+    int64_t size = map_bytes(p->m->nest.access[access].type), stride = map_row_stride(p->m, p->box, access),
+            each = map_bytes(DT_S64);
     VectorAddress at = vector_at(p->pointer[offsets], each * p->shift[offsets]);
     if (stride)
         pointer = vector_pointer_index(p->f, pointer, p->place.row, size * stride);
-    int offset = vector_load_index(p->f, vector_plus(at, p->place.row, each * map_row_stride(p->m, offsets)));
+    int offset = vector_load_index(p->f, vector_plus(at, p->place.row, each * map_row_stride(p->m, p->box, offsets)));
     return vector_pointer_index(p->f, pointer, offset, size);
 }
 
@@ -21,7 +22,7 @@ static VectorAddress row_place(const MapEmitter *p, int access, int64_t bytes) {
     bytes += p->shift[access] * size;
     if (map_row_offsets(p->m, access))
         return vector_at(p->moves_late ? moved_pointer(p, access) : p->moved[access], bytes);
-    return vector_plus(vector_at(p->pointer[access], bytes), p->place.row, size * map_row_stride(p->m, access));
+    return vector_plus(vector_at(p->pointer[access], bytes), p->place.row, size * map_row_stride(p->m, p->box, access));
 }
 
 /* `bytes` further for each that the counter of columns counts. A pointer that is made in the loop is no base of its terms. */
@@ -36,7 +37,7 @@ static VectorAddress plus_column(const MapEmitter *p, int access, VectorAddress 
 
 VectorAddress map_place(const MapEmitter *p, int access, int64_t columns, int64_t rows) {
     int64_t size = map_bytes(p->m->nest.access[access].type), stride = size * map_column_stride(p->m, access);
-    int64_t row_stride = size * map_row_stride(p->m, access);
+    int64_t row_stride = size * map_row_stride(p->m, p->box, access);
     VectorAddress a = row_place(p, access, (p->place.at + columns) * stride + (p->place.row_offset + rows) * row_stride);
     if (p->place.block >= 0)
         a = vector_plus(a, p->place.block, stride);
@@ -47,7 +48,7 @@ VectorAddress map_place(const MapEmitter *p, int access, int64_t columns, int64_
 static VectorAddress place_of_run(const MapEmitter *p, int access, int64_t start) {
     const MapLanes *l = &p->m->lanes[access];
     int64_t size = map_bytes(p->m->nest.access[access].type);
-    VectorAddress a = row_place(p, access, (start + p->place.row_offset * map_row_stride(p->m, access)) * size);
+    VectorAddress a = row_place(p, access, (start + p->place.row_offset * map_row_stride(p->m, p->box, access)) * size);
     int64_t step = map_lane_place(l, p->place.at + p->place.unit) - map_lane_place(l, p->place.at);
     return plus_column(p, access, a, size * step);
 }
@@ -96,10 +97,32 @@ static int load_lanes(MapEmitter *p, const int32_t *lanes) {
     return vector_load(p->f, DT_S32, DT_S32, vector_at(p->taken.pointer, (int64_t)(bytes * (size_t)slot)), -1);
 }
 
+/* Where the runs of one read begin that the round has loaded. */
+static int loaded_runs(const MapEmitter *p, int access, int64_t start[MAP_MOST_RUNS]) {
+    int count = 0;
+    for (int i = 0; i < p->runs.count; i++)
+        if (p->runs.access[i] == access)
+            start[count++] = p->runs.start[i];
+    return count;
+}
+
 static int load_run(MapEmitter *p, int access, int64_t start, int length) {
     DType type = p->m->nest.access[access].type;
+    MapRuns *r = &p->runs;
+    for (int i = 0; i < r->count && length == p->lanes; i++)
+        if (r->access[i] == access && r->start[i] == start)
+            return r->value[i];
     int mask = length < p->lanes ? vector_mask_first(p->f, DT_F32, length) : -1;
-    return vector_load(p->f, map_raw_type(type), map_memory_type(type), place_of_run(p, access, start), mask);
+    int x = vector_load(p->f, map_raw_type(type), map_memory_type(type), place_of_run(p, access, start), mask);
+    if (mask < 0 && p->round.columns) {
+        const int most = p->f->bytes == 64 ? MAP_MOST_RUNS : MAP_MOST_RUNS / 2, at = r->next;
+        r->access[at] = access;
+        r->start[at] = start;
+        r->value[at] = x;
+        r->next = (at + 1) % most;
+        r->count = r->count < most ? r->count + 1 : most;
+    }
+    return x;
 }
 
 /* -1: its lanes lie in too many runs. */
@@ -107,7 +130,10 @@ static int read_permuted(MapEmitter *p, int access) {
     const Access *a = &p->m->nest.access[access];
     int most = p->f->bytes == 64 ? MAP_MOST_WINDOWS : 4;
     MapWindows w;
-    map_find_windows(&p->m->lanes[access], p->place.at, p->used, p->lanes, most, &w);
+    int64_t loaded[MAP_MOST_RUNS];
+    MapRound alone = {p->place.at, p->used}, *round = p->round.columns ? &p->round : &alone;
+    map_find_windows(&p->m->lanes[access], p->place.at, p->used, p->lanes, most, round, loaded, loaded_runs(p, access, loaded),
+                     &w);
     if (!w.count || p->taken.count + w.count > MAP_MOST_SLOTS)
         return -1;
     int x = load_run(p, access, w.start[0], w.length[0]);

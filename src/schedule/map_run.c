@@ -31,9 +31,9 @@ static const char *base_of(const Work *w, int pass, int access) {
 static void outer_places(const MapPass *m, const MapBox *box, int64_t outer, int64_t *at) {
     int64_t place[NEST_MAX_AXES];
     memcpy(place, box->begin, sizeof place);
-    for (int k = m->outer_count - 1; k >= 0; k--) {
-        int64_t extent = box->extent[m->outer[k]];
-        place[m->outer[k]] += outer % extent;
+    for (int k = box->outer_count - 1; k >= 0; k--) {
+        int64_t extent = box->extent[box->outer[k]];
+        place[box->outer[k]] += outer % extent;
         outer /= extent;
     }
     for (int i = 0; i < m->nest.access_count; i++) {
@@ -50,9 +50,9 @@ static void call_rows(const Work *w, int pass, const MapBox *box, const int64_t 
     int count = m->nest.access_count;
     for (int i = 0; i < count; i++) {
         const Access *a = &m->nest.access[i];
-        int64_t place = at[i] + row * map_row_stride(m, i);
+        int64_t place = at[i] + row * map_row_stride(m, box, i);
         int offsets = map_offsets_along(m, i, false);
-        if (offsets && !map_row_stride(m, offsets)) /* others are added row by row, by the function */
+        if (offsets && !map_row_stride(m, box, offsets)) /* others are added row by row, by the function */
             place += ((const int64_t *)base_of(w, pass, offsets))[at[offsets]];
         arguments[i] = (int64_t)(intptr_t)base_of(w, pass, i) + map_bytes(a->type) * place;
     }
@@ -86,7 +86,7 @@ static void map_task(void *context, size_t task) {
     }
     const MapPass *m = &w->plan->passes[pass];
     const MapBox *box = &m->boxes[b];
-    int64_t row = left % box->row_tasks * box->rows_each, rows = map_extent(box, m->row) - row;
+    int64_t row = left % box->row_tasks * box->rows_each, rows = map_extent(box, box->row) - row;
     if (rows > box->rows_each && left % box->row_tasks + 1 < box->row_tasks)
         rows = box->rows_each;
     outer_places(m, box, left / box->row_tasks, at);
@@ -132,7 +132,7 @@ static whet_status make_tables(Work *w, whet_error *err) {
 static double work_of(const MapPass *m) {
     double work = 0;
     for (int b = 0; b < m->box_count; b++)
-        work += (double)m->boxes[b].outer_total * (double)map_extent(&m->boxes[b], m->row) *
+        work += (double)m->boxes[b].outer_total * (double)map_extent(&m->boxes[b], m->boxes[b].row) *
                 (double)map_extent(&m->boxes[b], m->column);
     return work * m->nest.definition->expr_count / 8;
 }

@@ -24,12 +24,7 @@ typedef struct Reorder {
 } Reorder;
 
 static int64_t stride_of(const KernelTensor *t, const Index *index, int axis) {
-    int64_t stride = 1, sum = 0;
-    for (int i = t->rank - 1; i >= 0; i--) {
-        sum += index[i].affine ? stride * index[i].coef[axis] : 0;
-        stride *= t->dims[i];
-    }
-    return sum;
+    return index_stride(t->dims, t->rank, index, axis);
 }
 
 static bool is_parallel(const Reorder *r, int axis) {

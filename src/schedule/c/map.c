@@ -9,32 +9,32 @@ static void put_call(const Compiled *c, const CDriver *d, const MapPass *m, cons
     c_put_name(d, c, box->function);
     for (int i = 0; i < m->nest.access_count; i++) {
         text_printf(d->body, "%sp%d", i ? ", " : "(", i);
-        c_put_offset(d->body, map_bytes(m->nest.access[i].type) * row * map_row_stride(m, i));
+        c_put_offset(d->body, map_bytes(m->nest.access[i].type) * row * map_row_stride(m, box, i));
     }
     text_printf(d->body, ", %lld);\n", (long long)rows);
 }
 
 static void put_box(const Compiled *c, const CDriver *d, const MapPass *m, const MapBox *box) {
     int depth = 1, lanes = map_square(m, c->target.bytes);
-    for (int k = 0; k < m->outer_count; k++) {
-        int x = m->outer[k];
+    for (int k = 0; k < box->outer_count; k++) {
+        int x = box->outer[k];
         c_indent(d->body, depth++);
         text_printf(d->body, "for (int64_t x%d = %lld; x%d < %lld; x%d++) {\n", x, (long long)box->begin[x], x,
                     (long long)(box->begin[x] + box->extent[x]), x);
     }
-    if (!m->outer_count) {
+    if (!box->outer_count) {
         c_indent(d->body, depth++);
         text_put(d->body, "{\n");
     }
     for (int i = 0; i < m->nest.access_count; i++) {
-        c_open_place(d, &m->nest, i, m->outer, m->outer_count, depth);
+        c_open_place(d, &m->nest, i, box->outer, box->outer_count, depth);
         c_close_place(d);
     }
-    int64_t first = map_begin(box, m->row), rows = map_extent(box, m->row), whole = box->tiled ? rows / lanes * lanes : rows;
+    int64_t first = map_begin(box, box->row), rows = map_extent(box, box->row), whole = box->tiled ? rows / lanes * lanes : rows;
     put_call(c, d, m, box, first, whole, depth);
     if (whole < rows) /* the last square begins earlier */
         put_call(c, d, m, box, first + rows - lanes, lanes, depth);
-    c_close(d->body, m->outer_count ? m->outer_count : 1, depth);
+    c_close(d->body, box->outer_count ? box->outer_count : 1, depth);
 }
 
 bool map_has_c(const Compiled *c) {
