@@ -95,7 +95,11 @@ static whet_status axes_from_sizes(OpCall *call, ResizeAxis *plan, const int *ax
     }
     for (int i = 0; policy != STRETCH && i < count; i++) {
         ResizeAxis *axis = &plan[axes[i]];
-        axis->out = (int64_t)floor((double)common * (double)axis->in + 0.5);
+        double out = floor((double)common * (double)axis->in + 0.5);
+        if (!(out < 0x1p62)) /* or no number at all: an axis of nothing has no scale */
+            return op_error(call, WHET_ERROR_DATA, "the scale that keeps the aspect ratio is %g; dimension %d has %lld elements",
+                            (double)common, axes[i], (long long)axis->in);
+        axis->out = (int64_t)out;
         axis->scale = common;
         axis->resized = axis->out != axis->in || common != 1;
     }

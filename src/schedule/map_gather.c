@@ -354,6 +354,7 @@ bool map_emit_offsets(MapPass *m, Compiled *c, whet_error *err) {
 
 static bool plan_gather(MapPass *m, int access, int which, const void *const *known, Arena *arena, const char **why,
                         whet_error *err) {
+    const int64_t most = INT64_C(1) << 48, most_kept = 1 << 26; /* the latter are kept with the code, whatever a run may take */
     const Access *a = &m->nest.access[access], *offsets = &m->nest.access[which];
     MapGather *g = &m->gathers[m->gather_count++];
     *g = (MapGather){.access = access, .offsets = which, .total = 1, .fixed = true};
@@ -380,6 +381,10 @@ static bool plan_gather(MapPass *m, int access, int which, const void *const *kn
         g->index[k] = index_kernel(m, g, index, arena);
         if (!g->index[k])
             return false;
+    }
+    if (g->total > (g->fixed ? most_kept : most)) {
+        *why = g->fixed ? "a gather by more than 2^26 offsets that no data changes" : "a gather by more than 2^48 offsets";
+        return false;
     }
     if (!g->fixed) {
         g->place = m->table_bytes;
