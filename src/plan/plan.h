@@ -112,8 +112,8 @@ void group_label(const Group *group, char *buffer, size_t size); /* its nodes, f
 /* layout.c: images channels last. Before plan_fuse. */
 bool plan_layout(Plan *plan);
 
-/* fuse.c: the rules. What only scales, shifts and converts a product, as its bias does: the tensor that it ends in; puts it behind
- * the product, at once. */
+/* fuse.c: the rules. What only scales, shifts and converts a product, as its bias does: the tensor that it ends in; puts it
+ * behind the product, at once. */
 bool plan_fuse(Plan *plan);
 int plan_finished(const Plan *plan, int product);
 bool plan_finish(Plan *plan, int product);
