@@ -4,9 +4,10 @@
  *     bind_bench [-t THREADS] [-n SIZES] [-w WARM] [-r SEED] [-v] MODEL SYMBOL=LOW-HIGH|SYMBOL=EXTENT|INPUT.DIM=...
  *
  * A dimension without a name is INPUT.DIM (x.2). Others are 1. The first WARM sizes teach the session (plan.md, new sizes) and
- * are left out of the table. `bind` is the time from sizes to a plan that can run, `code` its part in which templates plan and
- * make machine code; the rest is shapes and putting the plan together. `felt` is the first run less the second: what memory that
- * is touched for the first time costs is in it, and the machine's noise. */
+ * are left out of the table, and it ends early where all sizes have come: one that comes again costs nothing. `bind` is the time
+ * from sizes to a plan that can run, `code` its part in which templates plan and make machine code; the rest is shapes and
+ * putting the plan together. `felt` is the first run less the second: what memory that is touched for the first time costs is in
+ * it, and the machine's noise. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,21 +116,23 @@ static bool measure(Bench *b, Sample *out) {
     return true;
 }
 
-/* Sizes that did not come yet, while there are such. */
-static void next_sizes(Bench *b, char *seen, int64_t seen_count) {
-    int64_t place = 0;
-    for (int attempt = 0; attempt < 1000; attempt++) {
-        place = 0;
+/* Sizes that did not come yet. False: there are hardly any left. */
+static bool next_sizes(Bench *b, char *seen, int64_t seen_count) {
+    enum { ATTEMPTS = 1000 };
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        int64_t place = 0;
         for (int i = 0; i < b->symbol_count; i++) {
             Symbol *s = &b->symbol[i];
             b->seed = b->seed * 1103515245u + 12345u;
             s->now = s->low + (int64_t)(b->seed >> 8) % (s->high - s->low + 1);
             place = place * (s->high - s->low + 1) + s->now - s->low;
         }
-        if (!seen[place % seen_count])
-            break;
+        if (!seen[place % seen_count]) {
+            seen[place % seen_count] = 1;
+            return true;
+        }
     }
-    seen[place % seen_count] = 1;
+    return false;
 }
 
 static int by_bind(const void *a, const void *b) {
@@ -177,18 +180,18 @@ static bool run_all(Bench *b) {
     char *seen = calloc(1, (size_t)places);
     Sample *all = calloc(MOST_SIZES, sizeof *all);
     bool fine = seen && all;
-    for (int i = 0; fine && i < b->warm + b->sizes; i++) {
+    int count = 0;
+    for (int i = 0; fine && i < b->warm + b->sizes && next_sizes(b, seen, places); i++) {
         Sample s = {0};
-        next_sizes(b, seen, places);
         fine = measure(b, &s);
         if (b->prints)
             printf("%s %4lld: bind %.3f, code %.3f of %.0f, felt %.3f, run %.2f ms\n", i < b->warm ? "warm" : "new ",
                    (long long)b->symbol[0].now, s.bind * 1e3, s.code * 1e3, s.made, s.felt * 1e3, s.run * 1e3);
         if (i >= b->warm)
-            all[i - b->warm] = s;
+            all[count++] = s;
     }
     if (fine)
-        print_table(all, b->sizes);
+        print_table(all, count);
     free(seen);
     free(all);
     return fine;

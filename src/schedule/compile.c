@@ -128,15 +128,17 @@ bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why,
 static whet_status make_code(Compiled *c, const ScheduleOptions *options, whet_error *err) {
     if (!options->codes)
         return c->target.compile(&c->target, c->functions, c->function_count, options->seed, &c->code, err);
-    if (c->recall && !c->functions)
-        return recall_take(c, err);
     c->codes = options->codes;
     c->made = ARENA_ARRAY(&c->arena, MadeCode *, (size_t)c->function_count);
-    whet_status status = c->made ? WHET_OK : error_memory(err);
-    for (int i = 0; !status && i < c->function_count; i++) {
-        status = codes_take(c->codes, &c->target, c->functions[i], options->seed, &c->made[i], err);
-        c->made_count += status == WHET_OK;
-    }
+    if (!c->made)
+        return error_memory(err);
+    c->made_count = c->function_count;
+    if (c->recall)
+        recall_take(c);
+    whet_status status = WHET_OK;
+    for (int i = 0; !status && i < c->function_count; i++)
+        if (!c->made[i])
+            status = codes_take(c->codes, &c->target, c->functions[i], options->seed, &c->made[i], err);
     if (!status && c->recall)
         recall_keep(c);
     return status;

@@ -423,7 +423,7 @@ static bool choose_width(Contract *k, Compiled *c, const ScheduleOptions *option
     return true;
 }
 
-/* All that functions are made of: neither how many rows there are nor where lines and batches of them lie. */
+/* All that functions have in common: neither how many rows tiles or all have nor where lines and batches of them lie. */
 static void put_plan(const Contract *k, Compiled *c) {
     for (int i = 0; i < k->nest.access_count; i++) {
         const Access *access = &k->nest.access[i];
@@ -435,34 +435,18 @@ static void put_plan(const Contract *k, Compiled *c) {
     recall_put_expr(c, k->reduction);
     RECALL_PUT_FIELDS(c, k, a, line);
     RECALL_PUT_FIELDS(c, k, streams, pattern);
-    for (int p = 0; p < k->pattern_count; p++)
-        recall_put(c, &k->pattern[p], sizeof k->pattern[p]);
     recall_put_number(c, k->single);
     RECALL_PUT_FIELDS(c, k, columns, target);
     recall_put_number(c, k->target->bytes);
     RECALL_PUT_FIELDS(c, k, lanes, on_tiles);
-    const int64_t of[] = {k->knobs.mr,
-                          k->knobs.nv,
-                          k->knobs.kc,
-                          k->knobs.unroll,
-                          k->blocks,
-                          (int64_t)k->panel_bytes,
-                          k->constant,
-                          k->ahead,
-                          k->next_panel,
-                          k->next_panel ? contract_rows_a_block(k) : 0,
-                          contract_writes_far(k)};
+    const int64_t of[] = {k->knobs.nv, k->knobs.kc, k->knobs.unroll,       k->blocks, (int64_t)k->panel_bytes,
+                          k->constant, k->ahead,    contract_writes_far(k)};
     recall_put(c, of, sizeof of);
 }
 
 static bool make_functions(Contract *k, Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    if (!k->on_tiles && recall_begin(c, options, "contract")) {
+    if (!k->on_tiles && recall_begin(c, options, "contract"))
         put_plan(k, c);
-        recall_note(c, &k->pack_function, sizeof k->pack_function);
-        recall_note(c, k->function, sizeof k->function);
-        if (recall_find(c))
-            return *why = NULL, true;
-    }
     return contract_emit(k, c, why, err);
 }
 

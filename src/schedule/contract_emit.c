@@ -2,6 +2,9 @@
  * opens with how tiles are put together. */
 #include "schedule/contract.h"
 
+#include <assert.h>
+#include <string.h>
+
 typedef struct Tile {
     const Contract *k;
     VectorFunction *f;
@@ -235,16 +238,21 @@ static void emit_later(const Tile *t, VectorAddress from, int64_t bytes, int cou
         vector_prefetch_l2(t->f, vector_offset(from, done));
 }
 
+/* Of the next panel of B, that a row of a tile fetches. The last tile, of fewer rows, is for any number of rows. */
+static int64_t next_bytes(const Contract *k, int tile_rows) {
+    int64_t rows = contract_rows_a_block(k);
+    return k->next_panel && tile_rows == k->knobs.mr ? ((int64_t)contract_block_bytes(k) + rows - 1) / rows : 0;
+}
+
 /* The rows of A that the next tile reads, where they lie behind this one's; of the next panel of B, each tile's share. */
 static void emit_next(const Tile *t, int counter) {
     const Contract *k = t->k;
     if (k->streams && t->rows >= 0)
         emit_later(t, row_at(t, k->a, t->mr), t->mr * contract_size(k, k->a) * contract_m_stride(k, k->a), counter);
-    if (k->next_panel && t->rows >= 0) {
-        int64_t rows = contract_rows_a_block(k), row = ((int64_t)contract_block_bytes(k) + rows - 1) / rows;
+    int64_t row = next_bytes(k, t->mr);
+    if (row && t->rows >= 0)
         emit_later(t, vector_plus(vector_at(t->pointer[k->b], (int64_t)k->panel_bytes), t->row_counter, row), t->mr * row,
                    counter);
-    }
 }
 
 /* `unroll` values a round, what is left over behind the loop; only the sums of the rows in question are carried. */
@@ -621,23 +629,19 @@ static const VectorFunction *emit_pack(const Contract *k, Compiled *c, whet_erro
     return vector_finish(f, err) ? f : NULL;
 }
 
-/* What functions hold of the plan is told in contract.c (put_plan): recall.c finds them by it.
- *
- * Every function the shape needs: {first, middle, last, only} block x patterns of tiles x {whole panels, the edge}. */
-bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err) {
-    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 8 * CONTRACT_MAX_PATTERNS + 2);
-    if (!c->functions)
-        return error_memory(err), false;
-    *why = NULL;
-    k->pack_function = -1;
-    if (!k->fb.scaled && (k->group > 1 || k->fb.type != DT_F32)) {
-        k->pack_function = c->function_count;
-        c->functions[c->function_count++] = emit_pack(k, c, err);
-        if (!c->functions[k->pack_function])
-            return false;
-    }
-    if (k->on_tiles && !contract_emit_tiles(k, c, err))
-        return false;
+/* What functions hold of the plan is told in contract.c (put_plan), and here of a pattern: recall.c finds them by it. */
+static bool recall_pattern(const Contract *k, Compiled *c, int p) {
+    int64_t next = next_bytes(k, k->pattern[p].rows);
+    char own[sizeof k->pattern[p] + sizeof next];
+    memcpy(own, &k->pattern[p], sizeof k->pattern[p]);
+    memcpy(own + sizeof k->pattern[p], &next, sizeof next);
+    return recall_part(c, own, sizeof own);
+}
+
+/* Functions of tiles of pattern `p`: {first, middle, last, only} block x {whole panels, the edge}. */
+static bool emit_pattern(Contract *k, Compiled *c, int p, const char **why, whet_error *err) {
+    int next = c->function_count;
+    bool found = c->recall && recall_pattern(k, c, p);
     int vectors = (int)((k->columns + k->lanes - 1) / k->lanes % k->knobs.nv), edge_lanes = (int)(k->columns % k->lanes);
     bool some_whole = k->columns >= k->nr, some_edge = k->columns % k->nr != 0;
     if (!vectors)
@@ -647,27 +651,48 @@ bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err) 
         bool first = block == 0 || block == 3, last = block >= 2;
         if (block == 3 ? k->blocks != 1 : k->blocks == 1 || (block == 1 && k->blocks < 3))
             continue;
-        for (int p = 0; p < k->pattern_count; p++)
-            for (int edge = 0; edge < 2; edge++) {
-                Variant v = {.pattern = &k->pattern[p],
-                             .nv = edge ? vectors : k->knobs.nv,
-                             .edge_lanes = edge ? edge_lanes : 0,
-                             .depth = last ? last_depth : k->knobs.kc,
-                             .first = first,
-                             .last = last};
-                k->function[block][p][edge] = -1;
-                if (!(edge ? some_edge : some_whole))
-                    continue;
-                if (k->on_tiles && p) { /* rows of any tile end alike */
-                    k->function[block][p][edge] = k->function[block][0][edge];
-                    continue;
-                }
-                const VectorFunction *f = emit_tile(k, c, &v, why, err);
-                if (!f)
-                    return false;
-                k->function[block][p][edge] = c->function_count;
-                c->functions[c->function_count++] = f;
-            }
+        for (int edge = 0; edge < 2; edge++) {
+            Variant v = {.pattern = &k->pattern[p],
+                         .nv = edge ? vectors : k->knobs.nv,
+                         .edge_lanes = edge ? edge_lanes : 0,
+                         .depth = last ? last_depth : k->knobs.kc,
+                         .first = first,
+                         .last = last};
+            k->function[block][p][edge] = -1;
+            if (!(edge ? some_edge : some_whole))
+                continue;
+            k->function[block][p][edge] = next++;
+            if (found)
+                continue;
+            const VectorFunction *f = emit_tile(k, c, &v, why, err);
+            if (!f)
+                return false;
+            c->functions[c->function_count++] = f;
+        }
     }
+    assert(next == c->function_count);
+    return true;
+}
+
+bool contract_emit(Contract *k, Compiled *c, const char **why, whet_error *err) {
+    c->functions = ARENA_ARRAY(&c->arena, const VectorFunction *, 8 * CONTRACT_MAX_PATTERNS + 2);
+    if (!c->functions)
+        return error_memory(err), false;
+    *why = NULL;
+    k->pack_function = -1;
+    if (!k->fb.scaled && (k->group > 1 || k->fb.type != DT_F32)) {
+        k->pack_function = c->function_count;
+        if (!(c->recall && recall_part(c, "pack", 4)) && !(c->functions[c->function_count++] = emit_pack(k, c, err)))
+            return false;
+    }
+    if (k->on_tiles && !contract_emit_tiles(k, c, err))
+        return false;
+    int own = k->on_tiles ? 1 : k->pattern_count; /* rows of any tile of the unit end alike */
+    for (int p = 0; p < own; p++)
+        if (!emit_pattern(k, c, p, why, err))
+            return false;
+    for (int block = 0; block < 4; block++)
+        for (int p = own; p < k->pattern_count; p++)
+            memcpy(k->function[block][p], k->function[block][0], sizeof k->function[block][0]);
     return true;
 }

@@ -3,6 +3,9 @@
  * functions would be made of: the kernel but for its lengths, and what was planned. It must be all of it: two kernels that say
  * the same have the same code. Builds with WHET_CHECK_PASSES make the functions all the same, and compare.
  *
+ * A kernel is found as a whole, or in parts, each by what all have in common and what it has of its own: a contraction's whole
+ * tiles and the last one, whose heights go together in more ways than a session will ever see.
+ *
  * Code of a model that meets lengths it has not seen is found so in a tenth of the time. */
 #include <assert.h>
 #include <string.h>
@@ -11,16 +14,25 @@
 
 enum { MOST_NOTES = 8 };
 
+typedef struct Part {
+    const CodeSet *found; /* NULL: made anew */
+    const char *own;      /* what its functions have besides what all have */
+    size_t own_bytes;
+    int first, end; /* its functions */
+} Part;
+
 struct Recall {
     TargetCodes *codes;
     Text *key;
+    size_t common;         /* bytes of the key that are the same for all parts; 0: none was asked for yet */
     KernelExtents extents; /* names of lengths */
     struct {
         void *at;
         size_t bytes;
     } note[MOST_NOTES];
     int note_count;
-    const CodeSet *found;
+    Part part[RECALL_MOST_PARTS];
+    int part_count;
 };
 
 /* What functions may hold of lengths themselves: an axis, or the place of an extreme, as a number. */
@@ -95,41 +107,57 @@ void recall_note(Compiled *c, void *at, size_t bytes) {
     r->note[r->note_count++].bytes = bytes;
 }
 
-bool recall_find(Compiled *c) {
+/* The key of a part. */
+static void put_own(Recall *r, const Part *part) {
+    r->key->length = r->common;
+    text_put_n(r->key, part->own, part->own_bytes);
+}
+
+bool recall_part(Compiled *c, const void *own, size_t bytes) {
     Recall *r = c->recall;
-    r->found = codes_find_set(r->codes);
+    assert(r->part_count < RECALL_MOST_PARTS);
+    Part *part = &r->part[r->part_count++];
+    r->common = r->common ? r->common : r->key->length;
+    *part = (Part){.own = arena_copy(c->vectors, own, bytes), .own_bytes = bytes, .first = c->function_count};
+    if (!part->own)
+        return false; /* the arena's failure is sticky */
+    put_own(r, part);
+    part->found = codes_find_set(r->codes);
 #if WHET_CHECK_PASSES
     return false;
 #endif
-    if (!r->found)
+    for (int i = 0; part->found && i < part->found->count; i++)
+        c->functions[c->function_count++] = NULL;
+    return part->found != NULL;
+}
+
+bool recall_find(Compiled *c) {
+    Recall *r = c->recall;
+    if (!recall_part(c, "", 0))
         return false;
-    const char *from = r->found->notes;
+    const char *from = r->part[0].found->notes;
     for (int i = 0; i < r->note_count; from += r->note[i++].bytes)
         memcpy(r->note[i].at, from, r->note[i].bytes);
-    c->functions = NULL;
-    c->function_count = r->found->count;
     return true;
 }
 
-whet_status recall_take(Compiled *c, whet_error *err) {
-    const CodeSet *set = c->recall->found;
-    c->codes = c->recall->codes;
-    c->made = ARENA_ARRAY(&c->arena, MadeCode *, (size_t)set->count);
-    if (!c->made)
-        return error_memory(err);
-    assert(c->function_count == set->count);
-    for (; c->made_count < set->count; c->made_count++)
-        codes_hold(c->made[c->made_count] = set->made[c->made_count]);
-    return WHET_OK;
+void recall_take(Compiled *c) {
+    Recall *r = c->recall;
+    for (int p = 0; p < r->part_count; p++) {
+        Part *part = &r->part[p];
+        part->end = p + 1 < r->part_count ? part[1].first : c->function_count;
+        for (int i = part->first; i < part->end && !c->functions[i]; i++)
+            codes_hold(c->made[i] = part->found->made[i - part->first]);
+    }
 }
 
 /* What was found is what was made. */
-static void check(const Compiled *c, const char *notes, size_t bytes) {
-    const CodeSet *set = c->recall->found;
-    assert(set->count == c->made_count && set->note_bytes == bytes && memcmp(set->notes, notes, bytes) == 0);
+static void check(const Compiled *c, const Part *part, const char *notes, size_t bytes) {
+    const CodeSet *set = part->found;
+    assert(set->count == part->end - part->first && set->note_bytes == bytes && memcmp(set->notes, notes, bytes) == 0);
     for (int i = 0; i < set->count; i++)
-        assert(set->made[i] == c->made[i]);
-    (void)set, (void)notes, (void)bytes;
+        assert(set->made[i] == c->made[part->first + i]);
+    (void)set, (void)c, (void)notes, (void)bytes;
 }
 
 void recall_keep(Compiled *c) {
@@ -140,10 +168,17 @@ void recall_keep(Compiled *c) {
     char *notes = arena_alloc(c->vectors, bytes, 1);
     for (int i = 0; notes && i < r->note_count; at += r->note[i++].bytes)
         memcpy(notes + at, r->note[i].at, r->note[i].bytes);
-    if (notes)
-        notes[at] = 0; /* there is always one byte */
-    if (notes && r->found)
-        check(c, notes, bytes);
-    else if (notes)
-        codes_keep_set(r->codes, c->made, c->made_count, notes, bytes);
+    if (!notes)
+        return;
+    notes[at] = 0; /* there is always one byte */
+    for (int p = 0; p < r->part_count; p++)
+        if (r->part[p].found && c->functions[r->part[p].first])
+            check(c, &r->part[p], notes, bytes);
+    for (int p = 0; p < r->part_count; p++) { /* another set may go for one that is kept */
+        const Part *part = &r->part[p];
+        if (part->found)
+            continue;
+        put_own(r, part);
+        codes_keep_set(r->codes, c->made + part->first, part->end - part->first, notes, bytes);
+    }
 }

@@ -307,8 +307,11 @@ void recall_put_definition(Compiled *c, const Definition *d);
 void recall_put_kernel(Compiled *c, const Kernel *kernel);
 void recall_note(Compiled *c, void *at, size_t bytes);
 bool recall_find(Compiled *c);
-/* compile.c: the code that was found, or that was made now, so that it is found. */
-whet_status recall_take(Compiled *c, whet_error *err);
+/* The same of the functions that come next alone: `own` is what they have besides what was put. Before each part. */
+enum { RECALL_MOST_PARTS = 16 };
+bool recall_part(Compiled *c, const void *own, size_t bytes);
+/* compile.c: to c->made the code that was found, of functions that are NULL; keeps that which was made now. */
+void recall_take(Compiled *c);
 void recall_keep(Compiled *c);
 #define RECALL_PUT_FIELDS(c, from, first, end) /* of a struct: from `first` to before `end` */                                   \
     recall_put(c, (const char *)&(from)->first, (size_t)((const char *)&(from)->end - (const char *)&(from)->first))

@@ -7,16 +7,16 @@
 
 #include "target/memory.h"
 
-enum { BUCKETS = 256, MOST_IDLE = 8 << 20 /* bytes, of idle code and of sets */, REGION_BYTES = 64 << 10, SETS = 1024 };
+enum { BUCKETS = 256, MOST_IDLE = 8 << 20 /* bytes, of idle code and of sets */, REGION_BYTES = 64 << 10, SETS = 4096 };
 
 struct MadeCode {
     MadeCode *next;            /* in its bucket */
     MadeCode *older, *younger; /* of those without a user */
     unsigned char *key;
     size_t key_bytes, bytes; /* bytes: of all of it, roughly */
-    int users;
-    TargetCode *code; /* NULL: refused, */
-    whet_error why;   /* for this reason */
+    int users, sets;         /* sets: how many of the users are */
+    TargetCode *code;        /* NULL: refused, */
+    whet_error why;          /* for this reason */
     void (*release)(TargetCode *code);
 };
 
@@ -28,8 +28,8 @@ struct TargetCodes {
     CodeMemory *memory;
     Text key; /* of what is being looked for */
     Text set_key;
-    CodeSet sets[SETS]; /* by the hash of their keys, the latest alone; key NULL: none */
-    size_t set_bytes;
+    CodeSet *sets[SETS]; /* by the hash of their keys, the latest alone */
+    size_t set_bytes;    /* of sets, and of the code that is in any */
 };
 
 TargetCodes *codes_new(const whet_allocator *allocator) {
@@ -85,29 +85,40 @@ static void drop_oldest(TargetCodes *codes) {
 
 /* ---- Sets ---- */
 
-static CodeSet *set_of(const TargetCodes *codes) {
+static CodeSet **set_of(TargetCodes *codes) {
     const Text *key = &codes->set_key;
-    return (CodeSet *)&codes->sets[hash_bytes(key->data, key->length, 0) % SETS];
+    return &codes->sets[hash_bytes(key->data, key->length, 0) % SETS];
 }
 
-/* Of all of it, code that sets share more than once. */
-static size_t set_bytes(const CodeSet *set) {
-    size_t bytes = set->key_bytes + set->note_bytes + (size_t)set->count * sizeof *set->made;
-    for (int i = 0; i < set->count; i++)
-        bytes += set->made[i]->bytes;
-    return bytes;
+static size_t own_bytes(const CodeSet *set) {
+    return sizeof *set + set->key_bytes + set->note_bytes + (size_t)set->count * sizeof *set->made;
 }
 
-static void drop_set(TargetCodes *codes, CodeSet *set) {
-    if (!set->key)
-        return;
-    codes->set_bytes -= set_bytes(set);
-    for (int i = 0; i < set->count; i++)
-        codes_give(codes, set->made[i]);
+static void free_set(TargetCodes *codes, CodeSet *set) {
     memory_free(codes->allocator, set->key, set->key_bytes);
     memory_free(codes->allocator, set->made, (size_t)set->count * sizeof *set->made);
     memory_free(codes->allocator, set->notes, set->note_bytes);
-    *set = (CodeSet){0};
+    memory_free(codes->allocator, set, sizeof *set);
+}
+
+static void add_set(TargetCodes *codes, CodeSet **at, CodeSet *set) {
+    *at = set;
+    codes->set_bytes += own_bytes(set);
+    for (int i = 0; i < set->count; i++)
+        codes->set_bytes += set->made[i]->sets++ ? 0 : set->made[i]->bytes;
+}
+
+static void drop_set(TargetCodes *codes, CodeSet **at) {
+    CodeSet *set = *at;
+    if (!set)
+        return;
+    *at = NULL;
+    codes->set_bytes -= own_bytes(set);
+    for (int i = 0; i < set->count; i++) {
+        codes->set_bytes -= --set->made[i]->sets ? 0 : set->made[i]->bytes;
+        codes_give(codes, set->made[i]);
+    }
+    free_set(codes, set);
 }
 
 Text *codes_set_key(TargetCodes *codes) {
@@ -115,37 +126,36 @@ Text *codes_set_key(TargetCodes *codes) {
     return &codes->set_key;
 }
 
-const CodeSet *codes_find_set(const TargetCodes *codes) {
+const CodeSet *codes_find_set(TargetCodes *codes) {
     const Text *key = &codes->set_key;
-    const CodeSet *set = key->failed ? NULL : set_of(codes);
-    return set && set->key && set->key_bytes == key->length && memcmp(set->key, key->data, key->length) == 0 ? set : NULL;
+    const CodeSet *set = key->failed ? NULL : *set_of(codes);
+    return set && set->key_bytes == key->length && memcmp(set->key, key->data, key->length) == 0 ? set : NULL;
 }
 
 /* Without memory for it there is no set. */
 void codes_keep_set(TargetCodes *codes, MadeCode *const *made, int count, const void *notes, size_t note_bytes) {
     const Text *key = &codes->set_key;
-    if (key->failed || !count || !note_bytes)
+    CodeSet *set = key->failed || !count || !note_bytes ? NULL : memory_alloc(codes->allocator, sizeof *set);
+    if (!set)
         return;
-    CodeSet *at = set_of(codes), set = {.key_bytes = key->length, .count = count, .note_bytes = note_bytes};
-    set.key = memory_alloc(codes->allocator, set.key_bytes);
-    set.made = memory_alloc(codes->allocator, (size_t)count * sizeof *set.made);
-    set.notes = memory_alloc(codes->allocator, note_bytes);
-    if (!set.key || !set.made || !set.notes) {
-        memory_free(codes->allocator, set.key, set.key_bytes);
-        memory_free(codes->allocator, set.made, (size_t)count * sizeof *set.made);
-        memory_free(codes->allocator, set.notes, note_bytes);
+    *set = (CodeSet){.key_bytes = key->length, .count = count, .note_bytes = note_bytes};
+    set->key = memory_alloc(codes->allocator, set->key_bytes);
+    set->made = memory_alloc(codes->allocator, (size_t)count * sizeof(MadeCode *));
+    set->notes = memory_alloc(codes->allocator, note_bytes);
+    if (!set->key || !set->made || !set->notes) {
+        free_set(codes, set);
         return;
     }
-    memcpy(set.key, key->data, key->length);
-    memcpy(set.made, made, (size_t)count * sizeof *set.made);
-    memcpy(set.notes, notes, note_bytes);
+    memcpy(set->key, key->data, key->length);
+    memcpy(set->made, made, (size_t)count * sizeof(MadeCode *));
+    memcpy(set->notes, notes, note_bytes);
     for (int i = 0; i < count; i++)
         codes_hold(made[i]);
+    CodeSet **at = set_of(codes);
     drop_set(codes, at);
-    for (int i = 0; i < SETS && codes->set_bytes + set_bytes(&set) > MOST_IDLE; i++)
+    add_set(codes, at, set);
+    for (int i = 0; i < SETS && codes->set_bytes > MOST_IDLE; i++)
         drop_set(codes, &codes->sets[i]);
-    codes->set_bytes += set_bytes(&set);
-    *at = set;
 }
 
 void codes_hold(MadeCode *made) {

@@ -137,8 +137,8 @@ typedef struct CodeSet {
     void *notes;
     size_t note_bytes;
 } CodeSet;
-Text *codes_set_key(TargetCodes *codes);                 /* empty, to be filled for one of these: */
-const CodeSet *codes_find_set(const TargetCodes *codes); /* NULL: there is none */
+Text *codes_set_key(TargetCodes *codes);           /* empty, to be filled for one of these: */
+const CodeSet *codes_find_set(TargetCodes *codes); /* NULL: there is none */
 void codes_keep_set(TargetCodes *codes, MadeCode *const *made, int count, const void *notes, size_t note_bytes);
 void codes_hold(MadeCode *made);                             /* of a set: one user more, who is to give it back */
 whet_status codes_seal(TargetCodes *codes, whet_error *err); /* code that was taken may be called from now on */
