@@ -350,7 +350,7 @@ static bool schedule(Compiled *c, bool single, const ScheduleOptions *options, c
         return schedule_unpacked(c, single, options, why, err);
     }
     if (!place_temporaries(c, parts))
-        return error_set(err, WHET_ERROR_LIMIT, "temporaries beyond the address space"), false;
+        return error_set(err, WHET_ERROR_MEMORY, "temporaries beyond the address space"), false;
     c->template = reads_own(c->kernel) ? "stages" : "parts";
     c->pack = pack;
     c->run = run;
