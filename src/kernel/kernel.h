@@ -232,9 +232,7 @@ whet_status kernel_bind(Kernel *kernel, const KernelArg *args, int arg_count, co
 int kernel_find_tensor(const Kernel *kernel, const char *name); /* -1: absent */
 /* Of one definition, after bind: both affine, and the same. */
 bool index_equals(const Definition *d, const Index *x, const Index *y);
-/* Elements of a dense tensor that these indices, one a dimension, move along an axis; those that are not affine count for
- * nothing.
- */
+/* Elements of a dense tensor that these indices, one a dimension, move along an axis; those that are not affine do not count. */
 int64_t index_stride(const int64_t *dims, int rank, const Index *index, int axis);
 bool expr_gathers(const Expr *e); /* a read, after bind, of a place that is no sum of axes */
 

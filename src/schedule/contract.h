@@ -195,10 +195,9 @@ int contract_tile_levels(const Contract *k, const ContractPattern *pattern, int6
 /* Rows of a line that a panel of B is multiplied with in one go, rounded down to three bits, so that code is not made anew for
  * every length. */
 static inline int64_t contract_rows_a_block(const Contract *k) {
-    int64_t rows = k->knobs.mc < k->line ? k->knobs.mc : k->line, unit = 1;
-    while (rows / unit >= 8)
-        unit *= 2;
-    return rows / unit * unit;
+    int64_t rows = least(k->knobs.mc, k->line);
+    int dropped = whole_log2(rows) - 2;
+    return dropped > 0 ? rows >> dropped << dropped : rows;
 }
 /* What is written is larger than L2. */
 static inline bool contract_writes_far(const Contract *k) {

@@ -273,8 +273,7 @@ static bool make_boxes(MapPass *m, int64_t rest, Arena *arena, const char **why)
     return fine;
 }
 
-/* What has one row, as the border of an image does, takes its longest axis for rows: a call each would take longer than its work.
- */
+/* What has one row, as the border of an image does, takes its longest axis for rows: calls would take longer than their work. */
 static void find_rows(const MapPass *m, MapBox *box) {
     bool moved = false;
     for (int i = 1; i < m->nest.access_count; i++)
