@@ -1,7 +1,7 @@
-/* Winograd's convolutions against the evaluator, whose sums are f64: random images, pads, channels, batches and epilogues,
- * through machine code for AVX2 and AVX-512 and through the interpreter, with sentinels around every tensor. Errors are measured
- * as docs/internals/winograd.md states them: relative to the sum of the magnitudes of the products. And the same bits for any
- * number of threads and any batch. A failure prints the kernel, its shapes and the seed. */
+/* Winograd's convolutions against the evaluator, whose sums are f64: random images, pads, channels, batches, epilogues and
+ * types of weights, through machine code for AVX2 and AVX-512 and through the interpreter, with sentinels around every tensor.
+ * Errors are measured as docs/internals/winograd.md states them: relative to the sum of the magnitudes of the products. And the
+ * same bits for any number of threads and any batch. A failure prints the kernel, its shapes and the seed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,10 +30,18 @@ typedef struct Case {
     int m, r; /* outputs of a tile, taps */
     int64_t batch, rows, columns, channels, outputs, top, left, out_rows, out_columns;
     bool weights_first; /* f[o, c, i, j] as ONNX has it, or f[i, j, c, o] */
+    DType weights;
     int epilogue;
     uint64_t seed;
     char text[400];
 } Case;
+
+/* What is multiplied with the image. */
+static const char *factor(const Case *x) {
+    if (x->weights == DT_F32)
+        return x->weights_first ? "f[o, c, i, j]" : "f[i, j, c, o]";
+    return x->weights_first ? "f32(f[o, c, i, j])" : "f32(f[i, j, c, o])";
+}
 
 static void draw(Case *x, uint64_t seed) {
     static const int64_t sizes[] = {3, 4, 5, 6, 7, 8, 9, 13, 14, 17, 20}, channels[] = {16, 17, 24, 32, 48, 67};
@@ -49,13 +57,13 @@ static void draw(Case *x, uint64_t seed) {
     x->out_rows = x->rows + 2 * x->top - x->r + 1, x->out_columns = x->columns + x->left + next() % 3 - x->r + 1;
     x->weights_first = next() % 2;
     x->epilogue = (int)(next() % 4);
+    x->weights = (DType[]){DT_F32, DT_F32, DT_F16, DT_BF16}[next() % 4];
     static const char *const before[] = {"", "max(", "clip(", "hard_swish(("}, *const after[] = {
                                                                                    "", " + b[o], 0)",
                                                                                    " + e[n, h, w, o] - b[o], -1, 2)",
                                                                                    ") * 0.5 + b[o]) + e[n, h, w, o]"};
-    snprintf(x->text, sizeof x->text, "y[n, h, w, o] = %ssum(i:%d, j:%d, c) x[n, h + i - %lld, w + j - %lld, c]? * f[%s]%s",
-             before[x->epilogue], x->r, x->r, (long long)x->top, (long long)x->left,
-             x->weights_first ? "o, c, i, j" : "i, j, c, o", after[x->epilogue]);
+    snprintf(x->text, sizeof x->text, "y[n, h, w, o] = %ssum(i:%d, j:%d, c) x[n, h + i - %lld, w + j - %lld, c]? * %s%s",
+             before[x->epilogue], x->r, x->r, (long long)x->top, (long long)x->left, factor(x), after[x->epilogue]);
 }
 
 static Kernel *bind(Arena *arena, const char *text, const Case *x, int64_t batch, whet_error *err) {
@@ -64,7 +72,7 @@ static Kernel *bind(Arena *arena, const char *text, const Case *x, int64_t batch
         {"x", DT_F32, 4, (int64_t[]){batch, x->rows, x->columns, x->channels}},
         {"y", DT_F32, 4, (int64_t[]){batch, x->out_rows, x->out_columns, x->outputs}},
         {"e", DT_F32, 4, (int64_t[]){batch, x->out_rows, x->out_columns, x->outputs}},
-        {"f", DT_F32, 4,
+        {"f", x->weights, 4,
          x->weights_first ? (int64_t[]){x->outputs, x->channels, r, r} : (int64_t[]){r, r, x->channels, x->outputs}},
         {"b", DT_F32, 1, &x->outputs}};
     Kernel *kernel = kernel_parse(arena, text, strlen(text), err);
@@ -80,8 +88,14 @@ static void report(const Case *x, const char *label, const char *what) {
 /* The same values whatever the tensor's shape: the first image of a batch is that of another. */
 static void fill(const KernelTensor *tensor, void *data, const void *context) {
     state_of_random = *(const uint64_t *)context + (uint64_t)tensor->name[0];
-    for (int64_t i = 0; i < tensor->count; i++)
-        ((float *)data)[i] = (float)((double)next() / 2147483648.0 * 2 - 1);
+    for (int64_t i = 0; i < tensor->count; i++) {
+        float number = (float)((double)next() / 2147483648.0 * 2 - 1);
+        uint16_t half = tensor->type == DT_F16 ? f32_to_f16(number) : f32_to_bf16(number);
+        if (tensor->type == DT_F32)
+            ((float *)data)[i] = number;
+        else
+            ((uint16_t *)data)[i] = half;
+    }
 }
 
 static void run(const Case *x, const Kernel *kernel, const Target *target, int threads, Buffers *b, const char *label) {
@@ -109,8 +123,8 @@ static void run(const Case *x, const Kernel *kernel, const Target *target, int t
 static void magnitudes(const Case *x, Arena *arena, Buffers *out, const Kernel **kernel) {
     whet_error err;
     char text[400];
-    snprintf(text, sizeof text, "y[n, h, w, o] = sum(i:%d, j:%d, c) abs(x[n, h + i - %lld, w + j - %lld, c]?) * abs(f[%s])", x->r,
-             x->r, (long long)x->top, (long long)x->left, x->weights_first ? "o, c, i, j" : "i, j, c, o");
+    snprintf(text, sizeof text, "y[n, h, w, o] = sum(i:%d, j:%d, c) abs(x[n, h + i - %lld, w + j - %lld, c]?) * abs(%s)", x->r,
+             x->r, (long long)x->top, (long long)x->left, factor(x));
     *kernel = bind(arena, text, x, x->batch, &err);
     assert_non_null(*kernel);
     buffers_new(*kernel, fill, &x->seed, out);
@@ -200,7 +214,11 @@ static void any_batch_has_the_same_tile(void **state) {
     whet_error err;
     assert_true(target_x86(~UINT64_C(0), &target));
     for (size_t i = 0; i < COUNT(sizes) * COUNT(channels) * 2; i++) {
-        Case x = {.m = 2, .r = i % 2 ? 3 : 5, .rows = sizes[i / 2 % COUNT(sizes)], .channels = channels[i / 2 / COUNT(sizes)]};
+        Case x = {.m = 2,
+                  .r = i % 2 ? 3 : 5,
+                  .weights = DT_F32,
+                  .rows = sizes[i / 2 % COUNT(sizes)],
+                  .channels = channels[i / 2 / COUNT(sizes)]};
         x.columns = x.out_rows = x.out_columns = x.rows, x.outputs = x.channels, x.top = x.left = x.r / 2;
         snprintf(x.text, sizeof x.text, "y[n, h, w, o] = sum(i:%d, j:%d, c) x[n, h + i - %d, w + j - %d, c]? * f[i, j, c, o]",
                  x.r, x.r, x.r / 2, x.r / 2);

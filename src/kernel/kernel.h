@@ -235,6 +235,9 @@ bool index_equals(const Definition *d, const Index *x, const Index *y);
 /* Elements of a dense tensor that these indices, one a dimension, move along an axis; those that are not affine do not count. */
 int64_t index_stride(const int64_t *dims, int rank, const Index *index, int axis);
 bool expr_gathers(const Expr *e); /* a read, after bind, of a place that is no sum of axes */
+static inline const Expr *expr_without_cast(const Expr *e) {
+    return e->op == EXPR_CAST ? e->arg[0] : e;
+}
 
 /* print.c: the canonical text. Parsing it gives the same kernel again; equal kernels print the same. A bound kernel prints
  * with types and extents in a head, one line a tensor ("in x: f32[2, 3]"), which the parser reads too. */

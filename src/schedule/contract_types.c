@@ -29,10 +29,6 @@ static const Definition *definition_of(const Kernel *kernel, int tensor) {
     return NULL;
 }
 
-static const Expr *without_cast(const Expr *e) {
-    return e->op == EXPR_CAST ? e->arg[0] : e;
-}
-
 /* The value that all elements of a known tensor have. */
 static bool known_everywhere(const Contract *k, int tensor, int64_t *out) {
     const void *data = k->known ? k->known[tensor] : NULL;
@@ -57,7 +53,7 @@ static bool is_whole(DType type) {
 static bool find_zero(Contract *k, const Definition *temporary, const Expr *outer, const Expr *zero, ContractFactor *f,
                       const char **why) {
     const Definition *main = k->nest.definition;
-    const Expr *read = without_cast(zero);
+    const Expr *read = expr_without_cast(zero);
     if (zero->op == EXPR_NUMBER) {
         f->zero_known = true;
         f->zero_value = zero->integer;
@@ -110,7 +106,7 @@ static const Expr *find_parts(const Kernel *kernel, const Definition *d, const E
     if (e->op != EXPR_AND || (!halves && !is_number(e->arg[1], 3)) || e->arg[0]->op != EXPR_SHR ||
         d->parallel_count != d->axis_count)
         return NULL;
-    const Expr *read = without_cast(e->arg[0]->arg[0]), *by = e->arg[0]->arg[1];
+    const Expr *read = expr_without_cast(e->arg[0]->arg[0]), *by = e->arg[0]->arg[1];
     int last = d->left_count - 1, axis = last < 0 ? -1 : index_plain_axis(d, &d->left[last]);
     if (axis < 0 || by->op != EXPR_MUL || !is_number(by->arg[0], bits) || !is_of_axis(by->arg[1], EXPR_MOD, axis, each) ||
         read->op != EXPR_READ || read->guarded || read->type != DT_U8 || read->index_count != d->left_count ||
@@ -139,7 +135,7 @@ static const Expr *find_scale(Contract *k, const Definition *temporary, const Ex
 
 static bool find_factor(Contract *k, const Expr *e, ContractFactor *f, int *absorbed, const char **why) {
     const Kernel *kernel = k->nest.kernel;
-    const Expr *exact = expr_rounded_read(e), *outer = without_cast(e)->op == EXPR_READ ? without_cast(e) : NULL;
+    const Expr *exact = expr_rounded_read(e), *outer = expr_without_cast(e)->op == EXPR_READ ? expr_without_cast(e) : NULL;
     const Definition *temporary = outer ? definition_of(kernel, outer->tensor) : NULL;
     *f = (ContractFactor){.zero = -1, .zero_known = true, .rounded = exact != NULL};
     if (exact)
@@ -151,7 +147,7 @@ static bool find_factor(Contract *k, const Expr *e, ContractFactor *f, int *abso
         if (!e)
             return refuse(why, *why ? *why : "out of memory");
     }
-    const Expr *zero = e->op == EXPR_SUB ? e->arg[1] : NULL, *read = without_cast(zero ? e->arg[0] : e);
+    const Expr *zero = e->op == EXPR_SUB ? e->arg[1] : NULL, *read = expr_without_cast(zero ? e->arg[0] : e);
     const Expr *parts = f->scaled ? find_parts(kernel, temporary, read, &f->type) : NULL;
     if (parts) { /* of which there are as many as the temporary has elements, in its order */
         f->access = nest_find(&k->nest, outer);

@@ -73,8 +73,8 @@ static const Expr *find_sum(const Definition *d, const char **why) {
     }
     if (!sum || sum->arg[0]->op != EXPR_MUL)
         return NULL;
-    const Expr *const *factor = (const Expr *const *)sum->arg[0]->arg;
-    return factor[0]->op == EXPR_READ && factor[1]->op == EXPR_READ ? sum : NULL;
+    Expr *const *factor = sum->arg[0]->arg;
+    return expr_without_cast(factor[0])->op == EXPR_READ && expr_without_cast(factor[1])->op == EXPR_READ ? sum : NULL;
 }
 
 /* The image is the factor that moves along the lanes. */
@@ -82,7 +82,8 @@ static bool find_product(const Definition *d, Product *out, const char **why) {
     const Expr *sum = find_sum(d, why);
     if (!sum)
         return false;
-    *out = (Product){.d = d, .image = sum->arg[0]->arg[0], .weights = sum->arg[0]->arg[1], .lane = -1};
+    *out = (Product){
+        .d = d, .image = expr_without_cast(sum->arg[0]->arg[0]), .weights = expr_without_cast(sum->arg[0]->arg[1]), .lane = -1};
     for (int a = 0; a < d->parallel_count; a++)
         if (d->axes[a].extent > 1 && d->left[d->left_count - 1].coef[a])
             out->lane = a;
@@ -274,8 +275,8 @@ static void count_slots(Relayout *r, const Product *p, const Target *target, con
         r->padded = lines;
     else if (!strided && !p->image->guarded && (s.step == 1 || are_rows(p, s)) && lines < direct)
         direct = lines;
-    double tiles =
-        constant && s.groups == 1 && !options->exact && options->winograd >= 0 ? share_of_tiles(p, target, s.outputs) : 1;
+    bool winograd = constant && s.groups == 1 && !options->exact && options->winograd >= 0 && p->image->type == DT_F32;
+    double tiles = winograd ? share_of_tiles(p, target, s.outputs) : 1;
     r->direct += direct;
     r->relaid += (double)s.groups * tiles * cost_contract(target, last, 4, 0, 0, &mine) +
                  (constant ? 0 : (double)s.groups * cost_pack(target, s.depth, s.outputs, s.depth));

@@ -1,4 +1,4 @@
-/* Winograd's convolutions: 3x3 and 5x5 of stride 1, f32, channels last, constant weights.
+/* Winograd's convolutions: 3x3 and 5x5 of stride 1, f32, channels last, constant weights (of f16 and bf16, too).
  *
  * Tiles of m x m outputs come from n x n inputs, n = m + r - 1, by n * n multiplications for each pair of channels in place of
  * m * m * r * r: a quarter of them for m = 4, r = 3 (winograd_linear.c has the algebra). For a block of tiles, all in scratch of
@@ -37,9 +37,16 @@ static bool describe(Winograd *w, const Kernel *kernel, const char **why) {
         if (d->exprs[i]->op == EXPR_REDUCE)
             w->reduction = d->exprs[i];
     }
-    for (int i = 0; i < nest->access_count; i++)
-        if (nest->access[i].type != DT_F32)
+    return true;
+}
+
+/* Weights may be narrower: they are transformed in f64 and kept as f32. */
+static bool check_types(const Winograd *w, const char **why) {
+    for (int i = 0; i < w->nest.access_count; i++) {
+        DType type = w->nest.access[i].type;
+        if (type != DT_F32 && (i != w->w || (type != DT_F16 && type != DT_BF16)))
             return refuse(why, "a type other than f32");
+    }
     return true;
 }
 
@@ -47,18 +54,19 @@ static bool find_factors(Winograd *w, const char **why) {
     if (!w->reduction || w->reduction->reduce != REDUCE_SUM || w->reduction->arg[0]->op != EXPR_MUL)
         return refuse(why, "not a sum of products");
     const Expr *product = w->reduction->arg[0];
-    if (product->arg[0]->op != EXPR_READ || product->arg[1]->op != EXPR_READ)
+    const Expr *a = expr_without_cast(product->arg[0]), *b = expr_without_cast(product->arg[1]);
+    if (a->op != EXPR_READ || b->op != EXPR_READ || product->type != DT_F32)
         return refuse(why, "not a sum of products of two tensors");
-    w->x = nest_find(&w->nest, product->arg[0]);
-    w->w = nest_find(&w->nest, product->arg[1]);
-    if (w->nest.access[w->w].guard_count) {
+    w->x = nest_find(&w->nest, a);
+    w->w = nest_find(&w->nest, b);
+    if (w->nest.access[w->w].guard_count || w->nest.access[w->x].type != DT_F32) {
         int swap = w->x;
         w->x = w->w;
         w->w = swap;
     }
     if (w->x == w->w || w->nest.access[w->w].guard_count || w->nest.access[w->x].outside != 0)
         return refuse(why, "guarded weights, or another value than zero outside");
-    return true;
+    return check_types(w, why);
 }
 
 /* The axes of one index; -1: none of that kind. False: more than one of a kind, or a factor. */
@@ -253,22 +261,28 @@ static bool make_product(Winograd *w, Compiled *c, const ScheduleOptions *option
 
 /* ---- weights ---- */
 
+static float weight_at(DType type, const char *from) {
+    uint16_t half;
+    float whole;
+    if (type == DT_F32)
+        return memcpy(&whole, from, sizeof whole), whole;
+    memcpy(&half, from, sizeof half);
+    return type == DT_F16 ? f16_to_f32(half) : bf16_to_f32(half);
+}
+
 /* The taps of channels from `first` on for a panel of outputs, [channels][taps][nr]; zeros behind the last output. */
 static void gather_taps(const Winograd *w, const char *from, int64_t channels, int64_t count, float *taps) {
     const Access *access = &w->nest.access[w->w];
-    int64_t nr = w->contract->nr, r = w->matrices.r, column = 4 * access->stride[w->v];
-    if (access->stride[w->j] == 1 && access->stride[w->i] == r && access->stride[w->c] == r * r) {
+    int64_t nr = w->contract->nr, r = w->matrices.r, bytes = dtype_bits(access->type) / 8, column = bytes * access->stride[w->v];
+    if (access->type == DT_F32 && access->stride[w->j] == 1 && access->stride[w->i] == r && access->stride[w->c] == r * r) {
         contract_turn(from, column, count, channels * r * r, nr, (char *)taps);
         return;
     }
-    for (int64_t c = 0; c < channels; c++, from += 4 * access->stride[w->c])
+    for (int64_t c = 0; c < channels; c++, from += bytes * access->stride[w->c])
         for (int64_t a = 0; a < r; a++)
             for (int64_t b = 0; b < r; b++, taps += nr)
-                for (int64_t l = 0; l < nr; l++)
-                    if (l < count)
-                        memcpy(&taps[l], from + 4 * (a * access->stride[w->i] + b * access->stride[w->j]) + l * column, 4);
-                    else
-                        taps[l] = 0;
+                for (int64_t l = 0, at = bytes * (a * access->stride[w->i] + b * access->stride[w->j]); l < nr; l++)
+                    taps[l] = l < count ? weight_at(access->type, from + at + l * column) : 0;
 }
 
 void winograd_pack(const Compiled *c, const void *constant, int64_t panel, char *to, size_t step) {
@@ -282,7 +296,7 @@ void winograd_pack(const Compiled *c, const void *constant, int64_t panel, char 
     for (int64_t channel = 0, channels; channel < w->channels; channel += channels, to += 4 * nr * channels) {
         int64_t offset = access->offset + channel * access->stride[w->c] + first * access->stride[w->v];
         channels = least(w->channels - channel, MOST / each);
-        gather_taps(w, (const char *)constant + 4 * offset, channels, count, taps);
+        gather_taps(w, (const char *)constant + dtype_bits(access->type) / 8 * offset, channels, count, taps);
         int64_t arguments[] = {(int64_t)(intptr_t)taps, (int64_t)(intptr_t)to, channels, (int64_t)step};
         schedule_call(c, w->weights, arguments);
     }
@@ -307,7 +321,8 @@ static bool describe_packing(const Winograd *w, Compiled *c) {
                            access->stride[w->j],
                            access->stride[w->v],
                            access->offset,
-                           w->contract->nr};
+                           w->contract->nr,
+                           access->type};
     char *copy = ARENA_ARRAY(&c->arena, char, sizeof key);
     if (!copy)
         return false;
