@@ -13,8 +13,8 @@
 #include "schedule/cost.h"
 #include "schedule/schedule.h"
 
-static const double WORTH_MOVING = .8; /* of the cost without it */
-enum { FEW_RESULTS = 1 << 10 };        /* fewer repay no second stage; and plans of all small sizes are alike (run/form.c) */
+static const double WORTH_MOVING = .8;  /* of the cost without it */
+static const double STAGE_SLOTS = 8000; /* that it saves at the least: plans of all small sizes are alike (run/form.c) */
 
 typedef struct Reorder {
     const Definition *d;
@@ -126,15 +126,14 @@ static bool pays(const Kernel *kernel, const Reorder *r, const Target *target, c
             columns *= r->d->axes[a].extent;
             a = -1; /* from the start: those that lie on top of it */
         }
-    if (y->count < FEW_RESULTS)
-        return refuse(why, "few results");
     ContractKnobs knobs = {0}, other = {0};
     ContractShape now = {.rows = rows, .columns = columns, .depth = depth}, then = now;
     then.columns = outputs;
     const int64_t times = outputs / columns;
     double before = (double)times * cost_contract(target, now, 4, 0, 0, &knobs);
     double after = cost_contract(target, then, 4, 0, 0, &other) + cost_copy(target, y->count, true);
-    return after < WORTH_MOVING * before || refuse(why, "outputs that fill as many columns as they could");
+    return (after < WORTH_MOVING * before && after + STAGE_SLOTS < before) ||
+           refuse(why, "outputs that fill as many columns as they could");
 }
 
 static bool find(const Kernel *kernel, const Target *target, const ScheduleOptions *options, Reorder *r, const char **why) {
