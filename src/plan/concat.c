@@ -58,10 +58,10 @@ static int64_t distance(const PlanTensor *t, const Definition *x, const Definiti
 }
 
 /* Axes are in the order of their steps in memory: in front of which one does that from x to y belong? */
-static int place_of(const PlanTensor *t, const Definition *x, const Definition *y) {
-    int64_t far = distance(t, x, y);
+static int place_of(const Plan *plan, const Definition *x, const Definition *y) {
+    int64_t far = distance(&plan->tensors[x->tensor], x, y);
     for (int a = 0; a < x->axis_count; a++)
-        if (index_stride(t->dims, t->rank, x->left, a) < far)
+        if (plan_stride(plan, x->tensor, x->left, a) < far)
             return a;
     return x->axis_count;
 }
@@ -85,7 +85,7 @@ static Definition *joined(Plan *plan, const Definition *x, const Definition *y, 
     Definition *out = arena_copy(arena, x, sizeof *x);
     Expr *read = arena_copy(arena, x->value, sizeof *x->value);
     Expr **exprs = ARENA_ARRAY(arena, Expr *, 1);
-    int n = x->axis_count, at = place_of(&plan->tensors[x->tensor], x, y);
+    int n = x->axis_count, at = place_of(plan, x, y);
     Axis *axes = ARENA_ARRAY(arena, Axis, (size_t)n + 1);
     if (!out || !read || !exprs || !axes)
         return NULL;

@@ -89,15 +89,9 @@ static bool read_in_reduction(const Plan *plan, const Definition *d, int root) {
     return false;
 }
 
-/* How a read or a left side moves through memory along an axis; 0: not at all, or not evenly. */
-static int64_t stride_along(const Plan *plan, int tensor, const Index *index, int axis) {
-    const PlanTensor *t = &plan->tensors[tensor];
-    return index_stride(t->dims, t->rank, index, axis);
-}
-
 static int unit_axis(const Plan *plan, const Definition *d) {
     for (int a = 0; a < d->parallel_count; a++)
-        if (d->axes[a].extent > 1 && stride_along(plan, d->tensor, d->left, a) == 1)
+        if (d->axes[a].extent > 1 && plan_stride(plan, d->tensor, d->left, a) == 1)
             return a;
     return -1;
 }
@@ -107,7 +101,7 @@ static bool keeps_direction(const Plan *plan, const Definition *d, int root) {
     int axis = unit_axis(plan, d);
     for (int i = 0; axis >= 0 && i < d->expr_count; i++)
         if (d->exprs[i]->op == EXPR_READ && root_of(plan, d->exprs[i]->tensor) == root &&
-            stride_along(plan, d->exprs[i]->tensor, d->exprs[i]->index, axis) != 1)
+            plan_stride(plan, d->exprs[i]->tensor, d->exprs[i]->index, axis) != 1)
             return false;
     return true;
 }

@@ -314,16 +314,6 @@ static void rotate(const Islands *s, int tensor, Index **index, int count) {
         *index = out;
 }
 
-static int64_t stride_of(const Plan *plan, int tensor, const Index *index, int axis) {
-    const PlanTensor *t = &plan->tensors[tensor];
-    int64_t stride = 1, sum = 0;
-    for (int i = t->rank - 1; i >= 0; i--) {
-        sum += index[i].affine ? stride * index[i].coef[axis] : 0;
-        stride *= t->dims[i];
-    }
-    return sum;
-}
-
 /* The read that decides the order of reduced axes: the largest that is not known. */
 static const Expr *main_read(const Plan *plan, const Definition *d) {
     const Expr *best = NULL;
@@ -344,7 +334,9 @@ static Definition *order_axes(Plan *plan, const Definition *d) {
     for (int a = 0; a < d->axis_count; a++) {
         bool parallel = a < d->parallel_count;
         order[a] = a;
-        stride[a] = parallel ? stride_of(plan, d->tensor, d->left, a) : read ? stride_of(plan, read->tensor, read->index, a) : 0;
+        stride[a] = parallel ? plan_stride(plan, d->tensor, d->left, a)
+                    : read   ? plan_stride(plan, read->tensor, read->index, a)
+                             : 0;
     }
     for (int a = 1; a < d->axis_count; a++) /* insertion: stable */
         for (int b = a; b > 0 && b != d->parallel_count && stride[order[b - 1]] < stride[order[b]]; b--) {

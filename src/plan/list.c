@@ -45,6 +45,11 @@ int plan_view(Plan *plan, int of, int rank, const int64_t *dims, const Value *va
     return t;
 }
 
+int64_t plan_stride(const Plan *plan, int tensor, const Index *index, int axis) {
+    const PlanTensor *t = &plan->tensors[tensor];
+    return index_stride(t->dims, t->rank, index, axis);
+}
+
 /* ---- Readers and writers ---- */
 
 bool plan_add_reader(Plan *plan, int tensor, int group) {

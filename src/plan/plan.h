@@ -86,6 +86,7 @@ void plan_init(Plan *plan, Arena *arena, Schedules schedules, whet_error *err);
 void plan_free(Plan *plan); /* notes; the rest lives in the arena */
 int plan_tensor(Plan *plan, DType type, int rank, const int64_t *dims, const Value *value); /* -1: out of memory */
 int plan_view(Plan *plan, int of, int rank, const int64_t *dims, const Value *value);
+int64_t plan_stride(const Plan *plan, int tensor, const Index *index, int axis); /* index_stride */
 /* A node's kernel; tensor[t]: the plan tensor of the kernel's input or output t. With `split`, what does not hang together
  * becomes groups of their own: the parts of a concatenation, the outputs of a split. */
 bool plan_add_kernel(Plan *plan, Kernel *kernel, const int *tensor, const Node *node, bool split);

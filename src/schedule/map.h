@@ -136,9 +136,6 @@ int map_emit_narrow(ExprEmitter *emitter, const Expr *expr, int (*read)(ExprEmit
 
 /* map_gather.c */
 bool map_plan_gathers(MapPass *pass, const void *const *known, Arena *arena, const char **why, whet_error *err);
-/* The kernel, with memory of its own for one definition and `more` tensors; what it had to write is given now. NULL: no memory.
- */
-Kernel *map_one_definition(const Kernel *kernel, const Definition *d, int more, Arena *arena);
 /* Fills plan->known. False: out of memory. */
 bool map_plan_known(MapPlan *plan, const Kernel *kernel, Arena *arena);
 /* Adds functions that compute offsets of indices as they usually are. False: out of memory. */

@@ -8,7 +8,9 @@
 
 #include <string.h>
 
-Kernel *map_one_definition(const Kernel *kernel, const Definition *d, int more, Arena *arena) {
+/* The kernel, with memory of its own for one definition and `more` tensors; what it had to write is given now. NULL: no memory.
+ */
+static Kernel *one_definition(const Kernel *kernel, const Definition *d, int more, Arena *arena) {
     int count = kernel->tensor_count;
     Kernel *made = arena_copy(arena, kernel, sizeof *kernel);
     KernelTensor *tensors = ARENA_ARRAY(arena, KernelTensor, (size_t)count + (size_t)more);
@@ -33,7 +35,7 @@ static const Kernel *index_kernel(const MapPass *m, const MapGather *g, const In
     const Definition *d = m->nest.definition;
     const Access *offsets = &m->nest.access[g->offsets];
     int count = kernel->tensor_count, rank = offsets->dense_count;
-    Kernel *made = map_one_definition(kernel, d, 1, arena);
+    Kernel *made = one_definition(kernel, d, 1, arena);
     Index *left = ARENA_ARRAY(arena, Index, (size_t)rank + 1);
     int64_t *dims = ARENA_ARRAY(arena, int64_t, (size_t)rank + 1);
     int64_t *coef = ARENA_ARRAY(arena, int64_t, (size_t)(rank + 1) * (size_t)d->axis_count + 1);
@@ -101,7 +103,7 @@ bool map_plan_known(MapPlan *plan, const Kernel *kernel, Arena *arena) {
             continue;
         if (!plan->known)
             plan->known = ARENA_ARRAY(arena, const void *, (size_t)kernel->tensor_count);
-        Kernel *alone = map_one_definition(kernel, d, 1, arena);
+        Kernel *alone = one_definition(kernel, d, 1, arena);
         void *data = arena_alloc(arena, (size_t)kernel->tensors[d->tensor].count + 1, 8);
         if (!plan->known || !alone || !data)
             return false;

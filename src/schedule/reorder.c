@@ -23,16 +23,13 @@ typedef struct Reorder {
     int order[KERNEL_MAX_AXES];
 } Reorder;
 
-static int64_t stride_of(const KernelTensor *t, const Index *index, int axis) {
-    return index_stride(t->dims, t->rank, index, axis);
-}
-
 static bool is_parallel(const Reorder *r, int axis) {
     return axis < r->d->parallel_count && r->d->axes[axis].extent > 1;
 }
 
 static int64_t image_stride(const Kernel *kernel, const Reorder *r, int axis) {
-    return stride_of(&kernel->tensors[r->image->tensor], r->image->index, axis);
+    const KernelTensor *t = &kernel->tensors[r->image->tensor];
+    return index_stride(t->dims, t->rank, r->image->index, axis);
 }
 
 static bool is_window(const Definition *d, const Expr *read) {
@@ -118,11 +115,11 @@ static bool pays(const Kernel *kernel, const Reorder *r, const Target *target, c
     for (int a = 0; a < r->d->axis_count; a++) {
         int64_t *to = a >= r->d->parallel_count ? &depth : image_stride(kernel, r, a) ? &rows : &outputs;
         *to *= r->d->axes[a].extent;
-        if (to == &rows && is_parallel(r, a) && stride_of(y, r->d->left, a) == 1)
+        if (to == &rows && is_parallel(r, a) && index_stride(y->dims, y->rank, r->d->left, a) == 1)
             return refuse(why, "pixels side by side");
     }
     for (int a = 0; a < r->d->parallel_count; a++)
-        if (is_parallel(r, a) && !image_stride(kernel, r, a) && stride_of(y, r->d->left, a) == columns) {
+        if (is_parallel(r, a) && !image_stride(kernel, r, a) && index_stride(y->dims, y->rank, r->d->left, a) == columns) {
             columns *= r->d->axes[a].extent;
             a = -1; /* from the start: those that lie on top of it */
         }
@@ -149,7 +146,7 @@ static bool find(const Kernel *kernel, const Target *target, const ScheduleOptio
     find_order(r, kernel, along);
     if (has_outputs(kernel, r))
         return has_channels(r) ? pays(kernel, r, target, why) : refuse(why, "no sum over channels");
-    if (along < 0 || stride_of(y, r->d->left, along) == 1 || !r->window)
+    if (along < 0 || index_stride(y->dims, y->rank, r->d->left, along) == 1 || !r->window)
         return refuse(why, "neighbours that stay");
     return true;
 }

@@ -17,7 +17,8 @@ int64_t pixels_offset(const Code *t, int access) {
     return offset;
 }
 
-int64_t pixels_key(const Code *t, int access) {
+/* Tells what is loaded for different places. */
+static int64_t key_of(const Code *t, int access) {
     int mixed = t->p->w->mixed;
     int64_t offset = pixels_offset(t, access);
     return mixed >= 0 && access == t->p->x ? offset * PIXELS_MAX_GROUP + t->digit[mixed] : offset;
@@ -145,7 +146,7 @@ static int shared(ExprEmitter *e, const Expr *expr) {
     int access = expr == t->busy ? -1 : only_access(t, expr);
     if (access < 0)
         return -1;
-    int64_t offset = pixels_key(t, access);
+    int64_t offset = key_of(t, access);
     int value = pixels_find_loaded(t, expr, FORM_VALUE, offset);
     if (value >= 0)
         return value;
@@ -186,7 +187,7 @@ static bool fits_f32(const Code *t, const ExprEmitter *e) {
 
 static int factor_in_f32(Code *t, ExprEmitter *e, const Expr *factor) {
     int access = only_access(t, factor);
-    int64_t offset = access < 0 ? 0 : pixels_key(t, access);
+    int64_t offset = access < 0 ? 0 : key_of(t, access);
     int value = access < 0 ? -1 : pixels_find_loaded(t, factor, FORM_F32, offset);
     if (value >= 0)
         return value;
@@ -205,7 +206,7 @@ static int factor_in_f32(Code *t, ExprEmitter *e, const Expr *factor) {
  * its place. Which of a read's lanes are NaN is found once for all its taps. */
 static int float_extreme(Code *t, VectorCode code, const Expr *body, int value, int sum) {
     int access = only_access(t, body);
-    int64_t offset = access < 0 ? 0 : pixels_key(t, access);
+    int64_t offset = access < 0 ? 0 : key_of(t, access);
     int nan = access < 0 ? -1 : pixels_find_loaded(t, body, FORM_NAN, offset);
     if (nan < 0) {
         nan = vector_binary(t->f, VECTOR_UNORDERED, value, value);

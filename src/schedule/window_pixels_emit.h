@@ -58,7 +58,6 @@ typedef struct Code {
 } Code;
 
 /* window_pixels_emit.c */
-int64_t pixels_key(const Code *t, int access);    /* tells what is loaded for different places */
 int64_t pixels_offset(const Code *t, int access); /* of the place, loops aside: elements */
 VectorAddress pixels_place(const Code *t, int access);
 int pixels_find_loaded(const Code *t, const Expr *expr, Form form, int64_t offset);

@@ -60,7 +60,8 @@ void encode_vector(Encoder *e, int mnemonic, X86Operand a, X86Operand b, X86Oper
 
 /* Where values are. */
 
-ZydisRegister encode_general(const Encoder *e, int value) {
+/* The general register a value is in. */
+static ZydisRegister general_of(const Encoder *e, int value) {
     return general[reg_of(e, value)];
 }
 
@@ -71,9 +72,9 @@ static int address_displacement(Encoder *e, const VectorAddress *a) {
 }
 
 X86Operand encode_address(Encoder *e, const VectorAddress *a, int size) {
-    X86Operand o = memory_operand(encode_general(e, a->base), address_displacement(e, a), size);
+    X86Operand o = memory_operand(general_of(e, a->base), address_displacement(e, a), size);
     if (a->terms) {
-        o.index = (short)encode_general(e, a->term[0].index);
+        o.index = (short)general_of(e, a->term[0].index);
         o.scale = (unsigned char)a->term[0].coef;
     }
     return o;
@@ -408,7 +409,7 @@ static void encode_mask_below(Encoder *e, const VectorOp *op, int at) {
         iota[i * size / 4] = i;
     X86Operand rax = register_operand(ZYDIS_REGISTER_RAX),
                count = register_operand(quad ? ZYDIS_REGISTER_RAX : ZYDIS_REGISTER_EAX);
-    X86Operand index = register_operand(encode_general(e, op->arg[0])), t = scratch(e, at);
+    X86Operand index = register_operand(general_of(e, op->arg[0])), t = scratch(e, at);
     encode_plain(e, ZYDIS_MNEMONIC_MOV, rax, number_operand(lanes), nothing);
     encode_plain(e, ZYDIS_MNEMONIC_CMP, index, rax, nothing);
     encode_plain(e, ZYDIS_MNEMONIC_CMOVL, rax, index, nothing);
@@ -470,7 +471,7 @@ static void encode_dot(Encoder *e, const VectorOp *op, int at) {
 /* Pointers. */
 
 static void encode_pointer_add(Encoder *e, const VectorOp *op) {
-    X86Operand to = register_operand(encode_general(e, op->result)), from = register_operand(encode_general(e, op->arg[0]));
+    X86Operand to = register_operand(general_of(e, op->result)), from = register_operand(general_of(e, op->arg[0]));
     int64_t bytes = (int64_t)op->number;
     if (bytes < INT32_MIN || bytes > INT32_MAX) {
         encode_plain(e, ZYDIS_MNEMONIC_MOV, register_operand(ZYDIS_REGISTER_RAX), number_operand(bytes), nothing);
@@ -484,14 +485,14 @@ static void encode_pointer_add(Encoder *e, const VectorOp *op) {
 }
 
 static void encode_pointer_index(Encoder *e, const VectorOp *op) {
-    X86Operand to = register_operand(encode_general(e, op->result)), rax = register_operand(ZYDIS_REGISTER_RAX);
+    X86Operand to = register_operand(general_of(e, op->result)), rax = register_operand(ZYDIS_REGISTER_RAX);
     int64_t bytes = (int64_t)op->number;
     if (bytes < INT32_MIN || bytes > INT32_MAX) {
         e->code->failed = "an index scaled too far";
         return;
     }
-    encode_plain(e, ZYDIS_MNEMONIC_IMUL, rax, register_operand(encode_general(e, op->arg[1])), number_operand(bytes));
-    encode_plain(e, ZYDIS_MNEMONIC_ADD, rax, register_operand(encode_general(e, op->arg[0])), nothing);
+    encode_plain(e, ZYDIS_MNEMONIC_IMUL, rax, register_operand(general_of(e, op->arg[1])), number_operand(bytes));
+    encode_plain(e, ZYDIS_MNEMONIC_ADD, rax, register_operand(general_of(e, op->arg[0])), nothing);
     encode_plain(e, ZYDIS_MNEMONIC_MOV, to, rax, nothing);
 }
 
@@ -557,10 +558,10 @@ static void encode_loop(Encoder *e, const VectorOp *op, int at) {
     const int *ids = e->f->ids + op->carried;
     parallel_moves(e, ids + op->carry_count, ids, op->carry_count);
     encode_tiles_forget(e);
-    X86Operand counter = register_operand(encode_general(e, op->result));
+    X86Operand counter = register_operand(general_of(e, op->result));
     int low = (int)counter.reg - ZYDIS_REGISTER_RAX + ZYDIS_REGISTER_EAX;
     if (op->limit >= 0) {
-        encode_plain(e, ZYDIS_MNEMONIC_CMP, register_operand(encode_general(e, op->limit)), number_operand(0), nothing);
+        encode_plain(e, ZYDIS_MNEMONIC_CMP, register_operand(general_of(e, op->limit)), number_operand(0), nothing);
         e->exit_jump[at] = encode_jump(e->code, JUMP_LESS_EQUAL);
     } else if (op->number <= 0)
         e->exit_jump[at] = encode_jump(e->code, JUMP_ALWAYS);
@@ -576,9 +577,8 @@ static void encode_end(Encoder *e, const VectorOp *op) {
     int count = op->carry_count;
     parallel_moves(e, inside, ids, count);
     encode_tiles_forget(e);
-    X86Operand counter = register_operand(encode_general(e, head->result));
-    X86Operand limit =
-        head->limit >= 0 ? register_operand(encode_general(e, head->limit)) : number_operand((int64_t)head->number);
+    X86Operand counter = register_operand(general_of(e, head->result));
+    X86Operand limit = head->limit >= 0 ? register_operand(general_of(e, head->limit)) : number_operand((int64_t)head->number);
     if (head->limit < 0 && (head->number > INT32_MAX || head->step > INT32_MAX))
         e->code->failed = "a loop of more than 2^31 rounds";
     if (head->limit >= 0 || head->number > (double)head->step) { /* a single round needs no jump */
@@ -654,7 +654,7 @@ static void encode_op(Encoder *e, const VectorOp *op, int at) {
     case VECTOR_POINTER_ADD: encode_pointer_add(e, op); break;
     case VECTOR_POINTER_INDEX: encode_pointer_index(e, op); break;
     case VECTOR_LOAD_INDEX:
-        encode_plain(e, ZYDIS_MNEMONIC_MOV, register_operand(encode_general(e, op->result)), encode_address(e, &op->address, 8),
+        encode_plain(e, ZYDIS_MNEMONIC_MOV, register_operand(general_of(e, op->result)), encode_address(e, &op->address, 8),
                      nothing);
         break;
     case VECTOR_LOOP: encode_loop(e, op, at); break;
@@ -699,8 +699,8 @@ static void note_parameter(Encoder *e, int value) {
 
 static void load_parameter(Encoder *e, int value) {
     note_parameter(e, value);
-    encode_plain(e, ZYDIS_MNEMONIC_MOV, register_operand(encode_general(e, value)),
-                 memory_operand(ZYDIS_REGISTER_RDI, 8 * value, 8), nothing);
+    encode_plain(e, ZYDIS_MNEMONIC_MOV, register_operand(general_of(e, value)), memory_operand(ZYDIS_REGISTER_RDI, 8 * value, 8),
+                 nothing);
 }
 
 static void load_parameters(Encoder *e) {

@@ -86,8 +86,7 @@ void encode_masked(Encoder *e, int mnemonic, int mask, bool zeroing, X86Operand 
 /* Vector instructions that take no mask in either encoding. */
 void encode_bare(Encoder *e, int mnemonic, X86Operand a, X86Operand b, X86Operand c, X86Operand d);
 void encode_move(Encoder *e, X86Operand to, X86Operand from);
-ZydisRegister encode_general(const Encoder *e, int value); /* the general register a value is in */
-X86Operand encode_operand(Encoder *e, int value);          /* a vector's register, or the memory it is folded from */
+X86Operand encode_operand(Encoder *e, int value); /* a vector's register, or the memory it is folded from */
 X86Operand encode_address(Encoder *e, const VectorAddress *a, int size);
 X86Operand encode_pool(Encoder *e, const void *data, size_t size); /* a constant behind the code */
 size_t encode_jump(X86Code *code, int condition);                  /* where its distance is to be patched in */
