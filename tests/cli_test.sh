@@ -124,14 +124,15 @@ same "one seed, the same numbers" one/y_0_a.npy two/y_0_a.npy
 if cmp -s one/y_0_a.npy three/y_0_a.npy; then bad "another seed gives the same numbers"; else good; fi
 expect 0 'random, seed 0$' run relu.onnx -i x=x.npy -i x=random
 expect 0 '^input +x +f32 +\[2, 3\]$' run relu.onnx -i x=random -i x=x.npy
-expect 1 'more than this machine has|more elements than memory can hold' run relu.onnx -d rows=1000000000000
+expect 1 'bytes are more than this machine has, [0-9]+$|more elements than memory can hold' run relu.onnx -d rows=1000000000000
+expect 0 '^output +y +f32 +\[5, 3\]' run relu.onnx -d rows=2 -d rows=5
 expect 2 "no input 'z'; it has: x" run relu.onnx -i z=x.npy
 expect 2 "is neither FILE.npy" run relu.onnx -i x=x.txt
 expect 2 "no input has a dimension 'cols' to set; there are: rows" run relu.onnx -d cols=3
 expect 2 "'rows' is 9, but dimension 0 of the given input 'x' is" run relu.onnx -i x=x.npy -d rows=9
 expect 1 'no\.npy: No such file' run relu.onnx -i x=no.npy
 expect 1 'packed\.npz.*compressed' run relu.onnx -i x=packed.npz
-expect 1 'short\.npy: its shape needs more elements' run relu.onnx -i x=short.npy
+expect 1 'short\.npy: its shape needs 8 elements of 4 bytes; the file has 24 bytes of them' run relu.onnx -i x=short.npy
 expect 1 'x.*f64.*f32|x.*f32.*f64' run relu.onnx -i x=double.npy
 expect 1 "x.*3" run relu.onnx -i x=tall.npy
 expect 1 '^whet: .*no\.onnx' run no.onnx
@@ -157,8 +158,11 @@ expect 2 "precision is for models" bench 'y[i] = x[i]' -d i=3 --precision bf16
 expect 2 "no-fuse is for models" bench 'y[i] = x[i]' -d i=3 --no-fuse
 expect 2 "precision wants f32 or bf16, not 'f16'" run relu.onnx --precision f16
 expect 1 "extents are given as -d AXIS=N" bench 'y[i] = x[i]'
+expect 1 "types and shapes as -a TENSOR=" bench 'y[i] = x[i] + z[j]' -d i=3
+expect 1 "nothing gives dimension 0 of 'z' \(give its shape\)" bench 'y[i] = x[i] + z[j]' -d i=3
+expect 1 "no tensor 'z'; it has: x, y$" show 'y[i] = x[i]' -d i=3 -a z=s8
 expect 1 "names are of ASCII letters" bench 'y[é] = x[é]'
-expect 1 "^whet: pointer\.onnx: is no ONNX model; it is a Git LFS pointer" run pointer.onnx
+expect 1 "^whet: pointer\.onnx: is no ONNX model, but a Git LFS pointer" run pointer.onnx
 echo '<!DOCTYPE html>' >pointer.html
 expect 1 'web page' check pointer.html
 expect 1 'zip archive' show x.npz
@@ -184,7 +188,10 @@ expect 1 "^whet: schedule 'mr=30 nv=2': " show "$gemm" -d m=40 -d n=40 -d k=5 --
 expect 2 "is for kernels" bench relu.onnx --schedule mr=4
 expect 0 '^int gemm\(const float \*a, const float \*b, float \*c\) \{$' compile "$gemm" -d m=9 -d n=40 -d k=5 --name gemm
 expect 0 '^int kernel\(' show "$gemm" -d m=9 -d n=40 -d k=5 --stage c
-expect 1 "'1x' cannot be the name of a C function" compile "$gemm" -d m=9 -d n=40 -d k=5 --name 1x
+for name in 1x a-b while; do
+    expect 1 "'$name' cannot be the name of a C function; wanted: letters, digits and _, no digit first, no keyword" compile "$gemm" -d m=9 -d n=40 -d k=5 --name $name
+done
+expect 2 "target wants c or c64, not 'x86-avx2'" compile "$gemm" -d m=9 -d n=40 -d k=5 --target x86-avx2
 expect 1 '/none/gemm.c: No such file' compile "$gemm" -d m=9 -d n=40 -d k=5 -o /none/gemm.c
 expect 0 '^function 0' show 'y[i] = x[i] + 1' -d i=3 --target x86-avx512 --stage asm
 expect 1 'the evaluator runs this kernel' show 'y[i] = x[i] + 1' -d i=3 --target evaluator --stage asm

@@ -132,6 +132,11 @@ static bool parse_bytes(const char *text, size_t *out) {
 }
 
 void common_add_dim(Common *common, const char *name, size_t length, int64_t extent) {
+    for (int d = 0; d < common->dim_count; d++) /* the last -d of a dimension counts */
+        if (strlen(common->dims[d].name) == length && memcmp(common->dims[d].name, name, length) == 0) {
+            common->dims[d].extent = extent;
+            return;
+        }
     char *copy = need(malloc(length + 1));
     memcpy(copy, name, length);
     copy[length] = 0;

@@ -54,6 +54,8 @@ static int parse(Compile *c, Args *args) {
             status = kernel_args_add(&c->types, args, value);
         else if (id == OPTION_NAME)
             c->name = value;
+        else if (id == OPTION_TARGET && strcmp(value, "c") != 0 && strcmp(value, "c64") != 0)
+            status = usage_error(args, "--target wants c or c64, not '%s'", value);
         else if (!common_option(args, &c->common, id, value))
             status = STATUS_USAGE;
         if (status != STATUS_FINE)

@@ -69,7 +69,7 @@ int kernel_compile(const Args *args, const char *text, const Common *common, con
     if (status == WHET_OK)
         return STATUS_FINE;
     complain("%s", error.message);
-    if (status == WHET_ERROR_ARGUMENT && strstr(error.message, "nothing gives the extent of axis"))
+    if (status == WHET_ERROR_ARGUMENT && strstr(error.message, "nothing gives "))
         note("extents are given as -d AXIS=N, types and shapes as -a TENSOR=f32[2, 3]");
     return STATUS_FAILED;
 }

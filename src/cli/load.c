@@ -12,14 +12,14 @@ static const struct {
     {0, "<!doctype", "a web page: the download went wrong"},
     {0, "<html", "a web page: the download went wrong"},
     {0, "PK\003\004", "a zip archive; PyTorch's .pt files are such, and torch.onnx.export turns a model into ONNX"},
-    {0, "\037\213", "packed by gzip: unpack it first"},
-    {0, "\x28\xb5\x2f\xfd", "packed by zstd: unpack it first"},
-    {0, "\xfd\x37zXZ", "packed by xz: unpack it first"},
+    {0, "\037\213", "a file packed by gzip: unpack it first"},
+    {0, "\x28\xb5\x2f\xfd", "a file packed by zstd: unpack it first"},
+    {0, "\xfd\x37zXZ", "a file packed by xz: unpack it first"},
     {0, "\x89HDF", "an HDF5 file, as Keras writes; tf2onnx turns a model into ONNX"},
     {0, "GGUF", "a GGUF file; whet reads ONNX models"},
-    {0, "\x93NUMPY", "a NumPy array, no model"},
+    {0, "\x93NUMPY", "a NumPy array: inputs are given as -i NAME=FILE.npy"},
     {4, "TFL3", "a TensorFlow Lite model; tf2onnx turns it into ONNX"},
-    {4, "ORTM", "in onnxruntime's own format; whet reads the ONNX model that it was made from"},
+    {4, "ORTM", "a model in onnxruntime's own format; whet reads the ONNX model that it was made from"},
 };
 
 bool explain_load(const char *path, const whet_error *error) {
@@ -31,7 +31,7 @@ bool explain_load(const char *path, const whet_error *error) {
         for (size_t i = 0; i < CLI_COUNT(kinds); i++) {
             size_t length = strlen(kinds[i].bytes);
             if (got >= kinds[i].offset + length && memcmp(start + kinds[i].offset, kinds[i].bytes, length) == 0)
-                return complain("%s: is no ONNX model; it is %s", path, kinds[i].what);
+                return complain("%s: is no ONNX model, but %s", path, kinds[i].what);
         }
     }
     return complain("%s", error->message);

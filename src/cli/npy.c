@@ -103,7 +103,8 @@ static bool parse_header(const uint8_t *data, size_t size, const char *label, He
     const char *type = find_key(text, "descr"), *order = find_key(text, "fortran_order");
     bool fine = parse_type(type, header);
     if (!fine)
-        complain("%s: its elements (%.*s) are not of a plain NumPy type", label, type ? type_length(type) : 0, type ? type : "");
+        complain("%s: its elements (%.*s) are not of a plain NumPy type; wanted: numbers, bool or text, as <f4", label,
+                 type ? type_length(type) : 0, type ? type : "");
     else if (!order || !parse_shape(find_key(text, "shape"), header))
         fine = complain("%s: its header is broken, or its shape has more than %d dimensions", label, WHET_MAX_RANK);
     header->fortran = fine && strncmp(order, "True", 4) == 0;
@@ -218,7 +219,8 @@ bool npy_parse(const uint8_t *data, size_t size, const char *label, whet_type wa
     int64_t count = whet_tensor_count(&shape);
     size_t room = header.bytes ? header.size / (size_t)header.bytes : SIZE_MAX / 64;
     if (count < 0 || (uint64_t)count > room)
-        return complain("%s: its shape needs more elements than the file has (%zu bytes)", label, header.size);
+        return complain("%s: its shape needs %lld elements of %lld bytes; the file has %zu bytes of them", label,
+                        (long long)count, (long long)header.bytes, header.size);
     if (type == WHET_STRING) {
         if (header.fortran && header.rank > 1)
             return complain("%s: texts in Fortran order are not supported", label);

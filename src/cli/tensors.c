@@ -17,9 +17,11 @@ void array_free(Array *value) {
 }
 
 /* Systems promise memory that they do not have, and end a program that then uses it; so what is large is looked at first. */
-static bool fits_memory(size_t bytes) {
+static bool fits_memory(const char *what, size_t bytes) {
     whet_cpu cpu;
-    return bytes < (size_t)1 << 30 || whet_cpu_query(&cpu, NULL) != WHET_OK || cpu.memory_bytes == 0 || bytes < cpu.memory_bytes;
+    if (bytes < (size_t)1 << 30 || whet_cpu_query(&cpu, NULL) != WHET_OK || cpu.memory_bytes == 0 || bytes < cpu.memory_bytes)
+        return true;
+    return complain("%s: its %zu bytes are more than this machine has, %zu", what, bytes, cpu.memory_bytes);
 }
 
 bool array_new(Array *value, const char *what, whet_type type, int rank, const int64_t *dims) {
@@ -34,8 +36,8 @@ bool array_new(Array *value, const char *what, whet_type type, int rank, const i
         return complain("%s: its dimensions make more elements than memory can hold", what);
     value->tensor.bytes = ((size_t)count * bits + 7) / 8;
     size_t size = (value->tensor.bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
-    if (!fits_memory(size))
-        return complain("%s: its %zu bytes are more than this machine has", what, value->tensor.bytes);
+    if (!fits_memory(what, value->tensor.bytes))
+        return false;
     value->memory = value->tensor.data = aligned_alloc(ALIGNMENT, size);
     if (!value->memory)
         return complain("%s: out of memory: %zu bytes wanted", what, size);

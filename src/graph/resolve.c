@@ -88,11 +88,8 @@ static whet_status check_node(const Node *node, Arena *scratch, whet_error *err)
 }
 
 static whet_status resolve_node(Node *node, Refusals *refusals, Arena *scratch, whet_error *err) {
-    const char *why = "";
-    node->row = op_find(node->domain, node->op, node->opset, &why);
-    if (!node->row)
-        return refusals_add(refusals, node, why) ? WHET_OK : error_memory(err);
-    whet_status status = check_node(node, scratch, err);
+    node->row = op_find(node->domain, node->op, node->opset, err);
+    whet_status status = node->row ? check_node(node, scratch, err) : WHET_ERROR_UNSUPPORTED;
     arena_reset(scratch);
     if (status == WHET_ERROR_UNSUPPORTED) {
         node->row = NULL;

@@ -401,7 +401,8 @@ static whet_status check_definition(Binder *b, const Definition *d) {
 static whet_status check_tensor(Binder *b, KernelTensor *tensor) {
     for (int i = 0; i < tensor->rank; i++)
         if (tensor->dims[i] < 0)
-            return bind_error(b, tensor->column, WHET_ERROR_ARGUMENT, "nothing gives dimension %d of '%s'", i, tensor->name);
+            return bind_error(b, tensor->column, WHET_ERROR_ARGUMENT, "nothing gives dimension %d of '%s' (give its shape)", i,
+                              tensor->name);
     size_t bytes;
     if (tensor->rank > WHET_MAX_RANK || !checked_count(tensor->dims, tensor->rank, &tensor->count) ||
         !dtype_bytes(DT_F64, tensor->count, &bytes) || bytes > INT64_MAX)

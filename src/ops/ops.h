@@ -142,8 +142,8 @@ whet_status op_subgraph(OpRun *run, const Graph *graph, OpValue *const *inputs, 
 whet_status op_output_value(OpRun *run, int index, OpValue *value); /* takes the reference */
 
 /* table.c: the rows of every family. FAMILIES is the list: one file a family, which defines ops_NAME and ops_NAME_count.
- * op_find gives NULL where nothing fits, and *why says what is not supported. */
-const OpRow *op_find(const char *domain, const char *name, int opset, const char **why);
+ * op_find gives NULL where nothing fits, and `err` says what is not supported. */
+const OpRow *op_find(const char *domain, const char *name, int opset, whet_error *err);
 size_t op_row_count(void);
 const OpRow *op_row(size_t index);
 /* NULL, or the name of the first row that is out of order (a test asserts that there is none). */

@@ -67,8 +67,12 @@ static int compare(const OpRow *row, const char *name, const char *domain, int s
     return order ? order : (row->since > since) - (row->since < since);
 }
 
-/* The last row of the family that is not after (name, domain, opset); NULL: none. */
-static const OpRow *last_not_after(const struct Family *family, const char *name, const char *domain, int opset) {
+static bool is_of(const OpRow *row, const char *name, const char *domain) {
+    return !strcmp(row->name, name) && !strcmp(row->domain, domain);
+}
+
+/* How many rows of the family are not after (name, domain, opset). */
+static size_t count_not_after(const struct Family *family, const char *name, const char *domain, int opset) {
     size_t low = 0, high = *family->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -77,27 +81,24 @@ static const OpRow *last_not_after(const struct Family *family, const char *name
         else
             high = middle;
     }
-    return low ? &family->rows[low - 1] : NULL;
+    return low;
 }
 
-const OpRow *op_find(const char *domain, const char *name, int opset, const char **why) {
-    const char *reason = "operator not supported";
+const OpRow *op_find(const char *domain, const char *name, int opset, whet_error *err) {
     for (size_t i = 0; i < COUNT(families); i++) {
-        const OpRow *row = last_not_after(&families[i], name, domain, opset);
-        if (row && !strcmp(row->name, name) && !strcmp(row->domain, domain)) {
+        size_t next = count_not_after(&families[i], name, domain, opset);
+        const OpRow *row = next ? &families[i].rows[next - 1] : NULL;
+        if (row && is_of(row, name, domain)) {
             if (!row->refused)
                 return row;
-            reason = row->refused;
-            break;
+            return error_set(err, WHET_ERROR_UNSUPPORTED, "%s", row->refused), NULL;
         }
-        /* Is there a row of a later version? Then the version is what is not supported. */
-        row = last_not_after(&families[i], name, domain, INT32_MAX);
-        if (row && !strcmp(row->name, name) && !strcmp(row->domain, domain))
-            reason = "this old version of the operator is not supported";
+        row = next < *families[i].count ? &families[i].rows[next] : NULL;
+        if (row && !row->refused && is_of(row, name, domain)) /* a later version */
+            return error_set(err, WHET_ERROR_UNSUPPORTED, "operator of an old version; %d and later are supported", row->since),
+                   NULL;
     }
-    if (why)
-        *why = reason;
-    return NULL;
+    return error_set(err, WHET_ERROR_UNSUPPORTED, "operator not supported"), NULL;
 }
 
 size_t op_row_count(void) {

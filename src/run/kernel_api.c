@@ -16,6 +16,16 @@ struct whet_kernel {
     const void *constant[KERNEL_MAX_TENSORS]; /* by tensor: data given for good */
 };
 
+static whet_status no_tensor(const Kernel *kernel, const char *name, whet_error *err) {
+    Text has;
+    text_init(&has);
+    for (int t = 0; t < kernel->tensor_count; t++)
+        text_printf(&has, "%s%s", t ? ", " : "", kernel->tensors[t].name);
+    error_set(err, WHET_ERROR_ARGUMENT, "the kernel has no tensor '%s'; it has: %s", name, has.data);
+    text_free(&has);
+    return WHET_ERROR_ARGUMENT;
+}
+
 /* Dims give extents by name, args types and perhaps shapes: what kernel_bind takes. */
 static whet_status bind(whet_kernel *k, const whet_dim *dims, int dim_count, const whet_kernel_arg *args, int arg_count,
                         whet_error *err) {
@@ -30,14 +40,14 @@ static whet_status bind(whet_kernel *k, const whet_dim *dims, int dim_count, con
         consts[i] = (KernelConst){.name = dims[i].name, .number = (double)dims[i].extent, .integer = dims[i].extent};
     }
     for (int i = 0; i < arg_count; i++) {
-        if (kernel_find_tensor(k->kernel, args[i].name) < 0)
-            return error_set(err, WHET_ERROR_ARGUMENT, "the kernel has no tensor '%s'", args[i].name);
+        int tensor = kernel_find_tensor(k->kernel, args[i].name);
+        if (tensor < 0)
+            return no_tensor(k->kernel, args[i].name, err);
         if (args[i].rank > WHET_MAX_RANK)
             return error_set(err, WHET_ERROR_ARGUMENT, "tensor '%s' has rank %d; wanted: at most %d", args[i].name, args[i].rank,
                              WHET_MAX_RANK);
         if (args[i].type != WHET_NONE && !dtype_known((int64_t)args[i].type))
             return error_set(err, WHET_ERROR_ARGUMENT, "tensor '%s' has the unknown type %d", args[i].name, (int)args[i].type);
-        int tensor = kernel_find_tensor(k->kernel, args[i].name);
         if (args[i].constant && k->kernel->tensors[tensor].role != ROLE_INPUT)
             return error_set(err, WHET_ERROR_ARGUMENT, "tensor '%s' is written and cannot be constant", args[i].name);
         k->constant[tensor] = args[i].constant;
@@ -155,18 +165,25 @@ whet_status whet_kernel_run(const whet_kernel *kernel, void *const *data, whet_e
 }
 
 static bool is_c_name(const char *name) {
-    bool fine = *name && !(*name >= '0' && *name <= '9');
-    for (; *name; name++)
-        fine = fine && ((*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z') || (*name >= '0' && *name <= '9') ||
-                        *name == '_');
-    return fine;
+    static const char digits[] = "0123456789", letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+    static const char *const keywords[] = {"auto",    "break",  "case",     "char",   "const",    "continue", "default",
+                                           "do",      "double", "else",     "enum",   "extern",   "float",    "for",
+                                           "goto",    "if",     "inline",   "int",    "long",     "register", "restrict",
+                                           "return",  "short",  "signed",   "sizeof", "static",   "struct",   "switch",
+                                           "typedef", "union",  "unsigned", "void",   "volatile", "while"};
+    for (size_t i = 0; i < COUNT(keywords); i++)
+        if (strcmp(name, keywords[i]) == 0)
+            return false;
+    return *name && !strchr(digits, *name) && !name[strspn(name, letters)];
 }
 
 whet_status whet_kernel_print_c(const whet_kernel *kernel, const char *name, char **out, whet_error *err) {
     error_clear(err);
     *out = NULL;
     if (!is_c_name(name))
-        return error_set(err, WHET_ERROR_ARGUMENT, "'%s' cannot be the name of a C function", name);
+        return error_set(err, WHET_ERROR_ARGUMENT,
+                         "'%s' cannot be the name of a C function; wanted: letters, digits and _, no digit first, no keyword",
+                         name);
     const char *target = kernel->options.target;
     int bytes = target && strcmp(target, "c64") == 0 ? 64 : 32;
     Text text;

@@ -89,6 +89,16 @@ static whet_status check_input(const Model *model, const Value *value, const whe
     return status;
 }
 
+static whet_status no_input(const Graph *graph, const char *name, whet_error *err) {
+    Text has;
+    text_init(&has);
+    for (int i = 0; i < graph->input_count; i++)
+        text_printf(&has, "%s%s", i ? ", " : "", graph->inputs[i]->name);
+    error_set(err, WHET_ERROR_ARGUMENT, "the model has no input '%s'; it has: %s", name, graph->input_count ? has.data : "none");
+    text_free(&has);
+    return WHET_ERROR_ARGUMENT;
+}
+
 whet_status whet_session_set_input(whet_session *session, const char *name, const whet_tensor *tensor, whet_error *err) {
     error_clear(err);
     const Graph *graph = session->model->model->graph;
@@ -96,7 +106,7 @@ whet_status whet_session_set_input(whet_session *session, const char *name, cons
     while (i < graph->input_count && strcmp(graph->inputs[i]->name, name) != 0)
         i++;
     if (i == graph->input_count)
-        return error_set(err, WHET_ERROR_ARGUMENT, "the model has no input '%s'", name);
+        return no_input(graph, name, err);
     if (!model_input_given(graph->inputs[i]))
         return error_set(err, WHET_ERROR_ARGUMENT, "input '%s' has its value in the model, and it is compiled in", name);
     whet_status status = check_input(session->model->model, graph->inputs[i], tensor, err);
