@@ -381,12 +381,6 @@ static bool comes_in_blocks(const Attend *t) {
 
 /* ---- code ---- */
 
-/* How long a length is, as far as functions differ by it: those of whole tiles of `whole`, and of what is left. */
-static void put_length(Compiled *c, int64_t length, int64_t whole) {
-    recall_put_number(c, least(length, whole));
-    recall_put_number(c, length % whole);
-}
-
 static void put_access(const Attend *t, int access, Compiled *c) {
     const Access *a = &t->nest.access[access];
     const int64_t of[] = {a->source, a->tensor, a->type, a->offset, a->guard_count};
@@ -405,10 +399,11 @@ static void put_factor(const Attend *t, const AttendFactor *f, Compiled *c) {
         recall_put_number(c, t->keys);
 }
 
-/* All that functions are made of: of lengths of queries and keys what is left of whole tiles alone, and nothing of heads. */
-static bool put_plan(const Attend *t, Compiled *c) {
+/* All that functions have in common: of lengths of queries and keys and of heads nothing. attend_emit.c has what each has for
+ * itself. */
+static void put_plan(const Attend *t, Compiled *c) {
     if (!rows_put_plan(t->rows, c))
-        return false;
+        return;
     recall_put_kernel(c, &t->rows_kernel);
     for (int i = 0; i < t->nest.access_count; i++)
         put_access(t, i, c);
@@ -433,25 +428,15 @@ static bool put_plan(const Attend *t, Compiled *c) {
     put_factor(t, &t->values, c);
     RECALL_PUT_FIELDS(c, t, query_end, outer);
     const int64_t of[] = {t->rows_function, t->scores,     t->weights,     t->multiplied,   t->depth,   t->width,
-                          t->key_block,     t->pitch,      t->value_pitch, t->width_panels, t->divides, least(t->key_blocks, 3),
-                          t->ahead_step,    t->ahead_lines};
+                          t->key_block,     t->pitch,      t->value_pitch, t->width_panels, t->divides, t->ahead_step,
+                          t->ahead_lines};
     recall_put(c, of, sizeof of);
     RECALL_PUT_FIELDS(c, t, lanes, block);
-    put_length(c, t->queries, t->tile_rows);
-    put_length(c, t->keys, (int64_t)t->tile_vectors * t->lanes);
-    return true;
 }
 
 static bool make_functions(Attend *t, Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err) {
-    if (recall_begin(c, options, "attend") && put_plan(t, c)) {
-        AttendFactor *factors[] = {&t->query, &t->key, &t->values};
-        for (size_t i = 0; i < COUNT(factors); i++)
-            recall_note(c, &factors[i]->together, sizeof *factors[i] - offsetof(AttendFactor, together));
-        recall_note(c, t->scores_function, sizeof t->scores_function);
-        recall_note(c, t->values_function, sizeof t->values_function);
-        if (recall_find(c))
-            return true;
-    }
+    if (recall_begin(c, options, "attend"))
+        put_plan(t, c);
     return rows_make(t->rows, c, why, err) && attend_emit(t, c, why, err);
 }
 

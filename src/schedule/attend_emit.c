@@ -128,6 +128,14 @@ static int finish(Emitting *p, Compiled *c, const char **why, whet_error *err) {
     return c->function_count++;
 }
 
+/* What a function has of its own, besides what all have (attend.c). True: it is there, behind the others. */
+typedef enum Task { PACK_QUERY, PACK_KEY, PACK_VALUES, SCORES, VALUES } Task;
+
+static bool is_there(Compiled *c, Task task, int64_t lanes_or_rows, int64_t vectors, int kind) {
+    const int64_t own[] = {task, lanes_or_rows, vectors, kind};
+    return c->recall && recall_part(c, own, sizeof own);
+}
+
 /* ---- packing ---- */
 
 /* What a factor reads a few rows on: rows of heads that lie side by side are far apart, and no machine guesses the next. */
@@ -212,10 +220,14 @@ static void pack_turned(Emitting *p, const AttendFactor *f, int to, int64_t pitc
     p->at[f->rows] = 0;
 }
 
-static int pack_function(const Attend *t, const AttendFactor *f, const char *name, int64_t pitch, int64_t lanes, Compiled *c,
-                         const char **why, whet_error *err) {
+static int pack_function(const Attend *t, const AttendFactor *f, int64_t pitch, int64_t lanes, Compiled *c, const char **why,
+                         whet_error *err) {
+    Task task = f == &t->query ? PACK_QUERY : f == &t->key ? PACK_KEY : PACK_VALUES;
+    if (is_there(c, task, lanes, 0, 0))
+        return c->function_count - 1;
+    static const char *const names[] = {[PACK_QUERY] = "query", [PACK_KEY] = "key", [PACK_VALUES] = "value"};
     Emitting *p = ARENA_NEW(c->vectors, Emitting);
-    if (!p || !begin(p, t, c, name)) {
+    if (!p || !begin(p, t, c, names[task])) {
         error_memory(err);
         return -1;
     }
@@ -227,17 +239,16 @@ static int pack_function(const Attend *t, const AttendFactor *f, const char *nam
     return finish(p, c, why, err);
 }
 
-static bool pack_functions(const Attend *t, AttendFactor *f, const char *name, int64_t pitch, Compiled *c, const char **why,
-                           whet_error *err) {
+static bool pack_functions(const Attend *t, AttendFactor *f, int64_t pitch, Compiled *c, const char **why, whet_error *err) {
     enum { MOST = 8 };
     int64_t extent = t->nest.axis[f->lanes].extent;
     f->together = f->turned ? 1 : least(MOST, pitch / t->lanes);
     if (f == &t->key)
         f->together = 1;
     int64_t lanes = f->together * t->lanes, rest = extent % lanes;
-    if (extent >= lanes && (f->whole = pack_function(t, f, name, pitch, lanes, c, why, err)) < 0)
+    if (extent >= lanes && (f->whole = pack_function(t, f, pitch, lanes, c, why, err)) < 0)
         return false;
-    return !rest || (f->part = pack_function(t, f, name, pitch, rest, c, why, err)) >= 0;
+    return !rest || (f->part = pack_function(t, f, pitch, rest, c, why, err)) >= 0;
 }
 
 /* ---- tiles ---- */
@@ -285,6 +296,8 @@ static void fetch_ahead(const Emitting *p, int ahead, int rows, int tile) {
 
 /* Parameters: the query, a panel of keys, scores, what to fetch and how much of it, tiles. */
 static int scores_function(const Attend *t, int rows, int vectors, Compiled *c, const char **why, whet_error *err) {
+    if (is_there(c, SCORES, rows, vectors, 0))
+        return c->function_count - 1;
     Emitting *p = ARENA_NEW(c->vectors, Emitting);
     if (!p || !begin(p, t, c, "scores")) {
         error_memory(err);
@@ -437,6 +450,8 @@ typedef struct ValuesTile {
 
 /* Parameters: weights, packed values, sums so far and what they shrink by, values of rows, keys, rows. */
 static int values_function(const Attend *t, ValuesTile v, Compiled *c, const char **why, whet_error *err) {
+    if (is_there(c, VALUES, v.rows, v.vectors, 2 * v.kind + v.last))
+        return c->function_count - 1;
     Emitting *p = ARENA_NEW(c->vectors, Emitting);
     if (!p || !begin(p, t, c, "values")) {
         error_memory(err);
@@ -501,8 +516,8 @@ static bool tile_functions(Attend *t, Compiled *c, const char **why, whet_error 
 
 bool attend_emit(Attend *t, Compiled *c, const char **why, whet_error *err) {
     int64_t depth = (t->depth + t->lanes - 1) / t->lanes * t->lanes;
-    if (t->query.access < 0 && !pack_functions(t, &t->query, "query", depth, c, why, err))
+    if (t->query.access < 0 && !pack_functions(t, &t->query, depth, c, why, err))
         return false;
-    return pack_functions(t, &t->key, "key", (int64_t)t->tile_vectors * t->lanes, c, why, err) &&
-           pack_functions(t, &t->values, "value", t->value_pitch, c, why, err) && tile_functions(t, c, why, err);
+    return pack_functions(t, &t->key, (int64_t)t->tile_vectors * t->lanes, c, why, err) &&
+           pack_functions(t, &t->values, t->value_pitch, c, why, err) && tile_functions(t, c, why, err);
 }

@@ -3,16 +3,15 @@
  * functions would be made of: the kernel but for its lengths, and what was planned. It must be all of it: two kernels that say
  * the same have the same code. Builds with WHET_CHECK_PASSES make the functions all the same, and compare.
  *
- * A kernel is found as a whole, or in parts, each by what all have in common and what it has of its own: a contraction's whole
- * tiles and the last one, whose heights go together in more ways than a session will ever see.
+ * A kernel is found in parts, each by what all have in common and what it has of its own: whole tiles, and what is left of lengths,
+ * of which there are more together than a session will ever see. What they have in common is long, so it is looked up once, and
+ * has a number.
  *
  * Code of a model that meets lengths it has not seen is found so in a tenth of the time. */
 #include <assert.h>
 #include <string.h>
 
 #include "schedule/schedule.h"
-
-enum { MOST_NOTES = 8 };
 
 typedef struct Part {
     const CodeSet *found; /* NULL: made anew */
@@ -24,13 +23,8 @@ typedef struct Part {
 struct Recall {
     TargetCodes *codes;
     Text *key;
-    size_t common;         /* bytes of the key that are the same for all parts; 0: none was asked for yet */
+    uint64_t common;       /* the number of what all parts have in common; 0: no part was asked for yet */
     KernelExtents extents; /* names of lengths */
-    struct {
-        void *at;
-        size_t bytes;
-    } note[MOST_NOTES];
-    int note_count;
     Part part[RECALL_MOST_PARTS];
     int part_count;
 };
@@ -100,16 +94,10 @@ void recall_put_kernel(Compiled *c, const Kernel *kernel) {
     kernel_identity_but(kernel, &c->recall->extents, c->recall->key);
 }
 
-void recall_note(Compiled *c, void *at, size_t bytes) {
-    Recall *r = c->recall;
-    assert(r->note_count < MOST_NOTES);
-    r->note[r->note_count].at = at;
-    r->note[r->note_count++].bytes = bytes;
-}
-
 /* The key of a part. */
 static void put_own(Recall *r, const Part *part) {
-    r->key->length = r->common;
+    text_clear(r->key);
+    text_put_n(r->key, (const char *)&r->common, sizeof r->common);
     text_put_n(r->key, part->own, part->own_bytes);
 }
 
@@ -117,7 +105,7 @@ bool recall_part(Compiled *c, const void *own, size_t bytes) {
     Recall *r = c->recall;
     assert(r->part_count < RECALL_MOST_PARTS);
     Part *part = &r->part[r->part_count++];
-    r->common = r->common ? r->common : r->key->length;
+    r->common = r->common ? r->common : codes_number(r->codes);
     *part = (Part){.own = arena_copy(c->vectors, own, bytes), .own_bytes = bytes, .first = c->function_count};
     if (!part->own)
         return false; /* the arena's failure is sticky */
@@ -131,16 +119,6 @@ bool recall_part(Compiled *c, const void *own, size_t bytes) {
     return part->found != NULL;
 }
 
-bool recall_find(Compiled *c) {
-    Recall *r = c->recall;
-    if (!recall_part(c, "", 0))
-        return false;
-    const char *from = r->part[0].found->notes;
-    for (int i = 0; i < r->note_count; from += r->note[i++].bytes)
-        memcpy(r->note[i].at, from, r->note[i].bytes);
-    return true;
-}
-
 void recall_take(Compiled *c) {
     Recall *r = c->recall;
     for (int p = 0; p < r->part_count; p++) {
@@ -152,33 +130,24 @@ void recall_take(Compiled *c) {
 }
 
 /* What was found is what was made. */
-static void check(const Compiled *c, const Part *part, const char *notes, size_t bytes) {
+static void check(const Compiled *c, const Part *part) {
     const CodeSet *set = part->found;
-    assert(set->count == part->end - part->first && set->note_bytes == bytes && memcmp(set->notes, notes, bytes) == 0);
+    assert(set->count == part->end - part->first);
     for (int i = 0; i < set->count; i++)
         assert(set->made[i] == c->made[part->first + i]);
-    (void)set, (void)c, (void)notes, (void)bytes;
+    (void)set, (void)c;
 }
 
 void recall_keep(Compiled *c) {
     Recall *r = c->recall;
-    size_t bytes = 1, at = 0;
-    for (int i = 0; i < r->note_count; i++)
-        bytes += r->note[i].bytes;
-    char *notes = arena_alloc(c->vectors, bytes, 1);
-    for (int i = 0; notes && i < r->note_count; at += r->note[i++].bytes)
-        memcpy(notes + at, r->note[i].at, r->note[i].bytes);
-    if (!notes)
-        return;
-    notes[at] = 0; /* there is always one byte */
     for (int p = 0; p < r->part_count; p++)
         if (r->part[p].found && c->functions[r->part[p].first])
-            check(c, &r->part[p], notes, bytes);
+            check(c, &r->part[p]);
     for (int p = 0; p < r->part_count; p++) { /* another set may go for one that is kept */
         const Part *part = &r->part[p];
         if (part->found)
             continue;
         put_own(r, part);
-        codes_keep_set(r->codes, c->made + part->first, part->end - part->first, notes, bytes);
+        codes_keep_set(r->codes, c->made + part->first, part->end - part->first);
     }
 }

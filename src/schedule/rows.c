@@ -516,9 +516,11 @@ bool rows_prepare(Rows *r, Compiled *c, const ScheduleOptions *options, const ch
 }
 
 bool rows_make(Rows *r, Compiled *c, const char **why, whet_error *err) {
-    for (int f = 0; f < r->function_count; f++)
-        if (!(c->functions[c->function_count++] = rows_emit(r, f, c, why, err)))
+    for (int f = 0; f < r->function_count; f++) {
+        bool found = c->recall && recall_part(c, &r->function[f], sizeof r->function[f]);
+        if (!found && !(c->functions[c->function_count++] = rows_emit(r, f, c, why, err)))
             return false;
+    }
     return true;
 }
 
@@ -538,7 +540,7 @@ static void put_access(const Rows *r, int access, Compiled *c) {
     }
 }
 
-/* All that functions are made of: neither how many rows there are nor where those of other axes lie. */
+/* All that functions are made of but how many rows each takes: neither how many there are nor where those of other axes lie. */
 bool rows_put_plan(const Rows *r, Compiled *c) {
     if (r->across || r->table) {
         c->recall = NULL;
@@ -562,12 +564,12 @@ bool rows_put_plan(const Rows *r, Compiled *c) {
     RECALL_PUT_FIELDS(c, r, moment_count, row_axis);
     recall_put_number(c, r->row_axis >= 0);
     for (int k = 0; k < r->column_count; k++)
-        recall_put_number(c, r->nest.axis[r->column[k]].extent);
+        recall_put_number(c, r->counted ? r->counted : r->nest.axis[r->column[k]].extent);
     const int64_t of[] = {r->column_count, r->columns, r->lane_extent, r->target.bytes};
     recall_put(c, of, sizeof of);
     RECALL_PUT_FIELDS(c, r, steps, target);
     RECALL_PUT_FIELDS(c, r, lanes, guard);
-    RECALL_PUT_FIELDS(c, r, fold_scratch, scratch_floats);
+    recall_put_number(c, r->fold_scratch);
     return true;
 }
 
@@ -586,8 +588,9 @@ bool schedule_rows(Compiled *c, const ScheduleOptions *options, const char **why
     nest_simplify(&r->nest);
     if (!rows_prepare(r, c, options, why, err))
         return false;
-    bool found = recall_begin(c, options, "rows") && rows_put_plan(r, c) && recall_find(c);
-    if (!found && !rows_make(r, c, why, err))
+    if (recall_begin(c, options, "rows"))
+        rows_put_plan(r, c);
+    if (!rows_make(r, c, why, err))
         return false;
     c->template = "rows";
     c->knobs.unroll = options->unroll;

@@ -297,18 +297,17 @@ bool schedule_stages(Compiled *c, const Kernel *kernel, const ScheduleOptions *o
 bool schedule_try(Compiled *c, const ScheduleOptions *options, const char **why, whet_error *err);
 
 /* recall.c: code of an earlier kernel that differs in lengths alone, without making its vector functions anew. A template, when
- * it has planned: begins, puts all that its functions are made of behind what begin puts (the kernel, but for its lengths), notes
- * where functions leave their numbers, and asks for it. True: they are there, and nothing is to be made. */
+ * it has planned: begins, puts all that its functions are made of behind what begin puts (the kernel, but for its lengths), and
+ * asks for its functions part by part. */
 bool recall_begin(Compiled *c, const ScheduleOptions *options, const char *template); /* false: not of this kernel */
 void recall_put(Compiled *c, const void *data, size_t bytes);
 void recall_put_number(Compiled *c, int64_t number);
 void recall_put_expr(Compiled *c, const Expr *e); /* by its place in its definition; NULL: none */
 void recall_put_definition(Compiled *c, const Definition *d);
 void recall_put_kernel(Compiled *c, const Kernel *kernel);
-void recall_note(Compiled *c, void *at, size_t bytes);
-bool recall_find(Compiled *c);
-/* The same of the functions that come next alone: `own` is what they have besides what was put. Before each part. */
-enum { RECALL_MOST_PARTS = 16 };
+/* Of the functions that come next, up to the next part: `own` is what they have besides what was put. True: they are there, and
+ * nothing is to be made. */
+enum { RECALL_MOST_PARTS = 32 };
 bool recall_part(Compiled *c, const void *own, size_t bytes);
 /* compile.c: to c->made the code that was found, of functions that are NULL; keeps that which was made now. */
 void recall_take(Compiled *c);

@@ -1,8 +1,8 @@
 /* Machine code, found by the vector function that it is made from: kernels that differ in their shapes alone, and kernels that
  * are tried and made again, share what is the same of them. What cannot be made is remembered as well.
  *
- * Code that nobody uses any more stays until there is too much of it: the next shape most likely wants it. So does all code of a
- * kernel, as a set: what a template has planned tells whether the functions would be the same, and then they need not be made. */
+ * Code that nobody uses any more stays until there is too much of it: the next shape most likely wants it. So do sets of
+ * code: what a template has planned tells whether its functions would be the same, and then they need not be made. */
 #include <string.h>
 
 #include "target/memory.h"
@@ -28,8 +28,10 @@ struct TargetCodes {
     CodeMemory *memory;
     Text key; /* of what is being looked for */
     Text set_key;
-    CodeSet *sets[SETS]; /* by the hash of their keys, the latest alone */
+    CodeSet *sets[SETS]; /* by the hash of their keys, a few of each */
     size_t set_bytes;    /* of sets, and of the code that is in any */
+    int drop_next;       /* of these, where there is too much */
+    uint64_t numbers;    /* of keys, so far */
 };
 
 TargetCodes *codes_new(const whet_allocator *allocator) {
@@ -85,19 +87,27 @@ static void drop_oldest(TargetCodes *codes) {
 
 /* ---- Sets ---- */
 
+/* Its place, or one that it may take: a free one, or the first of its few. */
 static CodeSet **set_of(TargetCodes *codes) {
+    enum { WAYS = 4 };
     const Text *key = &codes->set_key;
-    return &codes->sets[hash_bytes(key->data, key->length, 0) % SETS];
+    CodeSet **first = &codes->sets[hash_bytes(key->data, key->length, 0) % (SETS / WAYS) * WAYS], **place = first;
+    for (int way = 0; way < WAYS; way++) {
+        const CodeSet *set = first[way];
+        if (set && set->key_bytes == key->length && memcmp(set->key, key->data, key->length) == 0)
+            return &first[way];
+        place = !set && *place ? &first[way] : place;
+    }
+    return place;
 }
 
 static size_t own_bytes(const CodeSet *set) {
-    return sizeof *set + set->key_bytes + set->note_bytes + (size_t)set->count * sizeof *set->made;
+    return sizeof *set + set->key_bytes + (size_t)set->count * sizeof *set->made;
 }
 
 static void free_set(TargetCodes *codes, CodeSet *set) {
     memory_free(codes->allocator, set->key, set->key_bytes);
     memory_free(codes->allocator, set->made, (size_t)set->count * sizeof *set->made);
-    memory_free(codes->allocator, set->notes, set->note_bytes);
     memory_free(codes->allocator, set, sizeof *set);
 }
 
@@ -132,30 +142,55 @@ const CodeSet *codes_find_set(TargetCodes *codes) {
     return set && set->key_bytes == key->length && memcmp(set->key, key->data, key->length) == 0 ? set : NULL;
 }
 
-/* Without memory for it there is no set. */
-void codes_keep_set(TargetCodes *codes, MadeCode *const *made, int count, const void *notes, size_t note_bytes) {
+/* NULL: out of memory. */
+static CodeSet *new_set(TargetCodes *codes, MadeCode *const *made, int count) {
     const Text *key = &codes->set_key;
-    CodeSet *set = key->failed || !count || !note_bytes ? NULL : memory_alloc(codes->allocator, sizeof *set);
+    CodeSet *set = memory_alloc(codes->allocator, sizeof *set);
     if (!set)
-        return;
-    *set = (CodeSet){.key_bytes = key->length, .count = count, .note_bytes = note_bytes};
+        return NULL;
+    *set = (CodeSet){.key_bytes = key->length, .count = count};
     set->key = memory_alloc(codes->allocator, set->key_bytes);
     set->made = memory_alloc(codes->allocator, (size_t)count * sizeof(MadeCode *));
-    set->notes = memory_alloc(codes->allocator, note_bytes);
-    if (!set->key || !set->made || !set->notes) {
+    if (!set->key || (count && !set->made)) {
         free_set(codes, set);
-        return;
+        return NULL;
     }
     memcpy(set->key, key->data, key->length);
-    memcpy(set->made, made, (size_t)count * sizeof(MadeCode *));
-    memcpy(set->notes, notes, note_bytes);
     for (int i = 0; i < count; i++)
-        codes_hold(made[i]);
+        codes_hold(set->made[i] = made[i]);
+    return set;
+}
+
+/* Where there is too much, whatever comes next in their table goes: what is missed is kept again. */
+static void keep_room(TargetCodes *codes) {
+    for (int i = 0; i < SETS && codes->set_bytes > MOST_IDLE; i++, codes->drop_next = (codes->drop_next + 1) % SETS)
+        drop_set(codes, &codes->sets[codes->drop_next]);
+}
+
+/* Without memory for it there is no set. */
+void codes_keep_set(TargetCodes *codes, MadeCode *const *made, int count) {
+    CodeSet *set = codes->set_key.failed || !count ? NULL : new_set(codes, made, count);
+    if (!set)
+        return;
     CodeSet **at = set_of(codes);
     drop_set(codes, at);
     add_set(codes, at, set);
-    for (int i = 0; i < SETS && codes->set_bytes > MOST_IDLE; i++)
-        drop_set(codes, &codes->sets[i]);
+    keep_room(codes);
+}
+
+uint64_t codes_number(TargetCodes *codes) {
+    const CodeSet *found = codes_find_set(codes);
+    if (found)
+        return found->number;
+    uint64_t number = ++codes->numbers;
+    CodeSet *set = codes->set_key.failed ? NULL : new_set(codes, NULL, 0);
+    if (!set)
+        return number;
+    set->number = number;
+    CodeSet **at = set_of(codes);
+    drop_set(codes, at);
+    add_set(codes, at, set);
+    return number;
 }
 
 void codes_hold(MadeCode *made) {

@@ -127,19 +127,20 @@ whet_status codes_take(TargetCodes *codes, const Target *target, const VectorFun
 void codes_give(TargetCodes *codes, MadeCode *made); /* NULL is fine */
 TargetCode *made_code(const MadeCode *made);
 size_t codes_made(const TargetCodes *codes); /* how often code was made so far */
-/* All code of a kernel, found by what its functions would be made of, and notes that belong to it. Sets are kept as long as there
- * is room, and with them their code. */
+/* Code of a kernel, found by what its functions would be made of. Sets are kept as long as there is room, and with them their
+ * code. */
 typedef struct CodeSet {
     unsigned char *key;
     size_t key_bytes;
     MadeCode **made;
     int count;
-    void *notes;
-    size_t note_bytes;
+    uint64_t number; /* of a key alone */
 } CodeSet;
 Text *codes_set_key(TargetCodes *codes);           /* empty, to be filled for one of these: */
 const CodeSet *codes_find_set(TargetCodes *codes); /* NULL: there is none */
-void codes_keep_set(TargetCodes *codes, MadeCode *const *made, int count, const void *notes, size_t note_bytes);
+void codes_keep_set(TargetCodes *codes, MadeCode *const *made, int count);
+/* Equal for equal keys alone, in place of a long one that many begin with; not 0. It is another one where the key was let go. */
+uint64_t codes_number(TargetCodes *codes);
 void codes_hold(MadeCode *made);                             /* of a set: one user more, who is to give it back */
 whet_status codes_seal(TargetCodes *codes, whet_error *err); /* code that was taken may be called from now on */
 
