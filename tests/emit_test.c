@@ -32,7 +32,7 @@ static int some_general(Random *r) {
 
 static X86Operand some_memory(Random *r, bool vector) {
     static const unsigned char sizes[] = {1, 2, 4, 8, 16, 32, 64};
-    X86Operand o = {.kind = X86_MEMORY, .reg = (short)some_general(r), .number = some_number(r), .constant = -1, .scale = 1};
+    X86Operand o = {.kind = X86_MEMORY, .reg = (short)some_general(r), .number = some_number(r), .scale = 1};
     o.size = vector ? sizes[below(r, 7)] : 8;
     if (below(r, 3) == 0) {
         o.index = (short)some_general(r);
@@ -43,13 +43,13 @@ static X86Operand some_memory(Random *r, bool vector) {
     if (vector && (o.size == 4 || o.size == 8) && below(r, 2))
         o.broadcast = (unsigned char)(64 / o.size);
     if (vector && below(r, 6) == 0)
-        o = (X86Operand){.kind = X86_MEMORY, .size = o.size, .broadcast = o.broadcast, .constant = 3};
+        o = (X86Operand){.kind = X86_POOL, .size = o.size, .broadcast = o.broadcast, .number = 3};
     return o;
 }
 
 static X86Operand some_register(Random *r, int bytes, bool evex) {
     int first = bytes == 64 ? ZYDIS_REGISTER_ZMM0 : bytes == 32 ? ZYDIS_REGISTER_YMM0 : ZYDIS_REGISTER_XMM0;
-    return (X86Operand){.kind = X86_REGISTER, .reg = (short)(first + below(r, evex ? 32 : 16)), .constant = -1};
+    return (X86Operand){.kind = X86_REGISTER, .reg = (short)(first + below(r, evex ? 32 : 16))};
 }
 
 static X86Instruction some_vector(Random *r, int mnemonic) {
@@ -64,9 +64,9 @@ static X86Instruction some_vector(Random *r, int mnemonic) {
             i.operand[k].broadcast = 0;
     }
     if (below(r, 4) == 0 && i.evex)
-        i.operand[0] = (X86Operand){.kind = X86_REGISTER, .reg = (short)(ZYDIS_REGISTER_K0 + below(r, 8)), .constant = -1};
+        i.operand[0] = (X86Operand){.kind = X86_REGISTER, .reg = (short)(ZYDIS_REGISTER_K0 + below(r, 8))};
     if (operands < 4 && below(r, 2))
-        i.operand[operands] = (X86Operand){.kind = X86_IMMEDIATE, .number = below(r, 128), .constant = -1};
+        i.operand[operands] = (X86Operand){.kind = X86_IMMEDIATE, .number = below(r, 128)};
     i.bare = i.evex && below(r, 4) == 0;
     i.mask = i.evex && !i.bare ? below(r, 8) : 0;
     if (mnemonic == ZYDIS_MNEMONIC_VBROADCASTSD && i.operand[0].reg < ZYDIS_REGISTER_YMM0)
@@ -122,11 +122,11 @@ static void general_registers(void **state) {
         int agreed = 0;
         for (int n = 0; n < 5000; n++) {
             X86Instruction i = {.mnemonic = (int)mnemonics[m]};
-            i.operand[0] = (X86Operand){.kind = X86_REGISTER, .reg = (short)some_general(&r), .constant = -1};
+            i.operand[0] = (X86Operand){.kind = X86_REGISTER, .reg = (short)some_general(&r)};
             int kind = below(&r, 3);
-            i.operand[1] = kind == 0   ? (X86Operand){.kind = X86_REGISTER, .reg = (short)some_general(&r), .constant = -1}
+            i.operand[1] = kind == 0   ? (X86Operand){.kind = X86_REGISTER, .reg = (short)some_general(&r)}
                            : kind == 1 ? some_memory(&r, false)
-                                       : (X86Operand){.kind = X86_IMMEDIATE, .number = some_number(&r), .constant = -1};
+                                       : (X86Operand){.kind = X86_IMMEDIATE, .number = some_number(&r)};
             agreed += same(&i);
         }
         assert_true(agreed > 500);
@@ -154,7 +154,7 @@ static void other_operands(void **state) {
             }
             for (int k = 0; k < forms[m].operands; k++) {
                 int reg = some_general(&r) + (forms[m].operands == 2 ? ZYDIS_REGISTER_EAX - ZYDIS_REGISTER_RAX : 0);
-                i.operand[k] = (X86Operand){.kind = X86_REGISTER, .reg = (short)reg, .constant = -1};
+                i.operand[k] = (X86Operand){.kind = X86_REGISTER, .reg = (short)reg};
             }
             agreed += same(&i);
         }

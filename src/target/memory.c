@@ -2,7 +2,8 @@
  *
  * Asking the system for pages, and then to make them executable, takes longer than many a kernel takes to compile. So code lies
  * in regions: pieces are put one behind the other into pages that can be written, and sealed together when one of them is about
- * to be called; what comes after begins on a new page. A region that is full goes when its last piece does.
+ * to be called; what comes after begins on a new page. A region that is full goes when its last piece does; the one being filled
+ * begins anew then.
  *
  * Whether memory may become executable at all is tried on the first page of the first region, so that a system which refuses is
  * noticed while there is still another way to compute. macOS gives such memory on request alone (MAP_JIT) and switches it between
@@ -137,17 +138,32 @@ static whet_status seal(const CodeMemory *memory, Region *region, whet_error *er
     return WHET_OK;
 }
 
+/* A region whose pieces are all gone is filled again: its pages are there. */
+static bool reopen(Region *region) {
+    if (!SWITCHES && region->sealed && mprotect(region->base, region->sealed, FIRST))
+        return false;
+    region->used = region->sealed = 0;
+    return true;
+}
+
+/* The first region becomes one with room for `size` bytes. */
+static whet_status make_room(CodeMemory *memory, size_t size, whet_error *err) {
+    Region *full = memory->regions;
+    if (full && !full->pieces && full->bytes >= size && reopen(full))
+        return WHET_OK;
+    whet_status status = full ? seal(memory, full, err) : WHET_OK; /* the first one alone has pages that are not */
+    if (!status)
+        status = add_region(memory, size, err);
+    if (!status && full && !full->pieces)
+        free_region(memory, &memory->regions->next);
+    return status;
+}
+
 void *code_memory_put(CodeMemory *memory, const void *bytes, size_t size, whet_error *err) {
     Region *region = memory->regions;
-    if (!region || region->bytes - region->used < size) {
-        if (region && seal(memory, region, err)) /* the first one alone has pages that are not */
-            return NULL;
-        if (add_region(memory, size, err))
-            return NULL;
-        if (region && !region->pieces)
-            free_region(memory, &memory->regions->next);
-        region = memory->regions;
-    }
+    if ((!region || region->bytes - region->used < size) && make_room(memory, size, err))
+        return NULL;
+    region = memory->regions;
     char *at = region->base + region->used;
     write_code(at, bytes, size);
     region->used += padded(size, PIECE) < region->bytes - region->used ? padded(size, PIECE) : region->bytes - region->used;

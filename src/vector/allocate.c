@@ -20,68 +20,73 @@ typedef struct Interval {
     int again;    /* carried names: 2 end of their loop; -1: none */
 } Interval;
 
+typedef struct Lifetime { /* of a value */
+    Interval live;
+    int leader; /* union-find */
+    int next;   /* ring of a group */
+    int end;    /* of leaders: where the group ends */
+    int filled; /* of leaders: the length of the group's intervals together, which do not meet */
+    int holder; /* the loop that holds its definition */
+} Lifetime;
+
 typedef struct Allocator {
     const VectorFunction *f;
     const VectorRegisters *r;
-    Interval *live; /* by value */
-    int *leader;    /* by value: union-find */
-    int *next;      /* by value: ring of a group */
-    int *end;       /* by leader: where its group ends */
-    int *filled;    /* by leader: the length of its group's intervals together, which do not meet */
-    int *loop;      /* by operation: the loop it stands in, -1: none; LOOP and END stand outside of themselves */
-    int *holder;    /* by value: the loop that holds its definition */
-    int *sorted;
+    Lifetime *of; /* by value */
+    int *loop;    /* by operation: the loop it stands in, -1: none; LOOP and END stand outside of themselves */
 } Allocator;
 
+static void use_operands(Allocator *a, const VectorOp *op, int time, int late, int tie, int where);
+
 static bool needs_register(const Allocator *a, int value) {
-    return !(a->r->none && a->r->none[value]);
+    return !a->r->none[value];
 }
 
 /* `value` is read at time `time` by something in loop `where`. */
 static void use(Allocator *a, int value, int time, int where) {
-    if (value < 0)
-        return;
+    Lifetime *v = &a->of[value];
     int end = time + 1;
-    for (int l = where; l != -1 && l != a->holder[value]; l = a->loop[l])
+    for (int l = where; l != -1 && l != v->holder; l = a->loop[l])
         end = 2 * a->f->ops[l].other + 1;
-    if (end > a->live[value].to)
-        a->live[value].to = end;
-    if (!needs_register(a, value)) { /* folded: its user reads its operands */
-        const VectorOp *op = &a->f->ops[a->f->values[value].op];
-        for (int t = -1; t < op->address.terms; t++)
-            use(a, t < 0 ? op->address.base : op->address.term[t].index, time, where);
-        use(a, op->mask, time, where);
-        for (int i = 0, args = vector_arg_count(op->code); i < args; i++)
-            use(a, op->arg[i], time, where);
-    }
+    if (end > v->live.to)
+        v->live.to = end;
+    if (!needs_register(a, value)) /* folded: its user reads its operands */
+        use_operands(a, &a->f->ops[a->f->values[value].op], time, time, -1, where);
 }
 
-static void use_address(Allocator *a, const VectorAddress *address, int time, int where) {
-    use(a, address->base, time, where);
-    for (int t = 0; t < address->terms; t++)
-        use(a, address->term[t].index, time, where);
+/* All of an operation's but what loops carry: at `time`, and `late` all operands but the tied one. */
+static void use_operands(Allocator *a, const VectorOp *op, int time, int late, int tie, int where) {
+    if (op->address.base >= 0) {
+        use(a, op->address.base, time, where);
+        for (int t = 0; t < op->address.terms; t++)
+            use(a, op->address.term[t].index, time, where);
+    }
+    if (op->mask >= 0)
+        use(a, op->mask, late, where);
+    for (int k = 0, args = vector_arg_count(op->code); k < args; k++)
+        use(a, op->arg[k], k == tie ? time : late, where);
 }
 
 /* The next round's value: read at the loop's end, just before the carried names are written. */
 static void use_next(Allocator *a, int value, int end) {
     int loop = a->f->ops[end].other;
-    if (a->holder[value] == loop) {
-        if (2 * end > a->live[value].to)
-            a->live[value].to = 2 * end;
+    if (a->of[value].holder == loop) {
+        if (2 * end > a->of[value].live.to)
+            a->of[value].live.to = 2 * end;
     } else
         use(a, value, 2 * end, loop);
 }
 
 static void define(Allocator *a, int value, int time, int holder) {
-    a->live[value] = (Interval){time, time + 1, -1};
-    a->holder[value] = holder;
+    a->of[value].live = (Interval){time, time + 1, -1};
+    a->of[value].holder = holder;
 }
 
 static void find_intervals(Allocator *a) {
     const VectorFunction *f = a->f;
     for (int v = 0; v < f->parameter_count; v++) {
         define(a, v, 0, -1);
-        a->live[v].to = 0;
+        a->of[v].live.to = 0;
     }
     int open = -1;
     for (int i = 0; i < f->op_count; i++) {
@@ -93,12 +98,13 @@ static void find_intervals(Allocator *a) {
         if (op->code == VECTOR_LOOP) {
             for (int c = 0; c < op->carry_count; c++)
                 use(a, ids[c], 2 * i, open);
-            use(a, op->limit, 2 * i, i);
+            if (op->limit >= 0)
+                use(a, op->limit, 2 * i, i);
             define(a, op->result, 2 * i + 1, i);
-            a->live[op->result].to = 2 * op->other + 1;
+            a->of[op->result].live.to = 2 * op->other + 1;
             for (int c = 0; c < op->carry_count; c++) {
                 define(a, ids[op->carry_count + c], 2 * i + 1, i);
-                a->live[ids[op->carry_count + c]].again = 2 * op->other;
+                a->of[ids[op->carry_count + c]].live.again = 2 * op->other;
             }
             open = i;
         } else if (op->code == VECTOR_END) {
@@ -107,14 +113,8 @@ static void find_intervals(Allocator *a) {
                 define(a, ids[op->carry_count + c], 2 * i + 1, open);
             }
         } else {
-            if (op->result < 0 || needs_register(a, op->result)) {
-                use_address(a, &op->address, 2 * i, open);
-                bool late = a->r->late && a->r->late[i];
-                int tie = a->r->tie ? a->r->tie[i] : vector_info[op->code].tie;
-                use(a, op->mask, 2 * i + late, open);
-                for (int k = 0, args = vector_arg_count(op->code); k < args; k++)
-                    use(a, op->arg[k], 2 * i + (late && k != tie), open);
-            }
+            if (op->result < 0 || needs_register(a, op->result))
+                use_operands(a, op, 2 * i, 2 * i + a->r->late[i], a->r->tie[i], open);
             if (op->result >= 0)
                 define(a, op->result, 2 * i + 1, open);
         }
@@ -132,18 +132,18 @@ static bool meet(const Interval *x, const Interval *y) {
 
 /* From its beginning to its end without a gap, as sums are: one interval. */
 static bool is_solid(const Allocator *a, int leader) {
-    return a->filled[leader] == a->end[leader] - a->live[leader].from;
+    return a->of[leader].filled == a->of[leader].end - a->of[leader].live.from;
 }
 
 static bool span_meets_group(const Allocator *a, int from, int to, int group) {
     int i = group;
     if (is_solid(a, group))
-        return spans_meet(from, to, a->live[group].from, a->end[group]);
+        return spans_meet(from, to, a->of[group].live.from, a->of[group].end);
     do {
-        const Interval *v = &a->live[i];
+        const Interval *v = &a->of[i].live;
         if (spans_meet(from, to, v->from, v->to) || (v->again >= 0 && spans_meet(from, to, v->again, v->again + 1)))
             return true;
-        i = a->next[i];
+        i = a->of[i].next;
     } while (i != group);
     return false;
 }
@@ -151,27 +151,27 @@ static bool span_meets_group(const Allocator *a, int from, int to, int group) {
 /* Of two leaders, who start first in their groups. */
 static bool groups_meet(const Allocator *a, int x, int y) {
     int i = x;
-    if (a->end[x] <= a->live[y].from || a->end[y] <= a->live[x].from)
+    if (a->of[x].end <= a->of[y].live.from || a->of[y].end <= a->of[x].live.from)
         return false;
     if (is_solid(a, x))
-        return span_meets_group(a, a->live[x].from, a->end[x], y);
+        return span_meets_group(a, a->of[x].live.from, a->of[x].end, y);
     if (is_solid(a, y))
-        return span_meets_group(a, a->live[y].from, a->end[y], x);
+        return span_meets_group(a, a->of[y].live.from, a->of[y].end, x);
     do {
         int j = y;
         do {
-            if (meet(&a->live[i], &a->live[j]))
+            if (meet(&a->of[i].live, &a->of[j].live))
                 return true;
-            j = a->next[j];
+            j = a->of[j].next;
         } while (j != y);
-        i = a->next[i];
+        i = a->of[i].next;
     } while (i != x);
     return false;
 }
 
 static int leader_of(Allocator *a, int value) {
-    while (a->leader[value] != value)
-        value = a->leader[value] = a->leader[a->leader[value]];
+    while (a->of[value].leader != value)
+        value = a->of[value].leader = a->of[a->of[value].leader].leader;
     return value;
 }
 
@@ -184,14 +184,14 @@ static void merge(Allocator *a, int x, int y) {
     y = leader_of(a, y);
     if (x == y || !needs_register(a, x) || !needs_register(a, y) || file_of(a, x) != file_of(a, y) || groups_meet(a, x, y))
         return;
-    a->leader[y] = x;
-    int swap = a->next[x];
-    a->next[x] = a->next[y];
-    a->next[y] = swap;
-    a->end[x] = a->end[y] = a->end[x] > a->end[y] ? a->end[x] : a->end[y];
-    a->filled[x] = a->filled[y] = a->filled[x] + a->filled[y];
-    if (a->live[y].from < a->live[x].from) /* the leader is who starts first */
-        a->leader[x] = a->leader[y] = y;
+    a->of[y].leader = x;
+    int swap = a->of[x].next;
+    a->of[x].next = a->of[y].next;
+    a->of[y].next = swap;
+    a->of[x].end = a->of[y].end = a->of[x].end > a->of[y].end ? a->of[x].end : a->of[y].end;
+    a->of[x].filled = a->of[y].filled = a->of[x].filled + a->of[y].filled;
+    if (a->of[y].live.from < a->of[x].live.from) /* the leader is who starts first */
+        a->of[x].leader = a->of[y].leader = y;
 }
 
 static void merge_all(Allocator *a) {
@@ -210,7 +210,7 @@ static void merge_all(Allocator *a) {
     }
     for (int i = 0; i < f->op_count; i++) {
         const VectorOp *op = &f->ops[i];
-        int tie = a->r->tie ? a->r->tie[i] : vector_info[op->code].tie;
+        int tie = a->r->tie[i];
         if (op->result >= 0 && tie >= 0 && op->code != VECTOR_LOOP && op->arg[tie] >= 0)
             merge(a, op->result, op->arg[tie]);
     }
@@ -313,7 +313,7 @@ static bool assign(Assignment *s, VectorAllocation *out, whet_error *err) {
     const VectorFunction *f = a->f;
     int value = 0;
     for (int i = -1; i < f->op_count; i++) {
-        int scratch = i >= 0 && a->r->scratch ? a->r->scratch[i] : 0;
+        int scratch = i >= 0 ? a->r->scratch[i] : 0;
         for (int k = 0; k < scratch; k++) {
             int reg = take(s, &s->file[CLASS_VECTOR], -1, 2 * i, 2 * i + 2);
             if (reg < 0)
@@ -323,17 +323,17 @@ static bool assign(Assignment *s, VectorAllocation *out, whet_error *err) {
                 out->used[CLASS_VECTOR] = reg + 1;
         }
         for (; value < f->value_count && f->values[value].op == i; value++) {
-            const Interval *live = &a->live[value];
-            if (leader_of(a, value) != value || !needs_register(a, value) || live->to <= live->from)
+            const Interval *live = &a->of[value].live;
+            if (a->of[value].leader != value || !needs_register(a, value) || live->to <= live->from)
                 continue;
             RegisterClass class = file_of(a, value);
-            int reg = take(s, &s->file[class], value, live->from, a->end[value]);
+            int reg = take(s, &s->file[class], value, live->from, a->of[value].end);
             if (reg < 0)
                 return refuse(a, class, out, err);
             int m = value;
             do {
                 out->reg[m] = (signed char)reg;
-                m = a->next[m];
+                m = a->of[m].next;
             } while (m != value);
             if (reg >= out->used[class])
                 out->used[class] = reg + 1;
@@ -342,43 +342,41 @@ static bool assign(Assignment *s, VectorAllocation *out, whet_error *err) {
     return true;
 }
 
+/* Where groups of one value end, and how long they are. */
+static void start_groups(Allocator *a) {
+    for (int i = 0; i < a->f->value_count; i++) {
+        Lifetime *v = &a->of[i];
+        bool later = v->live.again >= v->live.to;
+        v->leader = v->next = i;
+        v->end = later ? v->live.again + 1 : v->live.to;
+        v->filled = v->live.to - v->live.from + later;
+    }
+}
+
 bool vector_allocate(const VectorFunction *f, const VectorRegisters *registers, Arena *arena, VectorAllocation *out,
                      whet_error *err) {
-    size_t values = (size_t)f->value_count + 1, ops = (size_t)f->op_count + 1;
-    size_t scratch = 0;
-    for (int i = 0; registers->scratch && i < f->op_count; i++)
+    size_t values = (size_t)f->value_count + 1, ops = (size_t)f->op_count + 1, scratch = 0;
+    for (int i = 0; i < f->op_count; i++)
         scratch += registers->scratch[i];
-    Allocator a = {.f = f,
-                   .r = registers,
-                   .live = ARENA_ARRAY(arena, Interval, values),
-                   .leader = ARENA_ARRAY(arena, int, values),
-                   .next = ARENA_ARRAY(arena, int, values),
-                   .end = ARENA_ARRAY(arena, int, values),
-                   .filled = ARENA_ARRAY(arena, int, values),
-                   .loop = ARENA_ARRAY(arena, int, ops),
-                   .holder = ARENA_ARRAY(arena, int, values)};
-    Assignment *s = ARENA_NEW(arena, Assignment);
-    Entry *entries = ARENA_ARRAY(arena, Entry, values + scratch);
+    /* All of these are written before they are read. */
+    Allocator a = {
+        .f = f, .r = registers, .of = arena_take(arena, values, sizeof *a.of), .loop = arena_take(arena, ops, sizeof *a.loop)};
+    Assignment *s = arena_take(arena, 1, sizeof *s);
+    Entry *entries = arena_take(arena, values + scratch, sizeof *entries);
     memset(out, 0, sizeof *out);
     memcpy(out->same, registers->same, sizeof out->same);
-    out->reg = ARENA_ARRAY(arena, signed char, values);
-    out->scratch = ARENA_ARRAY(arena, signed char, VECTOR_SCRATCH *ops);
+    out->reg = arena_take(arena, values, sizeof *out->reg);
+    out->scratch = arena_take(arena, VECTOR_SCRATCH * ops, sizeof *out->scratch);
     if (arena->failed)
         return error_memory(err), false;
     memset(out->reg, -1, values);
     memset(out->scratch, -1, VECTOR_SCRATCH * ops);
-    for (int v = 0; v < f->value_count; v++)
-        a.leader[v] = a.next[v] = v;
     find_intervals(&a);
-    for (int v = 0; v < f->value_count; v++) {
-        const Interval *live = &a.live[v];
-        bool later = live->again >= live->to;
-        a.end[v] = later ? live->again + 1 : live->to;
-        a.filled[v] = live->to - live->from + later;
-    }
+    start_groups(&a);
     merge_all(&a);
     s->a = &a;
     s->entries = entries;
+    s->entry_count = 0;
     init_files(s);
     return assign(s, out, err);
 }

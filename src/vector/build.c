@@ -4,29 +4,25 @@
 
 #include <string.h>
 
-enum { USUAL = 256 }; /* operations, and values */
+enum { USUAL = 256 }; /* operations, and values: growing leaves the old copies in the arena */
 
-VectorFunction *vector_new_empty(Arena *arena, const char *name, int bytes) {
+VectorFunction *vector_new_sized(Arena *arena, const char *name, int bytes, int ops, int values) {
     VectorFunction *f = ARENA_NEW(arena, VectorFunction);
     if (!f)
         return NULL;
     f->arena = arena;
     f->name = arena_string(arena, name, strlen(name));
     f->bytes = bytes;
+    f->op_capacity = (size_t)ops;
+    f->value_capacity = (size_t)values;
+    f->ops = arena_take(arena, f->op_capacity, sizeof *f->ops); /* not cleared: most functions are short */
+    f->values = arena_take(arena, f->value_capacity, sizeof *f->values);
     arena_grow(arena, &f->ids, &f->id_capacity, 8, sizeof *f->ids); /* never NULL: loops that carry nothing point into it */
     return arena->failed ? NULL : f;
 }
 
 VectorFunction *vector_new(Arena *arena, const char *name, int bytes) {
-    VectorFunction *f = vector_new_empty(arena, name, bytes);
-    if (!f)
-        return NULL;
-    /* Room for a usual kernel at once: growing leaves the old copies in the arena. It is not cleared: most functions are short.
-     */
-    f->op_capacity = f->value_capacity = USUAL;
-    f->ops = arena_take(arena, USUAL, sizeof *f->ops);
-    f->values = arena_take(arena, USUAL, sizeof *f->values);
-    return arena->failed ? NULL : f;
+    return vector_new_sized(arena, name, bytes, USUAL, USUAL);
 }
 
 static int fail(VectorFunction *f, const char *why) {
@@ -35,9 +31,21 @@ static int fail(VectorFunction *f, const char *why) {
     return -1;
 }
 
+/* Room for one more, not cleared: it is written at once. */
+static bool grow(VectorFunction *f, void *array, size_t *capacity, size_t size) {
+    char *old, *grown = arena_take(f->arena, 2 * *capacity, size);
+    if (!grown)
+        return fail(f, "out of memory"), false;
+    memcpy(&old, array, sizeof old);
+    memcpy(grown, old, *capacity * size);
+    memcpy(array, &grown, sizeof grown);
+    *capacity *= 2;
+    return true;
+}
+
 static int new_value(VectorFunction *f, RegisterClass class, DType type, int op) {
-    if (!arena_grow(f->arena, &f->values, &f->value_capacity, (size_t)f->value_count + 1, sizeof *f->values))
-        return fail(f, "out of memory");
+    if ((size_t)f->value_count == f->value_capacity && !grow(f, &f->values, &f->value_capacity, sizeof *f->values))
+        return -1;
     if (f->value_count == VECTOR_MAX_VALUES)
         return fail(f, "more values than a function holds");
     f->values[f->value_count] = (VectorValue){.class = class, .type = type, .op = op};
@@ -66,12 +74,8 @@ int vector_parameter(VectorFunction *f, RegisterClass class, const char *name) {
 }
 
 static VectorOp *grow_ops(VectorFunction *f) {
-    if (f->failed)
+    if (f->failed || ((size_t)f->op_count == f->op_capacity && !grow(f, &f->ops, &f->op_capacity, sizeof *f->ops)))
         return NULL;
-    if (!arena_grow(f->arena, &f->ops, &f->op_capacity, (size_t)f->op_count + 1, sizeof *f->ops)) {
-        fail(f, "out of memory");
-        return NULL;
-    }
     return &f->ops[f->op_count++];
 }
 
@@ -79,7 +83,7 @@ static VectorOp *grow_ops(VectorFunction *f) {
 static int define(VectorFunction *f) {
     int at = f->op_count - 1;
     VectorOp *op = &f->ops[at];
-    RegisterClass class = vector_class(vector_info[op->code].result);
+    RegisterClass class = vector_info[op->code].class;
     op->result = -1;
     if (class != CLASS_NONE)
         op->result = new_value(f, class, class == CLASS_INDEX || class == CLASS_POINTER ? DT_NONE : op->type, at);

@@ -58,7 +58,7 @@ static bool check_plain(const Checker *c, const VectorOp *op) {
     if (!type_allowed(info->types[0], op))
         return wrong(c, "an element type the operation does not have");
     for (int k = 0, args = vector_arg_count(op->code); k < args; k++) {
-        RegisterClass class = vector_class(info->args[k]);
+        RegisterClass class = VECTOR_CLASS(info->args[k]);
         DType type = info->args[k] == 'V' ? op->type : DT_NONE; /* W operands may differ among each other (u8 * s8) */
         if (op->code == VECTOR_GATHER || (op->code == VECTOR_PERMUTE && k == 1) || (op->code == VECTOR_PICK && k == 2) ||
             op->code == VECTOR_LOOKUP)

@@ -1,34 +1,31 @@
 /* See copy.h. */
 #include "vector/copy.h"
 
+#include <string.h>
+
 bool vector_copy_start(VectorCopy *copy, const VectorFunction *from, whet_error *err) {
     copy->from = from;
-    copy->to = vector_new_empty(from->arena, from->name, from->bytes);
-    copy->map = ARENA_ARRAY(from->arena, int, (size_t)from->value_count + 1);
     /* Room at once for what is copied and a little more: growing would touch twice the memory. */
-    size_t more = 64, ops = (size_t)from->op_count + more, values = (size_t)from->value_count + more;
-    if (!copy->to || !copy->map || !arena_grow(from->arena, &copy->to->ops, &copy->to->op_capacity, ops, sizeof(VectorOp)) ||
-        !arena_grow(from->arena, &copy->to->values, &copy->to->value_capacity, values, sizeof(VectorValue)))
+    copy->to = vector_new_sized(from->arena, from->name, from->bytes, from->op_count + 64, from->value_count + 64);
+    int *map = arena_take(from->arena, (size_t)from->value_count + 1, sizeof *map);
+    if (!copy->to || !map)
         return error_memory(err), false;
-    for (int i = 0; i < from->value_count; i++)
-        copy->map[i] = -1;
+    memset(map, -1, ((size_t)from->value_count + 1) * sizeof *map);
+    copy->map = map + 1;
     for (int i = 0; i < from->parameter_count; i++)
         copy->map[i] = vector_parameter(copy->to, from->values[i].class, from->values[i].name);
     return true;
 }
 
-static int mapped(const VectorCopy *copy, int value) {
-    return value < 0 ? -1 : copy->map[value];
-}
-
 static void rename_operands(const VectorCopy *copy, VectorOp *op) {
+    const int *map = copy->map;
     for (int i = 0; i < VECTOR_MAX_ARGS; i++)
-        op->arg[i] = mapped(copy, op->arg[i]);
-    op->mask = mapped(copy, op->mask);
-    op->limit = mapped(copy, op->limit);
-    op->address.base = mapped(copy, op->address.base);
+        op->arg[i] = map[op->arg[i]];
+    op->mask = map[op->mask];
+    op->limit = map[op->limit];
+    op->address.base = map[op->address.base];
     for (int t = 0; t < op->address.terms; t++)
-        op->address.term[t].index = mapped(copy, op->address.term[t].index);
+        op->address.term[t].index = map[op->address.term[t].index];
 }
 
 VectorOp vector_copy_op(const VectorCopy *copy, int at) {
@@ -56,9 +53,9 @@ void vector_copy_loop(VectorCopy *copy, int at, const int *extra, int *inside, i
     if (!initial)
         return; /* the arena's failure is sticky, and vector_finish asks it */
     for (int i = 0; i < total; i++)
-        initial[i] = i < count ? mapped(copy, ids[i]) : extra[i - count];
+        initial[i] = i < count ? copy->map[ids[i]] : extra[i - count];
     int *names = initial + total;
-    copy->map[op->result] = vector_loop(copy->to, mapped(copy, op->limit), (int64_t)op->number, op->step, initial, names, total);
+    copy->map[op->result] = vector_loop(copy->to, copy->map[op->limit], (int64_t)op->number, op->step, initial, names, total);
     for (int i = 0; i < total; i++)
         *(i < count ? &copy->map[ids[count + i]] : &inside[i - count]) = names[i];
 }
@@ -71,7 +68,7 @@ void vector_copy_end(VectorCopy *copy, int at, const int *extra_next, int extra_
     if (!next)
         return;
     for (int i = 0; i < total; i++)
-        next[i] = i < count ? mapped(copy, ids[i]) : extra_next[i - count];
+        next[i] = i < count ? copy->map[ids[i]] : extra_next[i - count];
     vector_end(copy->to, next, next + total);
     for (int i = 0; i < count; i++)
         copy->map[ids[count + i]] = next[total + i];

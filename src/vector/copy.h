@@ -7,7 +7,7 @@
 typedef struct VectorCopy {
     const VectorFunction *from;
     VectorFunction *to;
-    int *map; /* value of `from` -> value of `to`; passes may overwrite entries */
+    int *map; /* value of `from` -> value of `to`, -1 -> -1; passes may overwrite entries */
 } VectorCopy;
 
 bool vector_copy_start(VectorCopy *copy, const VectorFunction *from, whet_error *err);

@@ -2,12 +2,11 @@
 #include "vector/vector.h"
 
 const VectorInfo vector_info[VECTOR_OP_COUNT] = {
-#define X(name, text, result, args, types, tie, flops) [VECTOR_##name] = {text, result, args, types, tie, flops},
+#define X(name, text, result, args, more, types, tie, flops)                                                                     \
+    [VECTOR_##name] = {text, result, args, more, sizeof args - 1, VECTOR_CLASS(result), tie, flops, types},
     VECTOR_OPS(X)
 #undef X
 };
-
-_Static_assert('#' < 'B' && '?' < 'B' && 'A' < 'B' && '\0' < 'B', "vector_arg_count stops at these");
 
 int vector_lanes(const VectorFunction *f, DType type) {
     return f->bytes * 8 / dtype_bits(type);

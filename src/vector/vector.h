@@ -33,8 +33,8 @@ typedef enum RegisterClass {
  *   name     enum name VECTOR_name
  *   text     its name in text
  *   result   V vector, M mask, P pointer, I index, T tile, - none
- *   args     operands in order: V vector of the operation's type, W vector of its `from` type, M mask, P pointer, I index,
- *            T tile; then A an address, # an immediate number, * an optional number of rows of a tile (all, if there is none),
+ *   args     operands in order: V vector of the operation's type, W vector of its `from` type, M mask, P pointer, I index, T tile
+ *   more     then A an address, # an immediate number, * an optional number of rows of a tile (all, if there is none),
  *            ? an optional mask (lanes that are off are not touched in memory and read as zero)
  *   types    F f32 f64; I s32 s16; S s32; L s64; K I and L; W S and L; N F and K, s8 u8 u16; B any element; X the pairs the
  *            legend names; - no element type
@@ -42,144 +42,136 @@ typedef enum RegisterClass {
  *   flops    of one lane
  * The meaning of each is in docs/internals/vector.md and, exactly, in interpret.c. */
 // clang-format off
-/*    name           text             result args types tie flops */
+/*    name           text             result args more types tie flops */
 #define VECTOR_OPS(X)                                                                                                            \
-    X(CONST,         "const",         'V', "#",      "B", -1, 0) /* the number in every lane */                                  \
-    X(IOTA,          "iota",          'V', "#",      "S", -1, 0) /* lane i is i * # */                                           \
-    X(LOAD,          "load",          'V', "A?",     "B", -1, 0) /* `from` in memory, widened to the type */                     \
-    X(SPLAT,         "splat",         'V', "A",      "B", -1, 0) /* one element of memory in every lane */                       \
-    X(LOAD_BLOCK,    "load_block",    'V', "A",      "B", -1, 0) /* 128 bits of memory in every 128 bits */                        \
-    X(GATHER,        "gather",        'V', "WA#?",   "B", -1, 0) /* lane i from address + # * index i; indices are s32 */        \
-    X(STORE,         "store",         '-', "VA?",    "B", -1, 0) /* narrowed to `from` in memory: floats round to even, integers saturate, s64 is cut off */\
-    X(STORE_FIRST,   "store_first",   '-', "VA",     "B", -1, 0) /* lane 0 alone */                                              \
-    X(PREFETCH,      "prefetch",      '-', "A",      "-", -1, 0)                                                                 \
-    X(PREFETCH_L2,   "prefetch_l2",   '-', "A",      "-", -1, 0) /* as far as the second cache */                               \
-    X(ADD,           "add",           'V', "VV",     "N",  0, 1)                                                                 \
-    X(SUB,           "sub",           'V', "VV",     "N",  0, 1)                                                                 \
-    X(MUL,           "mul",           'V', "VV",     "N",  0, 1)                                                                 \
-    X(MUL_LONG,      "mul_long",      'V', "VV",     "L",  0, 1) /* MUL of s64 */                                                \
-    X(MUL_LOWER,     "mul_lower",     'V', "VV",     "L",  0, 1) /* of the lower 32 bits of each lane, unsigned */               \
-    X(DIV,           "div",           'V', "VV",     "F",  0, 1)                                                                 \
-    X(MIN,           "min",           'V', "VV",     "N",  0, 1) /* NaN if either is */                                          \
-    X(MAX,           "max",           'V', "VV",     "N",  0, 1)                                                                 \
-    X(MIN_OR,        "min_or",        'V', "VV",     "F",  0, 1) /* a < b ? a : b, so b if either is NaN */                      \
-    X(MAX_OR,        "max_or",        'V', "VV",     "F",  0, 1) /* a > b ? a : b */                                             \
-    X(FMA,           "fma",           'V', "VVV",    "F",  2, 2) /* a * b + c, rounded once */                                   \
-    X(FNMA,          "fnma",          'V', "VVV",    "F",  2, 2) /* c - a * b, rounded once */                                   \
-    X(FMA_LANE,      "fma_lane",      'V', "VVV#",   "F",  2, 2) /* a * b[lane of each 128 bits] + c: NEON, SVE */               \
-    X(SCALE,         "scale",         'V', "VV",     "F",  0, 1) /* a * 2^floor(b), b in [-252, 255); rounded once where |a| is in [2^-24, 2^24] */\
-    X(SQRT,          "sqrt",          'V', "V",      "F",  0, 1)                                                                 \
-    X(FLOOR,         "floor",         'V', "V",      "F",  0, 1)                                                                 \
-    X(CEIL,          "ceil",          'V', "V",      "F",  0, 1)                                                                 \
-    X(TRUNC,         "trunc",         'V', "V",      "F",  0, 1)                                                                 \
-    X(ROUND,         "round",         'V', "V",      "F",  0, 1) /* ties to even */                                              \
-    X(ROUND_TO,      "round_to",      'V', "V",      "X",  0, 1) /* f32: the nearest f16 (`from`), ties to even, as f32 */        \
-    X(AND,           "and",           'V', "VV",     "B",  0, 1) /* of the bits, whatever the type */                            \
-    X(OR,            "or",            'V', "VV",     "B",  0, 1)                                                                 \
-    X(XOR,           "xor",           'V', "VV",     "B",  0, 1)                                                                 \
-    X(AND_NOT,       "and_not",       'V', "VV",     "B",  1, 1) /* ~a & b */                                                    \
-    X(SHL,           "shl",           'V', "V#",     "K",  0, 1)                                                                 \
-    X(SHR,           "shr",           'V', "V#",     "K",  0, 1) /* zeros come in */                                             \
-    X(SAR,           "sar",           'V', "V#",     "I",  0, 1) /* copies of the sign come in */                                \
-    X(SHL_BY,        "shl_by",        'V', "VV",     "W",  0, 1) /* by a number of each lane, unsigned; by the width or more: 0; of s64 below 64 alone */\
-    X(SHR_BY,        "shr_by",        'V', "VV",     "W",  0, 1)                                                                 \
-    X(SAR_BY,        "sar_by",        'V', "VV",     "S",  0, 1) /* by the width or more: copies of the sign */                  \
-    X(CVT,           "cvt",           'V', "W",      "X",  0, 1) /* s32 <-> f32; to s32 towards zero, out of range and NaN: INT32_MIN; f64 <-> f32 of even lanes, zeros in odd ones; s64 -> f64 and f32, so */\
-    X(CVT_ROUND,     "cvt_round",     'V', "W",      "X",  0, 1) /* f32 -> s32, ties to even; out of range and NaN: INT32_MIN */ \
-    X(BITS,          "bits",          'V', "W",      "B",  0, 0) /* the same bits as another type */                             \
-    X(EQ,            "eq",            'M', "VV",     "N", -1, 1)                                                                 \
-    X(NE,            "ne",            'M', "VV",     "N", -1, 1) /* true on NaN */                                               \
-    X(LT,            "lt",            'M', "VV",     "N", -1, 1)                                                                 \
-    X(LE,            "le",            'M', "VV",     "N", -1, 1)                                                                 \
-    X(UNORDERED,     "unordered",     'M', "VV",     "F", -1, 1) /* either is NaN */                                             \
-    X(MASK_FIRST,    "mask_first",    'M', "#",      "B", -1, 0) /* the first so many lanes */                                   \
-    X(MASK_BELOW,    "mask_below",    'M', "I",      "B", -1, 0) /* the first min(index, lanes) lanes */                         \
-    X(MASK_AND,      "mask_and",      'M', "MM",     "B", -1, 0)                                                                 \
-    X(MASK_OR,       "mask_or",       'M', "MM",     "B", -1, 0)                                                                 \
-    X(MASK_XOR,      "mask_xor",      'M', "MM",     "B", -1, 0)                                                                 \
-    X(SELECT,        "select",        'V', "MVV",    "B",  2, 1) /* a where true, else b */                                      \
-    X(EVEN,          "even",          'V', "VV",     "B", -1, 0) /* lanes 0, 2, 4 ... of one operand behind the other */          \
-    X(ODD,           "odd",           'V', "VV",     "B", -1, 0) /* lanes 1, 3, 5 ... */                                         \
-    X(ZIP_LOW,       "zip_low",       'V', "VV",     "B", -1, 0) /* of each 128 bits: the first half of a and of b, lane by lane: a0 b0 a1 b1 */\
-    X(ZIP_HIGH,      "zip_high",      'V', "VV",     "B", -1, 0) /* the second half: a2 b2 a3 b3 */                              \
-    X(BLOCK_EVEN,    "block_even",    'V', "VV",     "B", -1, 0) /* blocks of 128 bits 0, 2 ... of one operand behind the other */\
-    X(BLOCK_ODD,     "block_odd",     'V', "VV",     "B", -1, 0) /* blocks 1, 3 ... */                                           \
-    X(PERMUTE,       "permute",       'V', "VW",     "B", -1, 0) /* lane i is lane b[i] of a, b of s32, modulo the lanes */      \
-    X(PICK,          "pick",          'V', "VVW",    "B",  0, 0) /* lane i is lane c[i] of a and behind it b, c of s32, modulo twice the lanes; lanes of 32 bits */\
-    X(LOOKUP,        "lookup",        'V', "W#",     "X", -1, 0) /* f32: lane i is element a[i] modulo 16, a of s32, of table # (tables.c) */\
-    X(REDUCE_ADD,    "reduce_add",    'V', "V",      "N", -1, 1) /* over the lanes, in every lane; halves are folded onto each other */\
-    X(REDUCE_MIN,    "reduce_min",    'V', "V",      "N", -1, 1) /* as MIN_OR over the lanes */                                  \
-    X(REDUCE_MAX,    "reduce_max",    'V', "V",      "N", -1, 1)                                                                 \
-    X(DOT4_US,       "dot4_us",       'V', "WWV",    "X",  2, 8) /* s32 += four products u8 * s8, exact: VNNI, i8mm's usdot */   \
-    X(DOT4_SS,       "dot4_ss",       'V', "WWV",    "X",  2, 8) /* s32 += four products s8 * s8: sdot, AVX-VNNI-INT8 */         \
-    X(DOT4_UU,       "dot4_uu",       'V', "WWV",    "X",  2, 8) /* s32 += four products u8 * u8: udot */                        \
-    X(DOT2,          "dot2",          'V', "WWV",    "X",  2, 4) /* f32 += two products bf16 * bf16, each rounded: vdpbf16ps, bfdot */\
-    X(DOT2_SS,       "dot2_ss",       'V', "WWV",    "X",  2, 4) /* s32 += two products s16 * s16, exact: vpmaddwd, vpdpwssd */  \
-    X(DOT4_SS_LANE,  "dot4_ss_lane",  'V', "WWV#",   "X",  2, 8) /* DOT4_SS with the four bytes of lane # of b, of each 128 bits: sdot by element */\
-    X(DOT4_UU_LANE,  "dot4_uu_lane",  'V', "WWV#",   "X",  2, 8)                                                               \
-    X(MMLA,          "mmla",          'V', "WWV",    "X",  2, 16) /* 2x2 += 2x8 * 8x2 of each 128 bits, s8: smmla; 2x4 * 4x2 of bf16: bfmmla */\
-    X(MMLA_US,       "mmla_us",       'V', "WWV",    "X",  2, 16) /* the same, u8 * s8: usmmla */                                \
-    X(TILE_ZERO,     "tile_zero",     'T', "*",      "B", -1, 0)                                                                 \
-    X(OUTER,         "outer",         'T', "VVT",    "X",  2, 2) /* tile[i][j] += a[i] * b[j] of f32: fmopa, Apple AMX */         \
-    X(OUTER2,        "outer2",        'T', "WWT",    "X",  2, 4) /* tile[i][j] += two products of bf16, lanes i of a and j of b: bfmopa */\
-    X(OUTER4_SS,     "outer4_ss",     'T', "WWT",    "X",  2, 8) /* four products of bytes, s8 * s8: smopa */                    \
-    X(OUTER4_US,     "outer4_us",     'T', "WWT",    "X",  2, 8) /* u8 * s8: usmopa */                                           \
-    X(OUTER4_SU,     "outer4_su",     'T', "WWT",    "X",  2, 8) /* s8 * u8: sumopa */                                           \
-    X(OUTER4_UU,     "outer4_uu",     'T', "WWT",    "X",  2, 8) /* u8 * u8: umopa */                                            \
-    X(TILE_DOT2,     "tile_dot2",     'T', "TTT",    "X",  2, 4) /* tile[i][j] += a[i][k] * b[k][j] of pairs of bf16, k over the rows of b: tdpbf16ps */\
-    X(TILE_DOT4_SS,  "tile_dot4_ss",  'T', "TTT",    "X",  2, 8) /* of bytes by fours, s8 * s8: tdpbssd */                       \
-    X(TILE_DOT4_US,  "tile_dot4_us",  'T', "TTT",    "X",  2, 8) /* u8 * s8: tdpbusd */                                          \
-    X(TILE_DOT4_SU,  "tile_dot4_su",  'T', "TTT",    "X",  2, 8) /* s8 * u8: tdpbsud */                                          \
-    X(TILE_DOT4_UU,  "tile_dot4_uu",  'T', "TTT",    "X",  2, 8) /* u8 * u8: tdpbuud */                                          \
-    X(TILE_LOAD,     "tile_load",     'T', "A#*",    "B", -1, 0) /* rows at a distance of # bytes */                             \
-    X(TILE_STORE,    "tile_store",    '-', "TA#*",   "B", -1, 0)                                                                 \
-    X(TILE_ROW,      "tile_row",      'V', "T#",     "B", -1, 0) /* row # of a tile */                                           \
-    X(POINTER_ADD,   "pointer_add",   'P', "P#",     "-",  0, 0) /* bytes */                                                     \
-    X(POINTER_INDEX, "pointer_index", 'P', "PI#",    "-",  0, 0) /* pointer + index * # bytes */                                 \
-    X(LOAD_INDEX,    "load_index",    'I', "A",      "-", -1, 0) /* a number of 64 bits in memory */                               \
-    X(LOOP,          "loop",          'I', "#",      "-", -1, 0) /* printed and parsed by hand, like END */                      \
-    X(END,           "end",           '-', "",       "-", -1, 0)
+    X(CONST,         "const",         'V', "",     "#",   "B", -1, 0) /* the number in every lane */                             \
+    X(IOTA,          "iota",          'V', "",     "#",   "S", -1, 0) /* lane i is i * # */                                      \
+    X(LOAD,          "load",          'V', "",     "A?",  "B", -1, 0) /* `from` in memory, widened to the type */                \
+    X(SPLAT,         "splat",         'V', "",     "A",   "B", -1, 0) /* one element of memory in every lane */                  \
+    X(LOAD_BLOCK,    "load_block",    'V', "",     "A",   "B", -1, 0) /* 128 bits of memory in every 128 bits */                 \
+    X(GATHER,        "gather",        'V', "W",    "A#?", "B", -1, 0) /* lane i from address + # * index i; indices are s32 */   \
+    X(STORE,         "store",         '-', "V",    "A?",  "B", -1, 0) /* narrowed to `from` in memory: floats round to even, integers saturate, s64 is cut off */\
+    X(STORE_FIRST,   "store_first",   '-', "V",    "A",   "B", -1, 0) /* lane 0 alone */                                         \
+    X(PREFETCH,      "prefetch",      '-', "",     "A",   "-", -1, 0)                                                            \
+    X(PREFETCH_L2,   "prefetch_l2",   '-', "",     "A",   "-", -1, 0) /* as far as the second cache */                           \
+    X(ADD,           "add",           'V', "VV",   "",    "N",  0, 1)                                                            \
+    X(SUB,           "sub",           'V', "VV",   "",    "N",  0, 1)                                                            \
+    X(MUL,           "mul",           'V', "VV",   "",    "N",  0, 1)                                                            \
+    X(MUL_LONG,      "mul_long",      'V', "VV",   "",    "L",  0, 1) /* MUL of s64 */                                           \
+    X(MUL_LOWER,     "mul_lower",     'V', "VV",   "",    "L",  0, 1) /* of the lower 32 bits of each lane, unsigned */          \
+    X(DIV,           "div",           'V', "VV",   "",    "F",  0, 1)                                                            \
+    X(MIN,           "min",           'V', "VV",   "",    "N",  0, 1) /* NaN if either is */                                     \
+    X(MAX,           "max",           'V', "VV",   "",    "N",  0, 1)                                                            \
+    X(MIN_OR,        "min_or",        'V', "VV",   "",    "F",  0, 1) /* a < b ? a : b, so b if either is NaN */                 \
+    X(MAX_OR,        "max_or",        'V', "VV",   "",    "F",  0, 1) /* a > b ? a : b */                                        \
+    X(FMA,           "fma",           'V', "VVV",  "",    "F",  2, 2) /* a * b + c, rounded once */                              \
+    X(FNMA,          "fnma",          'V', "VVV",  "",    "F",  2, 2) /* c - a * b, rounded once */                              \
+    X(FMA_LANE,      "fma_lane",      'V', "VVV",  "#",   "F",  2, 2) /* a * b[lane of each 128 bits] + c: NEON, SVE */          \
+    X(SCALE,         "scale",         'V', "VV",   "",    "F",  0, 1) /* a * 2^floor(b), b in [-252, 255); rounded once where |a| is in [2^-24, 2^24] */\
+    X(SQRT,          "sqrt",          'V', "V",    "",    "F",  0, 1)                                                            \
+    X(FLOOR,         "floor",         'V', "V",    "",    "F",  0, 1)                                                            \
+    X(CEIL,          "ceil",          'V', "V",    "",    "F",  0, 1)                                                            \
+    X(TRUNC,         "trunc",         'V', "V",    "",    "F",  0, 1)                                                            \
+    X(ROUND,         "round",         'V', "V",    "",    "F",  0, 1) /* ties to even */                                         \
+    X(ROUND_TO,      "round_to",      'V', "V",    "",    "X",  0, 1) /* f32: the nearest f16 (`from`), ties to even, as f32 */  \
+    X(AND,           "and",           'V', "VV",   "",    "B",  0, 1) /* of the bits, whatever the type */                       \
+    X(OR,            "or",            'V', "VV",   "",    "B",  0, 1)                                                            \
+    X(XOR,           "xor",           'V', "VV",   "",    "B",  0, 1)                                                            \
+    X(AND_NOT,       "and_not",       'V', "VV",   "",    "B",  1, 1) /* ~a & b */                                               \
+    X(SHL,           "shl",           'V', "V",    "#",   "K",  0, 1)                                                            \
+    X(SHR,           "shr",           'V', "V",    "#",   "K",  0, 1) /* zeros come in */                                        \
+    X(SAR,           "sar",           'V', "V",    "#",   "I",  0, 1) /* copies of the sign come in */                           \
+    X(SHL_BY,        "shl_by",        'V', "VV",   "",    "W",  0, 1) /* by a number of each lane, unsigned; by the width or more: 0; of s64 below 64 alone */\
+    X(SHR_BY,        "shr_by",        'V', "VV",   "",    "W",  0, 1)                                                            \
+    X(SAR_BY,        "sar_by",        'V', "VV",   "",    "S",  0, 1) /* by the width or more: copies of the sign */             \
+    X(CVT,           "cvt",           'V', "W",    "",    "X",  0, 1) /* s32 <-> f32; to s32 towards zero, out of range and NaN: INT32_MIN; f64 <-> f32 of even lanes, zeros in odd ones; s64 -> f64 and f32, so */\
+    X(CVT_ROUND,     "cvt_round",     'V', "W",    "",    "X",  0, 1) /* f32 -> s32, ties to even; out of range and NaN: INT32_MIN */\
+    X(BITS,          "bits",          'V', "W",    "",    "B",  0, 0) /* the same bits as another type */                        \
+    X(EQ,            "eq",            'M', "VV",   "",    "N", -1, 1)                                                            \
+    X(NE,            "ne",            'M', "VV",   "",    "N", -1, 1) /* true on NaN */                                          \
+    X(LT,            "lt",            'M', "VV",   "",    "N", -1, 1)                                                            \
+    X(LE,            "le",            'M', "VV",   "",    "N", -1, 1)                                                            \
+    X(UNORDERED,     "unordered",     'M', "VV",   "",    "F", -1, 1) /* either is NaN */                                        \
+    X(MASK_FIRST,    "mask_first",    'M', "",     "#",   "B", -1, 0) /* the first so many lanes */                              \
+    X(MASK_BELOW,    "mask_below",    'M', "I",    "",    "B", -1, 0) /* the first min(index, lanes) lanes */                    \
+    X(MASK_AND,      "mask_and",      'M', "MM",   "",    "B", -1, 0)                                                            \
+    X(MASK_OR,       "mask_or",       'M', "MM",   "",    "B", -1, 0)                                                            \
+    X(MASK_XOR,      "mask_xor",      'M', "MM",   "",    "B", -1, 0)                                                            \
+    X(SELECT,        "select",        'V', "MVV",  "",    "B",  2, 1) /* a where true, else b */                                 \
+    X(EVEN,          "even",          'V', "VV",   "",    "B", -1, 0) /* lanes 0, 2, 4 ... of one operand behind the other */    \
+    X(ODD,           "odd",           'V', "VV",   "",    "B", -1, 0) /* lanes 1, 3, 5 ... */                                    \
+    X(ZIP_LOW,       "zip_low",       'V', "VV",   "",    "B", -1, 0) /* of each 128 bits: the first half of a and of b, lane by lane: a0 b0 a1 b1 */\
+    X(ZIP_HIGH,      "zip_high",      'V', "VV",   "",    "B", -1, 0) /* the second half: a2 b2 a3 b3 */                         \
+    X(BLOCK_EVEN,    "block_even",    'V', "VV",   "",    "B", -1, 0) /* blocks of 128 bits 0, 2 ... of one operand behind the other */\
+    X(BLOCK_ODD,     "block_odd",     'V', "VV",   "",    "B", -1, 0) /* blocks 1, 3 ... */                                      \
+    X(PERMUTE,       "permute",       'V', "VW",   "",    "B", -1, 0) /* lane i is lane b[i] of a, b of s32, modulo the lanes */ \
+    X(PICK,          "pick",          'V', "VVW",  "",    "B",  0, 0) /* lane i is lane c[i] of a and behind it b, c of s32, modulo twice the lanes; lanes of 32 bits */\
+    X(LOOKUP,        "lookup",        'V', "W",    "#",   "X", -1, 0) /* f32: lane i is element a[i] modulo 16, a of s32, of table # (tables.c) */\
+    X(REDUCE_ADD,    "reduce_add",    'V', "V",    "",    "N", -1, 1) /* over the lanes, in every lane; halves are folded onto each other */\
+    X(REDUCE_MIN,    "reduce_min",    'V', "V",    "",    "N", -1, 1) /* as MIN_OR over the lanes */                             \
+    X(REDUCE_MAX,    "reduce_max",    'V', "V",    "",    "N", -1, 1)                                                            \
+    X(DOT4_US,       "dot4_us",       'V', "WWV",  "",    "X",  2, 8) /* s32 += four products u8 * s8, exact: VNNI, i8mm's usdot */\
+    X(DOT4_SS,       "dot4_ss",       'V', "WWV",  "",    "X",  2, 8) /* s32 += four products s8 * s8: sdot, AVX-VNNI-INT8 */    \
+    X(DOT4_UU,       "dot4_uu",       'V', "WWV",  "",    "X",  2, 8) /* s32 += four products u8 * u8: udot */                   \
+    X(DOT2,          "dot2",          'V', "WWV",  "",    "X",  2, 4) /* f32 += two products bf16 * bf16, each rounded: vdpbf16ps, bfdot */\
+    X(DOT2_SS,       "dot2_ss",       'V', "WWV",  "",    "X",  2, 4) /* s32 += two products s16 * s16, exact: vpmaddwd, vpdpwssd */\
+    X(DOT4_SS_LANE,  "dot4_ss_lane",  'V', "WWV",  "#",   "X",  2, 8) /* DOT4_SS with the four bytes of lane # of b, of each 128 bits: sdot by element */\
+    X(DOT4_UU_LANE,  "dot4_uu_lane",  'V', "WWV",  "#",   "X",  2, 8)                                                            \
+    X(MMLA,          "mmla",          'V', "WWV",  "",    "X",  2, 16) /* 2x2 += 2x8 * 8x2 of each 128 bits, s8: smmla; 2x4 * 4x2 of bf16: bfmmla */\
+    X(MMLA_US,       "mmla_us",       'V', "WWV",  "",    "X",  2, 16) /* the same, u8 * s8: usmmla */                           \
+    X(TILE_ZERO,     "tile_zero",     'T', "",     "*",   "B", -1, 0)                                                            \
+    X(OUTER,         "outer",         'T', "VVT",  "",    "X",  2, 2) /* tile[i][j] += a[i] * b[j] of f32: fmopa, Apple AMX */   \
+    X(OUTER2,        "outer2",        'T', "WWT",  "",    "X",  2, 4) /* tile[i][j] += two products of bf16, lanes i of a and j of b: bfmopa */\
+    X(OUTER4_SS,     "outer4_ss",     'T', "WWT",  "",    "X",  2, 8) /* four products of bytes, s8 * s8: smopa */               \
+    X(OUTER4_US,     "outer4_us",     'T', "WWT",  "",    "X",  2, 8) /* u8 * s8: usmopa */                                      \
+    X(OUTER4_SU,     "outer4_su",     'T', "WWT",  "",    "X",  2, 8) /* s8 * u8: sumopa */                                      \
+    X(OUTER4_UU,     "outer4_uu",     'T', "WWT",  "",    "X",  2, 8) /* u8 * u8: umopa */                                       \
+    X(TILE_DOT2,     "tile_dot2",     'T', "TTT",  "",    "X",  2, 4) /* tile[i][j] += a[i][k] * b[k][j] of pairs of bf16, k over the rows of b: tdpbf16ps */\
+    X(TILE_DOT4_SS,  "tile_dot4_ss",  'T', "TTT",  "",    "X",  2, 8) /* of bytes by fours, s8 * s8: tdpbssd */                  \
+    X(TILE_DOT4_US,  "tile_dot4_us",  'T', "TTT",  "",    "X",  2, 8) /* u8 * s8: tdpbusd */                                     \
+    X(TILE_DOT4_SU,  "tile_dot4_su",  'T', "TTT",  "",    "X",  2, 8) /* s8 * u8: tdpbsud */                                     \
+    X(TILE_DOT4_UU,  "tile_dot4_uu",  'T', "TTT",  "",    "X",  2, 8) /* u8 * u8: tdpbuud */                                     \
+    X(TILE_LOAD,     "tile_load",     'T', "",     "A#*", "B", -1, 0) /* rows at a distance of # bytes */                        \
+    X(TILE_STORE,    "tile_store",    '-', "T",    "A#*", "B", -1, 0)                                                            \
+    X(TILE_ROW,      "tile_row",      'V', "T",    "#",   "B", -1, 0) /* row # of a tile */                                      \
+    X(POINTER_ADD,   "pointer_add",   'P', "P",    "#",   "-",  0, 0) /* bytes */                                                \
+    X(POINTER_INDEX, "pointer_index", 'P', "PI",   "#",   "-",  0, 0) /* pointer + index * # bytes */                            \
+    X(LOAD_INDEX,    "load_index",    'I', "",     "A",   "-", -1, 0) /* a number of 64 bits in memory */                        \
+    X(LOOP,          "loop",          'I', "",     "#",   "-", -1, 0) /* printed and parsed by hand, like END */                 \
+    X(END,           "end",           '-', "",     "",    "-", -1, 0)
 // clang-format on
 
 typedef enum VectorCode {
-#define X(name, text, result, args, types, tie, flops) VECTOR_##name,
+#define X(name, text, result, args, more, types, tie, flops) VECTOR_##name,
     VECTOR_OPS(X)
 #undef X
         VECTOR_OP_COUNT
 } VectorCode;
 
 typedef struct VectorInfo {
-    const char *name;     /* in text */
-    char result, args[5]; /* four at the most */
+    const char *name; /* in text */
+    char result, args[VECTOR_MAX_ARGS + 1], more[VECTOR_MAX_ARGS + 1];
+    unsigned char arg_count; /* operands in registers, an optional mask not counted */
+    RegisterClass class : 8; /* of the result */
+    signed char tie, flops;
     const char *types;
-    int tie, flops;
 } VectorInfo;
 extern const VectorInfo vector_info[VECTOR_OP_COUNT];
-/* Operands in registers, an optional mask not counted. */
 static inline int vector_arg_count(VectorCode code) {
-    int count = 0;
-    for (const char *args = vector_info[code].args; args[count] >= 'B'; count++) /* A, #, * and ? sort before all others */
-        ;
-    return count;
+    return vector_info[code].arg_count;
 }
 /* A: an address, #: a number, *: an optional number of rows, ?: an optional mask. */
 static inline bool vector_has(VectorCode code, char letter) {
-    const char *args = vector_info[code].args;
-    while (*args && *args != letter)
-        args++;
-    return *args != 0;
+    const char *more = vector_info[code].more;
+    return more[0] == letter || more[1] == letter || more[2] == letter;
 }
-static inline RegisterClass vector_class(char letter) { /* of V, M, P, I, T */
-    switch (letter) {
-    case 'V':
-    case 'W': return CLASS_VECTOR;
-    case 'M': return CLASS_MASK;
-    case 'P': return CLASS_POINTER;
-    case 'I': return CLASS_INDEX;
-    case 'T': return CLASS_TILE;
-    default: return CLASS_NONE;
-    }
-}
+#define VECTOR_CLASS(letter) /* of V, W, M, P, I, T */                                                                           \
+    ((letter) == 'V' || (letter) == 'W' ? CLASS_VECTOR                                                                           \
+     : (letter) == 'M'                  ? CLASS_MASK                                                                             \
+     : (letter) == 'P'                  ? CLASS_POINTER                                                                          \
+     : (letter) == 'I'                  ? CLASS_INDEX                                                                            \
+     : (letter) == 'T'                  ? CLASS_TILE                                                                             \
+                                        : CLASS_NONE)
 
 /* base + sum(counter * coef) + offset + scaled * (bytes of a register). `scaled` is for lengths not known when compiling (SVE);
  * where the length is known the builder folds it into `offset`. */
@@ -254,8 +246,8 @@ bool vector_is_innermost(const VectorFunction *f, int loop); /* the operation LO
 /* build.c: appends operations. Errors are sticky in `failed`; vector_finish says whether all went well. Ids are returned as -1
  * after an error, and -1 is accepted as an operand then. */
 VectorFunction *vector_new(Arena *arena, const char *name, int bytes);
-VectorFunction *vector_new_empty(Arena *arena, const char *name, int bytes);    /* without room for operations yet */
-int vector_parameter(VectorFunction *f, RegisterClass class, const char *name); /* before any operation */
+VectorFunction *vector_new_sized(Arena *arena, const char *name, int bytes, int ops, int values); /* with room for so many */
+int vector_parameter(VectorFunction *f, RegisterClass class, const char *name);                   /* before any operation */
 VectorAddress vector_at(int base, int64_t offset);
 VectorAddress vector_plus(VectorAddress address, int index, int64_t coef); /* + index * coef */
 VectorAddress vector_offset(VectorAddress address, int64_t offset);        /* + offset */
@@ -332,9 +324,9 @@ VectorFunction *vector_lower_addresses(const VectorFunction *f, bool indexed, wh
 typedef struct VectorRegisters {
     int count[CLASS_COUNT];          /* registers of each class; 0: shares another's, see `same` */
     RegisterClass same[CLASS_COUNT]; /* class whose registers it uses (AVX2 keeps masks in vectors); itself, usually */
-    const bool *none;                /* by value: needs no register (folded into its user); NULL: all do */
-    const signed char *tie;          /* by operation: the operand to share with; NULL: the table's */
-    const unsigned char *scratch;    /* by operation: vector registers it needs for itself, <= VECTOR_SCRATCH; NULL: none */
+    const bool *none;                /* by value: needs no register (folded into its user) */
+    const signed char *tie;          /* by operation: the operand to share with; -1: none */
+    const unsigned char *scratch;    /* by operation: vector registers it needs for itself, <= VECTOR_SCRATCH */
     const bool *late;                /* by operation: operands but the tied one are read after the result is written */
     uint64_t seed;                   /* not 0: a random order of registers, to find what depends on luck */
 } VectorRegisters;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static bool reserve(X86Code *code, size_t bytes) {
-    if (!arena_grow(code->arena, &code->data, &code->capacity, code->size + bytes, 1))
+    if (code->capacity - code->size < bytes && !arena_grow(code->arena, &code->data, &code->capacity, code->size + bytes, 1))
         code->failed = "out of memory";
     return !code->failed;
 }
@@ -80,12 +80,12 @@ static void put_operand(ZydisEncoderRequest *request, const X86Operand *operand)
         o->reg.value = (ZydisRegister)operand->reg;
         if (request->mnemonic == ZYDIS_MNEMONIC_VBLENDVPS || request->mnemonic == ZYDIS_MNEMONIC_VBLENDVPD)
             o->reg.is4 = request->operand_count == 4;
-    } else if (operand->kind == X86_MEMORY) {
+    } else if (operand->kind >= X86_MEMORY) {
         o->type = ZYDIS_OPERAND_TYPE_MEMORY;
-        o->mem.base = operand->constant >= 0 ? ZYDIS_REGISTER_RIP : (ZydisRegister)operand->reg;
+        o->mem.base = operand->kind == X86_POOL ? ZYDIS_REGISTER_RIP : (ZydisRegister)operand->reg;
         o->mem.index = (ZydisRegister)operand->index;
         o->mem.scale = (ZyanU8)operand->scale;
-        o->mem.displacement = operand->constant >= 0 ? 0 : operand->number;
+        o->mem.displacement = operand->kind == X86_POOL ? 0 : operand->number;
         o->mem.size = (ZyanU16)operand->size;
         if (operand->broadcast)
             request->evex.broadcast = broadcast_mode(operand->broadcast);
@@ -114,41 +114,47 @@ size_t x86_emit_slowly(const X86Instruction *instruction, unsigned char *to) {
     return ZYAN_SUCCESS(ZydisEncoderEncodeInstruction(&request, to, &length)) ? length : 0;
 }
 
-/* The constant whose distance the instruction needs; -1: none. `behind`: bytes after the displacement. */
-static int pool_constant(const X86Instruction *instruction, size_t *behind) {
-    int constant = -1;
-    *behind = instruction->operand[3].kind == X86_REGISTER; /* the fourth register of a blend */
-    for (int i = 0; i < 4 && instruction->operand[i].kind != X86_NONE; i++) {
-        const X86Operand *operand = &instruction->operand[i];
-        if (operand->kind == X86_IMMEDIATE)
-            *behind = 1;
-        if (operand->kind == X86_MEMORY && operand->constant >= 0)
-            constant = operand->constant;
-    }
-    return constant;
+/* Bytes behind the displacement, which is the last part but for these. */
+static size_t bytes_behind(const X86Instruction *instruction) {
+    for (int i = 0; i < 4; i++)
+        if (instruction->operand[i].kind == X86_IMMEDIATE)
+            return 1;
+    return instruction->operand[3].kind == X86_REGISTER; /* the fourth register of a blend */
 }
 
-static void add_fixup(X86Code *code, X86Fixup fixup) {
+/* The displacement at `at` is the distance to a constant, if the instruction has one in the pool. */
+static void add_fixup(X86Code *code, const X86Instruction *instruction, size_t at) {
+    int i = 0;
+    while (i < 4 && instruction->operand[i].kind != X86_POOL)
+        i++;
+    if (i == 4)
+        return;
     if (arena_grow(code->arena, &code->fixups, &code->fixup_capacity, code->fixup_count + 1, sizeof *code->fixups))
-        code->fixups[code->fixup_count++] = fixup;
+        code->fixups[code->fixup_count++] = (X86Fixup){at, code->size, (size_t)instruction->operand[i].number};
     else
         code->failed = "out of memory";
+}
+
+static void emit_slowly(X86Code *code, const X86Instruction *instruction) {
+    size_t length = x86_emit_slowly(instruction, code->data + code->size);
+    if (!length) {
+        code->failed = ZydisMnemonicGetString((ZydisMnemonic)instruction->mnemonic);
+        return;
+    }
+    code->size += length;
+    add_fixup(code, instruction, code->size - 4 - bytes_behind(instruction));
 }
 
 void x86_emit(X86Code *code, const X86Instruction *instruction) {
     if (!reserve(code, ZYDIS_MAX_INSTRUCTION_LENGTH))
         return;
-    size_t displacement, behind, length = x86_write(instruction, code->data + code->size, &displacement);
+    const size_t start = code->size;
+    size_t displacement, length = x86_write(instruction, code->data + start, &displacement);
     if (!length) {
-        length = x86_emit_slowly(instruction, code->data + code->size);
-        displacement = 0;
-        if (!length) {
-            code->failed = ZydisMnemonicGetString((ZydisMnemonic)instruction->mnemonic);
-            return;
-        }
+        emit_slowly(code, instruction);
+        return;
     }
     code->size += length;
-    int constant = pool_constant(instruction, &behind);
-    if (constant >= 0)
-        add_fixup(code, (X86Fixup){code->size - 4 - behind, code->size, (size_t)constant});
+    if (displacement)
+        add_fixup(code, instruction, start + displacement);
 }

@@ -16,7 +16,7 @@ static const ZydisRegister general[] = {
 enum { FIRST_SAVED = 8, ARGUMENTS = 3 /* RDI */ };
 
 X86Operand encode_pool(Encoder *e, const void *data, size_t size) {
-    return (X86Operand){.kind = X86_MEMORY, .size = (unsigned char)size, .constant = x86_constant(e->code, data, size)};
+    return (X86Operand){.kind = X86_POOL, .size = (unsigned char)size, .number = x86_constant(e->code, data, size)};
 }
 
 /* Instructions on general registers and the few vector ones that take no mask. */
@@ -27,19 +27,13 @@ void encode_plain(Encoder *e, int mnemonic, X86Operand a, X86Operand b, X86Opera
 
 /* What only EVEX says: masks, 64 bytes, the upper sixteen registers. All else is shorter without. */
 static bool needs_evex(const Encoder *e, const X86Instruction *i) {
-    if (!e->wide)
-        return false;
-    if (i->mask)
-        return true;
-    for (int k = 0; k < 4; k++) {
-        int reg = i->operand[k].reg;
-        if (i->operand[k].kind == X86_REGISTER && ((reg >= ZYDIS_REGISTER_ZMM0 && reg <= ZYDIS_REGISTER_ZMM31) ||
-                                                   (reg >= ZYDIS_REGISTER_K0 && reg <= ZYDIS_REGISTER_K7) ||
-                                                   (reg >= ZYDIS_REGISTER_XMM16 && reg <= ZYDIS_REGISTER_XMM31) ||
-                                                   (reg >= ZYDIS_REGISTER_YMM16 && reg <= ZYDIS_REGISTER_YMM31)))
-            return true;
+    bool evex = i->mask;
+    for (int k = 0; e->wide && !evex && k < 4; k++) {
+        const unsigned vector = (unsigned)i->operand[k].reg - ZYDIS_REGISTER_XMM0; /* then those of 32 bytes, and of 64 */
+        const unsigned mask = (unsigned)i->operand[k].reg - ZYDIS_REGISTER_K0;
+        evex = i->operand[k].kind == X86_REGISTER && ((vector < 96 && (vector >= 64 || vector & 16)) || mask < 8);
     }
-    return false;
+    return e->wide && evex;
 }
 
 void encode_masked(Encoder *e, int mnemonic, int mask, bool zeroing, X86Operand a, X86Operand b, X86Operand c, X86Operand d) {
@@ -131,40 +125,32 @@ void encode_move(Encoder *e, X86Operand to, X86Operand from) {
 #define M(name) ZYDIS_MNEMONIC_##name
 enum { OF_F32, OF_F64, OF_S32, OF_S32_WIDE, OF_S16, OF_U16, OF_S8, OF_U8, OF_S64, OF_S64_WIDE, OF_COUNT };
 static const struct {
-    VectorCode code;
     short mnemonic[OF_COUNT]; /* ZydisMnemonic; 0: there is none */
     bool commutes;
-} binaries[] = {
+} binaries[VECTOR_OP_COUNT] = {
     // clang-format off
     /* f32, f64, s32, s32 under EVEX, s16, u16, s8, u8, s64, s64 under EVEX */
-    {VECTOR_ADD, {M(VADDPS), M(VADDPD), M(VPADDD), M(VPADDD), M(VPADDW), M(VPADDW), M(VPADDB), M(VPADDB), M(VPADDQ), M(VPADDQ)}, true},
-    {VECTOR_SUB, {M(VSUBPS), M(VSUBPD), M(VPSUBD), M(VPSUBD), M(VPSUBW), M(VPSUBW), M(VPSUBB), M(VPSUBB), M(VPSUBQ), M(VPSUBQ)}, false},
-    {VECTOR_MUL, {M(VMULPS), M(VMULPD), M(VPMULLD), M(VPMULLD), M(VPMULLW), M(VPMULLW), 0, 0}, true},
-    {VECTOR_MUL_LONG, {0, 0, 0, 0, 0, 0, 0, 0, 0, M(VPMULLQ)}, true},
-    {VECTOR_MUL_LOWER, {0, 0, 0, 0, 0, 0, 0, 0, M(VPMULUDQ), M(VPMULUDQ)}, true},
-    {VECTOR_DIV, {M(VDIVPS), M(VDIVPD), 0, 0, 0, 0, 0, 0}, false},
-    {VECTOR_MIN, {0, 0, M(VPMINSD), M(VPMINSD), M(VPMINSW), M(VPMINUW), M(VPMINSB), M(VPMINUB)}, true},
-    {VECTOR_MAX, {0, 0, M(VPMAXSD), M(VPMAXSD), M(VPMAXSW), M(VPMAXUW), M(VPMAXSB), M(VPMAXUB)}, true},
-    {VECTOR_MIN_OR, {M(VMINPS), M(VMINPD), 0, 0, 0, 0, 0, 0}, false},
-    {VECTOR_MAX_OR, {M(VMAXPS), M(VMAXPD), 0, 0, 0, 0, 0, 0}, false},
-    {VECTOR_SCALE, {M(VSCALEFPS), M(VSCALEFPD), 0, 0, 0, 0, 0, 0}, false},
-    {VECTOR_AND, {M(VANDPS), M(VANDPD), M(VPAND), M(VPANDD), 0, 0, 0, 0, M(VPAND), M(VPANDQ)}, true},
-    {VECTOR_OR, {M(VORPS), M(VORPD), M(VPOR), M(VPORD), 0, 0, 0, 0, M(VPOR), M(VPORQ)}, true},
-    {VECTOR_XOR, {M(VXORPS), M(VXORPD), M(VPXOR), M(VPXORD), 0, 0, 0, 0, M(VPXOR), M(VPXORQ)}, true},
-    {VECTOR_AND_NOT, {M(VANDNPS), M(VANDNPD), M(VPANDN), M(VPANDND), 0, 0, 0, 0, M(VPANDN), M(VPANDNQ)}, false},
-    {VECTOR_SHL_BY, {0, 0, M(VPSLLVD), M(VPSLLVD), 0, 0, 0, 0, M(VPSLLVQ), M(VPSLLVQ)}, false},
-    {VECTOR_SHR_BY, {0, 0, M(VPSRLVD), M(VPSRLVD), 0, 0, 0, 0, M(VPSRLVQ), M(VPSRLVQ)}, false},
-    {VECTOR_SAR_BY, {0, 0, M(VPSRAVD), M(VPSRAVD), 0, 0, 0, 0}, false},
+    [VECTOR_ADD] = {{M(VADDPS), M(VADDPD), M(VPADDD), M(VPADDD), M(VPADDW), M(VPADDW), M(VPADDB), M(VPADDB), M(VPADDQ), M(VPADDQ)}, true},
+    [VECTOR_SUB] = {{M(VSUBPS), M(VSUBPD), M(VPSUBD), M(VPSUBD), M(VPSUBW), M(VPSUBW), M(VPSUBB), M(VPSUBB), M(VPSUBQ), M(VPSUBQ)}},
+    [VECTOR_MUL] = {{M(VMULPS), M(VMULPD), M(VPMULLD), M(VPMULLD), M(VPMULLW), M(VPMULLW), 0, 0}, true},
+    [VECTOR_MUL_LONG] = {{0, 0, 0, 0, 0, 0, 0, 0, 0, M(VPMULLQ)}, true},
+    [VECTOR_MUL_LOWER] = {{0, 0, 0, 0, 0, 0, 0, 0, M(VPMULUDQ), M(VPMULUDQ)}, true},
+    [VECTOR_DIV] = {{M(VDIVPS), M(VDIVPD), 0, 0, 0, 0, 0, 0}},
+    [VECTOR_MIN] = {{0, 0, M(VPMINSD), M(VPMINSD), M(VPMINSW), M(VPMINUW), M(VPMINSB), M(VPMINUB)}, true},
+    [VECTOR_MAX] = {{0, 0, M(VPMAXSD), M(VPMAXSD), M(VPMAXSW), M(VPMAXUW), M(VPMAXSB), M(VPMAXUB)}, true},
+    [VECTOR_MIN_OR] = {{M(VMINPS), M(VMINPD), 0, 0, 0, 0, 0, 0}},
+    [VECTOR_MAX_OR] = {{M(VMAXPS), M(VMAXPD), 0, 0, 0, 0, 0, 0}},
+    [VECTOR_SCALE] = {{M(VSCALEFPS), M(VSCALEFPD), 0, 0, 0, 0, 0, 0}},
+    [VECTOR_AND] = {{M(VANDPS), M(VANDPD), M(VPAND), M(VPANDD), 0, 0, 0, 0, M(VPAND), M(VPANDQ)}, true},
+    [VECTOR_OR] = {{M(VORPS), M(VORPD), M(VPOR), M(VPORD), 0, 0, 0, 0, M(VPOR), M(VPORQ)}, true},
+    [VECTOR_XOR] = {{M(VXORPS), M(VXORPD), M(VPXOR), M(VPXORD), 0, 0, 0, 0, M(VPXOR), M(VPXORQ)}, true},
+    [VECTOR_AND_NOT] = {{M(VANDNPS), M(VANDNPD), M(VPANDN), M(VPANDND), 0, 0, 0, 0, M(VPANDN), M(VPANDNQ)}},
+    [VECTOR_SHL_BY] = {{0, 0, M(VPSLLVD), M(VPSLLVD), 0, 0, 0, 0, M(VPSLLVQ), M(VPSLLVQ)}},
+    [VECTOR_SHR_BY] = {{0, 0, M(VPSRLVD), M(VPSRLVD), 0, 0, 0, 0, M(VPSRLVQ), M(VPSRLVQ)}},
+    [VECTOR_SAR_BY] = {{0, 0, M(VPSRAVD), M(VPSRAVD), 0, 0, 0, 0}},
     // clang-format on
 };
 #undef M
-
-static int binary_row(VectorCode code) {
-    for (size_t i = 0; i < COUNT(binaries); i++)
-        if (binaries[i].code == code)
-            return (int)i;
-    return -1;
-}
 
 static int type_column(const Encoder *e, VectorCode code, DType type) {
     bool bits = code == VECTOR_AND || code == VECTOR_OR || code == VECTOR_XOR || code == VECTOR_AND_NOT;
@@ -185,12 +171,12 @@ static int type_column(const Encoder *e, VectorCode code, DType type) {
 
 int encode_binary_mnemonic(const Encoder *e, VectorCode code, DType type) {
     int column = type_column(e, code, type);
-    return column < 0 ? 0 : binaries[binary_row(code)].mnemonic[column];
+    return column < 0 ? 0 : binaries[code].mnemonic[column];
 }
 
 static void encode_binary(Encoder *e, const VectorOp *op) {
     int a = op->arg[0], b = op->arg[1];
-    if (binaries[binary_row(op->code)].commutes && e->selection->none[a]) {
+    if (binaries[op->code].commutes && e->selection->none[a]) {
         int swap = a;
         a = b;
         b = swap;
@@ -659,17 +645,14 @@ static void encode_op(Encoder *e, const VectorOp *op, int at) {
         break;
     case VECTOR_LOOP: encode_loop(e, op, at); break;
     case VECTOR_END: encode_end(e, op); break;
-    default:
-        if (binary_row(op->code) >= 0)
-            encode_binary(e, op);
-        else
-            e->code->failed = vector_info[op->code].name;
+    default: encode_binary(e, op);
     }
 }
 
 static void note(Encoder *e, X86LineKind kind, const VectorOp *op, int64_t number) {
     X86Code *code = e->code;
-    if (!arena_grow(code->arena, &code->lines, &code->line_capacity, code->line_count + 1, sizeof *code->lines)) {
+    if (code->line_count == code->line_capacity &&
+        !arena_grow(code->arena, &code->lines, &code->line_capacity, code->line_count + 1, sizeof *code->lines)) {
         code->failed = "out of memory";
         return;
     }

@@ -30,16 +30,15 @@ enum { JUMP_ZERO = 0x84, JUMP_LESS = 0x8c, JUMP_LESS_EQUAL = 0x8e, JUMP_ALWAYS =
 static const X86Operand nothing = {.kind = X86_NONE};
 
 static inline X86Operand register_operand(int reg) {
-    return (X86Operand){.kind = X86_REGISTER, .reg = (short)reg, .constant = -1};
+    return (X86Operand){.kind = X86_REGISTER, .reg = (short)reg};
 }
 
 static inline X86Operand number_operand(int64_t number) {
-    return (X86Operand){.kind = X86_IMMEDIATE, .number = number, .constant = -1};
+    return (X86Operand){.kind = X86_IMMEDIATE, .number = number};
 }
 
 static inline X86Operand memory_operand(int base, int64_t displacement, int size) {
-    return (X86Operand){
-        .kind = X86_MEMORY, .reg = (short)base, .number = displacement, .size = (unsigned char)size, .constant = -1};
+    return (X86Operand){.kind = X86_MEMORY, .reg = (short)base, .number = displacement, .size = (unsigned char)size};
 }
 
 /* A register of 16, 32 or 64 bytes by its number. */

@@ -52,13 +52,13 @@ static bool integer_compare(const VectorOp *op) {
     return (op->code == VECTOR_NE || op->code == VECTOR_LT || op->code == VECTOR_LE) && dtype_kind(op->type) != KIND_FLOAT;
 }
 
-static bool may_take(const Target *target, const VectorOp *user, int operand) {
+static unsigned may_take(const Target *target, const VectorOp *user) {
     if (target->bytes < 64 && integer_compare(user))
-        return false;
+        return 0;
     if (user->code == VECTOR_CVT &&
         (user->type == DT_F64 || user->from == DT_F64 || user->from == DT_S64)) /* lanes move in registers */
-        return false;
-    return memory_operands(user->code) >> operand & 1;
+        return 0;
+    return memory_operands(user->code);
 }
 
 static bool plain_memory(const Target *target, const VectorOp *op) {
@@ -77,24 +77,27 @@ static bool nothing_between(const VectorFunction *f, int from, int to) {
     return true;
 }
 
-typedef struct Uses {
-    int *count, *blocked; /* by value: uses; uses that cannot take memory */
+_Static_assert(VECTOR_MAX_ARGS == 3, "count_uses compares an operand with two others");
+
+typedef struct Uses { /* of a value */
+    int count;
+    bool blocked; /* one of them cannot take memory */
 } Uses;
 
 static void count_uses(const VectorFunction *f, const Target *target, Uses *uses) {
     for (int i = 0; i < f->op_count; i++) {
         const VectorOp *op = &f->ops[i];
-        int args = vector_arg_count(op->code);
-        for (int k = 0; k < args; k++) {
-            bool twice = false;
-            for (int j = 0; j < args; j++)
-                twice = twice || (j != k && op->arg[j] == op->arg[k]);
-            uses->count[op->arg[k]]++;
-            uses->blocked[op->arg[k]] += twice || !may_take(target, op, k);
+        const unsigned takes = may_take(target, op);
+        for (int k = 0, args = vector_arg_count(op->code); k < args; k++) {
+            int v = op->arg[k];
+            bool twice =
+                v == op->arg[(k + 1) % VECTOR_MAX_ARGS] || v == op->arg[(k + 2) % VECTOR_MAX_ARGS]; /* -1: there is none */
+            uses[v].count++;
+            uses[v].blocked |= twice || !(takes >> k & 1);
         }
         for (int c = 0; c < op->carry_count; c++) {
-            uses->count[f->ids[op->carried + c]]++;
-            uses->blocked[f->ids[op->carried + c]]++;
+            uses[f->ids[op->carried + c]].count++;
+            uses[f->ids[op->carried + c]].blocked = true;
         }
     }
 }
@@ -113,9 +116,9 @@ static void fold(const VectorFunction *f, const Target *target, const Uses *uses
     int loop = first_loop(f);
     for (int v = 0; v < f->value_count; v++) {
         int at = f->values[v].op;
-        folded[v] = at >= 0 && !(at < loop && f->ops[at].code == VECTOR_CONST) && f->values[v].class == CLASS_VECTOR &&
-                    f->ops[at].result == v && plain_memory(target, &f->ops[at]) && uses->count[v] && !uses->blocked[v] &&
-                    (f->ops[at].code == VECTOR_CONST || uses->count[v] == 1);
+        bool constant = at >= 0 && f->ops[at].code == VECTOR_CONST;
+        folded[v] = at >= 0 && uses[v].count && !uses[v].blocked && plain_memory(target, &f->ops[at]) &&
+                    (constant ? at >= loop : uses[v].count == 1);
         if (at >= 0 && f->ops[at].code == VECTOR_TILE_LOAD)
             folded[v] = true; /* tiles.c loads it where it is multiplied */
     }
@@ -137,11 +140,10 @@ static void fold(const VectorFunction *f, const Target *target, const Uses *uses
     }
 }
 
-static int folded_operand(const VectorFunction *f, const bool *folded, const VectorOp *op) {
+static int folded_operand(const bool *folded, const VectorOp *op) {
     for (int k = 0, args = vector_arg_count(op->code); k < args; k++)
         if (folded[op->arg[k]])
             return k;
-    (void)f;
     return -1;
 }
 
@@ -162,11 +164,11 @@ static unsigned char scratch_of(const Target *target, const VectorOp *op) {
 
 bool x86_select(const VectorFunction *f, const Target *target, CodeSelection *out, whet_error *err) {
     size_t values = (size_t)f->value_count + 1;
-    Uses uses = {ARENA_ARRAY(f->arena, int, values), ARENA_ARRAY(f->arena, int, values)};
+    Uses *uses = ARENA_ARRAY(f->arena, Uses, values);
     if (!code_select_new(f, out, err))
         return false;
-    count_uses(f, target, &uses);
-    fold(f, target, &uses, out->none);
+    count_uses(f, target, uses);
+    fold(f, target, uses, out->none);
     for (int i = 0; i < f->op_count; i++) {
         const VectorOp *op = &f->ops[i];
         out->tie[i] = (signed char)vector_info[op->code].tie;
@@ -174,7 +176,7 @@ bool x86_select(const VectorFunction *f, const Target *target, CodeSelection *ou
         out->late[i] = op->code == VECTOR_EVEN || op->code == VECTOR_ODD || op->code == VECTOR_DOT4_US ||
                        op->code == VECTOR_DOT2_SS || op->code == VECTOR_DOT2 || op->code == VECTOR_GATHER ||
                        op->code == VECTOR_PICK;
-        int memory = folded_operand(f, out->none, op);
+        int memory = folded_operand(out->none, op);
         if (memory >= 0 && memory == out->tie[i]) /* take over another operand that is in a register */
             out->tie[i] = op->code == VECTOR_FMA || op->code == VECTOR_FNMA ? 0 : vector_arg_count(op->code) > 1 ? 1 : -1;
     }

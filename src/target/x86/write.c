@@ -190,14 +190,6 @@ _Static_assert(ZYDIS_REGISTER_YMM0 == ZYDIS_REGISTER_XMM0 + 32 && ZYDIS_REGISTER
                    ZYDIS_REGISTER_R15 == ZYDIS_REGISTER_RAX + 15 && ZYDIS_REGISTER_R15D == ZYDIS_REGISTER_EAX + 15,
                "numbers of registers follow from their order");
 
-static bool is_vector(int reg) {
-    return reg >= ZYDIS_REGISTER_XMM0 && reg <= ZYDIS_REGISTER_ZMM31;
-}
-
-static bool is_mask(int reg) {
-    return reg >= ZYDIS_REGISTER_K0 && reg <= ZYDIS_REGISTER_K7;
-}
-
 static bool is_general(int reg) {
     return reg >= ZYDIS_REGISTER_RAX && reg <= ZYDIS_REGISTER_R15;
 }
@@ -218,7 +210,7 @@ static bool is_byte(int64_t number) {
 static unsigned char *put_memory(unsigned char *to, int reg, const X86Operand *m, int unit, unsigned char **displacement) {
     int low = (reg & 7) << 3;
     *displacement = NULL;
-    if (m->constant >= 0) { /* relative to the next instruction; patched when the pool is placed */
+    if (m->kind == X86_POOL) { /* relative to the next instruction; patched when the pool is placed */
         *to++ = (unsigned char)(low | 5);
         *displacement = to;
         return put_u32(to, 0);
@@ -265,27 +257,36 @@ static bool shorter_swapped(const X86Instruction *i, const char *order) {
 static bool split(const X86Instruction *i, const Form *form, Parts *out) {
     const char *order = form->order;
     *out = (Parts){.r = -1, .v = -1, .b = -1, .fourth = -1, .opcode = form->opcode};
-    if (form->store && (i->operand[0].kind == X86_MEMORY || shorter_swapped(i, order))) {
+    if (form->store && (i->operand[0].kind >= X86_MEMORY || shorter_swapped(i, order))) {
         out->opcode = form->store;
         order = order[1] == 'v' ? "bvr" : "br";
     }
-    int k = 0;
+    int k = 0, number, length;
     for (; k < 4 && i->operand[k].kind != X86_NONE && i->operand[k].kind != X86_IMMEDIATE; k++) {
         const X86Operand *o = &i->operand[k];
-        bool memory = o->kind == X86_MEMORY;
-        if (!order[k] || (memory && (order[k] != 'b' || o->index > ZYDIS_REGISTER_R15)) ||
-            !(memory || is_vector(o->reg) || is_mask(o->reg)))
-            return false;
-        int number = memory ? 0 : is_mask(o->reg) ? o->reg - ZYDIS_REGISTER_K0 : (o->reg - ZYDIS_REGISTER_XMM0) & 31;
-        int length = memory ? length_of(o) : is_mask(o->reg) ? 0 : (o->reg - ZYDIS_REGISTER_XMM0) / 32;
-        out->length = length > out->length ? length : out->length;
-        if (memory)
+        const unsigned vector = (unsigned)o->reg - ZYDIS_REGISTER_XMM0, mask = (unsigned)o->reg - ZYDIS_REGISTER_K0;
+        if (o->kind >= X86_MEMORY) {
+            if (order[k] != 'b' || o->index > ZYDIS_REGISTER_R15)
+                return false;
             out->memory = o;
+            number = 0;
+            length = length_of(o);
+        } else if (vector < 96) {
+            number = vector & 31;
+            length = (int)(vector >> 5);
+        } else if (mask < 8) {
+            number = (int)mask;
+            length = 0;
+        } else {
+            return false;
+        }
+        out->length = length > out->length ? length : out->length;
         switch (order[k]) {
         case 'r': out->r = number; break;
         case 'v': out->v = number; break;
         case 'b': out->b = number; break;
-        default: out->fourth = number; break;
+        case '4': out->fourth = number; break;
+        default: return false;
         }
     }
     if (order[k])
@@ -306,8 +307,8 @@ static int bit(int number, int at) {
 /* Upper bits of r/m: of a register its bits 3 and 4, of memory those of base and index. */
 static void upper_bits(const Parts *p, int *x, int *b) {
     const X86Operand *m = p->memory;
-    *b = !m ? bit(p->b, 3) : m->constant >= 0 ? 0 : bit(m->reg - ZYDIS_REGISTER_RAX, 3);
-    *x = !m ? bit(p->b, 4) : m->constant < 0 && m->index ? bit(m->index - ZYDIS_REGISTER_RAX, 3) : 0;
+    *b = !m ? bit(p->b, 3) : m->kind == X86_POOL ? 0 : bit(m->reg - ZYDIS_REGISTER_RAX, 3);
+    *x = !m ? bit(p->b, 4) : m->kind != X86_POOL && m->index ? bit(m->index - ZYDIS_REGISTER_RAX, 3) : 0;
 }
 
 static unsigned char *put_vex(unsigned char *to, const Form *form, const Parts *p) {
@@ -381,7 +382,7 @@ static size_t write_pair(int opcode, const X86Operand *rm, const X86Operand *reg
 
 static size_t write_load(int opcode, const X86Operand *reg, const X86Operand *m, unsigned char *to) {
     unsigned char *start = to, *displacement;
-    if (m->constant >= 0)
+    if (m->kind == X86_POOL)
         return 0;
     to = put_rex(to, number_of(reg), number_of(m), m->index ? m->index - ZYDIS_REGISTER_RAX : 0);
     *to++ = (unsigned char)opcode;
@@ -414,7 +415,7 @@ static unsigned char *put_short_rex(unsigned char *to, int reg, int rm, int inde
 
 static size_t write_prefetch(int hint, const X86Operand *m, unsigned char *to) {
     unsigned char *start = to, *displacement;
-    if (m->kind != X86_MEMORY || m->constant >= 0)
+    if (m->kind != X86_MEMORY)
         return 0;
     to = put_short_rex(to, 0, number_of(m), m->index ? m->index - ZYDIS_REGISTER_RAX : 0);
     *to++ = 0x0f;
@@ -466,7 +467,7 @@ static size_t write_general(const X86Instruction *i, unsigned char *to) {
         return write_other(i, to);
     switch (i->mnemonic) {
     case ZYDIS_MNEMONIC_MOV:
-        return is_reg(b) ? write_pair(0x89, a, b, to) : b->kind == X86_MEMORY ? write_load(0x8b, a, b, to) : 0;
+        return is_reg(b) ? write_pair(0x89, a, b, to) : b->kind >= X86_MEMORY ? write_load(0x8b, a, b, to) : 0;
     case ZYDIS_MNEMONIC_LEA: return write_load(0x8d, a, b, to);
     case ZYDIS_MNEMONIC_ADD:
         return is_reg(b) ? write_pair(0x01, a, b, to) : b->kind == X86_IMMEDIATE ? write_with_number(0, a, b->number, to) : 0;

@@ -61,7 +61,7 @@ typedef struct X86Code { /* bytes being written */
     X86Fixup *fixups;
     size_t fixup_count, fixup_capacity;
 } X86Code;
-enum { X86_NONE, X86_REGISTER, X86_MEMORY, X86_IMMEDIATE };
+enum { X86_NONE, X86_REGISTER, X86_IMMEDIATE, X86_MEMORY, X86_POOL /* memory too: a constant of the pool */ };
 typedef struct X86Operand {
     unsigned char kind;      /* one of the above */
     unsigned char scale;     /* of the index */
@@ -69,9 +69,8 @@ typedef struct X86Operand {
     unsigned char broadcast; /* elements that one of memory fills; 0: none */
     short reg;               /* a ZydisRegister: the register, or the base */
     short index;             /* of memory: a ZydisRegister that is added, times `scale`; 0: none */
-    int constant;            /* in the pool, at number 0 of it; -1: not in the pool */
-    int64_t number;          /* displacement or immediate */
-} X86Operand;
+    int64_t number;          /* displacement, immediate, or which constant */
+} X86Operand;                /* of 16 bytes: an instruction has four */
 typedef struct X86Instruction {
     int mnemonic; /* a ZydisMnemonic */
     X86Operand operand[4];
