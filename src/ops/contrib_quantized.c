@@ -221,73 +221,28 @@ static whet_status average_shape(OpCall *call) {
     return WHET_OK;
 }
 
-/* "n, i0, i1, c" or "n, c, i0, i1"; with extents where it is the output `y`. */
-static void put_image(Text *out, const Window *window, bool last, const char *stem, const Type *y) {
-    char n[32] = "n", c[32] = "c";
-    if (y) {
-        snprintf(n, sizeof n, "n:%lld", (long long)y->dims[0]);
-        snprintf(c, sizeof c, "c:%lld", (long long)y->dims[last ? y->rank - 1 : 1]);
-    }
-    text_put(out, n);
-    if (!last)
-        text_printf(out, ", %s", c);
-    for (int i = 0; i < window->axes; i++) {
-        text_printf(out, ", %s%d", stem, i);
-        if (y)
-            text_printf(out, ":%lld", (long long)window->out[i]);
-    }
-    if (last)
-        text_printf(out, ", %s", c);
-}
-
-/* Where the taps of an output lie: "n, 2*o0 + k0, 2*o1 + k1, c" */
-static void put_taps(Text *out, const Window *window, bool last) {
-    text_put(out, last ? "n" : "n, c");
-    for (int i = 0; i < window->axes; i++) {
-        text_put(out, ", ");
-        window_put_index(out, window, i);
-    }
-    text_put(out, last ? ", c" : "");
-}
-
 static whet_status average_build(OpCall *call, Text *out) {
     Window window;
     whet_status status = average_window(call, &window);
     if (status)
         return status;
-    bool last = op_int(call, "channels_last") != 0, padding = op_int(call, "count_include_pad") != 0;
-    bool constant = window_ends_inside(&window, padding);
-    double count = 1;
-    for (int i = 0; i < window.axes; i++) {
-        count *= (double)window.kernel[i];
-        if (!constant)
-            window_put_counts(out, &window, i, padding, DT_F32);
-    }
-    Text cell, value;
-    text_init(&cell);
-    put_image(&cell, &window, last, "i", NULL);
-    text_printf(out, "d[%s] = ", cell.data);
-    put_unary_input(call, out, cell.data);
-    text_put(out, "\nz[");
-    put_image(out, &window, last, "o", &call->out[0]);
-    text_put(out, "] = (sum(");
-    window_put_sized_taps(out, &window);
-    text_put(out, ") d[");
-    put_taps(out, &window, last);
-    text_printf(out, "]%s) / ", window_leaves(&window) ? "?" : "");
-    if (constant)
-        text_printf(out, "%.0f.0", count);
-    for (int i = 0; !constant && i < window.axes; i++)
-        text_printf(out, "%scount%d[o%d]%s", i ? " * " : "(", i, i, i + 1 == window.axes ? ")" : "");
-    text_char(out, '\n');
-    text_free(&cell);
-    text_init(&cell);
-    put_image(&cell, &window, last, "p", NULL);
-    text_init(&value);
-    text_printf(&value, "z[%s]", cell.data);
-    put_unary_output(call, out, cell.data, value.data);
-    text_free(&value);
-    text_free(&cell);
+    bool last = op_int(call, "channels_last") != 0;
+    const Type *y = &call->out[0];
+    OpHoles holes = op_holes(call);
+    window_holes(&holes, &window, "");
+    window_put_counts(out, &holes, &window, op_int(call, "count_include_pad") != 0, DT_F32);
+    op_hole_more(&holes, 'I', 'i', 0, window.axes);
+    op_hole_more(&holes, 'P', 'p', 0, window.axes);
+    op_hole(&holes, 'n', "n:%lld", (long long)y->dims[0]);
+    op_hole(&holes, 'c', "c:%lld", (long long)y->dims[last ? y->rank - 1 : 1]);
+    op_hole_filled(&holes, 'i', last ? "n$I, c" : "n, c$I");
+    op_hole_filled(&holes, 'p', last ? "n$P, c" : "n, c$P");
+    op_hole_filled(&holes, 'z', "z[$p]");
+    op_put_filled(out, &holes, "d[$i] = ");
+    put_unary_input(call, out, op_filling(&holes, 'i'));
+    op_put_filled(out, &holes,
+                  last ? "\nz[$n$M, $c] = (sum($Z) d[n$X, c]$G) / $N\n" : "\nz[$n, $c$M] = (sum($Z) d[n, c$X]$G) / $N\n");
+    put_unary_output(call, out, op_filling(&holes, 'p'), op_filling(&holes, 'z'));
     return WHET_OK;
 }
 

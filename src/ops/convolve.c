@@ -112,61 +112,34 @@ static whet_status shape_conv(OpCall *call) {
 
 /* ---- Conv: text -------------------------------------------------------------------------------------------------- */
 
-/* "sum(c, k0, k1) f32(x[n, c, ...]) * f32(w[m, c, k0, k1])", the operands cast from their types to `wide` */
-static void put_contraction(Text *out, const Groups *g, const Window *window, const char *x, DType x_type, const char *w,
-                            DType w_type, DType wide) {
-    bool depthwise = is_depthwise(g);
-    text_put(out, depthwise ? "sum(" : "sum(c, ");
-    window_put_taps(out, window);
-    text_put(out, ") ");
-    op_put_cast(out, x_type, wide);
-    text_printf(out, "%s[n, %s", x, g->input);
-    window_put_indices(out, window, "");
-    text_put(out, ") * ");
-    op_put_cast(out, w_type, wide);
-    text_printf(out, "%s[%s, %s, ", w, g->output, depthwise ? "0" : "c");
-    window_put_taps(out, window);
-    text_put(out, "])");
-}
-
-/* "y[n, 4*g:3 + m:4, o0, o1] = " */
-static void put_left(Text *out, const char *name, const Groups *g, const Window *window) {
-    text_printf(out, "%s[n, %s", name, g->left);
-    window_put_outputs(out, window);
-    text_put(out, "] = ");
-}
-
-static whet_status conv_parts(OpCall *call, int x_at, int w_at, int bias_at, Window *window, Groups *g) {
-    whet_status status = conv_window(call, x_at, w_at, bias_at, window);
+/* Holes of a convolution: those of its window, and $l, $i, $o: channels of y and of x and the first dimension of w; $c "c, " and
+ * $e "c": the channel that is summed over, nothing and 0 where there is but one. */
+static whet_status conv_holes(OpCall *call, int x_at, int w_at, int bias_at, OpHoles *holes) {
+    Window window;
+    whet_status status = conv_window(call, x_at, w_at, bias_at, &window);
     if (status)
         return status;
     const Type *w = call->in[w_at];
     int64_t groups = op_int(call, "group");
-    *g = make_groups(groups, w->dims[1], w->dims[0] / groups);
-    if (is_depthwise(g)) {
-        strcpy(g->input, "m");
-        strcpy(g->output, "m");
-        strcpy(g->left, "m");
-    }
+    const Groups g = make_groups(groups, w->dims[1], w->dims[0] / groups);
+    bool depthwise = is_depthwise(&g);
+    *holes = op_holes(call);
+    window_holes(holes, &window, "");
+    op_hole(holes, 'l', "%s", depthwise ? "m" : g.left);
+    op_hole(holes, 'i', "%s", depthwise ? "m" : g.input);
+    op_hole(holes, 'o', "%s", depthwise ? "m" : g.output);
+    op_hole(holes, 'c', "%s", depthwise ? "" : "c, ");
+    op_hole(holes, 'e', "%s", depthwise ? "0" : "c");
     return WHET_OK;
 }
 
 static whet_status build_conv(OpCall *call, Text *out) {
-    Window window;
-    Groups g;
-    whet_status status = conv_parts(call, 0, 1, 2, &window, &g);
+    OpHoles holes;
+    whet_status status = conv_holes(call, 0, 1, 2, &holes);
     if (status)
         return status;
-    DType type = call->in[0]->type, wide = op_wide(type);
-    put_left(out, "y", &g, &window);
-    op_put_cast(out, wide, type);
-    put_contraction(out, &g, &window, "x", type, "w", type, wide);
-    if (op_has(call, 2)) {
-        text_put(out, " + ");
-        op_put_cast(out, type, wide);
-        text_printf(out, "b[%s])", g.output);
-    }
-    text_char(out, ')');
+    op_put_filled(out, &holes, "y[n, $l$O] = $T(sum($c$K) $W(x[n, $i$X]$G) * $W(w[$o, $e, $K])");
+    op_put_filled(out, &holes, op_has(call, 2) ? " + $W(b[$o]))" : ")");
     return WHET_OK;
 }
 
@@ -180,95 +153,69 @@ static whet_status shape_qlinear_conv(OpCall *call) {
     return shape_conv_of(call, 0, 3, 8);
 }
 
-/* Reads a scale or zero point that is one number, or one an output channel. */
-static whet_status put_parameter(OpCall *call, Text *out, const char *name, int input, Dim channels, const char *channel) {
+/* A scale or zero point that is one number, or, with `channel`, one an output channel. */
+static whet_status hole_parameter(OpCall *call, OpHoles *holes, char hole, const char *name, int input, Dim channels,
+                                  const char *channel) {
     const Type *type = call->in[input];
     if (type->rank == 0)
-        text_printf(out, "%s[]", name);
+        op_hole(holes, hole, "%s[]", name);
     else if (type->rank == 1 && type->dims[0] == 1)
-        text_printf(out, "%s[0]", name);
+        op_hole(holes, hole, "%s[0]", name);
     else if (type->rank == 1 && channel && type->dims[0] == channels)
-        text_printf(out, "%s[%s]", name, channel);
+        op_hole(holes, hole, "%s[%s]", name, channel);
     else
         return op_error(call, WHET_ERROR_DATA, "input %d '%s' has a wrong shape; wanted a scalar%s", input, name,
                         channel ? " or an element an output channel" : "");
     return WHET_OK;
 }
 
-/* "d[n, c, i0, i1] = s32(x[..]) - s32(x_zero[])": what lies outside then counts as zero, as the specification has it. */
-static whet_status put_centred_input(OpCall *call, Text *out, int zero) {
-    text_put(out, "d[..] = s32(x[..])");
+/* d and v: input and weights without their zero points. What lies outside then counts as zero, as the specification has it. */
+static whet_status put_centred(OpCall *call, Text *out, OpHoles *holes, int w_at, int x_zero, int w_zero) {
     whet_status status = WHET_OK;
-    if (op_has(call, zero)) {
-        text_put(out, " - s32(");
-        status = put_parameter(call, out, "x_zero", zero, 0, NULL);
-        text_char(out, ')');
-    }
-    text_char(out, '\n');
-    return status;
-}
-
-static whet_status put_centred_weights(OpCall *call, Text *out, const Window *window, int zero, Dim channels) {
-    text_put(out, "v[m, c, ");
-    window_put_taps(out, window);
-    text_put(out, "] = s32(w[m, c, ");
-    window_put_taps(out, window);
-    text_put(out, "])");
-    whet_status status = WHET_OK;
-    if (op_has(call, zero)) {
-        text_put(out, " - s32(");
-        status = put_parameter(call, out, "w_zero", zero, channels, "m");
-        text_char(out, ')');
-    }
-    text_char(out, '\n');
-    return status;
-}
-
-static whet_status build_conv_integer(OpCall *call, Text *out) {
-    Window window;
-    Groups g;
-    whet_status status = conv_parts(call, 0, 1, -1, &window, &g);
-    if (!status)
-        status = put_centred_input(call, out, 2);
-    if (!status)
-        status = put_centred_weights(call, out, &window, 3, call->in[1]->dims[0]);
+    if (op_has(call, x_zero))
+        status = hole_parameter(call, holes, 'p', "x_zero", x_zero, 0, NULL);
+    if (!status && op_has(call, w_zero))
+        status = hole_parameter(call, holes, 'q', "w_zero", w_zero, call->in[w_at]->dims[0], "m");
     if (status)
         return status;
-    put_left(out, "y", &g, &window);
-    put_contraction(out, &g, &window, "d", DT_S32, "v", DT_S32, DT_S32);
+    op_put_filled(out, holes, op_has(call, x_zero) ? "d[..] = s32(x[..]) - s32($p)\n" : "d[..] = s32(x[..])\n");
+    op_put_filled(out, holes,
+                  op_has(call, w_zero) ? "v[m, c, $K] = s32(w[m, c, $K]) - s32($q)\n" : "v[m, c, $K] = s32(w[m, c, $K])\n");
     return WHET_OK;
 }
 
-/* y = T(round(sum * (x_scale * w_scale / y_scale)) + y_zero), in f32; the cast saturates. */
+#define CENTRED_SUM "sum($c$K) d[n, $i$X]$G * v[$o, $e, $K]"
+
+static whet_status build_conv_integer(OpCall *call, Text *out) {
+    OpHoles holes;
+    whet_status status = conv_holes(call, 0, 1, -1, &holes);
+    if (!status)
+        status = put_centred(call, out, &holes, 1, 2, 3);
+    if (!status)
+        op_put_filled(out, &holes, "y[n, $l$O] = " CENTRED_SUM);
+    return status;
+}
+
+/* In f32; the cast saturates. */
 static whet_status build_qlinear_conv(OpCall *call, Text *out) {
-    Window window;
-    Groups g;
-    Dim channels = call->in[3]->dims[0];
-    whet_status status = conv_parts(call, 0, 3, 8, &window, &g);
+    OpHoles holes;
+    whet_status status = conv_holes(call, 0, 3, 8, &holes);
     if (!status)
-        status = put_centred_input(call, out, 2);
+        status = put_centred(call, out, &holes, 3, 2, 5);
     if (!status)
-        status = put_centred_weights(call, out, &window, 5, channels);
+        status = hole_parameter(call, &holes, 'x', "x_scale", 1, 0, NULL);
+    if (!status)
+        status = hole_parameter(call, &holes, 'w', "w_scale", 4, call->in[3]->dims[0], op_filling(&holes, 'o'));
+    if (!status)
+        status = hole_parameter(call, &holes, 'y', "y_scale", 6, 0, NULL);
+    if (!status)
+        status = hole_parameter(call, &holes, 'z', "y_zero", 7, 0, NULL);
     if (status)
         return status;
-    put_left(out, "y", &g, &window);
-    text_printf(out, "%s(round(f32(", dtype_name(call->in[7]->type));
-    put_contraction(out, &g, &window, "d", DT_S32, "v", DT_S32, DT_S32);
-    if (op_has(call, 8))
-        text_printf(out, " + b[%s]", g.output);
-    text_put(out, ") * (");
-    status = put_parameter(call, out, "x_scale", 1, 0, NULL);
-    text_put(out, " * ");
-    if (!status)
-        status = put_parameter(call, out, "w_scale", 4, channels, g.output);
-    text_put(out, " / ");
-    if (!status)
-        status = put_parameter(call, out, "y_scale", 6, 0, NULL);
-    text_put(out, ")) + f32(");
-    if (!status)
-        status = put_parameter(call, out, "y_zero", 7, 0, NULL);
-    text_put(out, "))");
-    return status;
+    op_put_filled(out, &holes, "y[n, $l$O] = $T(round(f32(" CENTRED_SUM);
+    op_put_filled(out, &holes, op_has(call, 8) ? " + b[$o]" : "");
+    op_put_filled(out, &holes, ") * ($x * $w / $y)) + f32($z))");
+    return WHET_OK;
 }
 
 /* ---- ConvTranspose --------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@
  *     l[i0] = -x[i0, t[i0]]
  *     y[] = (sum(j0) l[j0]) / 3.0
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "ops/ops.h"
@@ -33,71 +32,12 @@ static whet_status shape_loss(OpCall *call) {
 
 /* ---- Text -------------------------------------------------------------------------------------------------------- */
 
-/* "l[i0, i2, i3]": what has the target's shape */
-static void put_cell(Text *out, const char *name, char stem, int rank) {
-    text_printf(out, "%s[%c0", name, stem);
-    for (int d = 2; d < rank; d++)
-        text_printf(out, ", %c%d", stem, d);
-    text_char(out, ']');
-}
-
-/* "p[i0, t[i0, i2], i2]": the score of the target's class */
-static void put_score(Text *out, const char *name, int rank) {
-    text_printf(out, "%s[i0, ", name);
-    put_cell(out, "t", 'i', rank);
-    for (int d = 2; d < rank; d++)
-        text_printf(out, ", i%d", d);
-    text_char(out, ']');
-}
-
-static void put_sum(Text *out, const char *name, int rank) {
-    text_put(out, "(sum(j0");
-    for (int d = 2; d < rank; d++)
-        text_printf(out, ", j%d", d);
-    text_put(out, ") ");
-    put_cell(out, name, 'j', rank);
-    text_char(out, ')');
-}
-
-/* "t[i0] = select(s64(target[i0]) == -1, 0, s64(target[i0]))": what is ignored need be no class. */
-static void put_targets(OpCall *call, Text *out, int rank) {
-    const Attr *ignored = op_attr(call, "ignore_index");
-    put_cell(out, "t", 'i', rank);
-    text_put(out, " = ");
-    if (ignored) {
-        text_put(out, "select(s64(");
-        put_cell(out, "target", 'i', rank);
-        text_printf(out, ") == (%lld), 0, ", (long long)ignored->i);
-    }
-    text_put(out, "s64(");
-    put_cell(out, "target", 'i', rank);
-    text_put(out, ignored ? "))\n" : ")\n");
-}
-
-/* Do cells count differently? */
-static bool has_weights(const OpCall *call) {
-    return op_has(call, 2) || op_attr(call, "ignore_index");
-}
-
-/* "v[i0] = ...": the weight of each cell, 0 for what is ignored. */
-static void put_cell_weights(OpCall *call, Text *out, int rank, DType wide) {
-    const Attr *ignored = op_attr(call, "ignore_index");
-    put_cell(out, "v", 'i', rank);
-    text_put(out, " = ");
-    if (ignored) {
-        text_put(out, "select(s64(");
-        put_cell(out, "target", 'i', rank);
-        text_printf(out, ") == (%lld), %s(0), ", (long long)ignored->i, dtype_name(wide));
-    }
-    if (op_has(call, 2)) {
-        op_put_cast(out, call->in[2]->type, wide);
-        text_put(out, "weight[");
-        put_cell(out, "t", 'i', rank);
-        text_put(out, "])");
-    } else {
-        text_printf(out, "%s(1)", dtype_name(wide));
-    }
-    text_put(out, ignored ? ")\n" : "\n");
+/* $I and $J: dimensions behind that of the classes. */
+static OpHoles loss_holes(const OpCall *call) {
+    OpHoles holes = op_holes(call);
+    op_hole_more(&holes, 'I', 'i', 2, call->in[0]->rank);
+    op_hole_more(&holes, 'J', 'j', 2, call->in[0]->rank);
+    return holes;
 }
 
 static double cells(const Type *x) {
@@ -107,83 +47,50 @@ static double cells(const Type *x) {
     return count;
 }
 
-/* The loss of log-probabilities `name`, whose type is `type`. */
-static whet_status put_loss(OpCall *call, Text *out, const char *name, DType type) {
-    int rank = call->in[0]->rank;
-    DType wide = op_wide(call->in[0]->type), result = call->out[0].type;
+/* The loss of log-probabilities `name`. What is ignored need be no class, and weighs nothing. */
+static whet_status put_loss(OpCall *call, Text *out, const char *name) {
+    const Type *x = call->in[0];
+    const Attr *ignored = op_attr(call, "ignore_index");
     int reduction = op_choice(call, "reduction");
-    if (op_has(call, 2) && (call->in[2]->rank != 1 || call->in[2]->dims[0] != call->in[0]->dims[1]))
-        return op_error(call, WHET_ERROR_DATA, "the weights have a wrong shape; wanted an element a class");
-    put_targets(call, out, rank);
-    if (has_weights(call))
-        put_cell_weights(call, out, rank, wide);
-    put_cell(out, "l", 'i', rank);
-    text_put(out, " = -");
-    op_put_cast(out, type, wide);
-    put_score(out, name, rank);
-    text_put(out, has_weights(call) ? ") * " : ")");
-    if (has_weights(call))
-        put_cell(out, "v", 'i', rank);
-    text_put(out, reduction == REDUCTION_NONE ? "\ny[..] = " : "\ny[] = ");
-    op_put_cast(out, wide, result);
-    if (reduction == REDUCTION_NONE)
-        text_put(out, "l[..]");
-    else
-        put_sum(out, "l", rank);
-    if (reduction == REDUCTION_MEAN && has_weights(call)) {
-        text_put(out, " / ");
-        put_sum(out, "v", rank);
-    } else if (reduction == REDUCTION_MEAN) {
-        text_printf(out, " / %.0f.0", cells(call->in[0]));
+    bool has_weight = op_has(call, 2), weighs = has_weight || ignored;
+    if (has_weight && (call->in[2]->rank != 1 || call->in[2]->dims[0] != x->dims[1]))
+        return op_error(call, WHET_ERROR_DATA, "the weights have a wrong shape; wanted [%lld], an element a class",
+                        (long long)x->dims[1]);
+    OpHoles holes = loss_holes(call);
+    op_hole(&holes, 'X', "%s", name);
+    op_hole(&holes, 'N', "%.0f.0", cells(x));
+    if (ignored) {
+        op_hole(&holes, 'E', "%lld", (long long)ignored->i);
+        op_put_filled(out, &holes, "t[i0$I] = select(s64(target[i0$I]) == ($E), 0, s64(target[i0$I]))\n");
+        op_put_filled(out, &holes, "v[i0$I] = select(s64(target[i0$I]) == ($E), $W(0), ");
+        op_put_filled(out, &holes, has_weight ? "$W(weight[t[i0$I]]))\n" : "$W(1))\n");
+    } else {
+        op_put_filled(out, &holes, "t[i0$I] = s64(target[i0$I])\n");
+        op_put_filled(out, &holes, has_weight ? "v[i0$I] = $W(weight[t[i0$I]])\n" : "");
     }
-    text_put(out, ")\n");
+    op_put_filled(out, &holes, weighs ? "l[i0$I] = -$W($X[i0, t[i0$I]$I]) * v[i0$I]\n" : "l[i0$I] = -$W($X[i0, t[i0$I]$I])\n");
+    op_put_filled(out, &holes,
+                  reduction == REDUCTION_NONE  ? "y[..] = $T(l[..])\n"
+                  : reduction == REDUCTION_SUM ? "y[] = $T(sum(j0$J) l[j0$J])\n"
+                  : weighs                     ? "y[] = $T((sum(j0$J) l[j0$J]) / (sum(j0$J) v[j0$J]))\n"
+                                               : "y[] = $T((sum(j0$J) l[j0$J]) / $N)\n");
     return WHET_OK;
 }
 
 static whet_status build_likelihood(OpCall *call, Text *out) {
-    return put_loss(call, out, "x", call->in[0]->type);
-}
-
-/* ", i2, i3" */
-static void put_pixels(Text *out, int rank) {
-    for (int d = 2; d < rank; d++)
-        text_printf(out, ", i%d", d);
+    return put_loss(call, out, "x");
 }
 
 /* p = x - top - log(sum(exp(x - top))) over the classes, then the loss of p. */
 static whet_status build_cross_entropy(OpCall *call, Text *out) {
-    const Type *x = call->in[0];
-    DType wide = op_wide(x->type);
-    put_cell(out, "top", 'i', x->rank);
-    text_put(out, " = max(c) ");
-    op_put_cast(out, x->type, wide);
-    text_put(out, "x[i0, c");
-    put_pixels(out, x->rank);
-    text_put(out, "])\n");
-    put_cell(out, "total", 'i', x->rank);
-    text_put(out, " = sum(c) exp(");
-    op_put_cast(out, x->type, wide);
-    text_put(out, "x[i0, c");
-    put_pixels(out, x->rank);
-    text_put(out, "]) - ");
-    put_cell(out, "top", 'i', x->rank);
-    text_put(out, ")\np[i0, c");
-    put_pixels(out, x->rank);
-    text_put(out, "] = ");
-    op_put_cast(out, x->type, wide);
-    text_put(out, "x[i0, c");
-    put_pixels(out, x->rank);
-    text_put(out, "]) - ");
-    put_cell(out, "top", 'i', x->rank);
-    text_put(out, " - log(");
-    put_cell(out, "total", 'i', x->rank);
-    text_put(out, ")\n");
-    if (op_wants(call, 1)) {
-        text_put(out, "log_prob[..] = ");
-        op_put_cast(out, wide, x->type);
-        text_put(out, "p[..])\n");
-    }
-    return put_loss(call, out, "p", wide);
+    OpHoles holes = loss_holes(call);
+    op_put_filled(out, &holes,
+                  "top[i0$I] = max(c) $W(x[i0, c$I])\n"
+                  "total[i0$I] = sum(c) exp($W(x[i0, c$I]) - top[i0$I])\n"
+                  "p[i0, c$I] = $W(x[i0, c$I]) - top[i0$I] - log(total[i0$I])\n");
+    if (op_wants(call, 1))
+        op_put_filled(out, &holes, "log_prob[..] = $T(p[..])\n");
+    return put_loss(call, out, "p");
 }
 
 // clang-format off

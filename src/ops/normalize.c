@@ -9,136 +9,24 @@
  *     inverse[i0, i1, 0] = 1 / sqrt(variance[i0, i1, 0] + epsilon)
  *     y[i0, i1, i2] = (x[i0, i1, i2] - mean[i0, i1, 0]) * inverse[i0, i1, 0] * scale[i2] + b[i2]
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "ops/ops.h"
 
-/* ---- Text of statistics over some axes --------------------------------------------------------------------------- */
+/* ---- Text ---------------------------------------------------------------------------------------------------------- */
 
-typedef struct Over {
-    const Type *x;
-    DType wide;
-    bool reduced[WHET_MAX_RANK];
-    int count;       /* of reduced axes */
-    double elements; /* in one of the sums */
-} Over;
+/* Statistics over the reduced axes, and what is made of an element by them. */
+#define MEAN       "mean_[$K] = ($S$W(x[$J])) / $N\n"
+#define VARIANCE   "variance_[$K] = ($Ssquare($W(x[$J]) - mean_[$K])) / $N\n"
+#define INVERSE    "inverse_[$K] = 1 / sqrt(variance_[$K] + epsilon)\n"
+#define NORMALIZED "($W(x[$I]) - mean_[$K]) * inverse_[$K]"
 
-static Over over_axes(const Type *x, const bool *reduced) {
-    Over over = {.x = x, .wide = op_wide(x->type), .elements = 1};
-    for (int d = 0; d < x->rank; d++)
-        if (reduced[d]) {
-            over.reduced[d] = true;
-            over.elements *= (double)x->dims[d];
-            over.count++;
-        }
-    return over;
-}
-
-/* All axes from `first` on. */
-static Over over_tail(const Type *x, int first) {
+/* Of what reduces all axes from `first` on. */
+static OpHoles holes_tail(const OpCall *call, int first) {
     bool reduced[WHET_MAX_RANK] = {0};
-    for (int d = first; d < x->rank; d++)
+    for (int d = first; d < call->in[0]->rank; d++)
         reduced[d] = true;
-    return over_axes(x, reduced);
-}
-
-/* "mean[i0, 0]" */
-static void put_kept(Text *out, const char *name, const Over *over) {
-    text_printf(out, "%s[", name);
-    for (int d = 0; d < over->x->rank; d++) {
-        text_put(out, d ? ", " : "");
-        if (over->reduced[d])
-            text_char(out, '0');
-        else
-            text_printf(out, "i%d", d);
-    }
-    text_char(out, ']');
-}
-
-/* "f32(x[i0, j1])" where reduced axes are j's, or "f32(x[i0, i1])" */
-static void put_x(Text *out, const Over *over, bool inside) {
-    op_put_cast(out, over->x->type, over->wide);
-    text_put(out, "x[");
-    for (int d = 0; d < over->x->rank; d++)
-        text_printf(out, "%s%c%d", d ? ", " : "", inside && over->reduced[d] ? 'j' : 'i', d);
-    text_put(out, "])");
-}
-
-/* "(sum(j1, j2) " or "(" where nothing is reduced; the caller closes it */
-static void put_sum(Text *out, const Over *over) {
-    text_char(out, '(');
-    const char *separator = "sum(";
-    for (int d = 0; d < over->x->rank; d++)
-        if (over->reduced[d]) {
-            text_printf(out, "%sj%d", separator, d);
-            separator = ", ";
-        }
-    text_put(out, over->count ? ") " : "");
-}
-
-/* "mean[i0, 0] = (sum(j1) x[i0, j1]) / 12.0" */
-static void put_mean(Text *out, const Over *over) {
-    put_kept(out, "mean_", over);
-    text_put(out, " = ");
-    put_sum(out, over);
-    put_x(out, over, true);
-    text_printf(out, ") / %.0f.0\n", over->elements);
-}
-
-/* "variance[i0, 0] = (sum(j1) square(x[i0, j1] - mean[i0, 0])) / 12.0"; about zero if not `centred` */
-static void put_variance(Text *out, const Over *over, bool centred) {
-    put_kept(out, "variance_", over);
-    text_put(out, " = ");
-    put_sum(out, over);
-    text_put(out, "square(");
-    put_x(out, over, true);
-    if (centred) {
-        text_put(out, " - ");
-        put_kept(out, "mean_", over);
-    }
-    text_printf(out, ")) / %.0f.0\n", over->elements);
-}
-
-/* "inverse[i0, 0] = 1 / sqrt(variance[i0, 0] + epsilon)" */
-static void put_inverse(Text *out, const Over *over) {
-    put_kept(out, "inverse_", over);
-    text_put(out, " = 1 / sqrt(");
-    put_kept(out, "variance_", over);
-    text_put(out, " + epsilon)\n");
-}
-
-/* "y[i0, i1] = " */
-static void put_left(Text *out, const char *name, int rank) {
-    op_put_element(out, name, rank);
-    text_put(out, " = ");
-}
-
-/* "(x[i0, i1] - mean[i0, 0]) * inverse[i0, 0]" */
-static void put_normalized(Text *out, const Over *over, bool centred) {
-    text_char(out, '(');
-    put_x(out, over, false);
-    if (centred) {
-        text_put(out, " - ");
-        put_kept(out, "mean_", over);
-    }
-    text_put(out, ") * ");
-    put_kept(out, "inverse_", over);
-}
-
-/* " * f32(scale[i1])": a vector along dimension `axis` */
-static void put_vector(Text *out, const char *symbol, const char *name, const Type *type, int axis, DType wide) {
-    text_put(out, symbol);
-    op_put_cast(out, type->type, wide);
-    text_printf(out, "%s[i%d])", name, axis);
-}
-
-/* A scale or shift of `rank` trailing dimensions, broadcast. */
-static void put_broadcast(Text *out, const char *symbol, const char *name, const Type *type, int rank, DType wide) {
-    text_put(out, symbol);
-    op_put_cast(out, type->type, wide);
-    op_put_read(out, name, type, "i", rank);
-    text_char(out, ')');
+    return op_holes_reduced(call, reduced);
 }
 
 /* ---- BatchNormalization ------------------------------------------------------------------------------------------ */
@@ -176,38 +64,13 @@ static whet_status check_channels(OpCall *call, int first, int last) {
 /* One factor and one shift a channel, so that an element costs a multiplication and an addition:
  * y = x * factor + (b - mean * factor), where the mean and variance are given. */
 static whet_status build_batch_inference(OpCall *call, Text *out) {
-    const Type *x = call->in[0];
-    DType wide = op_wide(x->type);
-    text_put(out, "factor[c] = ");
-    op_put_cast(out, call->in[1]->type, wide);
-    text_put(out, "scale[c]) / sqrt(");
-    op_put_cast(out, call->in[4]->type, wide);
-    text_put(out, "variance[c]) + epsilon)\nshift[c] = ");
-    op_put_cast(out, call->in[2]->type, wide);
-    text_put(out, "b[c]) - ");
-    op_put_cast(out, call->in[3]->type, wide);
-    text_put(out, "mean[c]) * factor[c]\n");
-    put_left(out, "y", x->rank);
-    op_put_cast(out, wide, x->type);
-    op_put_cast(out, x->type, wide);
-    op_put_element(out, "x", x->rank);
-    text_printf(out, ") * factor[i%d] + shift[i%d])\n", channel_axis(x), channel_axis(x));
+    OpHoles holes = holes_tail(call, call->in[0]->rank);
+    op_hole(&holes, 'C', "i%d", channel_axis(call->in[0]));
+    op_put_filled(out, &holes,
+                  "factor[c] = $W(scale[c]) / sqrt($W(variance[c]) + epsilon)\n"
+                  "shift[c] = $W(b[c]) - $W(mean[c]) * factor[c]\n"
+                  "y[$I] = $T($W(x[$I]) * factor[$C] + shift[$C])\n");
     return WHET_OK;
-}
-
-static void put_running(OpCall *call, Text *out, const Over *over, const char *name, int output, int input) {
-    if (!op_wants(call, output))
-        return;
-    DType type = call->in[input]->type;
-    int channel = channel_axis(over->x);
-    text_printf(out, "running_%s[i%d] = ", name, channel);
-    op_put_cast(out, over->wide, type);
-    op_put_cast(out, type, over->wide);
-    text_printf(out, "%s[i%d]) * momentum + ", name, channel);
-    char statistic[32];
-    snprintf(statistic, sizeof statistic, "%s_", name);
-    put_kept(out, statistic, over);
-    text_put(out, " * (1 - momentum))\n");
 }
 
 static whet_status build_batch_training(OpCall *call, Text *out) {
@@ -215,18 +78,14 @@ static whet_status build_batch_training(OpCall *call, Text *out) {
     bool reduced[WHET_MAX_RANK];
     for (int d = 0; d < x->rank; d++)
         reduced[d] = d != channel_axis(x);
-    Over over = over_axes(x, reduced);
-    put_mean(out, &over);
-    put_variance(out, &over, true);
-    put_inverse(out, &over);
-    put_left(out, "y", x->rank);
-    op_put_cast(out, over.wide, x->type);
-    put_normalized(out, &over, true);
-    put_vector(out, " * ", "scale", call->in[1], channel_axis(x), over.wide);
-    put_vector(out, " + ", "b", call->in[2], channel_axis(x), over.wide);
-    text_put(out, ")\n");
-    put_running(call, out, &over, "mean", 1, 3);
-    put_running(call, out, &over, "variance", 2, 4);
+    OpHoles holes = op_holes_reduced(call, reduced);
+    op_hole(&holes, 'C', "i%d", channel_axis(x));
+    op_put_filled(out, &holes, MEAN VARIANCE INVERSE "y[$I] = $T(" NORMALIZED " * $W(scale[$C]) + $W(b[$C]))\n");
+    op_hole(&holes, 'V', "%s", dtype_name(call->in[3]->type));
+    if (op_wants(call, 1))
+        op_put_filled(out, &holes, "running_mean[$C] = $V($W(mean[$C]) * momentum + mean_[$K] * (1 - momentum))\n");
+    if (op_wants(call, 2))
+        op_put_filled(out, &holes, "running_variance[$C] = $V($W(variance[$C]) * momentum + variance_[$K] * (1 - momentum))\n");
     return WHET_OK;
 }
 
@@ -243,21 +102,12 @@ static whet_status build_batch(OpCall *call, Text *out) {
 static whet_status build_batch_7(OpCall *call, Text *out) {
     if (op_int(call, "spatial"))
         return build_batch(call, out);
-    const Type *x = call->in[0];
-    DType wide = op_wide(x->type);
-    put_left(out, "y", x->rank);
-    op_put_cast(out, wide, x->type);
-    text_char(out, '(');
-    op_put_cast(out, x->type, wide);
-    op_put_element(out, "x", x->rank);
-    text_put(out, ")");
-    put_broadcast(out, " - ", "mean", call->in[3], x->rank, wide);
-    text_put(out, ") / sqrt(");
-    put_broadcast(out, "", "variance", call->in[4], x->rank, wide);
-    text_put(out, " + epsilon)");
-    put_broadcast(out, " * ", "scale", call->in[1], x->rank, wide);
-    put_broadcast(out, " + ", "b", call->in[2], x->rank, wide);
-    text_put(out, ")\n");
+    static const char *const names[] = {"x", "scale", "b", "mean", "variance"};
+    OpHoles holes = op_holes(call);
+    for (int i = 0; i < 5; i++)
+        op_hole_read(&holes, (char)('a' + i), names[i], call->in[i], call->in[0]->rank);
+    op_hole_indices(&holes, 'I', call->in[0]->rank, NULL, 0);
+    op_put_filled(out, &holes, "y[$I] = $T(($W($a) - $W($d)) / sqrt($W($e) + epsilon) * $W($b) + $W($c))\n");
     return WHET_OK;
 }
 
@@ -271,33 +121,17 @@ static whet_status shape_image(OpCall *call) {
 }
 
 static whet_status build_instance(OpCall *call, Text *out) {
-    const Type *x = call->in[0];
     whet_status status = check_channels(call, 1, 2);
     if (status)
         return status;
-    Over over = over_tail(x, 2);
-    put_mean(out, &over);
-    put_variance(out, &over, true);
-    put_inverse(out, &over);
-    put_left(out, "y", x->rank);
-    op_put_cast(out, over.wide, x->type);
-    put_normalized(out, &over, true);
-    put_vector(out, " * ", "scale", call->in[1], 1, over.wide);
-    put_vector(out, " + ", "b", call->in[2], 1, over.wide);
-    text_put(out, ")\n");
+    OpHoles holes = holes_tail(call, 2);
+    op_put_filled(out, &holes, MEAN VARIANCE INVERSE "y[$I] = $T(" NORMALIZED " * $W(scale[i1]) + $W(b[i1]))\n");
     return WHET_OK;
-}
-
-/* ", j2, j3" */
-static void put_pixels(Text *out, char stem, int rank) {
-    for (int d = 2; d < rank; d++)
-        text_printf(out, ", %c%d", stem, d);
 }
 
 /* Channel 4*g + c is channel c of group g. Until version 20 scale and bias have an element a group, then one a channel. */
 static whet_status build_group(OpCall *call, Text *out) {
     const Type *x = call->in[0];
-    DType wide = op_wide(x->type);
     int64_t groups = op_int(call, "num_groups"), channels = x->dims[1];
     if (groups < 1 || channels % groups)
         return op_error(call, WHET_ERROR_DATA, "%lld channels do not divide into %lld groups", (long long)channels,
@@ -307,35 +141,23 @@ static whet_status build_group(OpCall *call, Text *out) {
     for (int i = 1; i <= 2; i++)
         if (call->in[i]->rank != 1 || call->in[i]->dims[0] != wanted)
             return op_error(call, WHET_ERROR_DATA, "input %d has a wrong shape; wanted [%lld]", i, (long long)wanted);
-    long long size = channels / groups, group_count = groups;
+    int64_t size = channels / groups;
     double elements = (double)size;
     for (int d = 2; d < x->rank; d++)
         elements *= (double)x->dims[d];
-    for (int pass = 0; pass < 2; pass++) {
-        text_printf(out, "%s[n, g:%lld] = (sum(c:%lld", pass ? "variance_" : "mean_", group_count, size);
-        put_pixels(out, 'j', x->rank);
-        text_put(out, pass ? ") square(" : ") (");
-        op_put_cast(out, x->type, wide);
-        text_printf(out, "x[n, %lld*g + c", size);
-        put_pixels(out, 'j', x->rank);
-        text_printf(out, "])%s)) / %.0f.0\n", pass ? " - mean_[n, g]" : "", elements);
-    }
-    text_put(out, "inverse_[n, g] = 1 / sqrt(variance_[n, g] + epsilon)\n");
-    text_printf(out, "y[n, %lld*g:%lld + c:%lld", size, group_count, size);
-    put_pixels(out, 'i', x->rank);
-    text_put(out, "] = ");
-    op_put_cast(out, wide, x->type);
-    text_char(out, '(');
-    op_put_cast(out, x->type, wide);
-    text_printf(out, "x[n, %lld*g + c", size);
-    put_pixels(out, 'i', x->rank);
-    text_put(out, "]) - mean_[n, g]) * inverse_[n, g] * ");
-    char channel[40];
-    snprintf(channel, sizeof channel, by_group ? "g" : "%lld*g + c", size);
-    op_put_cast(out, call->in[1]->type, wide);
-    text_printf(out, "scale[%s]) + ", channel);
-    op_put_cast(out, call->in[2]->type, wide);
-    text_printf(out, "b[%s]))\n", channel);
+    OpHoles holes = op_holes(call);
+    op_hole_more(&holes, 'I', 'i', 2, x->rank);
+    op_hole_more(&holes, 'J', 'j', 2, x->rank);
+    op_hole(&holes, 'G', "%lld", (long long)groups);
+    op_hole(&holes, 'C', "%lld", (long long)size);
+    op_hole(&holes, 'N', "%.0f.0", elements);
+    op_hole(&holes, 'S', by_group ? "g" : "%lld*g + c", (long long)size);
+    op_put_filled(
+        out, &holes,
+        "mean_[n, g:$G] = (sum(c:$C$J) $W(x[n, $C*g + c$J])) / $N\n"
+        "variance_[n, g:$G] = (sum(c:$C$J) square($W(x[n, $C*g + c$J]) - mean_[n, g])) / $N\n"
+        "inverse_[n, g] = 1 / sqrt(variance_[n, g] + epsilon)\n"
+        "y[n, $C*g:$G + c:$C$I] = $T(($W(x[n, $C*g + c$I]) - mean_[n, g]) * inverse_[n, g] * $W(scale[$S]) + $W(b[$S]))\n");
     return WHET_OK;
 }
 
@@ -374,53 +196,37 @@ static whet_status shape_layer(OpCall *call) {
     return WHET_OK;
 }
 
-/* A statistic as an output: "saved_mean[i0, 0] = f32(mean[i0, 0])" */
-static void put_saved(OpCall *call, Text *out, const Over *over, int output, const char *name, const char *statistic) {
-    if (!op_wants(call, output))
-        return;
-    put_kept(out, name, over);
-    text_put(out, " = ");
-    op_put_cast(out, over->wide, call->out[output].type);
-    put_kept(out, statistic, over);
-    text_put(out, ")\n");
-}
-
 static whet_status build_layer(OpCall *call, Text *out) {
     const Type *x = call->in[0];
     int axis;
     whet_status status = first_axis(call, &axis);
     if (status)
         return status;
-    Over over = over_tail(x, axis);
-    put_mean(out, &over);
-    put_variance(out, &over, true);
-    put_inverse(out, &over);
-    put_left(out, "y", x->rank);
-    op_put_cast(out, over.wide, call->out[0].type);
-    put_normalized(out, &over, true);
-    put_broadcast(out, " * ", "scale", call->in[1], x->rank, over.wide);
-    if (op_has(call, 2))
-        put_broadcast(out, " + ", "b", call->in[2], x->rank, over.wide);
+    OpHoles holes = holes_tail(call, axis);
+    op_hole_read(&holes, 'A', "scale", call->in[1], x->rank);
+    op_put_filled(out, &holes, MEAN VARIANCE INVERSE "y[$I] = $T(" NORMALIZED " * $W($A)");
+    if (op_has(call, 2)) {
+        op_hole_read(&holes, 'B', "b", call->in[2], x->rank);
+        op_put_filled(out, &holes, " + $W($B)");
+    }
     text_put(out, ")\n");
-    put_saved(call, out, &over, 1, "saved_mean", "mean_");
-    put_saved(call, out, &over, 2, "saved_inverse", "inverse_");
+    static const char *const saved[] = {NULL, "saved_mean[$K] = $V(mean_[$K])\n", "saved_inverse[$K] = $V(inverse_[$K])\n"};
+    for (int i = 1; i < call->out_count; i++) {
+        op_hole(&holes, 'V', "%s", dtype_name(call->out[i].type));
+        op_put_filled(out, &holes, op_wants(call, i) ? saved[i] : "");
+    }
     return WHET_OK;
 }
 
 static whet_status build_rms(OpCall *call, Text *out) {
-    const Type *x = call->in[0];
     int axis;
     whet_status status = first_axis(call, &axis);
     if (status)
         return status;
-    Over over = over_tail(x, axis);
-    put_variance(out, &over, false);
-    put_inverse(out, &over);
-    put_left(out, "y", x->rank);
-    op_put_cast(out, over.wide, call->out[0].type);
-    put_normalized(out, &over, false);
-    put_broadcast(out, " * ", "scale", call->in[1], x->rank, over.wide);
-    text_put(out, ")\n");
+    OpHoles holes = holes_tail(call, axis);
+    op_hole_read(&holes, 'A', "scale", call->in[1], call->in[0]->rank);
+    op_put_filled(out, &holes,
+                  "variance_[$K] = ($Ssquare($W(x[$J]))) / $N\n" INVERSE "y[$I] = $T($W(x[$I]) * inverse_[$K] * $W($A))\n");
     return WHET_OK;
 }
 
@@ -446,80 +252,47 @@ static whet_status mean_variance_axes(OpCall *call, bool *reduced) {
 
 /* The specification adds 1e-9 to the deviation, not to the variance. */
 static whet_status build_mean_variance(OpCall *call, Text *out) {
-    const Type *x = call->in[0];
     bool reduced[WHET_MAX_RANK];
     whet_status status = mean_variance_axes(call, reduced);
     if (status)
         return status;
-    Over over = over_axes(x, reduced);
-    put_mean(out, &over);
-    put_variance(out, &over, true);
-    put_kept(out, "inverse_", &over);
-    text_put(out, " = 1 / (sqrt(");
-    put_kept(out, "variance_", &over);
-    text_put(out, ") + 1e-9)\n");
-    put_left(out, "y", x->rank);
-    op_put_cast(out, over.wide, x->type);
-    put_normalized(out, &over, true);
-    text_put(out, ")\n");
+    OpHoles holes = op_holes_reduced(call, reduced);
+    op_put_filled(out, &holes, MEAN VARIANCE "inverse_[$K] = 1 / (sqrt(variance_[$K]) + 1e-9)\ny[$I] = $T(" NORMALIZED ")\n");
     return WHET_OK;
 }
 
 static whet_status build_lp(OpCall *call, Text *out) {
-    const Type *x = call->in[0];
     int64_t p = op_int(call, "p");
-    int axis = op_axis(call, op_int(call, "axis"), x->rank);
+    int axis = op_axis(call, op_int(call, "axis"), call->in[0]->rank);
     if (axis < 0)
         return WHET_ERROR_FORMAT;
     if (p != 1 && p != 2)
         return op_error(call, WHET_ERROR_FORMAT, "p is %lld; wanted 1 or 2", (long long)p);
     bool reduced[WHET_MAX_RANK] = {0};
     reduced[axis] = true;
-    Over over = over_axes(x, reduced);
-    put_kept(out, "norm_", &over);
-    text_put(out, p == 2 ? " = sqrt" : " = ");
-    put_sum(out, &over);
-    text_put(out, p == 2 ? "square(" : "abs(");
-    put_x(out, &over, true);
-    text_put(out, "))\n");
-    put_left(out, "y", x->rank);
-    op_put_cast(out, over.wide, x->type);
-    text_put(out, "select(");
-    put_kept(out, "norm_", &over);
-    text_put(out, " == 0, 0, ");
-    put_x(out, &over, false);
-    text_put(out, " / ");
-    put_kept(out, "norm_", &over);
-    text_put(out, "))\n");
+    OpHoles holes = op_holes_reduced(call, reduced);
+    op_put_filled(out, &holes, p == 2 ? "norm_[$K] = sqrt($Ssquare($W(x[$J])))\n" : "norm_[$K] = $Sabs($W(x[$J]))\n");
+    op_put_filled(out, &holes, "y[$I] = $T(select(norm_[$K] == 0, 0, $W(x[$I]) / norm_[$K]))\n");
     return WHET_OK;
 }
 
 /* "sum(k:5) square(x[n, c + k - 2, i2, i3]?)" */
 static whet_status build_lrn(OpCall *call, Text *out) {
     const Type *x = call->in[0];
-    DType wide = op_wide(x->type);
     int64_t size = op_int(call, "size");
     if (size < 1 || size >= (int64_t)1 << 31)
         return op_error(call, WHET_ERROR_FORMAT, "size is %lld; wanted 1 or more", (long long)size);
+    OpHoles holes = op_holes(call);
+    op_hole_more(&holes, 'I', 'i', 2, x->rank);
+    op_hole(&holes, 'K', "%lld", (long long)size);
+    op_hole(&holes, 'H', "%lld", (long long)((size - 1) / 2));
+    op_hole(&holes, 'A', "%.9g", (double)(float)(op_float(call, "alpha") / (double)size));
     text_printf(out, "energy[n:%lld, c:%lld", (long long)x->dims[0], (long long)x->dims[1]);
     for (int d = 2; d < x->rank; d++)
         text_printf(out, ", i%d:%lld", d, (long long)x->dims[d]);
-    text_printf(out, "] = sum(k:%lld) square(", (long long)size);
-    op_put_cast(out, x->type, wide);
-    text_printf(out, "x[n, c + k - %lld", (long long)((size - 1) / 2));
-    put_pixels(out, 'i', x->rank);
-    text_put(out, "]?))\ny[n, c");
-    put_pixels(out, 'i', x->rank);
-    text_put(out, "] = ");
-    op_put_cast(out, wide, x->type);
-    op_put_cast(out, x->type, wide);
-    text_put(out, "x[n, c");
-    put_pixels(out, 'i', x->rank);
-    text_put(out, "]) / pow(bias + energy[n, c");
-    put_pixels(out, 'i', x->rank);
-    text_put(out, "] * ");
-    text_float(out, (float)(op_float(call, "alpha") / (double)size));
-    text_put(out, ", beta))\n");
+    op_put_filled(out, &holes,
+                  "] = sum(k:$K) square($W(x[n, c + k - $H$I]?))\n"
+                  "y[n, c$I] = $T($W(x[n, c$I]) / pow(bias + energy[n, c$I] * $A, beta))\n");
     return WHET_OK;
 }
 

@@ -22,7 +22,7 @@
  *   then one of
  *   text       kernel text: operands by the names of the signature, scalar attributes by their names (as constants);
  *              omitted optional inputs are known to builders only
- *   build      writes kernel text where a line of text cannot say it
+ *   build      writes kernel text where a line of text cannot say it; `text` beside it has holes (template.c) that it fills
  *   run        C, for what depends on data for its shape, or walks memory in no affine way
  *   view       the output is the first input's memory under another shape
  *   moves      with text or build, and native_move as run: elements of type T are moved to one output, and none is looked at;
@@ -105,6 +105,27 @@ void op_put_read(Text *out, const char *name, const Type *type, const char *stem
 void op_put_cast(Text *out, DType from, DType to);
 /* The type to compute in: f32 for the floats that are narrower, the type itself otherwise. */
 DType op_wide(DType type);
+
+/* template.c: kernel text with holes: `$K` stands for what the hole 'K' (a letter) was given. */
+typedef struct OpHoles {
+    Arena *arena;
+    const char *text[64]; /* by letter, from '@' on; NULL: no such hole */
+} OpHoles;
+void op_put_filled(Text *out, const OpHoles *holes, const char *text);
+const char *op_filling(const OpHoles *holes, char name);
+void op_hole(OpHoles *holes, char name, const char *format, ...) PRINTF_LIKE(3, 4);
+void op_hole_text(OpHoles *holes, char name, Text *text);         /* takes the text */
+void op_hole_filled(OpHoles *holes, char name, const char *text); /* of what other holes have by now */
+void op_hole_read(OpHoles *holes, char name, const char *tensor, const Type *type, int rank); /* as op_put_read, of i0 .. */
+void op_hole_more(OpHoles *holes, char name, char stem, int from, int to); /* ", i2, i3": behind other indices */
+/* "i0, i1, i2", with `instead` and its number, or '0' alone, where `reduced` (NULL: nowhere) is true; 0: those are left out. */
+void op_hole_indices(OpHoles *holes, char name, int rank, const bool *reduced, char instead);
+/* $T: the type of output 0; $W: the type that input 0 is computed in. */
+OpHoles op_holes(const OpCall *call);
+/* And, of input 0 where some of its axes are reduced: $I an element, "i0, i1, i2"; $J an element inside the reduction, "i0, j1,
+ * i2"; $K the result with all axes kept, "i0, 0, i2"; $S "sum(j1) ", $P with prod, $M with max (any of bools), $L with min (all
+ * of bools), nothing where no axis is reduced; $N how many elements each reduction has, "12.0", of integers "12". */
+OpHoles op_holes_reduced(const OpCall *call, const bool *reduced);
 
 /* run of an operator in C. Defined by run/; ops use it through these functions alone. Inputs are in call->in with constant
  * set: content, type and shape of each are known. */

@@ -4,7 +4,6 @@
  *
  *     y[n, c, o0, o1] = max(k0:2, k1:2) x[n, c, 2*o0 + k0 - 1, 2*o1 + k1 - 1]?(-inf)
  */
-#include <stdio.h>
 #include <string.h>
 
 #include "ops/ops.h"
@@ -37,57 +36,45 @@ static whet_status shape_pool(OpCall *call) {
     return WHET_OK;
 }
 
-static void put_left(Text *out, const char *name, const Window *window) {
-    text_printf(out, "%s[n, c", name);
-    window_put_outputs(out, window);
-    text_put(out, "] = ");
-}
-
-static void put_reduction(Text *out, const char *function, const Window *window) {
-    text_printf(out, "%s(", function);
-    window_put_sized_taps(out, window);
-    text_put(out, ") ");
-}
-
 /* ---- MaxPool ----------------------------------------------------------------------------------------------------- */
 
 static bool plane_size(const Window *window, int64_t *out) {
     return checked_count(window->in, window->axes, out);
 }
 
-/* "3*(2*o0 + k0 - 1) + 1*(2*o1 + k1 - 1)": the position of a tap in its plane, row by row */
-static void put_position(Text *out, const Window *window) {
+/* $P "3*(2*o0 + k0 - 1) + 1*(2*o1 + k1 - 1)": the position of a tap in its plane, row by row. $B " & (2*o0 + k0 - 1 >= 0) & ...":
+ * the tap is inside the input. */
+static void hole_position(OpHoles *holes, const Window *window) {
+    Text position, inside, index;
+    text_init(&position);
+    text_init(&inside);
+    text_init(&index);
     int64_t stride = 1;
     for (int i = window->axes - 1; i >= 0; i--) {
-        text_printf(out, "%s%lld*(", i + 1 < window->axes ? " + " : "", (long long)stride);
-        window_put_index(out, window, i);
-        text_char(out, ')');
+        text_clear(&index);
+        window_put_index(&index, window, i);
+        text_printf(&position, "%s%lld*(%s)", position.length ? " + " : "", (long long)stride, index.data);
+        if (window_leaves(window))
+            text_printf(&inside, " & (%s >= 0) & (%s < %lld)", index.data, index.data, (long long)window->in[i]);
         stride *= window->in[i];
     }
+    holes->arena->failed |= index.failed;
+    text_free(&index);
+    op_hole_text(holes, 'P', &position);
+    op_hole_text(holes, 'B', &inside);
 }
 
 /* The position first[...], numbered column by column: each of its coordinates by the extents before it. */
-static void put_column_major(Text *out, const Window *window) {
+static void put_column_major(Text *out, const OpHoles *holes, const Window *window) {
     int64_t inner = 1, outer = 1;
     for (int i = 1; i < window->axes; i++)
         inner *= window->in[i];
     for (int i = 0; i < window->axes; i++) {
-        text_printf(out, "%s%lld*(first[n, c", i ? " + " : "", (long long)outer);
-        window_put_outputs(out, window);
-        text_printf(out, "] // %lld %% %lld)", (long long)inner, (long long)window->in[i]);
+        text_printf(out, "%s%lld*(", i ? " + " : "", (long long)outer);
+        op_put_filled(out, holes, "first[n, c$O]");
+        text_printf(out, " // %lld %% %lld)", (long long)inner, (long long)window->in[i]);
         outer *= window->in[i];
         inner /= i + 1 < window->axes && window->in[i + 1] ? window->in[i + 1] : 1;
-    }
-}
-
-/* Is tap k inside the input? " & (2*o0 + k0 - 1 >= 0) & (2*o0 + k0 - 1 < 8)" */
-static void put_inside(Text *out, const Window *window) {
-    for (int i = 0; i < window->axes; i++) {
-        text_put(out, " & (");
-        window_put_index(out, window, i);
-        text_put(out, " >= 0) & (");
-        window_put_index(out, window, i);
-        text_printf(out, " < %lld)", (long long)window->in[i]);
     }
 }
 
@@ -96,31 +83,20 @@ static const char *lowest(DType type) {
 }
 
 /* The first position, row by row, whose element is the maximum; then its number in the whole tensor. */
-static whet_status put_max_indices(OpCall *call, Text *out, const Window *window) {
+static whet_status put_max_indices(OpCall *call, Text *out, OpHoles *holes, const Window *window) {
     int64_t plane;
     if (!plane_size(window, &plane))
         return op_error(call, WHET_ERROR_DATA, "the input's positions do not fit 64 bits");
-    put_left(out, "first", window);
-    put_reduction(out, "min", window);
-    text_put(out, "select((x[n, c");
-    window_put_indices(out, window, lowest(call->in[0]->type));
-    text_put(out, " == y[n, c");
-    window_put_outputs(out, window);
-    text_put(out, "])");
-    if (window_leaves(window))
-        put_inside(out, window);
-    text_put(out, ", ");
-    put_position(out, window);
-    text_put(out, ", 9223372036854775807)\n");
-    put_left(out, "indices", window);
-    if (op_int(call, "storage_order")) {
-        put_column_major(out, window);
-    } else {
-        text_put(out, "first[n, c");
-        window_put_outputs(out, window);
-        text_char(out, ']');
-    }
-    text_printf(out, " + %lld*(n*size(c) + c)\n", (long long)plane);
+    hole_position(holes, window);
+    op_hole(holes, 'N', "%lld", (long long)plane);
+    op_put_filled(out, holes,
+                  "first[n, c$O] = min($Z) select((x[n, c$X]$G == y[n, c$O])$B, $P, 9223372036854775807)\n"
+                  "indices[n, c$O] = ");
+    if (op_int(call, "storage_order"))
+        put_column_major(out, holes, window);
+    else
+        op_put_filled(out, holes, "first[n, c$O]");
+    op_put_filled(out, holes, " + $N*(n*size(c) + c)\n");
     return WHET_OK;
 }
 
@@ -130,13 +106,11 @@ static whet_status build_max_pool(OpCall *call, Text *out) {
     if (status)
         return status;
     bool indices = op_wants(call, 1);
+    OpHoles holes = op_holes(call);
+    window_holes(&holes, &window, lowest(call->in[0]->type));
     text_put(out, indices ? "out " : "");
-    put_left(out, "y", &window);
-    put_reduction(out, "max", &window);
-    text_put(out, "x[n, c");
-    window_put_indices(out, &window, lowest(call->in[0]->type));
-    text_char(out, '\n');
-    return indices ? put_max_indices(call, out, &window) : WHET_OK;
+    op_put_filled(out, &holes, "y[n, c$O] = max($Z) x[n, c$X]$G\n");
+    return indices ? put_max_indices(call, out, &holes, &window) : WHET_OK;
 }
 
 /* ---- AveragePool and LpPool -------------------------------------------------------------------------------------- */
@@ -146,69 +120,37 @@ static whet_status build_average_pool(OpCall *call, Text *out) {
     whet_status status = pool_window(call, &window);
     if (status)
         return status;
-    DType type = call->in[0]->type, wide = op_wide(type);
-    bool padding = op_int(call, "count_include_pad") != 0, constant = window_ends_inside(&window, padding);
-    double count = 1;
-    for (int i = 0; i < window.axes; i++) {
-        count *= (double)window.kernel[i];
-        if (!constant)
-            window_put_counts(out, &window, i, padding, wide);
-    }
-    put_left(out, "y", &window);
-    op_put_cast(out, wide, type);
-    text_char(out, '(');
-    put_reduction(out, "sum", &window);
-    op_put_cast(out, type, wide);
-    text_put(out, "x[n, c");
-    window_put_indices(out, &window, "");
-    text_put(out, ")) / ");
-    if (constant)
-        text_printf(out, "%.0f.0)", count);
-    for (int i = 0; !constant && i < window.axes; i++)
-        text_printf(out, "%scount%d[o%d]%s", i ? " * " : "(", i, i, i + 1 == window.axes ? "))" : "");
-    text_char(out, '\n');
+    OpHoles holes = op_holes(call);
+    window_holes(&holes, &window, "");
+    window_put_counts(out, &holes, &window, op_int(call, "count_include_pad") != 0, op_wide(call->in[0]->type));
+    op_put_filled(out, &holes, "y[n, c$O] = $T((sum($Z) $W(x[n, c$X]$G)) / $N)\n");
     return WHET_OK;
 }
 
-/* The p-norm around an element: "abs(x)", "x * x" or "pow(abs(x), p)", and the root of the sum. */
-static whet_status check_norm(OpCall *call, int64_t *p) {
-    *p = op_int(call, "p");
-    return *p >= 1 && *p < 1 << 20 ? WHET_OK : op_error(call, WHET_ERROR_FORMAT, "p is %lld; wanted 1 or more", (long long)*p);
-}
-
-static void put_norm_open(Text *out, int64_t p) {
-    text_put(out, p == 2 ? "sqrt(" : p == 1 ? "(" : "pow(");
-}
-
-static void put_norm_close(Text *out, int64_t p) {
-    if (p > 2)
-        text_printf(out, ", %.17g", 1.0 / (double)p);
-    text_char(out, ')');
+/* $Y as the p-norm of elements $E under the sum $S. */
+static whet_status put_norm(OpCall *call, Text *out, OpHoles *holes) {
+    int64_t p = op_int(call, "p");
+    if (p < 1 || p >= 1 << 20)
+        return op_error(call, WHET_ERROR_FORMAT, "p is %lld; wanted 1 or more, below 2^20", (long long)p);
+    op_hole(holes, 'Q', "%.17g", 1.0 / (double)p);
+    op_put_filled(out, holes,
+                  p == 1   ? "$Y = $T($Sabs($W($E)))"
+                  : p == 2 ? "$Y = $T(sqrt($Ssquare($W($E))))"
+                           : "$Y = $T(pow($Spow(abs($W($E)), p), $Q))");
+    return WHET_OK;
 }
 
 static whet_status build_lp_pool(OpCall *call, Text *out) {
     Window window;
-    int64_t p;
     whet_status status = pool_window(call, &window);
-    if (!status)
-        status = check_norm(call, &p);
     if (status)
         return status;
-    DType type = call->in[0]->type, wide = op_wide(type);
-    put_left(out, "y", &window);
-    op_put_cast(out, wide, type);
-    put_norm_open(out, p);
-    put_reduction(out, "sum", &window);
-    text_put(out, p == 2 ? "square(" : p == 1 ? "abs(" : "pow(abs(");
-    op_put_cast(out, type, wide);
-    text_put(out, "x[n, c");
-    window_put_indices(out, &window, "");
-    text_put(out, "))");
-    if (p > 2)
-        text_printf(out, ", %lld)", (long long)p);
-    put_norm_close(out, p);
-    text_put(out, ")\n");
-    return WHET_OK;
+    OpHoles holes = op_holes(call);
+    window_holes(&holes, &window, "");
+    op_hole_filled(&holes, 'Y', "y[n, c$O]");
+    op_hole_filled(&holes, 'S', "sum($Z) ");
+    op_hole_filled(&holes, 'E', "x[n, c$X]$G");
+    return put_norm(call, out, &holes);
 }
 
 /* ---- Global pools: all of an image becomes one element ----------------------------------------------------------- */
@@ -226,70 +168,17 @@ static whet_status shape_global(OpCall *call) {
     return WHET_OK;
 }
 
-static void put_global_left(Text *out, int rank) {
-    text_put(out, "y[n, c");
-    for (int i = 2; i < rank; i++)
-        text_put(out, ", 0");
-    text_put(out, "] = ");
-}
-
-/* "sum(k2, k3) ", or nothing for a rank of 2 */
-static void put_global_reduction(Text *out, const char *function, int rank) {
-    if (rank == 2)
-        return;
-    text_printf(out, "%s(", function);
-    op_put_indices(out, "k", 2, rank);
-    text_put(out, ") ");
-}
-
-static void put_global_read(Text *out, const Type *x, DType wide) {
-    op_put_cast(out, x->type, wide);
-    text_put(out, x->rank > 2 ? "x[n, c, " : "x[n, c");
-    op_put_indices(out, "k", 2, x->rank);
-    text_put(out, "])");
-}
-
-static whet_status build_global_max(OpCall *call, Text *out) {
-    const Type *x = call->in[0];
-    put_global_left(out, x->rank);
-    put_global_reduction(out, "max", x->rank);
-    put_global_read(out, x, x->type);
-    return WHET_OK;
-}
-
-static whet_status build_global_average(OpCall *call, Text *out) {
-    const Type *x = call->in[0];
-    DType wide = op_wide(x->type);
-    double count = 1;
-    for (int i = 2; i < x->rank; i++)
-        count *= (double)x->dims[i];
-    put_global_left(out, x->rank);
-    op_put_cast(out, wide, x->type);
-    text_char(out, '(');
-    put_global_reduction(out, "sum", x->rank);
-    put_global_read(out, x, wide);
-    text_printf(out, ") / %.0f.0)", count);
-    return WHET_OK;
-}
-
-static whet_status build_global_lp(OpCall *call, Text *out) {
-    const Type *x = call->in[0];
-    DType wide = op_wide(x->type);
-    int64_t p;
-    whet_status status = check_norm(call, &p);
-    if (status)
-        return status;
-    put_global_left(out, x->rank);
-    op_put_cast(out, wide, x->type);
-    put_norm_open(out, p);
-    put_global_reduction(out, "sum", x->rank);
-    text_put(out, p == 2 ? "square(" : p == 1 ? "abs(" : "pow(abs(");
-    put_global_read(out, x, wide);
-    text_char(out, ')');
-    if (p > 2)
-        text_printf(out, ", %lld)", (long long)p);
-    put_norm_close(out, p);
-    text_char(out, ')');
+/* The row's text, or the norm that it asks for, over all pixels. */
+static whet_status build_global(OpCall *call, Text *out) {
+    bool pixels[WHET_MAX_RANK] = {false};
+    for (int d = 2; d < call->in[0]->rank; d++)
+        pixels[d] = true;
+    OpHoles holes = op_holes_reduced(call, pixels);
+    op_hole_filled(&holes, 'Y', "y[$K]");
+    op_hole_filled(&holes, 'E', "x[$J]");
+    if (!call->row->text)
+        return put_norm(call, out, &holes);
+    op_put_filled(out, &holes, call->row->text);
     return WHET_OK;
 }
 
@@ -298,15 +187,15 @@ static whet_status build_global_lp(OpCall *call, Text *out) {
 // clang-format off
 #define POOL_ATTRS     AUTO_PAD " kernel_shape:I! pads:I strides:I"
 #define POOL_ATTRS_NOW POOL_ATTRS " ceil_mode:i=0 dilations:I"
-#define GLOBAL(name, attrs, function)                                                                                            \
-    { "", name, 1, "x:T -> y:T", "T=float", attrs, shape_global, .build = function }
+#define GLOBAL(name, attrs, text_)                                                                                               \
+    { "", name, 1, "x:T -> y:T", "T=float", attrs, shape_global, .text = text_, .build = build_global }
 
 const OpRow ops_pool[] = {
     {"", "AveragePool", 7, "x:T -> y:T", "T=float", POOL_ATTRS_NOW " count_include_pad:i=0", shape_pool,
      .build = build_average_pool},
-    GLOBAL("GlobalAveragePool", "", build_global_average),
-    GLOBAL("GlobalLpPool", "p:i=2", build_global_lp),
-    GLOBAL("GlobalMaxPool", "", build_global_max),
+    GLOBAL("GlobalAveragePool", "", "$Y = $T(($S$W($E)) / $N)"),
+    GLOBAL("GlobalLpPool", "p:i=2", NULL),
+    GLOBAL("GlobalMaxPool", "", "$Y = $M$E"),
     {"", "LpPool", 2, "x:T -> y:T", "T=float", POOL_ATTRS_NOW " p:i=2", shape_pool, .build = build_lp_pool},
     {"", "MaxPool", 1, "x:T -> y:T, indices?:s64", "T=float|s8|u8", POOL_ATTRS_NOW " storage_order:i=0", shape_pool,
      .build = build_max_pool},

@@ -5,9 +5,8 @@
  *
  *     y[i0, 0, i2] = sum(j1) x[i0, j1, i2]
  *
- * f16 and bf16 are computed in f32 and rounded once. */
+ * which the row says as "y[$O] = $T($S$W(x[$J]))" with holes (template.c). f16 and bf16 are computed in f32 and rounded once. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "ops/native.h"
@@ -84,173 +83,25 @@ static whet_status shape_reduce(OpCall *call) {
 
 /* ---- Text -------------------------------------------------------------------------------------------------------- */
 
-/* "x[i0, j1, i2]" */
-static void put_x(Text *out, const char *name, const Axes *axes, int rank) {
-    text_printf(out, "%s[", name);
-    for (int d = 0; d < rank; d++)
-        text_printf(out, "%s%c%d", d ? ", " : "", axes->reduced[d] ? 'j' : 'i', d);
-    text_char(out, ']');
-}
-
-/* "y[i0, 0, i2]", or "y[i0, i2]" where reduced axes are not kept */
-static void put_kept(Text *out, const char *name, const Axes *axes, int rank, bool keep) {
-    text_printf(out, "%s[", name);
-    const char *separator = "";
-    for (int d = 0; d < rank; d++) {
-        if (axes->reduced[d] && !keep)
-            continue;
-        text_put(out, separator);
-        separator = ", ";
-        if (axes->reduced[d])
-            text_char(out, '0');
-        else
-            text_printf(out, "i%d", d);
-    }
-    text_char(out, ']');
-}
-
-/* "sum(j0, j2) ", or nothing where nothing is reduced */
-static void put_reduction(Text *out, const char *function, const Axes *axes, int rank) {
-    if (!axes->count)
-        return;
-    text_printf(out, "%s(", function);
-    const char *separator = "";
-    for (int d = 0; d < rank; d++)
-        if (axes->reduced[d]) {
-            text_printf(out, "%sj%d", separator, d);
-            separator = ", ";
-        }
-    text_put(out, ") ");
-}
-
-static double reduced_count(const Type *x, const Axes *axes) {
-    double count = 1;
-    for (int d = 0; d < x->rank; d++)
-        if (axes->reduced[d])
-            count *= (double)x->dims[d];
-    return count;
-}
-
-/* y = T(before sum(j..) element after), computed in `wide`; `element` is around "wide(x[..])" twice: open, close. */
-typedef struct Form {
-    const char *function;       /* reduction */
-    const char *before, *after; /* around it */
-    const char *open, *close;   /* around each element */
-    bool squared;               /* the element times itself */
-    bool real;                  /* integers are computed in f64 */
-} Form;
-
-static void put_element(Text *out, const Form *form, const Axes *axes, const Type *x, DType wide) {
-    for (int i = 0; i < (form->squared ? 2 : 1); i++) {
-        text_put(out, i ? " * " : "");
-        text_put(out, form->open);
-        op_put_cast(out, x->type, wide);
-        put_x(out, "x", axes, x->rank);
-        text_printf(out, ")%s", form->close);
-    }
-}
-
-static whet_status build_form(OpCall *call, Text *out, const Form *form) {
+/* The row's text with these holes, besides those of op_holes_reduced: $O the result's indices, axes kept or not; $F the type that
+ * roots and logarithms are computed in. */
+static whet_status build_reduce(OpCall *call, Text *out) {
     Axes axes;
     whet_status status = get_axes(call, &axes);
     if (status)
         return status;
     const Type *x = call->in[0];
-    DType wide = form->real && dtype_kind(x->type) != KIND_FLOAT ? DT_F64 : op_wide(x->type);
-    put_kept(out, "y", &axes, x->rank, op_int(call, "keepdims") != 0);
-    text_put(out, " = ");
-    op_put_cast(out, wide, x->type);
-    text_printf(out, "%s(", form->before);
-    put_reduction(out, form->function, &axes, x->rank);
-    put_element(out, form, &axes, x, wide);
-    text_printf(out, ")%s)", form->after);
+    OpHoles holes = op_holes_reduced(call, axes.reduced);
+    op_hole_indices(&holes, 'O', x->rank, axes.reduced, op_int(call, "keepdims") ? '0' : 0);
+    op_hole(&holes, 'F', "%s", dtype_name(dtype_kind(x->type) == KIND_FLOAT ? op_wide(x->type) : DT_F64));
+    op_put_filled(out, &holes, call->row->text);
     return WHET_OK;
 }
 
-static whet_status build_sum(OpCall *call, Text *out) {
-    return build_form(call, out, &(Form){.function = "sum", .before = "", .after = "", .open = "", .close = ""});
-}
-
-static whet_status build_prod(OpCall *call, Text *out) {
-    return build_form(call, out, &(Form){.function = "prod", .before = "", .after = "", .open = "", .close = ""});
-}
-
-static whet_status build_extreme(OpCall *call, Text *out, const char *numbers, const char *bools) {
-    const char *function = call->in[0]->type == DT_BOOL ? bools : numbers;
-    return build_form(call, out, &(Form){.function = function, .before = "", .after = "", .open = "", .close = ""});
-}
-
-static whet_status build_max(OpCall *call, Text *out) {
-    return build_extreme(call, out, "max", "any");
-}
-
-static whet_status build_min(OpCall *call, Text *out) {
-    return build_extreme(call, out, "min", "all");
-}
-
-static whet_status build_mean(OpCall *call, Text *out) {
-    Axes axes;
-    whet_status status = get_axes(call, &axes);
-    if (status)
-        return status;
-    char divide[40];
-    bool is_float = dtype_kind(call->in[0]->type) == KIND_FLOAT;
-    snprintf(divide, sizeof divide, " / %.0f%s", reduced_count(call->in[0], &axes), is_float ? ".0" : "");
-    return build_form(call, out, &(Form){.function = "sum", .before = "", .after = divide, .open = "", .close = ""});
-}
-
-static whet_status build_l1(OpCall *call, Text *out) {
-    return build_form(call, out, &(Form){.function = "sum", .before = "", .after = "", .open = "abs(", .close = ")"});
-}
-
-static whet_status build_l2(OpCall *call, Text *out) {
-    return build_form(
-        call, out,
-        &(Form){.function = "sum", .before = "sqrt", .after = "", .open = "", .close = "", .squared = true, .real = true});
-}
-
-static whet_status build_sum_square(OpCall *call, Text *out) {
-    return build_form(call, out, &(Form){.function = "sum", .before = "", .after = "", .open = "", .close = "", .squared = true});
-}
-
-static whet_status build_log_sum(OpCall *call, Text *out) {
-    return build_form(call, out, &(Form){.function = "sum", .before = "log", .after = "", .open = "", .close = "", .real = true});
-}
-
-/* log(sum(exp(x))) about the largest element, so that nothing overflows; an infinite one is left where it is. */
-static whet_status build_log_sum_exp(OpCall *call, Text *out) {
-    Axes axes;
-    whet_status status = get_axes(call, &axes);
-    if (status)
-        return status;
-    const Type *x = call->in[0];
-    DType wide = dtype_kind(x->type) == KIND_FLOAT ? op_wide(x->type) : DT_F64;
-    const Form plain = {.function = "", .before = "", .after = "", .open = "", .close = ""};
-    put_kept(out, "top", &axes, x->rank, true);
-    text_put(out, " = ");
-    put_reduction(out, "max", &axes, x->rank);
-    put_element(out, &plain, &axes, x, wide);
-    text_char(out, '\n');
-    put_kept(out, "shift", &axes, x->rank, true);
-    text_put(out, " = select(isinf(");
-    put_kept(out, "top", &axes, x->rank, true);
-    text_put(out, "), 0, ");
-    put_kept(out, "top", &axes, x->rank, true);
-    text_put(out, ")\n");
-    put_kept(out, "y", &axes, x->rank, op_int(call, "keepdims") != 0);
-    text_put(out, " = ");
-    op_put_cast(out, wide, x->type);
-    text_put(out, "log(");
-    put_reduction(out, "sum", &axes, x->rank);
-    text_put(out, "exp(");
-    put_element(out, &plain, &axes, x, wide);
-    text_put(out, " - ");
-    put_kept(out, "shift", &axes, x->rank, true);
-    text_put(out, ")) + ");
-    put_kept(out, "shift", &axes, x->rank, true);
-    text_put(out, ")\n");
-    return WHET_OK;
-}
+/* About the largest element, so that nothing overflows; an infinite one is left where it is. */
+#define LOG_SUM_EXP                                                                                                              \
+    "top[$K] = $M$F(x[$J])\nshift[$K] = select(isinf(top[$K]), 0, top[$K])\n"                                                    \
+    "y[$O] = $T(log($Sexp($F(x[$J]) - shift[$K])) + shift[$K])"
 
 /* ---- ArgMax and ArgMin ------------------------------------------------------------------------------------------- */
 
@@ -287,8 +138,9 @@ static whet_status build_arg(OpCall *call, Text *out, const char *function) {
     if (last < 0)
         return op_error(call, WHET_ERROR_DATA, "axis %d is empty: it has no largest element", axis);
     bool from_end = op_int(call, "select_last_index") != 0;
-    put_kept(out, "y", &axes, x->rank, op_int(call, "keepdims") != 0);
-    text_put(out, " = ");
+    OpHoles holes = op_holes_reduced(call, axes.reduced);
+    op_hole_indices(&holes, 'O', x->rank, axes.reduced, op_int(call, "keepdims") ? '0' : 0);
+    op_put_filled(out, &holes, "y[$O] = ");
     if (from_end)
         text_printf(out, "%lld - ", last);
     text_printf(out, "(%s(j%d:%lld) x[", function, axis, last + 1);
@@ -341,61 +193,18 @@ static whet_status shape_softmax(OpCall *call) {
     return status ? status : op_same_shape(call, 0, 0);
 }
 
-/* "top[i0, 0, i2] = max(j1) f32(x[i0, j1, i2])" */
-static void put_top(Text *out, const Type *x, const Axes *axes, DType wide) {
-    put_kept(out, "top", axes, x->rank, true);
-    text_put(out, " = ");
-    put_reduction(out, "max", axes, x->rank);
-    op_put_cast(out, x->type, wide);
-    put_x(out, "x", axes, x->rank);
-    text_put(out, ")\n");
-}
-
-/* "f32(x[i0, i1, i2]) - top[i0, 0, i2]" */
-static void put_shifted(Text *out, const Type *x, const Axes *axes, DType wide) {
-    op_put_cast(out, x->type, wide);
-    op_put_element(out, "x", x->rank);
-    text_put(out, ") - ");
-    put_kept(out, "top", axes, x->rank, true);
-}
-
-/* "total[i0, 0, i2] = sum(j1) e[i0, j1, i2]" */
-static void put_total(Text *out, const Type *x, const Axes *axes) {
-    put_kept(out, "total", axes, x->rank, true);
-    text_put(out, " = ");
-    put_reduction(out, "sum", axes, x->rank);
-    put_x(out, "e", axes, x->rank);
-    text_char(out, '\n');
-}
-
-/* top, e and total, and what the result begins with. */
-static void put_exponentials(Text *out, const Type *x, const Axes *axes, DType wide) {
-    put_top(out, x, axes, wide);
-    op_put_element(out, "e", x->rank);
-    text_put(out, " = exp(");
-    put_shifted(out, x, axes, wide);
-    text_put(out, ")\n");
-    put_total(out, x, axes);
-    op_put_element(out, "y", x->rank);
-    text_put(out, " = ");
-    op_put_cast(out, wide, x->type);
-}
+/* y is made of these. */
+#define EXPONENTIALS "top[$K] = $M$W(x[$J])\ne[$I] = exp($W(x[$I]) - top[$K])\ntotal[$K] = $Se[$J]\n"
 
 static whet_status build_softmax(OpCall *call, Text *out) {
     Axes axes;
     whet_status status = softmax_axes(call, &axes);
-    if (status)
+    if (status || call->in[0]->type == DT_BF16) /* which run_softmax_bf16 does */
         return status;
-    const Type *x = call->in[0];
-    if (x->type == DT_BF16)
-        return WHET_OK; /* run_softmax_bf16 does it */
-    /* From version 13 on it is a function of several steps, each rounded to the type. */
-    DType wide = call->row->since < 13 ? op_wide(x->type) : x->type;
-    put_exponentials(out, x, &axes, wide);
-    op_put_element(out, "e", x->rank);
-    text_put(out, " / ");
-    put_kept(out, "total", &axes, x->rank, true);
-    text_put(out, ")\n");
+    OpHoles holes = op_holes_reduced(call, axes.reduced);
+    if (call->row->since >= 13) /* it is a function of several steps, each rounded to the type */
+        op_hole(&holes, 'W', "%s", op_filling(&holes, 'T'));
+    op_put_filled(out, &holes, EXPONENTIALS "y[$I] = $T(e[$I] / total[$K])\n");
     return WHET_OK;
 }
 
@@ -449,30 +258,23 @@ static whet_status build_log_softmax(OpCall *call, Text *out) {
     whet_status status = softmax_axes(call, &axes);
     if (status)
         return status;
-    const Type *x = call->in[0];
-    DType wide = op_wide(x->type);
-    put_exponentials(out, x, &axes, wide);
-    put_shifted(out, x, &axes, wide);
-    text_put(out, " - log(");
-    put_kept(out, "total", &axes, x->rank, true);
-    text_put(out, "))\n");
+    OpHoles holes = op_holes_reduced(call, axes.reduced);
+    op_put_filled(out, &holes, EXPONENTIALS "y[$I] = $T($W(x[$I]) - top[$K] - log(total[$K]))\n");
     return WHET_OK;
 }
 
-/* The position within a row, as a number: "i1*12 + i2*4 + i3" */
-static void put_position(Text *out, const Type *x, const Axes *axes, char stem) {
-    const char *separator = "";
-    for (int d = 0; d < x->rank; d++) {
-        if (!axes->reduced[d])
-            continue;
-        long long stride = 1;
-        for (int inner = d + 1; inner < x->rank; inner++)
-            stride *= axes->reduced[inner] ? (long long)x->dims[inner] : 1;
-        text_printf(out, "%s%c%d*%lld", separator, stem, d, stride);
-        separator = " + ";
-    }
-    if (!axes->count)
-        text_char(out, '0');
+/* The position within a row, as a number: "i1*12 + i2*4 + i3*1" */
+static void hole_position(OpHoles *holes, char name, const Type *x, const Axes *axes, char stem) {
+    Text text;
+    text_init(&text);
+    long long stride = 1;
+    for (int d = x->rank - 1; d >= 0; d--)
+        if (axes->reduced[d]) {
+            text_printf(&text, "%s%c%d*%lld", text.length ? " + " : "", stem, d, stride);
+            stride *= x->dims[d];
+        }
+    op_hole(holes, name, "%s", text.length ? text.data : "0");
+    text_free(&text);
 }
 
 /* 1 at the first of the largest elements of each row, 0 elsewhere. */
@@ -481,24 +283,13 @@ static whet_status build_hardmax(OpCall *call, Text *out) {
     whet_status status = softmax_axes(call, &axes);
     if (status)
         return status;
-    const Type *x = call->in[0];
-    put_top(out, x, &axes, x->type);
-    put_kept(out, "first", &axes, x->rank, true);
-    text_put(out, " = ");
-    put_reduction(out, "min", &axes, x->rank);
-    text_put(out, "select(");
-    put_x(out, "x", &axes, x->rank);
-    text_put(out, " == ");
-    put_kept(out, "top", &axes, x->rank, true);
-    text_put(out, ", s64(");
-    put_position(out, x, &axes, 'j');
-    text_put(out, "), s64(9223372036854775807))\n");
-    op_put_element(out, "y", x->rank);
-    text_put(out, " = select(");
-    put_kept(out, "first", &axes, x->rank, true);
-    text_put(out, " == s64(");
-    put_position(out, x, &axes, 'i');
-    text_printf(out, "), %s(1), %s(0))\n", dtype_name(x->type), dtype_name(x->type));
+    OpHoles holes = op_holes_reduced(call, axes.reduced);
+    hole_position(&holes, 'p', call->in[0], &axes, 'i');
+    hole_position(&holes, 'q', call->in[0], &axes, 'j');
+    op_put_filled(out, &holes,
+                  "top[$K] = $Mx[$J]\n"
+                  "first[$K] = $Lselect(x[$J] == top[$K], s64($q), s64(9223372036854775807))\n"
+                  "y[$I] = select(first[$K] == s64($p), $T(1), $T(0))\n");
     return WHET_OK;
 }
 
@@ -577,10 +368,10 @@ static whet_status run_cumprod(OpRun *run) {
 /* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 // clang-format off
-#define REDUCE(name, since, types, function)                                                                                     \
-    {"", name, 1, "x:T -> y:T", "T=" types, "axes:I keepdims:i=1", shape_reduce, .build = function},                             \
+#define REDUCE(name, since, types, text_)                                                                                        \
+    {"", name, 1, "x:T -> y:T", "T=" types, "axes:I keepdims:i=1", shape_reduce, .text = text_, .build = build_reduce},          \
     {"", name, since, "x:T, axes?#:s64 -> y:T", "T=" types, "keepdims:i=1 noop_with_empty_axes:i=0", shape_reduce,               \
-     .build = function}
+     .text = text_, .build = build_reduce}
 #define ARG(name, function)                                                                                                      \
     {"", name, 1, "x:T -> y:s64", "T=num", "axis:i=0 keepdims:i=1 select_last_index:i=0", shape_arg, .build = function}
 #define SOFTMAX(name, types, function)                                                                                           \
@@ -597,16 +388,16 @@ const OpRow ops_reduce[] = {
     SCANNING("CumSum", 11, run_cumsum),
     SOFTMAX("Hardmax", "float", build_hardmax),
     SOFTMAX("LogSoftmax", "float", build_log_softmax),
-    REDUCE("ReduceL1", 18, "num", build_l1),
-    REDUCE("ReduceL2", 18, "num", build_l2),
-    REDUCE("ReduceLogSum", 18, "num", build_log_sum),
-    REDUCE("ReduceLogSumExp", 18, "num", build_log_sum_exp),
-    REDUCE("ReduceMax", 18, "num|bool", build_max),
-    REDUCE("ReduceMean", 18, "num", build_mean),
-    REDUCE("ReduceMin", 18, "num|bool", build_min),
-    REDUCE("ReduceProd", 18, "num", build_prod),
-    REDUCE("ReduceSum", 13, "num", build_sum),
-    REDUCE("ReduceSumSquare", 18, "num", build_sum_square),
+    REDUCE("ReduceL1", 18, "num", "y[$O] = $T($Sabs($W(x[$J])))"),
+    REDUCE("ReduceL2", 18, "num", "y[$O] = $T(sqrt($S$F(x[$J]) * $F(x[$J])))"),
+    REDUCE("ReduceLogSum", 18, "num", "y[$O] = $T(log($S$F(x[$J])))"),
+    REDUCE("ReduceLogSumExp", 18, "num", LOG_SUM_EXP),
+    REDUCE("ReduceMax", 18, "num|bool", "y[$O] = $T($M$W(x[$J]))"),
+    REDUCE("ReduceMean", 18, "num", "y[$O] = $T(($S$W(x[$J])) / $N)"),
+    REDUCE("ReduceMin", 18, "num|bool", "y[$O] = $T($L$W(x[$J]))"),
+    REDUCE("ReduceProd", 18, "num", "y[$O] = $T($P$W(x[$J]))"),
+    REDUCE("ReduceSum", 13, "num", "y[$O] = $T($S$W(x[$J]))"),
+    REDUCE("ReduceSumSquare", 18, "num", "y[$O] = $T($S$W(x[$J]) * $W(x[$J]))"),
     {"", "Softmax", 1, "x:T -> y:T", "T=float", "axis:i=1", shape_softmax, .build = build_softmax, .run = run_softmax_bf16},
     {"", "Softmax", 13, "x:T -> y:T", "T=float", "axis:i=-1", shape_softmax, .build = build_softmax, .run = run_softmax_bf16},
 };

@@ -157,31 +157,40 @@ void window_put_index(Text *out, const Window *window, int axis) {
         text_printf(out, " %c %lld", begin > 0 ? '-' : '+', (long long)(begin > 0 ? begin : -begin));
 }
 
-void window_put_outputs(Text *out, const Window *window) {
-    text_put(out, ", ");
-    op_put_indices(out, "o", 0, window->axes);
-}
-
-void window_put_taps(Text *out, const Window *window) {
-    op_put_indices(out, "k", 0, window->axes);
-}
-
-void window_put_sized_taps(Text *out, const Window *window) {
-    for (int i = 0; i < window->axes; i++)
-        text_printf(out, "%sk%d:%lld", i ? ", " : "", i, (long long)window->kernel[i]);
-}
-
-void window_put_indices(Text *out, const Window *window, const char *outside) {
+void window_holes(OpHoles *holes, const Window *window, const char *outside) {
+    Text taps, sized, indices, outputs;
+    text_init(&taps);
+    text_init(&sized);
+    text_init(&indices);
+    text_init(&outputs);
     for (int i = 0; i < window->axes; i++) {
-        text_put(out, ", ");
-        window_put_index(out, window, i);
+        text_printf(&taps, "%sk%d", i ? ", " : "", i);
+        text_printf(&sized, "%sk%d:%lld", i ? ", " : "", i, (long long)window->kernel[i]);
+        text_printf(&outputs, ", o%d:%lld", i, (long long)window->out[i]);
+        text_put(&indices, ", ");
+        window_put_index(&indices, window, i);
     }
-    text_char(out, ']');
-    if (window_leaves(window))
-        text_printf(out, "?%s", outside);
+    op_hole_more(holes, 'O', 'o', 0, window->axes);
+    op_hole_text(holes, 'K', &taps);
+    op_hole_text(holes, 'M', &outputs);
+    op_hole_text(holes, 'Z', &sized);
+    op_hole_text(holes, 'X', &indices);
+    op_hole(holes, 'G', "%s%s", window_leaves(window) ? "?" : "", window_leaves(window) ? outside : "");
 }
 
-void window_put_counts(Text *out, const Window *window, int i, bool padding, DType wide) {
+/* Does every window lie in the input (and its padding, if that counts)? */
+static bool ends_inside(const Window *window, bool padding) {
+    for (int i = 0; i < window->axes; i++) {
+        int64_t last =
+            window->stride[i] * (window->out[i] - 1) + window->dilation[i] * (window->kernel[i] - 1) - window->begin[i];
+        if (last >= window->in[i] + (padding ? window->end[i] : 0) || (!padding && window->begin[i] > 0))
+            return false;
+    }
+    return true;
+}
+
+/* "count0[o0] = sum(k0:3) select(..., 1.0, 0.0)": taps that count at each output of one axis. */
+static void put_count(Text *out, const Window *window, int i, bool padding, DType wide) {
     int64_t low = padding ? -window->begin[i] : 0, high = window->in[i] + (padding ? window->end[i] : 0);
     text_printf(out, "count%d[o%d:%lld] = sum(k%d:%lld) select((", i, i, (long long)window->out[i], i,
                 (long long)window->kernel[i]);
@@ -191,12 +200,19 @@ void window_put_counts(Text *out, const Window *window, int i, bool padding, DTy
     text_printf(out, " < %lld), %s(1), %s(0))\n", (long long)high, dtype_name(wide), dtype_name(wide));
 }
 
-bool window_ends_inside(const Window *window, bool padding) {
+void window_put_counts(Text *out, OpHoles *holes, const Window *window, bool padding, DType wide) {
+    bool inside = ends_inside(window, padding);
+    double count = 1;
+    Text product;
+    text_init(&product);
     for (int i = 0; i < window->axes; i++) {
-        int64_t last =
-            window->stride[i] * (window->out[i] - 1) + window->dilation[i] * (window->kernel[i] - 1) - window->begin[i];
-        if (last >= window->in[i] + (padding ? window->end[i] : 0) || (!padding && window->begin[i] > 0))
-            return false;
+        count *= (double)window->kernel[i];
+        text_printf(&product, "%scount%d[o%d]", i ? " * " : "(", i, i);
+        if (!inside)
+            put_count(out, window, i, padding, wide);
     }
-    return true;
+    text_char(&product, ')');
+    op_hole_text(holes, 'N', &product);
+    if (inside)
+        op_hole(holes, 'N', "%.0f.0", count);
 }

@@ -27,16 +27,12 @@ whet_status window_forward(OpCall *call, const Type *x, bool ceil, Window *windo
 void window_put_index(Text *out, const Window *window, int axis);
 /* May the window reach beyond the input? Then reads are guarded. */
 bool window_leaves(const Window *window);
-void window_put_outputs(Text *out, const Window *window);    /* ", o0, o1" */
-void window_put_taps(Text *out, const Window *window);       /* "k0, k1" */
-void window_put_sized_taps(Text *out, const Window *window); /* "k0:3, k1:3" */
-/* ", 2*o0 + k0 - 3, ..." for all axes, "]" and the guard, `outside` ("" for zero) being what is read outside. */
-void window_put_indices(Text *out, const Window *window, const char *outside);
+/* $O ", o0, o1"; $M ", o0:8, o1:8"; $K "k0, k1"; $Z "k0:3, k1:3"; $X ", 2*o0 + k0 - 3, o1 + k1", which $G guards: "", or "?" and
+ * `outside`, which is what is read outside ("": zero). */
+void window_holes(OpHoles *holes, const Window *window, const char *outside);
 
-/* "count0[o0] = sum(k0:3) select(..., 1.0, 0.0)": taps that count at each output of one axis. With padding counted, those are the
- * taps in the padded input: a window of ceil_mode may reach even beyond that. */
-void window_put_counts(Text *out, const Window *window, int i, bool padding, DType wide);
-/* Does every window lie in the input (and its padding, if that counts)? Then all counts are the kernel's size. */
-bool window_ends_inside(const Window *window, bool padding);
+/* $N: how many taps count at an output, as a number where that is the same for all, else by definitions that go to `out`. With
+ * padding counted, those are the taps in the padded input: a window of ceil_mode may reach even beyond that. */
+void window_put_counts(Text *out, OpHoles *holes, const Window *window, bool padding, DType wide);
 
 #endif
