@@ -9,7 +9,6 @@
  *     y[n, 3*g:2 + r:3, s, e] = sum(t) p[n, g, r, s, t] * v[n, g, t, e]
  */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "ops/ops.h"
@@ -134,29 +133,15 @@ static void put_present(OpCall *call, Text *out, const Heads *h, bool values) {
         text_printf(out, "n, g, t, %s]\n", axis);
 }
 
-/* Reads a key or value: from the input itself, or from what put_present made. */
-static void put_key(OpCall *call, Text *out, const Heads *h, bool values) {
+/* A key or value: the input itself, or what put_present made. */
+static void hole_key(const OpCall *call, OpHoles *holes, const Heads *h, bool values) {
     const char *name = values ? "v" : "k", *axis = values ? "e" : "d";
-    long long size = values ? h->v_size : h->size;
     if (op_has(call, values ? PAST_V : PAST_K))
-        text_printf(out, "present_%s[n, g, t, %s]", name, axis);
+        op_hole(holes, *name, "present_%s[n, g, t, %s]", name, axis);
     else if (h->flat)
-        text_printf(out, "%s[n, t, %lld*g + %s]", name, size, axis);
+        op_hole(holes, *name, "%s[n, t, %lld*g + %s]", name, (long long)(values ? h->v_size : h->size), axis);
     else
-        text_printf(out, "%s[n, g, t, %s]", name, axis);
-}
-
-/* " & " between conditions */
-static void put_and(Text *out, int *count) {
-    text_put(out, (*count)++ ? " & " : "");
-}
-
-/* The position of query s among the keys: what came before it counts. */
-static void put_position(OpCall *call, Text *out, const Heads *h) {
-    if (op_has(call, VALID))
-        text_printf(out, "s + valid[n] - %lld", (long long)h->queries);
-    else
-        text_printf(out, "s + %lld", (long long)h->past);
+        op_hole(holes, *name, "%s[n, g, t, %s]", name, axis);
 }
 
 static int64_t window_size(const OpCall *call, const char *name) {
@@ -164,90 +149,65 @@ static int64_t window_size(const OpCall *call, const char *name) {
     return signature_find_attr(call->row->attrs, name, &spec) ? op_int(call, name) : -1;
 }
 
-/* "t <= s & t < valid[n]": may query s see key t? Returns the number of conditions. */
-static int put_visible(OpCall *call, Text *out, const Heads *h) {
+/* $z "(t <= s + 12) & (t < valid[n])": may query s see key t? "" always. The position of a query counts what came before it. */
+static void hole_visible(const OpCall *call, OpHoles *holes, const Heads *h) {
     int64_t left = window_size(call, "left_window_size"), right = window_size(call, "right_window_size");
-    int count = 0;
-    if (op_int(call, "is_causal")) {
-        put_and(out, &count);
-        text_put(out, "(t <= ");
-        put_position(call, out, h);
-        text_char(out, ')');
-    }
+    bool valid = op_has(call, VALID);
+    Text text;
+    text_init(&text);
+    op_hole(holes, 'o', valid ? "valid[n] - %lld" : "%lld", (long long)(valid ? h->queries : h->past));
+    if (op_int(call, "is_causal"))
+        op_put_filled(&text, holes, " & (t <= s + $o)");
     if (left >= 0) {
-        put_and(out, &count);
-        text_printf(out, "(t + %lld >= ", (long long)left);
-        put_position(call, out, h);
-        text_char(out, ')');
+        text_printf(&text, " & (t + %lld", (long long)left);
+        op_put_filled(&text, holes, " >= s + $o)");
     }
     if (right >= 0) {
-        put_and(out, &count);
-        text_printf(out, "(t - %lld <= ", (long long)right);
-        put_position(call, out, h);
-        text_char(out, ')');
+        text_printf(&text, " & (t - %lld", (long long)right);
+        op_put_filled(&text, holes, " <= s + $o)");
     }
-    if (op_has(call, VALID)) {
-        put_and(out, &count);
-        text_put(out, "(t < valid[n])");
-    }
-    return count;
+    text_put(&text, valid ? " & (t < valid[n])" : "");
+    op_hole(holes, 'z', "%s", text.length ? text.data + strlen(" & ") : "");
+    text_free(&text);
 }
 
-/* The mask, broadcast to [n, head, s, t]; a last dimension that is shorter than the keys masks the rest. */
-static void put_mask(OpCall *call, Text *out, const Heads *h) {
+/* $m: the mask, broadcast to [n, head, s, t]; a last dimension that is shorter than the keys masks the rest. */
+static void hole_mask(const OpCall *call, OpHoles *holes, const Heads *h) {
     const Type *mask = call->in[MASK];
-    char head[48];
-    snprintf(head, sizeof head, "%lld*g + r", (long long)(h->heads / h->kv_heads));
-    const char *axes[] = {"n", head, "s", "t"};
-    text_put(out, "mask[");
-    for (int d = 0; d < mask->rank; d++)
-        text_printf(out, "%s%s", d ? ", " : "", mask->dims[d] == 1 && d + 1 < mask->rank ? "0" : axes[4 - mask->rank + d]);
+    Text text;
+    text_init(&text);
+    const char *const axes[] = {"n", "$r*g + r", "s", "t"};
+    for (int d = 0; d < mask->rank; d++) {
+        text_put(&text, d ? ", " : "mask[");
+        op_put_filled(&text, holes, mask->dims[d] == 1 && d + 1 < mask->rank ? "0" : axes[4 - mask->rank + d]);
+    }
     bool shorter = mask->rank && mask->dims[mask->rank - 1] < h->total;
-    text_put(out, !shorter ? "]" : mask->type == DT_BOOL ? "]?" : "]?(-inf)");
+    text_put(&text, !shorter ? "]" : mask->type == DT_BOOL ? "]?" : "]?(-inf)");
+    op_hole_text(holes, 'm', &text);
 }
 
 #define CELL "[n, g, r, s, t]"
 #define ROW  "[n, g, r, s]"
 
-/* z: the scores with mask; -inf, whatever the score, where a key is not seen. */
-static void put_masked(OpCall *call, Text *out, const Heads *h, const char *score, DType wide) {
-    Text visible;
-    text_init(&visible);
-    int conditions = put_visible(call, &visible, h);
-    text_put(out, "z" CELL " = ");
-    if (conditions)
-        text_printf(out, "select(%s, ", visible.data);
-    if (!op_has(call, MASK)) {
-        text_printf(out, "%s" CELL, score);
-    } else if (call->in[MASK]->type == DT_BOOL) {
-        text_put(out, "select(");
-        put_mask(call, out, h);
-        text_printf(out, ", %s" CELL ", -inf)", score);
-    } else {
-        text_put(out, "select(");
-        put_mask(call, out, h);
-        text_printf(out, " == -inf, %s(-inf), %s" CELL " + ", dtype_name(wide), score);
-        op_put_cast(out, call->in[MASK]->type, wide);
-        put_mask(call, out, h);
-        text_put(out, "))");
-    }
-    text_put(out, conditions ? ", -inf)\n" : "\n");
-    out->failed |= visible.failed;
-    text_free(&visible);
+/* z: the scores $s with mask; -inf, whatever the score, where a key is not seen. */
+static void put_masked(const OpCall *call, Text *out, OpHoles *holes, const Heads *h) {
+    hole_visible(call, holes, h);
+    bool all = !*op_filling(holes, 'z'), mask = op_has(call, MASK);
+    if (mask)
+        hole_mask(call, holes, h);
+    op_put_filled(out, holes, all ? "z" CELL " = " : "z" CELL " = select($z, ");
+    op_put_filled(out, holes,
+                  !mask                             ? "$s" CELL
+                  : call->in[MASK]->type == DT_BOOL ? "select($m, $s" CELL ", -inf)"
+                                                    : "select($m == -inf, $T(-inf), $s" CELL " + $T($m))");
+    text_put(out, all ? "\n" : ", -inf)\n");
 }
 
 /* p: the softmax of z over t; all zero in a row that sees no key. */
-static void put_softmax(Text *out) {
-    text_put(out, "top" ROW " = max(t) z" CELL "\n");
-    text_put(out, "e" CELL " = exp(z" CELL " - select(top" ROW " == -inf, 0, top" ROW "))\n");
-    text_put(out, "total" ROW " = sum(t) e" CELL "\n");
-    text_put(out, "p" CELL " = e" CELL " / select(total" ROW " == 0, 1, total" ROW ")\n");
-}
-
-static void put_scores(Text *out, const Heads *h, const char *from) {
-    text_printf(out, "scores[n, %lld*g:%lld + r:%lld, s, t] = %s" CELL "\n", (long long)(h->heads / h->kv_heads),
-                (long long)h->kv_heads, (long long)(h->heads / h->kv_heads), from);
-}
+static const char softmax[] = "top" ROW " = max(t) z" CELL "\n"
+                              "e" CELL " = exp(z" CELL " - select(top" ROW " == -inf, 0, top" ROW "))\n"
+                              "total" ROW " = sum(t) e" CELL "\n"
+                              "p" CELL " = e" CELL " / select(total" ROW " == 0, 1, total" ROW ")\n";
 
 static whet_status check_attention(OpCall *call, const Heads *h) {
     const Type *mask = op_has(call, MASK) ? call->in[MASK] : NULL;
@@ -265,28 +225,15 @@ static whet_status check_attention(OpCall *call, const Heads *h) {
 }
 
 /* In f16 both operands are scaled, as the specification has it, by the root: so what overflows there overflows here. */
-static void put_product(OpCall *call, Text *out, const Heads *h) {
-    long long shared = h->heads / h->kv_heads, size = h->size;
-    DType type = call->in[Q]->type, wide = op_wide(type);
+static void put_product(const OpCall *call, Text *out, OpHoles *holes, const Heads *h) {
     const Attr *given = op_attr(call, "scale");
-    double scale = given ? (double)given->f : 1 / sqrt((double)size);
-    char factor[48] = "";
-    if (wide != type)
-        snprintf(factor, sizeof factor, " * %.9g", sqrt(scale));
-    text_printf(out, "a[n, g:%lld, r:%lld, s, t] = ", (long long)h->kv_heads, shared);
-    op_put_cast(out, wide, type);
-    text_printf(out, "sum(d:%lld) ", size);
-    op_put_cast(out, type, wide);
-    if (h->flat)
-        text_printf(out, "q[n, s, %lld*g + %lld*r + d]%s) * ", shared * size, size, factor);
-    else
-        text_printf(out, "q[n, %lld*g + r, s, d]%s) * ", shared, factor);
-    op_put_cast(out, type, wide);
-    put_key(call, out, h, false);
-    text_printf(out, "%s))", factor);
-    if (wide == type)
-        text_printf(out, " * %.17g", scale);
-    text_char(out, '\n');
+    double scale = given ? (double)given->f : 1 / sqrt((double)h->size);
+    bool plain = op_wide(call->in[Q]->type) == call->in[Q]->type;
+    op_hole(holes, 'F', "%.9g", sqrt(scale));
+    op_hole(holes, 'G', "%.17g", scale);
+    op_put_filled(out, holes, "a[n, g:$g, r:$r, s, t] = $T(sum(d:$d) $W(");
+    op_put_filled(out, holes, h->flat ? "q[n, s, $r*$d*g + $d*r + d]" : "q[n, $r*g + r, s, d]");
+    op_put_filled(out, holes, plain ? ") * $W($k)) * $G\n" : " * $F) * $W($k * $F))\n");
 }
 
 static whet_status build_attention(OpCall *call, Text *out) {
@@ -296,32 +243,30 @@ static whet_status build_attention(OpCall *call, Text *out) {
         status = check_attention(call, &h);
     if (status)
         return status;
-    DType type = call->out[Y].type, wide = op_wide(type);
-    long long shared = h.heads / h.kv_heads, groups = h.kv_heads, v_size = h.v_size;
     double cap = op_float(call, "softcap");
     const char *score = cap > 0 ? "c" : "a";
+    OpHoles holes = op_holes(call);
+    op_hole(&holes, 'g', "%lld", (long long)h.kv_heads);
+    op_hole(&holes, 'r', "%lld", (long long)(h.heads / h.kv_heads));
+    op_hole(&holes, 'd', "%lld", (long long)h.size);
+    op_hole(&holes, 'e', "%lld", (long long)h.v_size);
+    op_hole(&holes, 'c', "%.9g", cap);
+    op_hole(&holes, 's', "%s", score);
+    hole_key(call, &holes, &h, false);
+    hole_key(call, &holes, &h, true);
     put_present(call, out, &h, false);
     put_present(call, out, &h, true);
-    put_product(call, out, &h);
-    if (cap > 0)
-        text_printf(out, "c" CELL " = tanh(a" CELL " / %.9g) * %.9g\n", cap, cap);
-    put_masked(call, out, &h, score, type);
-    put_softmax(out);
+    put_product(call, out, &holes, &h);
+    op_put_filled(out, &holes, cap > 0 ? "c" CELL " = tanh(a" CELL " / $c) * $c\n" : "");
+    put_masked(call, out, &holes, &h);
+    text_put(out, softmax);
     if (op_wants(call, SCORES)) {
         const char *const modes[] = {"a", score, "z", "p"};
-        put_scores(out, &h, modes[op_int(call, "qk_matmul_output_mode")]);
+        op_hole(&holes, 'S', "%s", modes[op_int(call, "qk_matmul_output_mode")]);
+        op_put_filled(out, &holes, "scores[n, $r*g:$g + r:$r, s, t] = $S" CELL "\n");
     }
-    if (h.flat)
-        text_printf(out, "y[n, s, %lld*g:%lld + %lld*r:%lld + e:%lld] = ", shared * v_size, groups, v_size, shared, v_size);
-    else
-        text_printf(out, "y[n, %lld*g:%lld + r:%lld, s, e] = ", shared, groups, shared);
-    op_put_cast(out, wide, type);
-    text_put(out, "sum(t) ");
-    op_put_cast(out, type, wide);
-    text_put(out, "p" CELL ") * ");
-    op_put_cast(out, call->in[V]->type, wide);
-    put_key(call, out, &h, true);
-    text_put(out, "))\n");
+    op_put_filled(out, &holes, h.flat ? "y[n, s, $r*$e*g:$g + $e*r:$r + e:$e]" : "y[n, $r*g:$g + r:$r, s, e]");
+    op_put_filled(out, &holes, " = $T(sum(t) $W(p" CELL ") * $W($v))\n");
     return WHET_OK;
 }
 
@@ -349,58 +294,26 @@ static whet_status get_rotary(OpCall *call, Rotary *r) {
     return WHET_OK;
 }
 
-/* Element `factor`*i + `offset` of a head, read or (with extents) written. */
-static void put_element(Text *out, const Rotary *r, const char *name, bool left, int64_t factor, int64_t offset, int64_t count) {
-    char element[80];
-    if (left)
-        snprintf(element, sizeof element, "%lld*i:%lld + %lld", (long long)factor, (long long)count, (long long)offset);
-    else
-        snprintf(element, sizeof element, "%lld*i + %lld", (long long)factor, (long long)offset);
-    if (!r->flat)
-        text_printf(out, "%s[n, h, s, %s]", name, element);
-    else if (left)
-        text_printf(out, "%s[n, s, %lld*h:%lld + %s]", name, (long long)r->size, (long long)r->heads, element);
-    else
-        text_printf(out, "%s[n, s, %lld*h + %s]", name, (long long)r->size, element);
-}
-
-static void put_turn(OpCall *call, Text *out, const char *cache, DType wide) {
-    op_put_cast(out, call->in[1]->type, wide);
-    text_printf(out, op_has(call, 3) ? "%s[position[n, s], i])" : "%s[n, s, i])", cache);
-}
-
-/* One of the two results: cos * a - sin * b, or sin * a + cos * b. */
-static void put_rotated(OpCall *call, Text *out, const Rotary *r, bool second) {
-    DType type = call->in[0]->type, wide = op_wide(type);
-    int64_t half = r->turned / 2, interleaved = op_int(call, "interleaved") != 0;
-    int64_t factor = interleaved ? 2 : 1, step = interleaved ? 1 : half;
-    put_element(out, r, "y", true, factor, second ? step : 0, half);
-    text_put(out, " = ");
-    op_put_cast(out, wide, type);
-    put_turn(call, out, second ? "sin_" : "cos_", wide);
-    text_put(out, " * ");
-    op_put_cast(out, type, wide);
-    put_element(out, r, "x", false, factor, 0, 0);
-    text_put(out, second ? ") + " : ") - ");
-    put_turn(call, out, second ? "cos_" : "sin_", wide);
-    text_put(out, " * ");
-    op_put_cast(out, type, wide);
-    put_element(out, r, "x", false, factor, step, 0);
-    text_put(out, "))\n");
-}
-
+/* Elements are turned in pairs that lie side by side, or half of those that are turned apart. */
 static whet_status build_rotary(OpCall *call, Text *out) {
     Rotary r;
     whet_status status = get_rotary(call, &r);
     if (status)
         return status;
-    put_rotated(call, out, &r, false);
-    put_rotated(call, out, &r, true);
-    if (r.turned < r.size) {
-        put_element(out, &r, "y", true, 1, r.turned, r.size - r.turned);
-        text_put(out, " = ");
-        put_element(out, &r, "x", false, 1, r.turned, 0);
-    }
+    bool interleaved = op_int(call, "interleaved") != 0;
+    OpHoles holes = op_holes(call);
+    op_hole(&holes, 'X', r.flat ? "n, s, %lld*h" : "n, h, s, 0", (long long)r.size);
+    op_hole(&holes, 'Y', r.flat ? "n, s, %lld*h:%lld" : "n, h, s, 0", (long long)r.size, (long long)r.heads);
+    op_hole(&holes, 'i', interleaved ? "2*i" : "i");
+    op_hole(&holes, 'n', "%lld", (long long)(r.turned / 2));
+    op_hole(&holes, 's', "%lld", interleaved ? 1 : (long long)(r.turned / 2));
+    op_hole(&holes, 't', op_has(call, 3) ? "position[n, s], i" : "n, s, i");
+    op_hole(&holes, 'a', "%lld", (long long)r.turned);
+    op_hole(&holes, 'b', "%lld", (long long)(r.size - r.turned));
+    op_put_filled(out, &holes,
+                  "y[$Y + $i:$n + 0] = $T($W(cos_[$t]) * $W(x[$X + $i]) - $W(sin_[$t]) * $W(x[$X + $i + $s]))\n"
+                  "y[$Y + $i:$n + $s] = $T($W(sin_[$t]) * $W(x[$X + $i]) + $W(cos_[$t]) * $W(x[$X + $i + $s]))\n");
+    op_put_filled(out, &holes, r.turned < r.size ? "y[$Y + i:$b + $a] = x[$X + i + $a]\n" : "");
     return WHET_OK;
 }
 
@@ -422,33 +335,17 @@ static whet_status shape_causal(OpCall *call) {
 
 /* The input behind the state of the run before: "line[n, c, 3 + l:8] = x[n, c, l]". */
 static whet_status build_causal(OpCall *call, Text *out) {
-    DType type = call->in[0]->type, wide = op_wide(type);
-    const Type *x = call->in[0];
-    long long before = call->in[1]->dims[2] - 1, length = x->dims[2];
-    bool swish = op_choice(call, "activation") > 0;
-    if (op_has(call, 3) && before)
-        text_printf(out, "line[n, c, l:%lld] = past[n, c, l]\n", before);
-    text_printf(out, "line[n, c, %lld + l:%lld] = x[n, c, l]\n", before, length);
-    text_printf(out, "y[n, c, l:%lld] = ", length);
-    op_put_cast(out, wide, type);
-    text_put(out, swish ? "silu(" : "(");
-    if (swish) { /* the specification rounds between */
-        op_put_cast(out, type, wide);
-        op_put_cast(out, wide, type);
-    }
-    text_put(out, "(sum(k) ");
-    op_put_cast(out, type, wide);
-    text_put(out, "line[n, c, l + k]) * ");
-    op_put_cast(out, type, wide);
-    text_put(out, "w[c, 0, k]))");
-    if (op_has(call, 2)) {
-        text_put(out, " + ");
-        op_put_cast(out, type, wide);
-        text_put(out, "b[c])");
-    }
-    text_put(out, swish ? "))))\n" : "))\n");
-    if (op_wants(call, 1))
-        text_printf(out, "state[n, c, l:%lld] = line[n, c, l + %lld]\n", before, length);
+    int64_t before = call->in[1]->dims[2] - 1;
+    bool swish = op_choice(call, "activation") > 0; /* the specification rounds in front of it */
+    OpHoles holes = op_holes(call);
+    op_hole(&holes, 'b', "%lld", (long long)before);
+    op_hole(&holes, 'l', "%lld", (long long)call->in[0]->dims[2]);
+    op_put_filled(out, &holes, op_has(call, 3) && before ? "line[n, c, l:$b] = past[n, c, l]\n" : "");
+    op_put_filled(out, &holes, "line[n, c, $b + l:$l] = x[n, c, l]\n");
+    op_put_filled(out, &holes, swish ? "y[n, c, l:$l] = $T(silu($W($T(" : "y[n, c, l:$l] = $T((((");
+    op_put_filled(out, &holes, "(sum(k) $W(line[n, c, l + k]) * $W(w[c, 0, k]))");
+    op_put_filled(out, &holes, op_has(call, 2) ? " + $W(b[c])))))\n" : "))))\n");
+    op_put_filled(out, &holes, op_wants(call, 1) ? "state[n, c, l:$b] = line[n, c, l + $l]\n" : "");
     return WHET_OK;
 }
 
