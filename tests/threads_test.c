@@ -59,6 +59,43 @@ static void every_task_runs_once(void **state) {
     free(marks);
 }
 
+/* What is left to workers is done once or not at all, and nothing of it later than the next region begins, or the rest. */
+static void tasks_meanwhile_end_with_the_next_region(void **state) {
+    (void)state;
+    Marks *marks = calloc(1, sizeof *marks), *aside = calloc(1, sizeof *aside);
+    assert_non_null(marks);
+    assert_non_null(aside);
+    size_t seen = 0;
+    for (int count = 1; count <= 4; count++) {
+        Threads *threads = threads_new(count, NULL);
+        assert_non_null(threads);
+        for (int round = 0; round < ROUNDS; round++) {
+            for (size_t i = 0; i < MOST_TASKS; i++)
+                atomic_store(&aside->done[i], 0);
+            aside->spin = round % 3 * 100;
+            threads_meanwhile(threads, MOST_TASKS, mark, aside);
+            if (round % 10 == 0) /* so that they come to it */
+                nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+            if (round % 2 && threads_parallel(threads))
+                check_region(threads_parallel(threads), marks, 10);
+            else
+                threads_rest(threads);
+            size_t done[2] = {0};
+            for (int look = 0; look < 2; look++)
+                for (size_t i = 0; i < MOST_TASKS; i++)
+                    done[look] += (size_t)atomic_load(&aside->done[i]);
+            assert_int_equal(done[0], done[1]);
+            for (size_t i = 0; i < MOST_TASKS; i++)
+                assert_in_range(atomic_load(&aside->done[i]), 0, count > 1);
+            seen += done[0];
+        }
+        threads_free(threads);
+    }
+    assert_true(seen > 0);
+    free(marks);
+    free(aside);
+}
+
 static void *call_often(void *self) {
     Marks *marks = calloc(1, sizeof *marks);
     for (int round = 0; marks && round < 50; round++)
@@ -103,6 +140,7 @@ static void resting_uses_no_processor(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_task_runs_once),
+        cmocka_unit_test(tasks_meanwhile_end_with_the_next_region),
         cmocka_unit_test(callers_take_turns),
         cmocka_unit_test(resting_uses_no_processor),
     };

@@ -42,7 +42,10 @@ size_t machine_memory(void); /* bytes of this machine or of its cgroup, the smal
 typedef struct Threads Threads;
 Threads *threads_new(int count, whet_error *err); /* 0: whet_cpu_query's number; NULL: error */
 void threads_free(Threads *threads);
-void threads_rest(Threads *threads);                      /* after a run: workers go to sleep soon */
+void threads_rest(Threads *threads); /* after a run: workers go to sleep soon */
+/* What workers may do while the caller does something else, until their next call or rest: tasks that nobody has begun by then
+ * are left, those begun are waited for. */
+void threads_meanwhile(Threads *threads, size_t count, void (*task)(void *context, size_t i), void *context);
 const Parallel *threads_parallel(const Threads *threads); /* NULL: one thread */
 
 /* value.c: one value of a run: a tensor and the block it lies in, or the value it is a view of. */
@@ -175,10 +178,12 @@ typedef struct Runner {
     Lowering **shared;  /* SHARE_BUCKETS lists; NULL: nothing is shared (folding) */
     unsigned char *key; /* of the step under way, see lowering.c */
     size_t key_capacity;
-    double deadline;  /* of the run under way; 0: none */
-    double flops;     /* of the run under way */
-    double took;      /* the last run, without packing; 0: there was none */
-    Spare spare;      /* of the run under way */
+    double deadline; /* of the run under way; 0: none */
+    double flops;    /* of the run under way */
+    double took;     /* the last run, without packing; 0: there was none */
+    Spare spare;     /* of the run under way */
+    Block *touched;  /* by touch.c, while the first run is under way */
+    size_t touched_bytes;
     Profile *profile; /* NULL: off */
     Target target;
     bool has_target; /* false: the evaluator runs all kernels */
@@ -216,6 +221,10 @@ whet_status runner_align(Runner *runner, OpValue *value, whet_error *err);
 OpValue *runner_value(Runner *runner, Activation *activation, const Value *value, whet_error *err);
 whet_status runner_step(Runner *runner, const Step *step, Activation *activation, whet_error *err); /* one step on the slots */
 whet_status runner_interrupted(const Runner *runner, whet_error *err); /* WHET_ERROR_LIMIT after the deadline */
+
+/* touch.c: before the first run of a model; after each */
+void runner_touch(Runner *runner, const Graph *graph);
+void runner_rest(Runner *runner);
 
 /* planned.c: runs the plan that begins at step `at`, made unless it is there; *steps: so many are done, 0: the step is to be run
  * by itself. `err` is not NULL. */

@@ -164,9 +164,11 @@ whet_status whet_session_run(whet_session *session, whet_error *err) {
     const double start = clock_now(), spare = s->runner.took; /* packing may double the time of a run */
     s->runner.spare = (Spare){spare, shared_next_run(s->model->shared)};
     whet_status status = take_inputs(s, err);
+    if (!status && s->runner.spare.run == 1)
+        runner_touch(&s->runner, graph);
     if (!status)
         status = runner_run(&s->runner, graph, NULL, s->inputs, s->outputs, err);
-    threads_rest(s->runner.threads);
+    runner_rest(&s->runner);
     shared_settle(s->model->shared);
     s->runner.took = clock_now() - start - (spare - s->runner.spare.seconds);
     drop_values(s->inputs, graph->input_count);

@@ -4,6 +4,9 @@
  * again. Whoever is done takes from the ends of the others' runs, one task at a time. The caller waits for tasks that somebody
  * has begun, never for threads: one that is asleep, or has no processor, holds up nothing.
  *
+ * Tasks may also be left to the workers while the caller does something else (threads_meanwhile): they are hints, and the next
+ * region ends them.
+ *
  * Between the kernels of a run workers spin, for the next one comes within microseconds; after it they spin a little longer, for
  * runs that follow each other, and then sleep (threads_rest): an idle session uses no processor. */
 #include "run/run.h"
@@ -33,6 +36,7 @@ struct Threads {
     int count, started; /* threads, with the caller; workers */
     Parallel parallel;
     pthread_mutex_t region; /* one at a time */
+    bool meanwhile;         /* the caller takes no part in the one under way */
     void (*task)(void *context, size_t i);
     void *context;
     _Alignas(64) atomic_size_t unfinished;
@@ -135,6 +139,29 @@ static void wait_for_tasks(Threads *threads) {
             sched_yield();
 }
 
+/* All tasks, cut up for workers `first` and on. */
+static void deal(Threads *threads, int first, size_t count, void (*task)(void *context, size_t i), void *context) {
+    const uint64_t n = (uint64_t)(threads->count - first);
+    threads->task = task;
+    threads->context = context;
+    atomic_store_explicit(&threads->unfinished, count, memory_order_relaxed);
+    for (uint64_t t = 0; t < n; t++)
+        atomic_store_explicit(&threads->slots[(uint64_t)first + t].left, (count * t / n) << 32 | count * (t + 1) / n,
+                              memory_order_release);
+}
+
+/* Takes back what nobody has begun. */
+static void end_meanwhile(Threads *threads) {
+    for (int t = 0; threads->meanwhile && t < threads->count; t++) {
+        const uint64_t left = atomic_exchange_explicit(&threads->slots[t].left, 0, memory_order_acq_rel);
+        if (left >> 32 < (uint32_t)left)
+            atomic_fetch_sub_explicit(&threads->unfinished, (uint32_t)left - (left >> 32), memory_order_relaxed);
+    }
+    if (threads->meanwhile)
+        wait_for_tasks(threads);
+    threads->meanwhile = false;
+}
+
 static void run_in_pool(void *self, size_t count, void (*task)(void *context, size_t i), void *context) {
     Threads *threads = self;
     if (count > UINT32_MAX) {
@@ -143,21 +170,33 @@ static void run_in_pool(void *self, size_t count, void (*task)(void *context, si
         return;
     }
     pthread_mutex_lock(&threads->region);
-    threads->task = task;
-    threads->context = context;
-    atomic_store_explicit(&threads->unfinished, count, memory_order_relaxed);
+    end_meanwhile(threads);
     atomic_store_explicit(&threads->resting, false, memory_order_relaxed);
-    for (uint64_t t = 0, n = (uint64_t)threads->count; t < n; t++)
-        atomic_store_explicit(&threads->slots[t].left, (count * t / n) << 32 | count * (t + 1) / n, memory_order_release);
+    deal(threads, 0, count, task, context);
     call(threads);
     work(threads, 0);
     wait_for_tasks(threads);
     pthread_mutex_unlock(&threads->region);
 }
 
+void threads_meanwhile(Threads *threads, size_t count, void (*task)(void *context, size_t i), void *context) {
+    if (!threads->slots || count > UINT32_MAX)
+        return;
+    pthread_mutex_lock(&threads->region);
+    end_meanwhile(threads);
+    threads->meanwhile = true;
+    deal(threads, 1, count, task, context);
+    call(threads);
+    pthread_mutex_unlock(&threads->region);
+}
+
 void threads_rest(Threads *threads) {
-    if (threads)
-        atomic_store_explicit(&threads->resting, true, memory_order_relaxed);
+    if (!threads)
+        return;
+    pthread_mutex_lock(&threads->region);
+    end_meanwhile(threads);
+    pthread_mutex_unlock(&threads->region);
+    atomic_store_explicit(&threads->resting, true, memory_order_relaxed);
 }
 
 const Parallel *threads_parallel(const Threads *threads) {
