@@ -338,6 +338,7 @@ static ContractShape shape_of(const Contract *k, const Target *target, int m, in
     for (int i = 0; i < k->nest.access_count; i++)
         results += m >= 0 && i != k->a && i != k->b && k->nest.access[i].stride[m] && contract_n_stride(k, i) == 1;
     return (ContractShape){.rows = rows,
+                           .all_rows = k->rows,
                            .columns = k->columns,
                            .depth = k->depth,
                            .row_bytes = row,
@@ -345,6 +346,7 @@ static ContractShape shape_of(const Contract *k, const Target *target, int m, in
                            .step_bytes = k->direct && k->level_count ? k->level[k->level_count - 1].b_stride * k->unit : 0,
                            .results = results,
                            .packed_once = k->constant,
+                           .even_blocks = k->constant && k->column_sums,
                            .masked = k->direct && k->columns % k->lanes,
                            .first_spare = k->first_spare,
                            .by_lane = by_lane,

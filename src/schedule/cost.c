@@ -152,6 +152,20 @@ static double choose_for_panels(const Target *target, ContractShape shape, int l
     return choose_tile(target, shape, lanes, spare, target->registers[CLASS_VECTOR], knobs);
 }
 
+/* The whole depth where one tile has all rows, or where they stay in L2 beside a panel: each block behind the first begins with
+ * sums that the one before has stored, and jumps in B. Otherwise blocks of equal depth, a panel of three eighths of L2 at most.
+ */
+static int64_t block_depth(const ContractShape *s, const ContractKnobs *knobs, int64_t panel_step, int64_t row_step,
+                           int64_t panel_limit, int64_t l2) {
+    enum { MOST = 2048 };
+    bool few = s->all_rows <= knobs->mr || (panel_step + s->all_rows * row_step) * s->depth <= l2;
+    if (few && !panel_limit && !s->even_blocks)
+        return s->depth;
+    int64_t panel = panel_limit && panel_limit < l2 / 8 * 3 ? panel_limit : l2 / 8 * 3, most = least(MOST, panel / panel_step);
+    int64_t blocks = (s->depth + most - 1) / (most > 0 ? most : 1);
+    return blocks > 1 ? round_up((s->depth + blocks - 1) / blocks, knobs->unroll) : s->depth;
+}
+
 double cost_contract(const Target *target, ContractShape shape, int element_bytes, int64_t panel_limit, int spare,
                      ContractKnobs *knobs) {
     int lanes = target->bytes / 4;
@@ -161,12 +175,9 @@ double cost_contract(const Target *target, ContractShape shape, int element_byte
     if (!knobs->unroll) /* enough that counting does not show: ten FMAs a pointer step at the least */
         knobs->unroll = knobs->mr * knobs->nv >= 16 && !shape.by_lane ? 2 : 4;
     int64_t l2 = (int64_t)target->cache_bytes[1] > 0 ? (int64_t)target->cache_bytes[1] : FALLBACK_L2;
-    if (!knobs->kc) { /* a panel of B in a quarter of L2, blocks of equal depth */
-        int64_t panel = panel_limit && panel_limit < l2 / 4 ? panel_limit : l2 / 4;
-        int64_t most = panel / ((int64_t)knobs->nv * target->bytes * element_bytes / 4);
-        int64_t blocks = (shape.depth + most - 1) / (most > 0 ? most : 1);
-        knobs->kc = blocks > 1 ? round_up((shape.depth + blocks - 1) / blocks, knobs->unroll) : shape.depth;
-    }
+    if (!knobs->kc)
+        knobs->kc =
+            block_depth(&shape, knobs, (int64_t)knobs->nv * target->bytes * element_bytes / 4, element_bytes, panel_limit, l2);
     if (!knobs->mc) { /* a block of A in three quarters of it, blocks of equal height: all panels pass for each of them */
         int64_t most = l2 / 4 * 3 / (knobs->kc > 0 ? knobs->kc * element_bytes : 1);
         most = most > knobs->mr ? most / knobs->mr * knobs->mr : knobs->mr;

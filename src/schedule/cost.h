@@ -6,11 +6,13 @@
 
 typedef struct ContractShape {
     int64_t rows, columns, depth;
+    int64_t all_rows;     /* of all lines that one panel serves; `rows` are those of a line */
     int64_t row_bytes;    /* from a row of A to the next; 0: nearby */
     int64_t result_bytes; /* the same of the result */
     int64_t step_bytes;   /* from a step of depth to the next in B as it lies; 0: it is packed */
     int results;          /* and of so many operands: itself and what is read beside it */
     bool packed_once;     /* B serves any number of rows */
+    bool even_blocks;     /* and how its depth is cut shows in it */
     bool masked;          /* columns that are left over are masked while B is read */
     int first_spare;      /* what `spare` was before code did not fit, which many rows' may not where one row's does */
     bool by_lane;         /* a vector of each row of A is kept over several steps, and two of B */
