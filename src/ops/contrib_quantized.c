@@ -32,25 +32,28 @@ static const char *at(const Type *x) {
     return x->dims[0] == 1 ? "[0]" : "[n]";
 }
 
-/* "((f32(s32(A[..]) - s32(zero[]))) * scale[])"; inputs `first`, scale and zero point in a row. */
-static void put_dequantized(OpCall *call, Text *out, const char *name, const char *indices, int scale, const char *scale_name,
-                            int zero, const char *zero_name) {
-    text_printf(out, "(f32(s32(%s[%s])", name, indices);
-    if (zero >= 0 && op_has(call, zero))
-        text_printf(out, " - s32(%s%s)", zero_name, at(call->in[zero]));
-    text_printf(out, ") * %s%s)", scale_name, at(call->in[scale]));
-}
-
-/* "round(value / scale) + zero", cast to the type; `value` was written between these two. */
-static void put_quantize_open(OpCall *call, Text *out) {
-    text_printf(out, "%s(round((", dtype_name(call->out[0].type));
-}
-
-static void put_quantize_close(OpCall *call, Text *out, int scale, const char *scale_name, int zero, const char *zero_name) {
-    text_printf(out, ") / %s%s)", scale_name, at(call->in[scale]));
+/* "(f32(s32(A[..]) - s32(A_zero_point[])) * A_scale[])": its scale and zero point are inputs `scale` and `zero`. */
+static void hole_dequantized(const OpCall *call, OpHoles *holes, char hole, const char *element, int scale,
+                             const char *scale_name, int zero, const char *zero_name) {
+    Text text;
+    text_init(&text);
+    text_printf(&text, "(f32(s32(%s)", element);
     if (op_has(call, zero))
-        text_printf(out, " + f32(%s%s)", zero_name, at(call->in[zero]));
-    text_put(out, ")");
+        text_printf(&text, " - s32(%s%s)", zero_name, at(call->in[zero]));
+    text_printf(&text, ") * %s%s)", scale_name, at(call->in[scale]));
+    op_hole_text(holes, hole, &text);
+}
+
+/* "$T(round((VALUE$Q" is VALUE quantized: round(VALUE / scale) + zero, cast to the type. */
+static void hole_quantized(const OpCall *call, OpHoles *holes, int scale, const char *scale_name, int zero,
+                           const char *zero_name) {
+    Text text;
+    text_init(&text);
+    text_printf(&text, ") / %s%s)", scale_name, at(call->in[scale]));
+    if (op_has(call, zero))
+        text_printf(&text, " + f32(%s%s)", zero_name, at(call->in[zero]));
+    text_char(&text, ')');
+    op_hole_text(holes, 'Q', &text);
 }
 
 /* ---- Elementwise --------------------------------------------------------------------------------------------------------- */
@@ -61,13 +64,13 @@ static whet_status binary_shape(OpCall *call) {
     return status == WHET_OK ? op_broadcast(call, &call->out[0], call->in[0], call->in[3]) : status;
 }
 
+/* The row's text of $A and $B. */
 static whet_status binary_build(OpCall *call, Text *out) {
-    text_put(out, "C[..] = ");
-    put_quantize_open(call, out);
-    put_dequantized(call, out, "A", "..", 1, "A_scale", 2, "A_zero_point");
-    text_put(out, call->row->name[7] == 'A' ? " + " : " * ");
-    put_dequantized(call, out, "B", "..", 4, "B_scale", 5, "B_zero_point");
-    put_quantize_close(call, out, 6, "C_scale", 7, "C_zero_point");
+    OpHoles holes = op_holes(call);
+    hole_dequantized(call, &holes, 'A', "A[..]", 1, "A_scale", 2, "A_zero_point");
+    hole_dequantized(call, &holes, 'B', "B[..]", 4, "B_scale", 5, "B_zero_point");
+    hole_quantized(call, &holes, 6, "C_scale", 7, "C_zero_point");
+    op_put_filled(out, &holes, call->row->text);
     return WHET_OK;
 }
 
@@ -78,30 +81,21 @@ static whet_status unary_shape(OpCall *call) {
     return status == WHET_OK ? op_same_shape(call, 0, 0) : status;
 }
 
-static void put_unary_input(OpCall *call, Text *out, const char *indices) {
-    put_dequantized(call, out, "X", indices, 1, "X_scale", 2, "X_zero_point");
+/* Those of an operand and a result; $E is element $i of the operand. */
+static void unary_holes(const OpCall *call, OpHoles *holes) {
+    op_hole_filled(holes, 'E', "X[$i]");
+    hole_dequantized(call, holes, 'E', op_filling(holes, 'E'), 1, "X_scale", 2, "X_zero_point");
+    hole_quantized(call, holes, 3, "Y_scale", 4, "Y_zero_point");
 }
 
-static void put_unary_output(OpCall *call, Text *out, const char *indices, const char *value) {
-    text_printf(out, "Y[%s] = ", indices);
-    put_quantize_open(call, out);
-    text_put(out, value);
-    put_quantize_close(call, out, 3, "Y_scale", 4, "Y_zero_point");
-}
-
-static whet_status leaky_build(OpCall *call, Text *out) {
-    text_put(out, "z[..] = ");
-    put_unary_input(call, out, "..");
-    text_put(out, "\n");
-    put_unary_output(call, out, "..", "select(z[..] >= 0, z[..], alpha * z[..])");
-    return WHET_OK;
-}
-
-static whet_status sigmoid_build(OpCall *call, Text *out) {
-    text_put(out, "z[..] = ");
-    put_unary_input(call, out, "..");
-    text_put(out, "\n");
-    put_unary_output(call, out, "..", "1 / (1 + exp(-z[..]))");
+/* The row's text of z[..]. */
+static whet_status unary_build(OpCall *call, Text *out) {
+    OpHoles holes = op_holes(call);
+    op_hole(&holes, 'i', "..");
+    unary_holes(call, &holes);
+    op_put_filled(out, &holes, "z[..] = $E\nY[..] = $T(round((");
+    op_put_filled(out, &holes, call->row->text);
+    op_put_filled(out, &holes, "$Q");
     return WHET_OK;
 }
 
@@ -122,26 +116,19 @@ static whet_status softmax_shape(OpCall *call) {
 
 static whet_status softmax_build(OpCall *call, Text *out) {
     int rank = call->in[0]->rank, axis = op_axis(call, op_int(call, "axis"), rank);
-    Text cell, row;
-    text_init(&cell);
-    text_init(&row);
-    for (int d = 0; d < rank; d++) {
-        text_printf(&cell, "%si%d", d ? ", " : "", d);
-        if (d != axis)
-            text_printf(&row, "%si%d", row.length ? ", " : "", d);
-    }
-    text_printf(out, "z[%s] = ", cell.data);
-    put_unary_input(call, out, cell.data);
-    text_printf(out, "\ntop[%s] = max(i%d) z[%s]\n", row.data, axis, cell.data);
-    text_printf(out, "e[%s] = exp(z[%s] - top[%s])\n", cell.data, cell.data, row.data);
-    text_printf(out, "total[%s] = sum(i%d) e[%s]\n", row.data, axis, cell.data);
-    Text value;
-    text_init(&value);
-    text_printf(&value, "e[%s] / total[%s]", cell.data, row.data);
-    put_unary_output(call, out, cell.data, value.data);
-    text_free(&value);
-    text_free(&row);
-    text_free(&cell);
+    bool reduced[WHET_MAX_RANK] = {false};
+    reduced[axis] = true;
+    OpHoles holes = op_holes(call);
+    op_hole(&holes, 'a', "i%d", axis);
+    op_hole_indices(&holes, 'i', rank, NULL, 0);
+    op_hole_indices(&holes, 'r', rank, reduced, 0);
+    unary_holes(call, &holes);
+    op_put_filled(out, &holes,
+                  "z[$i] = $E\n"
+                  "top[$r] = max($a) z[$i]\n"
+                  "e[$i] = exp(z[$i] - top[$r])\n"
+                  "total[$r] = sum($a) e[$i]\n"
+                  "Y[$i] = $T(round((e[$i] / total[$r]$Q");
     return WHET_OK;
 }
 
@@ -165,30 +152,18 @@ static whet_status global_shape(OpCall *call) {
 static whet_status global_build(OpCall *call, Text *out) {
     const Type *x = call->in[0];
     int channel = op_int(call, "channels_last") ? x->rank - 1 : 1;
+    bool pixels[WHET_MAX_RANK];
     int64_t count = 1;
-    Text cell, axes, place;
-    text_init(&cell);
-    text_init(&axes);
-    text_init(&place);
     for (int d = 0; d < x->rank; d++) {
-        bool kept = d == 0 || d == channel;
-        text_printf(&cell, "%si%d", d ? ", " : "", d);
-        text_printf(&place, kept ? "%si%d" : "%s0", d ? ", " : "", d);
-        if (!kept)
-            text_printf(&axes, "%si%d", axes.length ? ", " : "", d);
-        count *= kept ? 1 : x->dims[d];
+        pixels[d] = d != 0 && d != channel;
+        count *= pixels[d] ? x->dims[d] : 1;
     }
-    text_printf(out, "z[i0, i%d] = (sum(%s) ", channel, axes.data);
-    put_unary_input(call, out, cell.data);
-    text_printf(out, ") / %lld.0\n", (long long)count);
-    Text value;
-    text_init(&value);
-    text_printf(&value, "z[i0, i%d]", channel);
-    put_unary_output(call, out, place.data, value.data);
-    text_free(&value);
-    text_free(&place);
-    text_free(&axes);
-    text_free(&cell);
+    OpHoles holes = op_holes_reduced(call, pixels);
+    op_hole_indices(&holes, 'i', x->rank, pixels, 'j');
+    op_hole_indices(&holes, 'r', x->rank, pixels, 0);
+    op_hole(&holes, 'n', "%lld.0", (long long)count);
+    unary_holes(call, &holes);
+    op_put_filled(out, &holes, "z[$r] = ($S$E) / $n\nY[$K] = $T(round((z[$r]$Q");
     return WHET_OK;
 }
 
@@ -237,12 +212,11 @@ static whet_status average_build(OpCall *call, Text *out) {
     op_hole(&holes, 'c', "c:%lld", (long long)y->dims[last ? y->rank - 1 : 1]);
     op_hole_filled(&holes, 'i', last ? "n$I, c" : "n, c$I");
     op_hole_filled(&holes, 'p', last ? "n$P, c" : "n, c$P");
-    op_hole_filled(&holes, 'z', "z[$p]");
-    op_put_filled(out, &holes, "d[$i] = ");
-    put_unary_input(call, out, op_filling(&holes, 'i'));
+    unary_holes(call, &holes);
+    op_put_filled(out, &holes, "d[$i] = $E\n");
     op_put_filled(out, &holes,
-                  last ? "\nz[$n$M, $c] = (sum($Z) d[n$X, c]$G) / $N\n" : "\nz[$n, $c$M] = (sum($Z) d[n, c$X]$G) / $N\n");
-    put_unary_output(call, out, op_filling(&holes, 'p'), op_filling(&holes, 'z'));
+                  last ? "z[$n$M, $c] = (sum($Z) d[n$X, c]$G) / $N\n" : "z[$n, $c$M] = (sum($Z) d[n, c$X]$G) / $N\n");
+    op_put_filled(out, &holes, "Y[$p] = $T(round((z[$p]$Q");
     return WHET_OK;
 }
 
@@ -283,29 +257,24 @@ static whet_status concat_shape(OpCall *call) {
 static whet_status concat_build(OpCall *call, Text *out) {
     int rank = call->out[0].rank, axis = op_axis(call, op_int(call, "axis"), rank), parts = (call->in_count - 2) / 3;
     int64_t offset = 0;
+    OpHoles holes = op_holes(call);
+    hole_quantized(call, &holes, 0, "Y_scale", 1, "Y_zero_point");
+    op_hole_indices(&holes, 'i', rank, NULL, 0);
+    op_hole_indices(&holes, 'a', axis + 1, NULL, 0);
+    op_hole_more(&holes, 'b', 'i', axis + 1, rank);
     for (int p = 0; p < parts; p++) {
         char x[24], scale[24], zero[24];
         snprintf(x, sizeof x, "inputs%d", 3 * p);
         snprintf(scale, sizeof scale, "inputs%d", 3 * p + 1);
         snprintf(zero, sizeof zero, "inputs%d", 3 * p + 2);
-        if (call->in[2 + 3 * p]->dims[axis] == 0)
+        int64_t extent = call->in[2 + 3 * p]->dims[axis];
+        if (extent == 0)
             continue;
-        Text cell;
-        text_init(&cell);
-        op_put_indices(&cell, "i", 0, rank);
-        text_put(out, "Y[");
-        for (int d = 0; d < rank; d++) {
-            text_printf(out, "%si%d", d ? ", " : "", d);
-            if (d == axis && offset)
-                text_printf(out, " + %lld", (long long)offset);
-        }
-        text_put(out, "] = ");
-        put_quantize_open(call, out);
-        put_dequantized(call, out, x, cell.data, 3 + 3 * p, scale, 4 + 3 * p, zero);
-        put_quantize_close(call, out, 0, "Y_scale", 1, "Y_zero_point");
-        text_put(out, "\n");
-        text_free(&cell);
-        offset += call->in[2 + 3 * p]->dims[axis];
+        op_hole(&holes, 'X', "%s[%s]", x, op_filling(&holes, 'i'));
+        hole_dequantized(call, &holes, 'X', op_filling(&holes, 'X'), 3 + 3 * p, scale, 4 + 3 * p, zero);
+        op_hole(&holes, 'o', "%lld", (long long)offset);
+        op_put_filled(out, &holes, offset ? "Y[$a + $o$b] = $T(round(($X$Q\n" : "Y[$i] = $T(round(($X$Q\n");
+        offset += extent;
     }
     return WHET_OK;
 }
@@ -368,9 +337,9 @@ static whet_status gemm_build(OpCall *call, Text *out) {
         text_put(out, "z[m, n]");
         return WHET_OK;
     }
-    put_quantize_open(call, out);
-    text_put(out, "z[m, n]");
-    put_quantize_close(call, out, 7, "y_scale", 8, "y_zero_point");
+    OpHoles holes = op_holes(call);
+    hole_quantized(call, &holes, 7, "y_scale", 8, "y_zero_point");
+    op_put_filled(out, &holes, "$T(round((z[m, n]$Q");
     return WHET_OK;
 }
 
@@ -443,13 +412,13 @@ const OpRow ops_contrib_quantized[] = {
     {MICROSOFT, "DynamicQuantizeMatMul", 1, "A:f32, B:T, b_scale:f32, b_zero_point?:T, bias?:f32 -> Y:f32", BYTES, "", dynamic_shape, .build = dynamic_build},
     {MICROSOFT, "MatMulIntegerToFloat", 1, "A:A, B:B, a_scale:f32, b_scale:f32, a_zero_point?:A, b_zero_point?:B, bias?:f32 -> Y:f32", "A=u8|s8 B=u8|s8", "", to_float_shape, .build = to_float_build},
     {MICROSOFT, "QGemm", 1, GEMM, "A=u8|s8 B=u8|s8", "alpha:f=1 transA:i=0 transB:i=0", gemm_shape, .build = gemm_build},
-    {MICROSOFT, "QLinearAdd", 1, BINARY, BYTES, "", binary_shape, .build = binary_build},
+    {MICROSOFT, "QLinearAdd", 1, BINARY, BYTES, "", binary_shape, .text = "C[..] = $T(round(($A + $B$Q", .build = binary_build},
     {MICROSOFT, "QLinearAveragePool", 1, UNARY, BYTES, AUTO_PAD " ceil_mode:i=0 channels_last:i=0 count_include_pad:i=0 kernel_shape:I! pads:I strides:I", average_shape, .build = average_build},
     {MICROSOFT, "QLinearConcat", 1, "Y_scale:f32, Y_zero_point:T, inputs...:* -> Y:T", BYTES, "axis:i!", concat_shape, .build = concat_build},
     {MICROSOFT, "QLinearGlobalAveragePool", 1, UNARY, BYTES, "channels_last:i=0", global_shape, .build = global_build},
-    {MICROSOFT, "QLinearLeakyRelu", 1, UNARY, BYTES, "alpha:f=0.01", unary_shape, .build = leaky_build},
-    {MICROSOFT, "QLinearMul", 1, BINARY, BYTES, "", binary_shape, .build = binary_build},
-    {MICROSOFT, "QLinearSigmoid", 1, UNARY, BYTES, "", unary_shape, .build = sigmoid_build},
+    {MICROSOFT, "QLinearLeakyRelu", 1, UNARY, BYTES, "alpha:f=0.01", unary_shape, .text = "select(z[..] >= 0, z[..], alpha * z[..])", .build = unary_build},
+    {MICROSOFT, "QLinearMul", 1, BINARY, BYTES, "", binary_shape, .text = "C[..] = $T(round(($A * $B$Q", .build = binary_build},
+    {MICROSOFT, "QLinearSigmoid", 1, UNARY, BYTES, "", unary_shape, .text = "1 / (1 + exp(-z[..]))", .build = unary_build},
     {MICROSOFT, "QLinearSoftmax", 1, UNARY, BYTES, "axis:i=-1 opset:i!", softmax_shape, .build = softmax_build},
 };
 // clang-format on
