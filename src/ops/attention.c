@@ -246,10 +246,10 @@ static whet_status build_attention(OpCall *call, Text *out) {
     double cap = op_float(call, "softcap");
     const char *score = cap > 0 ? "c" : "a";
     OpHoles holes = op_holes(call);
-    op_hole(&holes, 'g', "%lld", (long long)h.kv_heads);
-    op_hole(&holes, 'r', "%lld", (long long)(h.heads / h.kv_heads));
-    op_hole(&holes, 'd', "%lld", (long long)h.size);
-    op_hole(&holes, 'e', "%lld", (long long)h.v_size);
+    op_hole_number(&holes, 'g', h.kv_heads);
+    op_hole_number(&holes, 'r', h.heads / h.kv_heads);
+    op_hole_number(&holes, 'd', h.size);
+    op_hole_number(&holes, 'e', h.v_size);
     op_hole(&holes, 'c', "%.9g", cap);
     op_hole(&holes, 's', "%s", score);
     hole_key(call, &holes, &h, false);
@@ -305,11 +305,11 @@ static whet_status build_rotary(OpCall *call, Text *out) {
     op_hole(&holes, 'X', r.flat ? "n, s, %lld*h" : "n, h, s, 0", (long long)r.size);
     op_hole(&holes, 'Y', r.flat ? "n, s, %lld*h:%lld" : "n, h, s, 0", (long long)r.size, (long long)r.heads);
     op_hole(&holes, 'i', interleaved ? "2*i" : "i");
-    op_hole(&holes, 'n', "%lld", (long long)(r.turned / 2));
+    op_hole_number(&holes, 'n', r.turned / 2);
     op_hole(&holes, 's', "%lld", interleaved ? 1 : (long long)(r.turned / 2));
     op_hole(&holes, 't', op_has(call, 3) ? "position[n, s], i" : "n, s, i");
-    op_hole(&holes, 'a', "%lld", (long long)r.turned);
-    op_hole(&holes, 'b', "%lld", (long long)(r.size - r.turned));
+    op_hole_number(&holes, 'a', r.turned);
+    op_hole_number(&holes, 'b', r.size - r.turned);
     op_put_filled(out, &holes,
                   "y[$Y + $i:$n + 0] = $T($W(cos_[$t]) * $W(x[$X + $i]) - $W(sin_[$t]) * $W(x[$X + $i + $s]))\n"
                   "y[$Y + $i:$n + $s] = $T($W(sin_[$t]) * $W(x[$X + $i]) + $W(cos_[$t]) * $W(x[$X + $i + $s]))\n");
@@ -338,8 +338,8 @@ static whet_status build_causal(OpCall *call, Text *out) {
     int64_t before = call->in[1]->dims[2] - 1;
     bool swish = op_choice(call, "activation") > 0; /* the specification rounds in front of it */
     OpHoles holes = op_holes(call);
-    op_hole(&holes, 'b', "%lld", (long long)before);
-    op_hole(&holes, 'l', "%lld", (long long)call->in[0]->dims[2]);
+    op_hole_number(&holes, 'b', before);
+    op_hole_number(&holes, 'l', call->in[0]->dims[2]);
     op_put_filled(out, &holes, op_has(call, 3) && before ? "line[n, c, l:$b] = past[n, c, l]\n" : "");
     op_put_filled(out, &holes, "line[n, c, $b + l:$l] = x[n, c, l]\n");
     op_put_filled(out, &holes, swish ? "y[n, c, l:$l] = $T(silu($W($T(" : "y[n, c, l:$l] = $T((((");

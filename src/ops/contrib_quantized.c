@@ -272,7 +272,7 @@ static whet_status concat_build(OpCall *call, Text *out) {
             continue;
         op_hole(&holes, 'X', "%s[%s]", x, op_filling(&holes, 'i'));
         hole_dequantized(call, &holes, 'X', op_filling(&holes, 'X'), 3 + 3 * p, scale, 4 + 3 * p, zero);
-        op_hole(&holes, 'o', "%lld", (long long)offset);
+        op_hole_number(&holes, 'o', offset);
         op_put_filled(out, &holes, offset ? "Y[$a + $o$b] = $T(round(($X$Q\n" : "Y[$i] = $T(round(($X$Q\n");
         offset += extent;
     }

@@ -62,28 +62,22 @@ static whet_status shape_deform(OpCall *call) {
     return WHET_OK;
 }
 
-/* "py[n, d:1, k0:3, k1:3, o0:8, o1:8] = f32(2*o0 + k0 - 1) + f32(offset[n, 18*d + 6*k0 + 2*k1, o0, o1])" */
-static void put_place(Text *out, const Window *w, int axis, int64_t offset_groups, DType from, DType wide) {
-    long long taps = w->kernel[0] * w->kernel[1];
-    text_printf(out, "%s[n, d:%lld, k0:%lld, k1:%lld, o0, o1] = %s(", axis ? "px" : "py", (long long)offset_groups,
-                (long long)w->kernel[0], (long long)w->kernel[1], dtype_name(wide));
-    window_put_index(out, w, axis);
-    text_put(out, ") + ");
-    op_put_cast(out, from, wide);
-    text_printf(out, "offset[n, %lld*d + %lld*k0 + 2*k1 + %d, o0, o1])\n", 2 * taps, 2 * (long long)w->kernel[1], axis);
+#define TAP     "[n, d, k0, k1, o0, o1]"
+#define NEAR(p) "(floor(" p TAP ") + 1 - " p TAP ")"
+#define FAR(p)  "(" p TAP " - floor(" p TAP "))"
+/* One of the four pixels around, by its nearness; outside it is zero. */
+#define CORNER(weigh_y, weigh_x, down, right)                                                                                    \
+    weigh_y("py") " * " weigh_x("px") " * $W(x[n, $c*d + i, s64(floor(py" TAP ")) + " down ", s64(floor(px" TAP ")) + " right    \
+                                      "]?)"
+
+static void hole_index(OpHoles *holes, char name, const Window *window, int axis) {
+    Text text;
+    text_init(&text);
+    window_put_index(&text, window, axis);
+    op_hole_text(holes, name, &text);
 }
 
-#define TAP "[n, d, k0, k1, o0, o1]"
-
-/* One of the four pixels around a place, with its weight: pixels outside are zero. */
-static void put_corner(Text *out, int down, int right, DType from, DType wide, long long shared) {
-    const char *near = "(floor(%s" TAP ") + 1 - %s" TAP ") * ", *far = "(%s" TAP " - floor(%s" TAP ")) * ";
-    text_printf(out, down ? far : near, "py", "py");
-    text_printf(out, right ? far : near, "px", "px");
-    op_put_cast(out, from, wide);
-    text_printf(out, "x[n, %lld*d + i, s64(floor(py" TAP ")) + %d, s64(floor(px" TAP ")) + %d]?)", shared, down, right);
-}
-
+/* py and px: where each tap reads; v: what it reads; y: the convolution of v. */
 static whet_status build_deform(OpCall *call, Text *out) {
     Window window;
     whet_status status = deform_window(call, &window);
@@ -92,33 +86,33 @@ static whet_status build_deform(OpCall *call, Text *out) {
         status = check_offsets(call, &window, offset_groups);
     if (status)
         return status;
-    DType type = call->in[X]->type, wide = op_wide(type);
-    long long channels = call->in[X]->dims[1], inside = channels / groups, outside = call->in[W]->dims[0] / groups;
-    long long shared = channels / offset_groups, taps = window.kernel[0] * window.kernel[1];
-    put_place(out, &window, 0, offset_groups, type, wide);
-    put_place(out, &window, 1, offset_groups, type, wide);
-    text_printf(out, "v[n, %lld*d:%lld + i:%lld, k0, k1, o0, o1] = (", shared, (long long)offset_groups, shared);
-    for (int corner = 0; corner < 4; corner++) {
-        text_put(out, corner ? " + " : "");
-        put_corner(out, corner / 2, corner % 2, type, wide, shared);
-    }
-    text_char(out, ')');
-    if (op_has(call, MASK)) {
-        text_put(out, " * ");
-        op_put_cast(out, type, wide);
-        text_printf(out, "mask[n, %lld*d + %lld*k0 + k1, o0, o1])", taps, (long long)window.kernel[1]);
-    }
-    text_printf(out, "\ny[n, %lld*g:%lld + m:%lld, o0, o1] = ", outside, (long long)groups, outside);
-    op_put_cast(out, wide, type);
-    text_printf(out, "sum(c:%lld, k0, k1) v[n, %lld*g + c, k0, k1, o0, o1] * ", inside, inside);
-    op_put_cast(out, type, wide);
-    text_printf(out, "w[%lld*g + m, c, k0, k1])", outside);
-    if (op_has(call, B)) {
-        text_put(out, " + ");
-        op_put_cast(out, type, wide);
-        text_printf(out, "b[%lld*g + m])", outside);
-    }
-    text_put(out, ")\n");
+    int64_t channels = call->in[X]->dims[1], taps = window.kernel[0] * window.kernel[1];
+    OpHoles holes = op_holes(call);
+    op_hole_number(&holes, 'c', channels / offset_groups);
+    op_hole_number(&holes, 'd', offset_groups);
+    op_hole_number(&holes, 'g', groups);
+    op_hole_number(&holes, 'i', channels / groups);
+    op_hole_number(&holes, 'k', window.kernel[0]);
+    op_hole_number(&holes, 'l', window.kernel[1]);
+    op_hole_number(&holes, 'm', call->in[W]->dims[0] / groups);
+    op_hole_number(&holes, 'r', 2 * window.kernel[1]);
+    op_hole_number(&holes, 's', 2 * taps);
+    op_hole_number(&holes, 't', taps);
+    hole_index(&holes, 'y', &window, 0);
+    hole_index(&holes, 'x', &window, 1);
+    // clang-format off
+    op_put_filled(out, &holes,
+                  "py[n, d:$d, k0:$k, k1:$l, o0, o1] = $W($y) + $W(offset[n, $s*d + $r*k0 + 2*k1, o0, o1])\n"
+                  "px[n, d:$d, k0:$k, k1:$l, o0, o1] = $W($x) + $W(offset[n, $s*d + $r*k0 + 2*k1 + 1, o0, o1])\n"
+                  "v[n, $c*d:$d + i:$c, k0, k1, o0, o1] = ("
+                  CORNER(NEAR, NEAR, "0", "0") " + " CORNER(NEAR, FAR, "0", "1") " + "
+                  CORNER(FAR, NEAR, "1", "0") " + " CORNER(FAR, FAR, "1", "1") ")");
+    // clang-format on
+    op_put_filled(out, &holes, op_has(call, MASK) ? " * $W(mask[n, $t*d + $l*k0 + k1, o0, o1])\n" : "\n");
+    op_put_filled(
+        out, &holes,
+        "y[n, $m*g:$g + m:$m, o0, o1] = $T(sum(c:$i, k0, k1) v[n, $i*g + c, k0, k1, o0, o1] * $W(w[$m*g + m, c, k0, k1])");
+    op_put_filled(out, &holes, op_has(call, B) ? " + $W(b[$m*g + m]))\n" : ")\n");
     return WHET_OK;
 }
 

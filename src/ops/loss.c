@@ -60,7 +60,7 @@ static whet_status put_loss(OpCall *call, Text *out, const char *name) {
     op_hole(&holes, 'X', "%s", name);
     op_hole(&holes, 'N', "%.0f.0", cells(x));
     if (ignored) {
-        op_hole(&holes, 'E', "%lld", (long long)ignored->i);
+        op_hole_number(&holes, 'E', ignored->i);
         op_put_filled(out, &holes, "t[i0$I] = select(s64(target[i0$I]) == ($E), 0, s64(target[i0$I]))\n");
         op_put_filled(out, &holes, "v[i0$I] = select(s64(target[i0$I]) == ($E), $W(0), ");
         op_put_filled(out, &holes, has_weight ? "$W(weight[t[i0$I]]))\n" : "$W(1))\n");

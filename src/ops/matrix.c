@@ -2,7 +2,6 @@
  *
  * Axes: i<d> leading (batch) dimensions, m rows, j columns, k what is summed over. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "ops/native.h"
@@ -72,65 +71,60 @@ static Product get_product(const OpCall *call, int a_at, int b_at) {
     return (Product){a, b, batch_a > batch_b ? batch_a : batch_b};
 }
 
-/* "y[i0, m, j] = " */
-static void put_product_left(Text *out, const Product *p, const char *name) {
-    text_printf(out, "%s[", name);
+/* $a "a[i0, m, k]"; $b "b[i0, k, j]"; $y "y[i0, m, j]" */
+static OpHoles product_holes(const OpCall *call, const Product *p) {
+    OpHoles holes = op_holes(call);
+    bool rows = p->a->rank > 1, columns = p->b->rank > 1;
+    Text a, b, y;
+    text_init(&a);
+    text_init(&b);
+    text_init(&y);
+    text_put(&a, "a[");
+    put_batch(&a, p->a, p->batch);
+    text_put(&a, rows ? "m, k]" : "k]");
+    op_hole_text(&holes, 'a', &a);
+    text_put(&b, "b[");
+    put_batch(&b, p->b, p->batch);
+    text_put(&b, columns ? "k, j]" : "k]");
+    op_hole_text(&holes, 'b', &b);
+    text_put(&y, "y[");
     for (int d = 0; d < p->batch; d++)
-        text_printf(out, "i%d%s", d, d + 1 < p->batch || p->a->rank > 1 || p->b->rank > 1 ? ", " : "");
-    text_put(out, p->a->rank > 1 ? "m" : "");
-    text_put(out, p->a->rank > 1 && p->b->rank > 1 ? ", " : "");
-    text_put(out, p->b->rank > 1 ? "j" : "");
-    text_put(out, "] = ");
-}
-
-/* "a[i0, m, k]" */
-static void put_a(Text *out, const Product *p, const char *name, const char *column) {
-    text_printf(out, "%s[", name);
-    put_batch(out, p->a, p->batch);
-    text_printf(out, "%s%s]", p->a->rank > 1 ? "m, " : "", column);
-}
-
-/* "b[i0, k, j]" */
-static void put_b(Text *out, const Product *p, const char *name, const char *row) {
-    text_printf(out, "%s[", name);
-    put_batch(out, p->b, p->batch);
-    text_printf(out, "%s%s]", row, p->b->rank > 1 ? ", j" : "");
+        text_printf(&y, "i%d%s", d, d + 1 < p->batch || rows || columns ? ", " : "");
+    text_put(&y, rows && columns ? "m, j]" : rows ? "m]" : columns ? "j]" : "]");
+    op_hole_text(&holes, 'y', &y);
+    return holes;
 }
 
 static whet_status build_matmul(OpCall *call, Text *out) {
     Product p = get_product(call, 0, 1);
-    DType type = p.a->type, wide = op_wide(type);
-    put_product_left(out, &p, "y");
-    op_put_cast(out, wide, type);
-    text_put(out, "sum(k) ");
-    op_put_cast(out, type, wide);
-    put_a(out, &p, "a", "k");
-    text_put(out, ") * ");
-    op_put_cast(out, type, wide);
-    put_b(out, &p, "b", "k");
-    text_put(out, "))");
+    OpHoles holes = product_holes(call, &p);
+    op_put_filled(out, &holes, "$y = $T(sum(k) $W($a) * $W($b))");
     return WHET_OK;
 }
 
 /* ---- Integer products -------------------------------------------------------------------------------------------- */
 
 /* A scale or zero point: one number, or one a row of A (a column of B). As a vector its only dimension is that one; with the
- * operand's rank, the dimension of `k` is 1. Writes "a_zero[]", "a_zero[m]", "a_zero[i0, m, 0]". */
-static whet_status put_parameter(OpCall *call, Text *out, const char *name, int input, const Product *p, bool of_a) {
+ * operand's rank, the dimension of `k` is 1: "a_zero[]", "a_zero[m]", "a_zero[i0, m, 0]". */
+static whet_status hole_parameter(OpCall *call, OpHoles *holes, char hole, const char *name, int input, const Product *p,
+                                  bool of_a) {
     const Type *type = call->in[input], *operand = of_a ? p->a : p->b;
     const char *axis = of_a ? "m" : "j";
     Dim extent = operand->rank < 2 ? 1 : of_a ? rows_of(operand) : columns_of(operand);
     if (type->rank == 0) {
-        text_printf(out, "%s[]", name);
+        op_hole(holes, hole, "%s[]", name);
     } else if (type->rank == 1 && type->dims[0] == 1) {
-        text_printf(out, "%s[0]", name);
+        op_hole(holes, hole, "%s[0]", name);
     } else if (type->rank == 1 && type->dims[0] == extent) {
-        text_printf(out, "%s[%s]", name, axis);
+        op_hole(holes, hole, "%s[%s]", name, axis);
     } else if (type->rank == operand->rank && type->rank >= 2 && type->dims[type->rank - (of_a ? 1 : 2)] == 1) {
-        text_printf(out, "%s[", name);
-        put_batch(out, type, p->batch);
+        Text text;
+        text_init(&text);
+        text_printf(&text, "%s[", name);
+        put_batch(&text, type, p->batch);
         bool one = (of_a ? rows_of(type) : columns_of(type)) == 1;
-        text_printf(out, of_a ? "%s, 0]" : "0, %s]", one ? "0" : axis);
+        text_printf(&text, of_a ? "%s, 0]" : "0, %s]", one ? "0" : axis);
+        op_hole_text(holes, hole, &text);
     } else {
         return op_error(call, WHET_ERROR_DATA, "input %d '%s' has a wrong shape; wanted a scalar or an element a %s", input, name,
                         of_a ? "row of A" : "column of B");
@@ -138,68 +132,48 @@ static whet_status put_parameter(OpCall *call, Text *out, const char *name, int 
     return WHET_OK;
 }
 
-/* "(s32(a[m, k]) - s32(a_zero[]))" */
-static whet_status put_centred(OpCall *call, Text *out, const Product *p, bool of_a, int zero) {
-    text_put(out, "(s32(");
-    if (of_a)
-        put_a(out, p, "a", "k");
-    else
-        put_b(out, p, "b", "k");
-    text_char(out, ')');
+/* $A and $B: the operands as s32, without their zero points. */
+static whet_status hole_centred(OpCall *call, OpHoles *holes, const Product *p, int a_zero, int b_zero) {
     whet_status status = WHET_OK;
-    if (op_has(call, zero)) {
-        text_put(out, " - s32(");
-        status = put_parameter(call, out, of_a ? "a_zero" : "b_zero", zero, p, of_a);
-        text_char(out, ')');
-    }
-    text_char(out, ')');
-    return status;
-}
-
-static whet_status put_integer_sum(OpCall *call, Text *out, const Product *p, int a_zero, int b_zero) {
-    text_put(out, "sum(k) ");
-    whet_status status = put_centred(call, out, p, true, a_zero);
-    text_put(out, " * ");
-    return status ? status : put_centred(call, out, p, false, b_zero);
+    if (op_has(call, a_zero))
+        status = hole_parameter(call, holes, 'p', "a_zero", a_zero, p, true);
+    if (!status && op_has(call, b_zero))
+        status = hole_parameter(call, holes, 'q', "b_zero", b_zero, p, false);
+    if (status)
+        return status;
+    op_hole_filled(holes, 'A', op_has(call, a_zero) ? "(s32($a) - s32($p))" : "s32($a)");
+    op_hole_filled(holes, 'B', op_has(call, b_zero) ? "(s32($b) - s32($q))" : "s32($b)");
+    return WHET_OK;
 }
 
 static whet_status build_matmul_integer(OpCall *call, Text *out) {
     Product p = get_product(call, 0, 1);
-    put_product_left(out, &p, "y");
-    return put_integer_sum(call, out, &p, 2, 3);
+    OpHoles holes = product_holes(call, &p);
+    whet_status status = hole_centred(call, &holes, &p, 2, 3);
+    if (!status)
+        op_put_filled(out, &holes, "$y = sum(k) $A * $B");
+    return status;
 }
 
 static whet_status shape_qlinear_matmul(OpCall *call) {
     return matmul_shape_of(call, 0, 3);
 }
 
-/* The scale or zero point of the result, which may be one a row. */
-static whet_status put_result_parameter(OpCall *call, Text *out, const char *name, int input, const Product *p) {
-    text_put(out, "f32(");
-    whet_status status = put_parameter(call, out, name, input, p, true);
-    text_char(out, ')');
-    return status;
-}
-
-/* y = T(round(sum * (a_scale * b_scale / y_scale)) + y_zero), in f32; the cast saturates. */
+/* In f32; the cast saturates. Scale and zero point of the result may be one a row. */
 static whet_status build_qlinear_matmul(OpCall *call, Text *out) {
     Product p = get_product(call, 0, 3);
-    put_product_left(out, &p, "y");
-    text_printf(out, "%s(round(f32(", dtype_name(call->in[7]->type));
-    whet_status status = put_integer_sum(call, out, &p, 2, 5);
-    text_put(out, ") * (");
+    OpHoles holes = product_holes(call, &p);
+    whet_status status = hole_centred(call, &holes, &p, 2, 5);
     if (!status)
-        status = put_result_parameter(call, out, "a_scale", 1, &p);
-    text_put(out, " * f32(");
+        status = hole_parameter(call, &holes, 's', "a_scale", 1, &p, true);
     if (!status)
-        status = put_parameter(call, out, "b_scale", 4, &p, false);
-    text_put(out, ") / ");
+        status = hole_parameter(call, &holes, 't', "b_scale", 4, &p, false);
     if (!status)
-        status = put_result_parameter(call, out, "y_scale", 6, &p);
-    text_put(out, ")) + ");
+        status = hole_parameter(call, &holes, 'u', "y_scale", 6, &p, true);
     if (!status)
-        status = put_result_parameter(call, out, "y_zero", 7, &p);
-    text_char(out, ')');
+        status = hole_parameter(call, &holes, 'z', "y_zero", 7, &p, true);
+    if (!status)
+        op_put_filled(out, &holes, "$y = $T(round(f32(sum(k) $A * $B) * (f32($s) * f32($t) / f32($u))) + f32($z))");
     return status;
 }
 
@@ -224,43 +198,42 @@ static whet_status shape_gemm(OpCall *call) {
 }
 
 /* "0.5 * ", nothing for 1; integers take integers alone. */
-static whet_status put_factor(OpCall *call, Text *out, const char *name, DType type) {
+static whet_status hole_factor(OpCall *call, OpHoles *holes, char hole, const char *name) {
     double factor = op_float(call, name);
-    if (factor == 1)
-        return WHET_OK;
-    if (dtype_kind(type) == KIND_FLOAT)
-        text_float(out, (float)factor);
-    else if (factor == trunc(factor) && fabs(factor) < 1e9)
-        text_printf(out, "(%.0f)", factor);
-    else
-        return op_error(call, WHET_ERROR_UNSUPPORTED, "%s = %g is not supported for integers", name, factor);
-    text_put(out, " * ");
+    bool is_float = dtype_kind(call->in[0]->type) == KIND_FLOAT;
+    if (!is_float && (factor != trunc(factor) || fabs(factor) >= 1e9))
+        return op_error(call, WHET_ERROR_UNSUPPORTED, "%s is %g; of integers, a whole number below 1e9 is supported", name,
+                        factor);
+    Text text;
+    text_init(&text);
+    if (factor != 1 && is_float)
+        text_float(&text, (float)factor);
+    else if (factor != 1)
+        text_printf(&text, "(%.0f)", factor);
+    text_put(&text, factor != 1 ? " * " : "");
+    op_hole_text(holes, hole, &text);
     return WHET_OK;
 }
 
 static whet_status build_gemm(OpCall *call, Text *out) {
-    DType type = call->in[0]->type, wide = op_wide(type);
-    text_put(out, "y[m, j] = ");
-    op_put_cast(out, wide, type);
-    whet_status status = put_factor(call, out, "alpha", wide);
-    text_put(out, "(sum(k) ");
-    op_put_cast(out, type, wide);
-    text_put(out, op_int(call, "transA") ? "a[k, m]) * " : "a[m, k]) * ");
-    op_put_cast(out, type, wide);
-    text_put(out, op_int(call, "transB") ? "b[j, k]))" : "b[k, j]))");
-    if (!status && op_has(call, 2) && op_float(call, "beta") != 0) {
+    OpHoles holes = op_holes(call);
+    op_hole(&holes, 'a', op_int(call, "transA") ? "k, m" : "m, k");
+    op_hole(&holes, 'b', op_int(call, "transB") ? "j, k" : "k, j");
+    whet_status status = hole_factor(call, &holes, 'p', "alpha");
+    if (!status)
+        status = hole_factor(call, &holes, 'q', "beta");
+    if (status)
+        return status;
+    op_put_filled(out, &holes, "y[m, j] = $T($p(sum(k) $W(a[$a]) * $W(b[$b]))");
+    if (op_has(call, 2) && op_float(call, "beta") != 0) {
         const Type *c = call->in[2];
-        const char *axes[] = {"m", "j"};
-        text_put(out, " + ");
-        status = put_factor(call, out, "beta", wide);
-        op_put_cast(out, type, wide);
-        text_put(out, "c[");
-        for (int d = 0; d < c->rank; d++)
-            text_printf(out, "%s%s", d ? ", " : "", c->dims[d] == 1 ? "0" : axes[2 - c->rank + d]);
-        text_put(out, "])");
+        const char *const row = c->rank == 2 ? (c->dims[0] == 1 ? "0, " : "m, ") : "";
+        const char *const column = !c->rank ? "" : c->dims[c->rank - 1] == 1 ? "0" : "j";
+        op_hole(&holes, 'c', "%s%s", row, column);
+        op_put_filled(out, &holes, " + $q$W(c[$c])");
     }
     text_char(out, ')');
-    return status;
+    return WHET_OK;
 }
 
 /* ---- Einsum ---------------------------------------------------------------------------------------------------------
@@ -479,19 +452,16 @@ static whet_status build_einsum(OpCall *call, Text *out) {
     whet_status status = read_einsum(call, e);
     if (status)
         return status;
-    DType type = call->in[0]->type, wide = op_wide(type);
+    const char *wide = dtype_name(op_wide(call->in[0]->type));
     text_put(out, "y[");
     for (int d = 0; d < e->result.rank; d++) {
         text_put(out, d ? ", " : "");
         put_axis(out, e->result.axes[d]);
     }
-    text_put(out, "] = ");
-    op_put_cast(out, wide, type);
+    text_printf(out, "] = %s(", dtype_name(call->out[0].type));
     put_summed(out, e);
     for (int i = 0; i < call->in_count; i++) {
-        text_put(out, i ? " * " : "");
-        op_put_cast(out, type, wide);
-        text_printf(out, "x%d[", i);
+        text_printf(out, "%s%s(x%d[", i ? " * " : "", wide, i);
         for (int d = 0; d < e->terms[i].rank; d++) {
             text_put(out, d ? ", " : "");
             if (call->in[i]->dims[d] == 1)

@@ -148,8 +148,8 @@ static whet_status build_group(OpCall *call, Text *out) {
     OpHoles holes = op_holes(call);
     op_hole_more(&holes, 'I', 'i', 2, x->rank);
     op_hole_more(&holes, 'J', 'j', 2, x->rank);
-    op_hole(&holes, 'G', "%lld", (long long)groups);
-    op_hole(&holes, 'C', "%lld", (long long)size);
+    op_hole_number(&holes, 'G', groups);
+    op_hole_number(&holes, 'C', size);
     op_hole(&holes, 'N', "%.0f.0", elements);
     op_hole(&holes, 'S', by_group ? "g" : "%lld*g + c", (long long)size);
     op_put_filled(
@@ -284,8 +284,8 @@ static whet_status build_lrn(OpCall *call, Text *out) {
         return op_error(call, WHET_ERROR_FORMAT, "size is %lld; wanted 1 or more", (long long)size);
     OpHoles holes = op_holes(call);
     op_hole_more(&holes, 'I', 'i', 2, x->rank);
-    op_hole(&holes, 'K', "%lld", (long long)size);
-    op_hole(&holes, 'H', "%lld", (long long)((size - 1) / 2));
+    op_hole_number(&holes, 'K', size);
+    op_hole_number(&holes, 'H', (size - 1) / 2);
     op_hole(&holes, 'A', "%.9g", (double)(float)(op_float(call, "alpha") / (double)size));
     text_printf(out, "energy[n:%lld, c:%lld", (long long)x->dims[0], (long long)x->dims[1]);
     for (int d = 2; d < x->rank; d++)

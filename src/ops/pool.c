@@ -88,7 +88,7 @@ static whet_status put_max_indices(OpCall *call, Text *out, OpHoles *holes, cons
     if (!plane_size(window, &plane))
         return op_error(call, WHET_ERROR_DATA, "the input's positions do not fit 64 bits");
     hole_position(holes, window);
-    op_hole(holes, 'N', "%lld", (long long)plane);
+    op_hole_number(holes, 'N', plane);
     op_put_filled(out, holes,
                   "first[n, c$O] = min($Z) select((x[n, c$X]$G == y[n, c$O])$B, $P, 9223372036854775807)\n"
                   "indices[n, c$O] = ");

@@ -21,6 +21,10 @@ void op_hole(OpHoles *holes, char name, const char *format, ...) {
     op_hole_text(holes, name, &text);
 }
 
+void op_hole_number(OpHoles *holes, char name, int64_t number) {
+    op_hole(holes, name, "%lld", (long long)number);
+}
+
 void op_hole_filled(OpHoles *holes, char name, const char *text) {
     Text filled;
     text_init(&filled);
