@@ -1,11 +1,12 @@
 /* f32 convolutions through the notation, channels last and channels first, beside the measured peak of one core.
  *
- *     conv_bench [-s SECONDS] [-o PART_OF_A_NAME] [-f] [-x]
+ *     conv_bench [-s SECONDS] [-o PART_OF_A_NAME] [-k KNOBS] [-f] [-x]
  *
  * Each with a bias and max(., 0), weights constant. Two shares: `%direct` counts every tap of every output as a multiply-add,
  * those that fall into the padding too, which is how the limit of a direct convolution is usually given; `%inside` counts only
  * taps that read the image, so it is what the arithmetic units were really needed for. The first may exceed 100 %. -f: only
- * channels first, which is slower. Each figure is the best of many runs; the peak is measured in turn with them. */
+ * channels first, which is slower; -k: with these knobs, as 'mr=8 nv=3'. Each figure is the best of many runs; the peak is
+ * measured in turn with them. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +49,8 @@ static const Conv convolutions[] = {
 };
 // clang-format on
 
-static bool exact; /* -x */
+static bool exact;          /* -x */
+static ScheduleKnobs knobs; /* -k */
 
 /* ---- texts ---- */
 
@@ -210,7 +212,13 @@ static bool make(Bound *x, const Conv *v, bool last, const Target *target, whet_
     const void *constant[KERNEL_MAX_TENSORS] = {0};
     int weights = kernel_find_tensor(x->kernel, "f");
     constant[weights] = x->data[weights];
-    ScheduleOptions options = {.constant = constant, .exact = exact};
+    ScheduleOptions options = {.constant = constant,
+                               .exact = exact,
+                               .mr = knobs.mr,
+                               .nv = knobs.nv,
+                               .kc = knobs.kc,
+                               .mc = knobs.mc,
+                               .unroll = knobs.unroll};
     return schedule_compile(x->kernel, target, &options, &x->compiled, &why, err) == WHET_OK;
 }
 
@@ -260,11 +268,15 @@ int main(int argc, char **argv) {
     double seconds = .2;
     const char *only = "";
     bool just_first = false;
-    for (int option; (option = getopt(argc, argv, "s:o:fx")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "s:o:k:fx")) != -1;) {
         if (option == 's')
             seconds = atof(optarg);
         else if (option == 'o')
             only = optarg;
+        else if (option == 'k' && schedule_parse_knobs(optarg, &knobs, NULL) != WHET_OK)
+            return 2;
+        else if (option == 'k')
+            continue;
         else if (option == 'f')
             just_first = true;
         else if (option == 'x')

@@ -31,6 +31,7 @@ typedef struct Case {
     bool last;  /* channels */
     bool apart; /* weights with their channels first, where the image has them last */
     bool guarded;
+    int64_t group; /* channels of one */
     int64_t batch, channels, in[3], out[3], taps[3], stride[3], dilation[3], pad[3];
     char text[2000];
 } Case;
@@ -64,6 +65,7 @@ static void draw(Case *x) {
         if (x->guarded && next() % 4 == 0)
             x->out[i] += next() % 3; /* as with ceil_mode */
     }
+    x->group = x->kind == GROUPED ? 2 << next() % 3 : x->kind == MULTIPLIED ? 2 : 1;
 }
 
 /* "n, c, h, w" of either layout */
@@ -77,37 +79,49 @@ static void put_place(Text *t, const Case *x, const char *channel, const char *c
         text_printf(t, ", %s", channel);
 }
 
+/* The channel, or output, `inner` of a group. */
+static const char *of_group(const Case *x, const char *inner, char *text, size_t size) {
+    if (x->group == 1)
+        return "c";
+    snprintf(text, size, "%lld*c + %s", (long long)x->group, inner);
+    return text;
+}
+
 static void put_read(Text *t, const Case *x, const char *channel, const char *outside) {
-    char index[3][96];
+    char index[3][96], own[32];
     const char *names[3] = {index[0], index[1], index[2]};
     for (int i = 0; i < x->spatial; i++)
         snprintf(index[i], sizeof index[i], "%lld*o%d + %lld*k%d - %lld", (long long)x->stride[i], i, (long long)x->dilation[i],
                  i, (long long)x->pad[i]);
     text_put(t, "x[");
-    put_place(t, x, x->kind == GROUPED ? "4*c + q" : channel, names);
+    put_place(t, x, x->kind == GROUPED ? of_group(x, "q", own, sizeof own) : channel, names);
     text_printf(t, "]%s", x->guarded ? outside : "");
 }
 
 static void put_reduction(Text *t, const Case *x, const char *name) {
-    text_printf(t, "%s(%s", name, x->kind == GROUPED ? "q:4, " : "");
+    text_printf(t, "%s(", name);
+    if (x->kind == GROUPED)
+        text_printf(t, "q:%lld, ", (long long)x->group);
     for (int i = 0; i < x->spatial; i++)
         text_printf(t, "%sk%d:%lld", i ? ", " : "", i, (long long)x->taps[i]);
     text_put(t, ") ");
 }
 
 static void put_left(Text *t, const Case *x) {
-    char index[3][64];
+    char index[3][64], inner[16], own[48];
     const char *names[3] = {index[0], index[1], index[2]};
     for (int i = 0; i < x->spatial; i++)
         snprintf(index[i], sizeof index[i], "o%d:%lld", i, (long long)x->out[i]);
+    snprintf(inner, sizeof inner, "m:%lld", (long long)x->group);
     text_put(t, "y[");
-    put_place(t, x, x->kind == MULTIPLIED ? "2*c + m:2" : x->kind == GROUPED ? "4*c + m:4" : "c", names);
+    put_place(t, x, of_group(x, inner, own, sizeof own), names);
     text_put(t, "] = ");
 }
 
 static void put_weights(Text *t, const Case *x) {
     bool taps_first = x->last && !x->apart;
-    const char *q = x->kind == GROUPED ? "q, " : "", *m = x->kind == MULTIPLIED ? "2*c + m" : *q ? "4*c + m" : "c";
+    char own[32];
+    const char *q = x->kind == GROUPED ? "q, " : "", *m = of_group(x, "m", own, sizeof own);
     if (taps_first)
         text_printf(t, "w[%sk0", q);
     else
@@ -202,15 +216,15 @@ static Kernel *bind(Arena *arena, const Case *x, int64_t batch, whet_error *err)
     int64_t shape[5] = {batch}, result[5] = {batch}, weights[5];
     int rank = x->spatial + 2, at = x->last ? 1 : 2;
     bool grouped = x->kind == GROUPED;
-    shape[x->last ? rank - 1 : 1] = grouped ? 4 * x->channels : x->channels;
+    shape[x->last ? rank - 1 : 1] = grouped ? x->group * x->channels : x->channels;
     for (int i = 0; i < x->spatial; i++)
         shape[at + i] = x->in[i], result[at + i] = x->out[i];
-    int64_t outputs = x->channels * (x->kind == MULTIPLIED ? 2 : grouped ? 4 : 1);
+    int64_t outputs = x->channels * x->group;
     bool taps_first = x->last && !x->apart;
     int before = grouped + !taps_first; /* dims of the weights before their taps */
     weights[taps_first ? rank - 2 + grouped : 0] = result[x->last ? rank - 1 : 1] = outputs;
     if (grouped)
-        weights[taps_first ? 0 : 1] = 4;
+        weights[taps_first ? 0 : 1] = x->group;
     for (int i = 0; i < x->spatial; i++)
         weights[before + i] = x->taps[i];
     KernelArg args[] = {{"x", DT_F32, rank, shape},

@@ -249,7 +249,7 @@ static bool are_rows(const Product *p, Sizes s) {
 
 /* The sum with pixels over the lanes, nothing packed: a line of the image at a time, all of them where there are no taps. */
 static double slots_of_lines(const Relayout *r, const Product *p, const Target *target, Sizes s) {
-    enum { ROW_SLOTS = 10 };
+    enum { ROW_SLOTS = 10, LINE_SLOTS = 150 }; /* of a line beside its call: 75 ns in all */
     int lanes = target->bytes / 4;
     if (are_rows(p, s))
         return (double)(s.groups * s.images * s.columns) * (ROW_SLOTS + 2 * (double)s.depth / lanes);
@@ -258,16 +258,35 @@ static double slots_of_lines(const Relayout *r, const Product *p, const Target *
     ContractShape shape = {.rows = s.outputs, .columns = line, .depth = s.depth};
     double unaligned = p->image->guarded || has_taps(r, p) ? UNALIGNED : 1;
     int64_t lines = s.columns / line;
-    return unaligned * (double)(s.groups * s.images * lines) * cost_contract(target, shape, 4, 0, 0, &knobs);
+    return (double)(s.groups * s.images * lines) * (unaligned * cost_contract(target, shape, 4, 0, 0, &knobs) + LINE_SLOTS);
+}
+
+/* Groups whose outputs, as many as their channels, fill half a vector at most: several lie side by side (window_groups.c). */
+static bool share_vectors(const Product *p, const Target *target, const Sizes *s) {
+    int dim = channel_dim(p);
+    int64_t channels = 1;
+    for (int a = p->d->parallel_count; dim >= 0 && a < p->d->axis_count; a++)
+        channels *= p->image->index[dim].coef[a] ? p->d->axes[a].extent : 1;
+    return s->groups > 1 && s->outputs > 1 && channels == s->outputs && 8 * channels <= target->bytes &&
+           target->bytes % (4 * channels) == 0;
+}
+
+/* The sum channels last. */
+static double slots_last(const Product *p, const Target *target, const Sizes *s, bool constant) {
+    static const double SHARED = 1.15; /* of multiply-adds alone */
+    ContractKnobs knobs = {0};
+    ContractShape shape = {.rows = s->columns * s->images, .columns = s->outputs, .depth = s->depth, .packed_once = constant};
+    if (share_vectors(p, target, s))
+        return SHARED * (double)(s->groups * s->outputs * s->images) * (double)(s->columns * s->depth) / (target->bytes / 4);
+    return (double)s->groups * cost_contract(target, shape, 4, 0, 0, &knobs);
 }
 
 static void count_slots(Relayout *r, const Product *p, const Target *target, const ScheduleOptions *options) {
     const bool constant = options->constant && options->constant[r->weights], strided = is_strided(p);
     const Sizes s = sizes_of(p);
     const double pieces = (double)(s.groups * s.images);
-    ContractKnobs knobs = {0}, mine = {0};
+    ContractKnobs knobs = {0};
     ContractShape first = {.rows = s.outputs, .columns = strided ? 1 : s.columns, .depth = s.depth};
-    ContractShape last = {.rows = s.columns * s.images, .columns = s.outputs, .depth = s.depth, .packed_once = constant};
     double direct = pieces * (double)(strided ? s.columns : 1) * cost_contract(target, first, 4, 0, 0, &knobs) +
                     pieces * cost_pack(target, s.depth, s.columns, s.step);
     double lines = slots_of_lines(r, p, target, s);
@@ -278,7 +297,7 @@ static void count_slots(Relayout *r, const Product *p, const Target *target, con
     bool winograd = constant && s.groups == 1 && !options->exact && options->winograd >= 0 && p->image->type == DT_F32;
     double tiles = winograd ? share_of_tiles(p, target, s.outputs) : 1;
     r->direct += direct;
-    r->relaid += (double)s.groups * tiles * cost_contract(target, last, 4, 0, 0, &mine) +
+    r->relaid += tiles * slots_last(p, target, &s, constant) +
                  (constant ? 0 : (double)s.groups * cost_pack(target, s.depth, s.outputs, s.depth));
 }
 

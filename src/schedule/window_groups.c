@@ -1,8 +1,11 @@
 /* Convolutions of groups of few channels, channels last: y[.., 4*g + o] = sum(c:4, ..) x[.., 4*g + c] * f[4*g + o, c, ..].
  *
  * One group's outputs fill a part of a vector, so several groups lie side by side in the lanes: g and o become one axis, and x is
- * loaded along it as if each channel were its own. What lane l needs for channel c of its group is lane 4*(l / 4) + c of that
- * vector: a permutation, which serves all taps that need the vector. The rest is a window over pixels with taps (c, ..). */
+ * loaded along it as if each channel were its own. What lane l of a group makes of the channel r lanes behind it is for output l
+ * of the group, or for one before. Of r = S * high + low, x is turned by S * high lanes, which serves all taps that need the
+ * vector; and there is a sum for each `low`, which is turned by `low` lanes when all taps are done. For permutations take issue
+ * slots of multiply-adds, and sums registers: S is as large as leaves a tile enough columns. The factors are packed as [.., r,
+ * ..][lanes] (window_pixels_pack.c). The rest is a window over pixels with taps (r, ..). */
 #include "schedule/window.h"
 
 /* Along the two axes an access is one of so many elements, or stands still. */
@@ -32,11 +35,36 @@ static bool find_axes(const Nest *nest, int window, int *group, int *output, int
     return *group >= 0 && x->stride[*group] == nest->axis[*channel].extent;
 }
 
+/* It is read after the sum. */
+static bool in_epilogue(const Window *w, const Expr *e, const Expr *read) {
+    if (e == read)
+        return true;
+    for (int i = 0; i < 3 && e != w->reduction && e->op != EXPR_READ && e->op != EXPR_NUMBER && e->arg[i]; i++)
+        if (in_epilogue(w, e->arg[i], read))
+            return true;
+    return false;
+}
+
+/* Of what is summed nothing but the window and one factor knows outputs. */
+static bool one_factor(const Window *w, int window, int output, int channel) {
+    const Nest *nest = &w->nest;
+    int factors = 0;
+    for (int i = 1; i < nest->access_count; i++) {
+        const Access *a = &nest->access[i];
+        if (i == window || !a->stride[output] || in_epilogue(w, nest->definition->value, a->read))
+            continue;
+        if (!a->stride[channel])
+            return false;
+        factors++;
+    }
+    return factors == 1;
+}
+
 /* Makes one axis of groups and their outputs, where lanes hold several groups. False: nothing has changed. */
 bool window_merge_groups(Window *w, int window) {
     Nest *nest = &w->nest;
     int group, output, channel;
-    if (!find_axes(nest, window, &group, &output, &channel))
+    if (!find_axes(nest, window, &group, &output, &channel) || !one_factor(w, window, output, channel))
         return false;
     int64_t size = nest->axis[channel].extent;
     if (size != nest->axis[output].extent || 2 * size > w->lanes || w->lanes % size)

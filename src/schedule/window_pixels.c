@@ -33,6 +33,8 @@ static bool find_lanes(Pixels *p, const ScheduleOptions *options, const char **w
         return false;
     }
     pixels_find_packed(p, options);
+    if (p->w->mixed >= 0 && p->packed < 0)
+        *why = "factors of groups that cannot be packed";
     for (int i = 1; i < nest->access_count; i++) {
         const Access *access = &nest->access[i];
         if (i == p->packed || i == p->x)
@@ -302,7 +304,7 @@ static int64_t columns_cost(const Pixels *p, int64_t n) {
     const Slide *s = &p->slide[p->pixel];
     int64_t width = p->nest.axis[p->p].extent;
     if (!p->lines)
-        return tiles_cost(width, n, 6);
+        return tiles_cost(width, n, ceiling(6, p->sums));
     int64_t top = border(s, width, false), between = width - top - border(s, width, true), few = p->lanes < 16 ? 6 : 4;
     if (width <= n)
         return (width + 1) * (60 + width);
@@ -312,12 +314,22 @@ static int64_t columns_cost(const Pixels *p, int64_t n) {
     return (tiles_cost(top, n, 2) + tiles_cost(between / n * n, n, few) + tiles_cost(rest, n, 2)) * (60 + top + n + rest);
 }
 
+/* Columns that so many sums each leave registers for, beside what lanes are turned by. */
+static int64_t columns_of(const Pixels *p, int64_t room, int64_t factors, int64_t sums) {
+    int64_t turns = p->w->mixed < 0 ? 0 : p->w->group / sums - 1 + sums - 1;
+    return (room - turns - (p->keeps ? factors : 1)) / sums;
+}
+
 /* As few tiles as registers allow. */
 static void choose_columns(Pixels *p, const ScheduleOptions *options) {
+    enum { ENOUGH = 4 }; /* columns for each factor that is loaded */
     int registers = p->target->registers[CLASS_VECTOR], room = registers - 3 - options->spare_registers;
     int64_t factors = factor_count(p), best_cost = 0;
     p->keeps = factors <= room / 2;
-    int most = (int)least(room - (p->keeps ? (int)factors : 1), PIXELS_MAX_COLUMNS);
+    p->sums = p->w->mixed < 0 ? 1 : (int)p->w->group;
+    while (p->sums > 1 && columns_of(p, room, factors, p->sums) < ENOUGH)
+        p->sums /= 2;
+    int most = (int)least(columns_of(p, room, factors, p->sums), PIXELS_MAX_COLUMNS);
     if (options->mr)
         most = (int)least(most, options->mr);
     p->columns = 1;

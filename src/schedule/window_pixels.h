@@ -5,7 +5,7 @@
 
 #include "schedule/window.h"
 
-enum { PIXELS_MAX_GROUP = 8, PIXELS_MAX_COLUMNS = 8, PIXELS_MAX_KINDS = 12, PIXELS_MAX_LOOPS = 3 };
+enum { PIXELS_MAX_GROUP = 8, PIXELS_MAX_COLUMNS = 8, PIXELS_MAX_SUMS = 32, PIXELS_MAX_KINDS = 12, PIXELS_MAX_LOOPS = 3 };
 
 /* A dimension of the window's read in which a reduced axis moves: index = offset + step * place + dilation * tap. */
 typedef struct Slide {
@@ -44,6 +44,7 @@ typedef struct Pixels {
     int loop[PIXELS_MAX_LOOPS], loop_count;      /* slides but `pixel`: loops at the borders */
     int rest[NEST_MAX_AXES], rest_count;         /* reduced axes that do not slide: written out everywhere */
     int lanes, columns;                          /* of a tile */
+    int sums;                                    /* of a column: 1, or of groups as many as window_groups.c says */
     int64_t tiles, vectors, edge, block, blocks; /* of the lanes: whole vectors, elements left over, vectors of a block */
     bool inner_loop;                             /* the code for borders walks vectors itself */
     bool spelled;                                /* all taps are written out where all are inside */

@@ -1,6 +1,7 @@
 /* Vector code of windows over pixels: a tile of columns, in loops over rows and vectors of channels. */
 #include "schedule/window_pixels_emit.h"
 
+#include <assert.h>
 #include <math.h>
 
 /* ---- addresses ---- */
@@ -17,11 +18,15 @@ int64_t pixels_offset(const Code *t, int access) {
     return offset;
 }
 
+/* The lanes that the window's read is turned by. */
+static int64_t turn_of(const Code *t) {
+    return t->p->w->mixed < 0 ? 0 : t->digit[t->p->w->mixed] / t->p->sums * t->p->sums;
+}
+
 /* Tells what is loaded for different places. */
 static int64_t key_of(const Code *t, int access) {
-    int mixed = t->p->w->mixed;
     int64_t offset = pixels_offset(t, access);
-    return mixed >= 0 && access == t->p->x ? offset * PIXELS_MAX_GROUP + t->digit[mixed] : offset;
+    return t->p->w->mixed >= 0 && access == t->p->x ? offset * PIXELS_MAX_GROUP + turn_of(t) : offset;
 }
 
 VectorAddress pixels_place(const Code *t, int access) {
@@ -74,11 +79,10 @@ static int read_inner(ExprEmitter *e, const Expr *read) {
 
 /* The window's read as the lanes want it, from what lies in memory. */
 static int in_lanes(Code *t, int access, int value) {
-    int mixed = t->p->w->mixed;
     if (access != t->p->x || value < 0)
         return value;
-    if (mixed >= 0)
-        return vector_binary(t->f, VECTOR_PERMUTE, value, t->mix[t->digit[mixed]]);
+    if (turn_of(t))
+        return vector_binary(t->f, VECTOR_PERMUTE, value, t->turned[turn_of(t)]);
     return t->p->lines ? lines_outside(t, value) : value;
 }
 
@@ -97,14 +101,19 @@ static int read_operand(ExprEmitter *e, const Expr *read) {
     return e->refused ? -1 : in_lanes(t, access, value);
 }
 
-/* Lane i of channel c of groups reads lane i / group * group + c. */
+/* Lane l of a group reads lane l + turn of it. */
 static void start_groups(Code *t) {
     const Window *w = t->p->w;
     if (w->mixed < 0)
         return;
-    int first = vector_binary(t->f, VECTOR_AND, vector_iota(t->f, DT_S32, 1), vector_const(t->f, DT_S32, -(double)w->group));
-    for (int64_t c = 0; c < w->group; c++)
-        t->mix[c] = c ? vector_binary(t->f, VECTOR_ADD, first, vector_const(t->f, DT_S32, (double)c)) : first;
+    int lane = vector_iota(t->f, DT_S32, 1), last = vector_const(t->f, DT_S32, (double)w->group - 1);
+    int first = vector_binary(t->f, VECTOR_AND_NOT, last, lane); /* of its group */
+    for (int r = 1; r < w->group; r++) {
+        if (r >= t->p->sums && r % t->p->sums)
+            continue;
+        int to = vector_binary(t->f, VECTOR_ADD, lane, vector_const(t->f, DT_S32, r));
+        t->turned[r] = vector_binary(t->f, VECTOR_OR, first, vector_binary(t->f, VECTOR_AND, to, last));
+    }
 }
 
 static bool start_views(Code *t, Arena *arena, const ExprEmitter *like) {
@@ -280,7 +289,8 @@ static void emit_row(Code *t, ExprEmitter *e, int *sums) {
         lines_emit_taps(t, e, sums);
         return;
     }
-    int tap = t->p->slide[t->p->pixel].tap, kept = t->loaded_count;
+    int tap = t->p->slide[t->p->pixel].tap, kept = t->loaded_count, mixed = t->p->w->mixed;
+    sums += mixed < 0 ? 0 : t->digit[mixed] % t->p->sums * t->kind->columns;
     for (int i = 0; i < t->step_count && !e->refused; i++) {
         if (i && t->steps[i].at != t->steps[i - 1].at)
             pixels_drop(t, kept);
@@ -340,22 +350,34 @@ static void emit_taps(Code *t, ExprEmitter *e, int level, const int *limits, int
         t->digit[s->tap] = 0;
         return;
     }
-    int inside[PIXELS_MAX_COLUMNS];
-    t->tap_counter[s->tap] = vector_loop(t->f, limits[level], 0, 1, sums, inside, t->kind->columns);
+    int inside[PIXELS_MAX_SUMS];
+    t->tap_counter[s->tap] = vector_loop(t->f, limits[level], 0, 1, sums, inside, t->kind->columns * t->p->sums);
     emit_taps(t, e, level + 1, limits, inside);
     vector_end(t->f, inside, sums);
     t->tap_counter[s->tap] = -1;
 }
 
+/* One sum of a column: those of groups are for outputs so many lanes before. */
+static void add_groups(const Code *t, int *sums) {
+    const int columns = t->kind->columns;
+    for (int r = 1; r < t->p->sums; r++)
+        for (int i = 0; i < columns; i++)
+            sums[i] = vector_binary(t->f, VECTOR_ADD, sums[i],
+                                    vector_binary(t->f, VECTOR_PERMUTE, sums[r * columns + i], t->turned[r]));
+}
+
 void pixels_emit_tile(Code *t, ExprEmitter *e, const int *limits) {
-    int sums[PIXELS_MAX_COLUMNS], kept = t->loaded_count;
+    int sums[PIXELS_MAX_SUMS], kept = t->loaded_count, count = t->kind->columns * t->p->sums;
     const Expr *reduction = t->p->w->reduction;
     DType type = t->in_f32 ? DT_F32 : expr_register(reduction->type);
-    for (int i = 0; i < t->kind->columns; i++)
+    assert(count <= PIXELS_MAX_SUMS);
+    for (int i = 0; i < count; i++)
         sums[i] = limits ? vector_const(t->f, type, initial(reduction)) : -1; /* what comes first is the sum */
     emit_taps(t, e, 0, limits, sums);
-    for (int i = 0; i < t->kind->columns && !e->refused; i++)
+    for (int i = 0; i < count && !e->refused; i++)
         sums[i] = sums[i] < 0 ? vector_const(t->f, type, initial(reduction)) : sums[i];
+    if (!e->refused)
+        add_groups(t, sums);
     t->loaded_count = kept;
     t->line_mask_count = 0;
     for (t->column = 0; t->column < t->kind->columns && !e->refused; t->column++) {

@@ -43,12 +43,12 @@ typedef struct Code {
     int64_t column_at, lane_at;                                                /* of lines: where a tile begins, loops aside */
     int64_t digit[NEST_MAX_AXES];                                              /* of reduced axes that are written out */
     int column, mask;
-    int mix[PIXELS_MAX_GROUP]; /* which lane each lane reads, by channel of a group */
-    const Expr *busy;          /* being emitted */
-    ExprEmitter *view;         /* by tensor; NULL: none */
-    const Expr *viewed;        /* the read whose view is being emitted */
-    bool in_f32;               /* sums of integers small enough to be exact in f32 */
-    bool far;                  /* images are larger than L2 */
+    int turned[PIXELS_MAX_GROUP]; /* which lane each lane reads that is turned in its group, by lanes */
+    const Expr *busy;             /* being emitted */
+    ExprEmitter *view;            /* by tensor; NULL: none */
+    const Expr *viewed;           /* the read whose view is being emitted */
+    bool in_f32;                  /* sums of integers small enough to be exact in f32 */
+    bool far;                     /* images are larger than L2 */
     Loaded loaded[MAX_LOADED];
     int loaded_count;
     Step steps[MAX_STEPS];

@@ -1,5 +1,6 @@
 /* Factors of windows over pixels, packed: weights as ONNX has them, w[m, 0, i, j], are apart along the lanes. They are copied to
- * [taps][lanes]: constants when compiling, others (they are few) in each run. */
+ * [taps][lanes]: constants when compiling, others (they are few) in each run. Those of groups change lanes, too
+ * (window_groups.c). */
 #include "schedule/window_pixels.h"
 
 #include <string.h>
@@ -16,7 +17,8 @@ static bool wants_packing(const Pixels *p, int access) {
             return false;
         taps = taps || (moves && p->nest.axis[q].reduced);
     }
-    return taps && !a->guard_count && access != p->x && a->stride[p->v] != 0 && a->stride[p->v] != 1;
+    bool apart = a->stride[p->v] != 0 && (a->stride[p->v] != 1 || p->w->mixed >= 0);
+    return taps && !a->guard_count && access != p->x && apart;
 }
 
 static bool find_strides(Pixels *p, Access *a) {
@@ -52,20 +54,36 @@ size_t pixels_packed_bytes(const Pixels *p) {
     return (size_t)(count * (dtype_bits(a->type) / 8));
 }
 
+/* One tap of all lanes. Of groups: lane l has the channel `high` lanes behind it, which gives to the output `low` lanes before.
+ */
+static void pack_tap(const Pixels *p, const char *from, int64_t offset, int64_t turn, char *to) {
+    const Access *a = &p->unpacked;
+    size_t bytes = (size_t)dtype_bits(a->type) / 8;
+    int64_t lanes = p->nest.axis[p->v].extent, group = p->w->mixed < 0 ? 1 : p->w->group, low = turn % p->sums;
+    int64_t at[PIXELS_MAX_GROUP] = {offset};
+    for (int64_t l = 0; l < group && p->w->mixed >= 0; l++)
+        at[l] = offset + (l + group - low) % group * a->stride[p->v] + (l + turn - low) % group * a->stride[p->w->mixed];
+    for (int64_t v = 0; v < lanes; v += group)
+        for (int64_t l = 0; l < group; l++, to += bytes)
+            memcpy(to, from + (at[l] + v * a->stride[p->v]) * (int64_t)bytes, bytes);
+}
+
 void pixels_pack(const Pixels *p, const void *from, void *to) {
     const Access *a = &p->nest.access[p->packed];
     size_t bytes = (size_t)dtype_bits(a->type) / 8;
     int64_t lanes = p->nest.axis[p->v].extent, count = (int64_t)(pixels_packed_bytes(p) / bytes) / lanes;
     for (int64_t tap = 0; tap < count; tap++) {
-        int64_t left = tap, offset = p->unpacked.offset;
+        int64_t left = tap, offset = p->unpacked.offset, turn = 0;
         for (int q = p->nest.axis_count - 1; q >= p->nest.parallel_count; q--)
             if (a->stride[q]) {
-                offset += left % p->nest.axis[q].extent * p->unpacked.stride[q];
+                int64_t digit = left % p->nest.axis[q].extent;
+                if (q == p->w->mixed)
+                    turn = digit;
+                else
+                    offset += digit * p->unpacked.stride[q];
                 left /= p->nest.axis[q].extent;
             }
-        for (int64_t v = 0; v < lanes; v++)
-            memcpy((char *)to + (size_t)(tap * lanes + v) * bytes,
-                   (const char *)from + (offset + v * p->unpacked.stride[p->v]) * (int64_t)bytes, bytes);
+        pack_tap(p, from, offset, turn, (char *)to + (size_t)(tap * lanes) * bytes);
     }
 }
 
@@ -81,9 +99,13 @@ bool pixels_describe_packing(const Pixels *p, Compiled *c) {
     text_init(&key);
     text_put_n(&key, "window", 6);
     text_put_n(&key, (const char *)&p->unpacked.offset, sizeof p->unpacked.offset);
+    if (p->w->mixed >= 0) {
+        text_put_n(&key, (const char *)&p->w->group, sizeof p->w->group);
+        text_put_n(&key, (const char *)&p->sums, sizeof p->sums);
+    }
     for (int q = 0; q < p->nest.axis_count; q++)
         if (p->unpacked.stride[q] && p->nest.axis[q].extent > 1) {
-            const int64_t walk[] = {p->nest.axis[q].extent, p->unpacked.stride[q], q == p->v};
+            const int64_t walk[] = {p->nest.axis[q].extent, p->unpacked.stride[q], q == p->v ? 1 : q == p->w->mixed ? 2 : 0};
             text_put_n(&key, (const char *)walk, sizeof walk);
         }
     c->packing = (Packing){.tensor = p->unpacked.tensor,
