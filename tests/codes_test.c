@@ -16,25 +16,32 @@
 #include "target/memory.h"
 
 typedef struct Made {
-    Arena arena;
+    Arena arena, scratch;
     Kernel *kernel;
     Compiled *compiled;
     const char *why;
     whet_status status;
 } Made;
 
-static Made compile(TargetCodes *codes, const Target *target, const char *text) {
+/* `recalls`: code may be found without its functions, as in a model. */
+static Made compile_as(TargetCodes *codes, const Target *target, const char *text, bool recalls) {
     Made made = {.why = NULL};
     whet_error err;
     arena_init(&made.arena, NULL);
+    arena_init(&made.scratch, NULL);
     made.kernel = kernel_parse(&made.arena, text, strlen(text), &err);
     if (!made.kernel || kernel_bind(made.kernel, NULL, 0, NULL, 0, &err) != WHET_OK)
         fail_msg("%s", err.message);
-    ScheduleOptions options = {.codes = codes};
+    ScheduleOptions options = {.codes = codes, .scratch = recalls ? &made.scratch : NULL};
     made.status = schedule_compile(made.kernel, target, &options, &made.compiled, &made.why, &err);
     if (codes)
         assert_int_equal(codes_seal(codes, &err), WHET_OK);
+    arena_free(&made.scratch);
     return made;
+}
+
+static Made compile(TargetCodes *codes, const Target *target, const char *text) {
+    return compile_as(codes, target, text, false);
 }
 
 static void drop(Made *made) {
@@ -112,6 +119,78 @@ static void lengths_are_not_in_the_code(void **state) {
     expect_same_code(&target, SHORT, 2 * SHORT);
     expect_same_code(&target, LONG, 2 * LONG);
     expect_same_code(&target, LONG, 3 * LONG);
+}
+
+/* Lengths one after the other: once the first ones are there, no function is made to find code for the others. */
+static void new_lengths_are_recalled(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "s[h:2, i:%d, j:%d] = (sum(d:64) q[i, 64*h + d] * k[j, 64*h + d]) * 0.125 + mask[j]\n"
+        "top[h, i] = max(j) s[h, i, j]\ne[h, i, j] = exp(s[h, i, j] - top[h, i])\nt[h, i] = sum(j) e[h, i, j]\n"
+        "p[h, i, j] = e[h, i, j] / t[h, i]\ny[i, 64*h + d:64] = sum(j) p[h, i, j] * v[j, 64*h + d]",
+        "m[i] = (sum(j:768) x[i, j]) / 768\nv[i] = (sum(j) (x[i, j] - m[i]) * (x[i, j] - m[i])) / 768\n"
+        "y[i:%d, j] = (x[i, j] - m[i]) / sqrt(v[i] + 1e-12)",
+        "low[] = min(i:%d, j:768) x[i, j]\nhigh[] = max(i, j) x[i, j]\ny[i, j] = x[i, j] - low[] + high[]"};
+    Target target;
+    if (!have_target(&target))
+        return;
+    for (size_t k = 0; k < COUNT(texts); k++) {
+        TargetCodes *codes = codes_new(NULL);
+        size_t asked = 0;
+        for (int length = 64; length < 64 + 2 * 65; length++) {
+            char text[700];
+            snprintf(text, sizeof text, texts[k], length, length);
+            Made made = compile_as(codes, &target, text, true);
+            assert_int_equal(made.status, WHET_OK);
+            drop(&made);
+            asked = length < 64 + 65 ? codes_asked(codes) : asked;
+        }
+        assert_true(asked > 0);
+#if !WHET_CHECK_PASSES /* which makes functions all the same */
+        assert_int_equal(codes_asked(codes), asked);
+#endif
+        codes_free(codes);
+    }
+}
+
+/* One row of any length: the same code for all of them, with the evaluator's answers. */
+static void lengths_of_one_row(void **state) {
+    (void)state;
+    enum { MOST = 9000 };
+    static const char *const texts[] = {
+        "y[i:%d] = (1 - x[i]) * -10000",
+        "low[] = min(i:%d) x[i]\nhigh[] = max(i) x[i]\ny[i] = x[i] - low[] + high[]",
+    };
+    static const int lengths[] = {1024, 1025, 1039, 1040, 1087, 1500, 1501, 4095, 4097, 8191, MOST};
+    static float x[MOST], y[MOST], wanted[MOST];
+    Target target;
+    if (!have_target(&target))
+        return;
+    for (int i = 0; i < MOST; i++)
+        x[i] = (float)(i * 37 % 1009) / 8 - (float)i / 16; /* extremes at the ends */
+    for (size_t k = 0; k < COUNT(texts); k++) {
+        TargetCodes *codes = codes_new(NULL);
+        size_t made = 0;
+        for (size_t n = 0; n < COUNT(lengths); n++) {
+            char text[200];
+            snprintf(text, sizeof text, texts[k], lengths[n]);
+            Made one = compile(codes, &target, text);
+            assert_int_equal(one.status, WHET_OK);
+            void *data[KERNEL_MAX_TENSORS] = {0};
+            data[kernel_find_tensor(one.kernel, "x")] = x;
+            data[kernel_find_tensor(one.kernel, "y")] = wanted;
+            assert_int_equal(kernel_eval(one.kernel, data, NULL, NULL), WHET_OK);
+            memset(y, 0, sizeof y);
+            data[kernel_find_tensor(one.kernel, "y")] = y;
+            assert_int_equal(compiled_run(one.compiled, data, NULL, NULL), WHET_OK);
+            assert_memory_equal(y, wanted, (size_t)lengths[n] * sizeof *y);
+            drop(&one);
+            made = n ? made : codes_made(codes);
+            if (lengths[n] < 2 * 4096) /* longer ones may be cut into rows */
+                assert_int_equal(codes_made(codes), made);
+        }
+        codes_free(codes);
+    }
 }
 
 static void answers_are_those_of_own_code(void **state) {
@@ -241,6 +320,7 @@ static void regions_of_code(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_not_in_the_code),      cmocka_unit_test(lengths_are_not_in_the_code),
+        cmocka_unit_test(new_lengths_are_recalled),      cmocka_unit_test(lengths_of_one_row),
         cmocka_unit_test(answers_are_those_of_own_code), cmocka_unit_test(refusals_are_remembered),
         cmocka_unit_test(what_nobody_uses_is_bounded),   cmocka_unit_test(regions_of_code),
     };

@@ -25,7 +25,7 @@ static void map_print(const Compiled *c, Text *out) {
 }
 
 static bool same_code(const MapPass *m, const MapBox *a, const MapBox *b) {
-    bool same = a->segment_count == b->segment_count && a->tiled == b->tiled && a->row == b->row;
+    bool same = a->segment_count == b->segment_count && a->tiled == b->tiled && a->counted == b->counted && a->row == b->row;
     for (int s = 0; same && s < a->segment_count; s++)
         same = a->segments[s].begin == b->segments[s].begin && a->segments[s].extent == b->segments[s].extent &&
                a->segments[s].outside == b->segments[s].outside;
@@ -66,6 +66,13 @@ static bool is_chain(const Kernel *kernel, const void *const *known) {
     return false;
 }
 
+/* One row of any length, so that a new length finds its code. */
+static bool is_counted(const MapPass *m, const MapBox *box, const Target *target) {
+    bool plain = m->column >= 0 && !m->scattered && !m->permutes && !m->transposed && m->split <= 1 && !m->gather_count;
+    return plain && box->segment_count == 1 && box->outer_total == 1 && map_extent(box, box->row) == 1 &&
+           box->extent[m->column] >= map_lanes(m, target->bytes);
+}
+
 static bool plan_passes(Compiled *c, MapPlan *plan, const ScheduleOptions *options, const char **why, whet_error *err) {
     const Kernel *kernel = c->kernel;
     int most = 0; /* functions */
@@ -81,6 +88,9 @@ static bool plan_passes(Compiled *c, MapPlan *plan, const ScheduleOptions *optio
             !map_plan_gathers(m, plan->known, &c->arena, why, err))
             return false;
         map_plan_lanes(m, &c->target);
+        bool counts = !options->whole && !options->spare_registers; /* C text has no counts, and counts want registers */
+        for (int b = 0; b < m->box_count && counts; b++)
+            m->boxes[b].counted = is_counted(m, &m->boxes[b], &c->target);
         most += m->box_count;
         for (int g = 0; g < m->gather_count; g++)
             most += m->nest.access[m->gathers[g].access].read->index_count;

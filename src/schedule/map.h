@@ -13,7 +13,8 @@ enum {
     MAP_MOST_BOXES = 512,
     MAP_CHUNK = 4096,
     MAP_TASK = 1 << 14,
-    MAP_MOST_APART = 32 /* vectors of a row that are each written for itself */
+    MAP_MOST_APART = 32, /* vectors of a row that are each written for itself */
+    MAP_MOST_UNROLL = 16 /* vectors of a round */
 };
 
 /* A run of columns in which every guarded read is inside or outside. */
@@ -31,6 +32,7 @@ typedef struct MapBox {
     int function;
     const int32_t *lanes;                      /* of its function: places that lanes take from, for PERMUTE and PICK */
     bool tiled;                                /* rows are walked in squares, which are transposed */
+    bool counted;                              /* one row: how many columns there are is an argument, from a vector on */
     int64_t outer_total, row_tasks, rows_each; /* row_tasks: an outer index; the last takes what is left */
 } MapBox;
 
@@ -118,6 +120,11 @@ static inline int map_bytes(DType type) {
     return dtype_bits(type) / 8;
 }
 
+/* Of a vector. */
+static inline int map_lanes(const MapPass *m, int bytes) {
+    return bytes / (m->bits ? map_bytes(m->bits) : m->wide ? 8 : 4);
+}
+
 /* Rows and columns that change places in registers. */
 static inline int map_square(const MapPass *m, int bytes) {
     return bytes / (m->bits == DT_F64 ? 8 : 4);
@@ -176,7 +183,9 @@ typedef struct MapRound {
 void map_find_windows(const MapLanes *lanes, int64_t column, int columns, int count, int most, const MapRound *round,
                       const int64_t *loaded, int loaded_count, MapWindows *out);
 
-/* map_emit.c: pointers of all accesses are parameters, then that of lanes if any are permuted, then the number of rows. */
+/* map_emit.c: pointers of all accesses are parameters, then that of lanes if any are permuted, then the number of rows; counted:
+ * columns in whole rounds, columns behind them in whole vectors, lanes of the last vector if there are others, and where it begins.
+ */
 const VectorFunction *map_emit(const MapPass *pass, MapBox *box, const ScheduleOptions *options, Compiled *c, int unroll,
                                const char **why, whet_error *err);
 

@@ -1,6 +1,6 @@
 /* Vector code of one box: for each row, its segments of columns, in groups of vectors; or squares (map_squares.c).
  *
- * Columns are constants. The vector that is left over at a segment's end begins earlier and computes some elements again; only
+ * Columns are constants, or, of one row alone, arguments. The vector that is left over at a segment's end begins earlier and computes some elements again; only
  * where a segment is shorter than a vector are there masks. What does not change along the columns is computed once a row. */
 #include "schedule/map_emit.h"
 #include "schedule/wide.h"
@@ -194,13 +194,36 @@ static void emit_segment(MapEmitter *p, const MapSegment *segment) {
         emit_vector(p, left < p->lanes ? at + left - p->lanes : at);
 }
 
+/* Rounds of `vectors`, of as many columns as `limit` says, from `start` (-1: the first) on. */
+static void emit_rounds(MapEmitter *p, int limit, int start, int vectors) {
+    int at[MAP_MOST_UNROLL];
+    p->place.block = start;
+    p->place.column = vector_loop(p->f, limit, 0, (int64_t)vectors * p->lanes, NULL, NULL, 0);
+    for (int u = 0; u < vectors; u++) {
+        at[u] = p->f->op_count;
+        emit_vector(p, p->segment->begin + (int64_t)u * p->lanes);
+    }
+    vector_interleave(p->f, at, vectors);
+    vector_end(p->f, NULL, NULL);
+    p->place.column = p->place.block = -1;
+}
+
+static void emit_counted(MapEmitter *p) {
+    p->segment = &p->box->segments[0];
+    emit_rounds(p, p->rounds, -1, p->unroll);
+    emit_rounds(p, p->rest, p->rounds, 1);
+    emit_rounds(p, p->ragged, p->last, 1);
+}
+
 static void emit_rows(MapEmitter *p, int rows) {
     if (p->box->row >= 0)
         p->place.row = vector_loop(p->f, rows, 0, 1, NULL, NULL, 0);
     map_move_rows(p);
     if (!p->one_by_one)
         start_row(p);
-    for (int s = 0; s < p->box->segment_count; s++)
+    if (p->box->counted)
+        emit_counted(p);
+    for (int s = 0; s < p->box->segment_count && !p->box->counted; s++)
         emit_segment(p, &p->box->segments[s]);
     if (p->box->row >= 0)
         vector_end(p->f, NULL, NULL);
@@ -267,7 +290,10 @@ const VectorFunction *map_emit(const MapPass *m, MapBox *box, const ScheduleOpti
                                         arena_printf(c->vectors, "%s%d", i ? letters[m->nest.access[i].source] : "y", i));
     map_share_pointers(&p);
     p.taken.pointer = m->permutes ? vector_parameter(p.f, CLASS_POINTER, "lanes") : -1;
-    int rows = vector_parameter(p.f, CLASS_INDEX, "rows");
+    int rows = vector_parameter(p.f, CLASS_INDEX, "rows"), *counts[] = {&p.rounds, &p.rest, &p.ragged, &p.last};
+    static const char *const names[] = {"rounds", "rest", "ragged", "last"};
+    for (size_t i = 0; i < COUNT(counts) && box->counted; i++)
+        *counts[i] = vector_parameter(p.f, CLASS_INDEX, names[i]);
     map_prepare_indices(&p);
     if (box->tiled)
         map_emit_squares(&p, rows);

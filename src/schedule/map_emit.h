@@ -6,7 +6,6 @@
 
 enum {
     MAP_MOST_EVEN = 8,    /* values that a row keeps in registers */
-    MAP_MOST_UNROLL = 16, /* vectors of a round */
     MAP_MOST_RUNS = 6,
     MAP_MOST_SLOTS = 256 /* of lanes that are permuted */
 };
@@ -57,6 +56,7 @@ typedef struct MapEmitter {
     bool single;         /* one element in all lanes */
     bool one_by_one;     /* elements are stored each for itself */
     bool *varies;        /* by expression: along the columns */
+    int rounds, rest, ragged, last; /* parameters of counted code */
     MapPlace place;
     MapTaken taken;
     MapRuns runs;

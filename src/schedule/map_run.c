@@ -44,8 +44,17 @@ static void outer_places(const MapPass *m, const MapBox *box, int64_t outer, int
     }
 }
 
+static void put_counts(const Work *w, const MapPass *m, const MapBox *box, int64_t *arguments) {
+    int64_t lanes = map_lanes(m, w->c->target.bytes), round = lanes * least(w->plan->unroll, MAP_MOST_UNROLL);
+    int64_t columns = box->extent[m->column], whole = columns / lanes * lanes;
+    arguments[0] = columns / round * round;
+    arguments[1] = whole - arguments[0];
+    arguments[2] = whole < columns ? lanes : 0;
+    arguments[3] = columns - lanes;
+}
+
 static void call_rows(const Work *w, int pass, const MapBox *box, const int64_t *at, int64_t row, int64_t rows) {
-    int64_t arguments[NEST_MAX_ACCESSES + 2];
+    int64_t arguments[NEST_MAX_ACCESSES + 6];
     const MapPass *m = &w->plan->passes[pass];
     int count = m->nest.access_count;
     for (int i = 0; i < count; i++) {
@@ -58,7 +67,9 @@ static void call_rows(const Work *w, int pass, const MapBox *box, const int64_t 
     }
     if (m->permutes)
         arguments[count++] = (int64_t)(intptr_t)box->lanes;
-    arguments[count] = rows;
+    arguments[count++] = rows;
+    if (box->counted)
+        put_counts(w, m, box, arguments + count);
     schedule_call(w->c, box->function, arguments);
 }
 

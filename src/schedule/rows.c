@@ -565,7 +565,7 @@ bool rows_put_plan(const Rows *r, Compiled *c) {
     recall_put_number(c, r->row_axis >= 0);
     for (int k = 0; k < r->column_count; k++)
         recall_put_number(c, r->counted ? r->counted : r->nest.axis[r->column[k]].extent);
-    const int64_t of[] = {r->column_count, r->columns, r->lane_extent, r->target.bytes};
+    const int64_t of[] = {r->column_count, r->lone ? 0 : r->columns, r->lone ? 0 : r->lane_extent, r->target.bytes};
     recall_put(c, of, sizeof of);
     RECALL_PUT_FIELDS(c, r, steps, target);
     RECALL_PUT_FIELDS(c, r, lanes, guard);

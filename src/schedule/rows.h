@@ -43,6 +43,7 @@ typedef struct Rows {
     RowMoments moment[ROWS_MAX_MOMENTS];
     int moment_count;
     int64_t counted; /* how many columns there are is an argument of the code, which takes this many at most; 0: it is known */
+    bool lone;       /* one row, a whole tensor, of any number of columns: counted, in rounds of several vectors */
     bool nan_summed; /* a NaN among the columns ends in a sum that all that is made of the row goes through */
     bool fixed;      /* row_axis is set, and lanes are columns: the rows are those of another template's tiles */
     bool overlaps;   /* passes may go side by side, each over other rows */
@@ -83,6 +84,7 @@ bool rows_reduces(const Definition *d);
 int64_t rows_lane_stride(const Rows *r, int access);
 int64_t rows_row_stride(const Rows *r, int access);
 int64_t rows_element_bytes(const Rows *r, int access);
+int rows_round(const Rows *r); /* lone: columns of one */
 /* An access of Rows.table: its `tensor`. */
 enum { ROWS_TABLE = -1 };
 /* A read, or an axis, whose value is the same for all columns. */
@@ -123,7 +125,8 @@ bool rows_plain_divisor(const Rows *r, int item, const Expr *e);
 bool rows_nan_spreads(const Rows *r, int item, const Expr *max);
 
 /* rows_emit.c. Parameters: a pointer an access, a pointer a row of scratch, the number of rows, and (across, whole vectors) the
- * number of rows along the axis of lanes; counted: columns in whole vectors, and those of the last, narrower one. */
+ * number of rows along the axis of lanes; counted: columns in whole vectors, and those of the last, narrower one; lone: columns in
+ * whole rounds, and behind them in whole vectors. */
 const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const char **why, whet_error *err);
 
 /* 1 / x as a product of two factors, of which `reciprocal` neither overflows nor vanishes. */

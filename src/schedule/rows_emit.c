@@ -253,7 +253,7 @@ static void emit_pass_step(Emitting *p, int64_t offset, int step, int *sums) {
         if (r->across)
             p->mask = rows_row_mask(p);
         else if (r->counted)
-            p->mask = p->start >= 0 ? vector_mask_below(p->f, DT_F32, p->last) : -1;
+            p->mask = p->narrow ? vector_mask_below(p->f, DT_F32, p->last) : -1;
         else
             p->mask = left < r->lanes ? vector_mask_first(p->f, DT_F32, (int)left) : -1;
         if (r->heavy[p->pass] && p->shape->stages == 1)
@@ -285,18 +285,27 @@ static void interleave(Emitting *p) {
     p->chain_count = 0;
 }
 
+/* `steps` vectors of columns a round, as many as the index value `limit` says, from the one `start` (-1: the first) on. */
+static void emit_counted_loop(Emitting *p, int limit, int start, int steps, int *sums) {
+    int last = p->r->column_count - 1, inside[MAX_ACCUMULATORS];
+    int counter = vector_loop(p->f, limit, 0, (int64_t)steps * p->r->lanes, sums, inside, p->accumulators);
+    p->start = start;
+    p->counter[last] = p->narrow ? -1 : counter;
+    for (int step = 0; step < steps; step++)
+        emit_step(p, (int64_t)step * p->r->lanes, step, inside);
+    interleave(p);
+    vector_end(p->f, inside, sums);
+    p->counter[last] = p->start = -1;
+}
+
 /* As many columns as the arguments say: whole vectors, then at most one that is not. */
 static void emit_counted(Emitting *p, int *sums) {
-    int last = p->r->column_count - 1, inside[MAX_ACCUMULATORS];
-    for (int part = 0; part < 2; part++) {
-        int counter = vector_loop(p->f, part ? p->last : p->full, 0, p->r->lanes, sums, inside, p->accumulators);
-        p->start = part ? p->full : -1;
-        p->counter[last] = part ? -1 : counter;
-        emit_step(p, 0, 0, inside);
-        interleave(p);
-        vector_end(p->f, inside, sums);
-    }
-    p->counter[last] = p->start = -1;
+    if (p->r->lone)
+        emit_counted_loop(p, p->rounds, -1, p->r->steps[p->from], sums);
+    emit_counted_loop(p, p->r->lone ? p->rest : p->full, p->r->lone ? p->rounds : -1, 1, sums);
+    p->narrow = true;
+    emit_counted_loop(p, p->last, p->full, 1, sums);
+    p->narrow = false;
 }
 
 static void emit_innermost(Emitting *p, int *sums) {
@@ -524,6 +533,8 @@ static void add_parameters(Emitting *p, Arena *arena, int *rows, int *lanes) {
     *lanes = vector_parameter(p->f, CLASS_INDEX, "lanes");
     p->full = r->counted ? vector_parameter(p->f, CLASS_INDEX, "full") : -1;
     p->last = r->counted ? vector_parameter(p->f, CLASS_INDEX, "last") : -1;
+    p->rounds = r->lone ? vector_parameter(p->f, CLASS_INDEX, "rounds") : -1;
+    p->rest = r->lone ? vector_parameter(p->f, CLASS_INDEX, "rest") : -1;
     p->start = -1;
 }
 

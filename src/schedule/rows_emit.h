@@ -51,6 +51,8 @@ typedef struct Emitting {
     int pointer[NEST_MAX_ACCESSES], scratch[ROWS_MAX_DEFINITIONS + 1];
     int row, block;             /* counters; block -1: none */
     int full, last, start;      /* counted: columns in whole vectors, and behind them; where a loop over columns begins, or -1 */
+    int rounds, rest;           /* lone: columns in whole rounds, and behind them in whole vectors; -1 */
+    bool narrow;                /* of the last columns, which are no whole vector */
     int counter[NEST_MAX_AXES]; /* of column axes; -1: no loop is open */
     int pass, copy;
     int from, to;                  /* passes that go side by side */

@@ -186,7 +186,26 @@ static bool choose_lanes(Rows *r, const char **why) {
     return true;
 }
 
-static bool choose_axes(Rows *r, const char **why) {
+/* What reduces a whole tensor, in any order: a new length of that finds its code. `options->whole`: C text, whose driver knows no
+ * counts. */
+static bool is_lone(const Rows *r, const ScheduleOptions *options) {
+    enum { LEAST_COLUMNS = 1024 };
+    if (r->fixed || r->across || r->lane_axis < 0 || r->rows * r->outer_total != 1 || r->column_count != 1 || r->table ||
+        r->columns < LEAST_COLUMNS || options->whole)
+        return false;
+    for (int i = 0; i < r->count; i++) {
+        const Definition *d = r->item[i].definition;
+        for (int k = 0; k < d->expr_count; k++) {
+            const Expr *e = d->exprs[k];
+            bool any_order = e->reduce == REDUCE_MAX || e->reduce == REDUCE_MIN;
+            if (e->op == EXPR_REDUCE && (!any_order || d->parallel_count))
+                return false;
+        }
+    }
+    return true;
+}
+
+static bool choose_axes(Rows *r, const ScheduleOptions *options, const char **why) {
     const Nest *nest = &r->nest;
     if (!choose_lanes(r, why))
         return false;
@@ -212,6 +231,8 @@ static bool choose_axes(Rows *r, const char **why) {
             r->outer[r->outer_count++] = x;
             r->outer_total *= nest->axis[x].extent;
         }
+    r->lone = is_lone(r, options);
+    r->counted = r->lone ? INT64_MAX : r->counted;
     return true;
 }
 
@@ -300,7 +321,7 @@ static bool adds(const Rows *r, int pass) {
 /* Only passes that reduce need several steps a round; and those with functions in them are long: the CPU itself overlaps their
  * steps. */
 static void set_steps(Rows *r, const ScheduleOptions *options, int steps) {
-    int unroll = r->counted ? 1 : options->unroll;
+    int unroll = r->fixed ? 1 : options->unroll;
     for (int pass = 0; pass <= r->pass_count; pass++)
         r->steps[pass] = unroll ? unroll : (int)least(steps, PLAIN_STEPS);
     for (int i = 0; i < r->count; i++)
@@ -418,6 +439,13 @@ static int shrunk(const Compiled *c, const ScheduleOptions *options) {
     return spare >= file / 2 ? 3 : spare >= file * 3 / 8 ? 2 : spare > 0;
 }
 
+int rows_round(const Rows *r) {
+    int steps = 1;
+    for (int pass = 0; pass < r->pass_count; pass++)
+        steps = r->steps[pass] > steps ? r->steps[pass] : steps;
+    return steps * r->lanes;
+}
+
 bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const char **why) {
     r->target = c->target;
     r->lanes = c->target.bytes / 4;
@@ -426,7 +454,7 @@ bool rows_plan(Rows *r, const Compiled *c, const ScheduleOptions *options, const
     if (!check_types(r, why))
         return false;
     r->exact = find_exact(r);
-    if (!choose_axes(r, why))
+    if (!choose_axes(r, options, why))
         return false;
     rows_find_moments(r);
     plan_passes(r);

@@ -1,6 +1,8 @@
 /* Drives a row kernel: cuts rows into tasks. A row is never cut, so results are the same for any number of threads. */
 #include "schedule/rows.h"
 
+#include <string.h>
+
 enum { TASK_ELEMENTS = 1 << 15, STACK_FLOATS = 1 << 12 };
 
 typedef struct Work {
@@ -21,7 +23,7 @@ typedef struct Part {
 
 static void call(const Work *w, int function, Part part, float *scratch) {
     const Rows *r = w->r;
-    int64_t arguments[NEST_MAX_ACCESSES + ROWS_MAX_DEFINITIONS + 3], digit[NEST_MAX_AXES];
+    int64_t arguments[NEST_MAX_ACCESSES + ROWS_MAX_DEFINITIONS + 6], digit[NEST_MAX_AXES];
     int n = 0;
     for (int k = r->outer_count - 1; k >= 0; k--) {
         digit[k] = part.outer % r->nest.axis[r->outer[k]].extent;
@@ -42,7 +44,12 @@ static void call(const Work *w, int function, Part part, float *scratch) {
     for (int s = 0; s < r->scratch_count; s++)
         arguments[n++] = (int64_t)(intptr_t)(scratch + (size_t)s * r->scratch_floats);
     arguments[n++] = part.rows;
-    arguments[n] = part.lanes;
+    arguments[n++] = part.lanes;
+    if (r->lone) {
+        int64_t full = r->columns / r->lanes * r->lanes, rounds = r->columns / rows_round(r) * rows_round(r);
+        const int64_t counts[] = {full, r->columns - full, rounds, full - rounds};
+        memcpy(arguments + n, counts, sizeof counts);
+    }
     schedule_call(w->c, function, arguments);
 }
 

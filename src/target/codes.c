@@ -24,7 +24,7 @@ struct TargetCodes {
     const whet_allocator *allocator;
     MadeCode *buckets[BUCKETS];
     MadeCode *oldest, *youngest; /* without a user */
-    size_t idle_bytes, made;
+    size_t idle_bytes, made, asked;
     CodeMemory *memory;
     Text key; /* of what is being looked for */
     Text set_key;
@@ -270,6 +270,7 @@ static whet_status make(TargetCodes *codes, const Target *target, const VectorFu
 whet_status codes_take(TargetCodes *codes, const Target *target, const VectorFunction *function, uint64_t seed, MadeCode **out,
                        whet_error *err) {
     *out = NULL;
+    codes->asked++;
     put_key(target, function, seed, &codes->key);
     if (codes->key.failed)
         return error_memory(err);
@@ -309,4 +310,8 @@ whet_status codes_seal(TargetCodes *codes, whet_error *err) {
 
 size_t codes_made(const TargetCodes *codes) {
     return codes->made;
+}
+
+size_t codes_asked(const TargetCodes *codes) {
+    return codes->asked;
 }

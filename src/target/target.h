@@ -126,7 +126,8 @@ whet_status codes_take(TargetCodes *codes, const Target *target, const VectorFun
                        whet_error *err);
 void codes_give(TargetCodes *codes, MadeCode *made); /* NULL is fine */
 TargetCode *made_code(const MadeCode *made);
-size_t codes_made(const TargetCodes *codes); /* how often code was made so far */
+size_t codes_made(const TargetCodes *codes);  /* how often code was made so far, */
+size_t codes_asked(const TargetCodes *codes); /* and looked for by its function */
 /* Code of a kernel, found by what its functions would be made of. Sets are kept as long as there is room, and with them their
  * code. */
 typedef struct CodeSet {
