@@ -261,11 +261,6 @@ void op_put_read(Text *out, const char *name, const Type *type, const char *stem
     text_char(out, ']');
 }
 
-void op_put_cast(Text *out, DType from, DType to) {
-    text_put(out, from == to ? "" : dtype_name(to));
-    text_char(out, '(');
-}
-
 DType op_wide(DType type) {
     return dtype_kind(type) == KIND_FLOAT && dtype_bits(type) < 32 ? DT_F32 : type;
 }

@@ -10,26 +10,10 @@
 
 /* ---- Gelu ---------------------------------------------------------------------------------------------------------------- */
 
-static whet_status gelu_build(OpCall *call, Text *out) {
-    text_printf(out, "Y[..] = %s(0.5 * f32(X[..]) * (1 + erf(f32(X[..]) * 0.7071067811865476)))", dtype_name(call->in[0]->type));
-    return WHET_OK;
-}
-
-static whet_status bias_gelu_build(OpCall *call, Text *out) {
-    text_put(out, "z[..] = f32(A[..]) + f32(B[..])\n");
-    text_printf(out, "C[..] = %s(0.5 * z[..] * (1 + erf(z[..] * 0.7071067811865476)))", dtype_name(call->in[0]->type));
-    return WHET_OK;
-}
-
 static whet_status fast_gelu_build(OpCall *call, Text *out) {
-    text_printf(out, "z[..] = f32(X[..])%s\n", op_has(call, 1) ? " + f32(bias[..])" : "");
-    text_printf(out, "Y[..] = %s(0.5 * z[..] * (1 + tanh(z[..] * (0.7978845608 + 0.03567740814 * z[..] * z[..]))))",
-                dtype_name(call->in[0]->type));
-    return WHET_OK;
-}
-
-static whet_status quick_gelu_build(OpCall *call, Text *out) {
-    text_printf(out, "Y[..] = %s(f32(X[..]) / (1 + exp(-alpha * f32(X[..]))))", dtype_name(call->in[0]->type));
+    OpHoles holes = op_holes(call);
+    op_put_filled(out, &holes, op_has(call, 1) ? "z[..] = f32(X[..]) + f32(bias[..])\n" : "z[..] = f32(X[..])\n");
+    op_put_filled(out, &holes, "Y[..] = $T(0.5 * z[..] * (1 + tanh(z[..] * (0.7978845608 + 0.03567740814 * z[..] * z[..]))))");
     return WHET_OK;
 }
 
@@ -63,22 +47,24 @@ static whet_status skip_shape(OpCall *call) {
 }
 
 /* From rows z[.., i] of `width`: y = (z - mean) * inverse * gamma + beta; or without the mean. */
-static void put_norm(OpCall *call, Text *out, const char *y, const char *gamma, const char *beta, int64_t width,
+static void put_norm(const OpCall *call, Text *out, const char *y, const char *gamma, const char *beta, int64_t width,
                      bool simplified) {
-    bool mean = op_wants(call, 1) && !strcmp(y, "output") && call->row->name[0] == 'S';
-    bool inverse = op_wants(call, 2) && !strcmp(y, "output") && call->row->name[0] == 'S';
-    if (!simplified)
-        text_printf(out, "mu[..] = (sum(i) z[.., i]) / %lld.0\n", (long long)width);
-    text_printf(out, "deviation[..] = 1 / sqrt((sum(i) square(z[.., i]%s)) / %lld.0 + epsilon)\n", simplified ? "" : " - mu[..]",
-                (long long)width);
-    text_printf(out, "%s[.., i] = %s((z[.., i]%s) * deviation[..] * f32(%s[i])", y, dtype_name(call->out[0].type),
-                simplified ? "" : " - mu[..]", gamma);
-    if (beta)
-        text_printf(out, " + f32(%s[i])", beta);
-    text_put(out, ")\n");
-    if (mean)
+    OpHoles holes = op_holes(call);
+    op_hole_number(&holes, 'n', width);
+    op_hole(&holes, 'y', "%s", y);
+    op_hole(&holes, 'g', "%s", gamma);
+    op_hole(&holes, 'b', "%s", beta ? beta : "");
+    op_hole(&holes, 'z', simplified ? "z[.., i]" : "(z[.., i] - mu[..])");
+    op_put_filled(out, &holes, simplified ? "" : "mu[..] = (sum(i) z[.., i]) / $n.0\n");
+    op_put_filled(out, &holes,
+                  "deviation[..] = 1 / sqrt((sum(i) square($z)) / $n.0 + epsilon)\n"
+                  "$y[.., i] = $T($z * deviation[..] * f32($g[i])");
+    op_put_filled(out, &holes, beta ? " + f32($b[i]))\n" : ")\n");
+    if (strcmp(y, "output") || call->row->name[0] != 'S')
+        return;
+    if (op_wants(call, 1))
         text_put(out, simplified ? "mean[.., 0] = 0 * deviation[..]\n" : "mean[.., 0] = mu[..]\n");
-    if (inverse)
+    if (op_wants(call, 2))
         text_put(out, "inv_std_var[.., 0] = deviation[..]\n");
 }
 
@@ -189,8 +175,10 @@ static whet_status fused_matmul_shape(OpCall *call) {
 }
 
 static whet_status fused_matmul_build(OpCall *call, Text *out) {
-    text_printf(out, "Y[.., m, n] = %s((sum(k) f32(A[.., %s]) * f32(B[.., %s])) * alpha)", dtype_name(call->out[0].type),
-                op_int(call, "transA") ? "k, m" : "m, k", op_int(call, "transB") ? "n, k" : "k, n");
+    OpHoles holes = op_holes(call);
+    op_hole(&holes, 'a', op_int(call, "transA") ? "k, m" : "m, k");
+    op_hole(&holes, 'b', op_int(call, "transB") ? "n, k" : "k, n");
+    op_put_filled(out, &holes, "Y[.., m, n] = $T((sum(k) f32(A[.., $a]) * f32(B[.., $b])) * alpha)");
     return WHET_OK;
 }
 
@@ -225,42 +213,48 @@ static whet_status nbits_shape(OpCall *call) {
 }
 
 /* z[n, c]: the zero point of a block; packed as the weights are, or of the type of A, or the middle of the range. */
-static void put_zero_points(OpCall *call, Text *out, long long bits, long long blocks) {
+static const char *zero_points(const OpCall *call) {
     const Type *zero = op_has(call, 3) ? call->in[3] : NULL;
-    long long per = 8 / bits, bytes = (blocks + per - 1) / per;
-    text_printf(out, "z[n:%lld, c:%lld] = ", (long long)op_int(call, "N"), blocks);
-    if (!zero) {
-        text_printf(out, "f32(n * 0 + %d)\n", 1 << (bits - 1));
-    } else if (zero->type != DT_U8) {
-        text_printf(out, zero->rank == 2 ? "f32(zero_points[n, c])\n" : "f32(zero_points[%lld*n + c])\n", blocks);
-    } else {
-        char place[96];
-        snprintf(place, sizeof place, zero->rank == 2 ? "n, c // %lld" : "c // %lld + %lld*n", per, bytes);
-        text_printf(out, "f32((s64(zero_points[%s]) >> (%lld * (c %% %lld))) & %d)\n", place, bits, per, (1 << bits) - 1);
-    }
+    if (!zero)
+        return "z[n:$n, c:$c] = f32(n * 0 + $h)\n";
+    bool by_block = zero->rank == 2;
+    if (zero->type != DT_U8)
+        return by_block ? "z[n:$n, c:$c] = f32(zero_points[n, c])\n" : "z[n:$n, c:$c] = f32(zero_points[$c*n + c])\n";
+    return by_block ? "z[n:$n, c:$c] = f32((s64(zero_points[n, c // $p]) >> ($b * (c % $p))) & $m)\n"
+                    : "z[n:$n, c:$c] = f32((s64(zero_points[c // $p + $z*n]) >> ($b * (c % $p))) & $m)\n";
 }
 
 static whet_status nbits_build(OpCall *call, Text *out) {
-    long long k = op_int(call, "K"), bits = op_int(call, "bits"), block = op_int(call, "block_size");
-    long long blocks = (k + block - 1) / block, per = 8 / bits;
+    int64_t k = op_int(call, "K"), bits = op_int(call, "bits"), block = op_int(call, "block_size");
+    int64_t blocks = (k + block - 1) / block, per = 8 / bits;
+    OpHoles holes = op_holes(call);
+    op_hole_number(&holes, 'n', op_int(call, "N"));
+    op_hole_number(&holes, 'c', blocks);
+    op_hole_number(&holes, 'j', block);
+    op_hole_number(&holes, 'p', per);                      /* weights in a byte */
+    op_hole_number(&holes, 'z', (blocks + per - 1) / per); /* bytes of zero points of a row */
+    op_hole_number(&holes, 'b', bits);
+    op_hole_number(&holes, 'm', ((int64_t)1 << bits) - 1);
+    op_hole_number(&holes, 'h', (int64_t)1 << (bits - 1));
+    op_hole(&holes, 'a', op_has(call, 5) ? " + f32(bias[n])" : "");
     if (call->node->turned) {
-        text_printf(out, "w[n, c, j:%lld] = (f32(", block);
-        if (bits == 8)
-            text_put(out, "B[n, c, j]) - ");
-        else
-            text_printf(out, "(s64(B[n, c, j // %lld]) >> (%lld * (j %% %lld))) & %d) - ", per, bits, per, (1 << bits) - 1);
-        text_printf(out, "scales[c, 1, n]) * scales[c, 0, n]\nY[.., n] = %s((sum(c, j) f32(A[.., %lld*c + j]) * w[n, c, j])%s)\n",
-                    dtype_name(call->out[0].type), block, op_has(call, 5) ? " + f32(bias[n])" : "");
+        op_put_filled(out, &holes, "w[n, c, j:$j] = (f32(");
+        op_put_filled(out, &holes, bits == 8 ? "B[n, c, j]" : "(s64(B[n, c, j // $p]) >> ($b * (j % $p))) & $m");
+        op_put_filled(out, &holes,
+                      ") - scales[c, 1, n]) * scales[c, 0, n]\n"
+                      "Y[.., n] = $T((sum(c, j) f32(A[.., $j*c + j]) * w[n, c, j])$a)\n");
         return WHET_OK;
     }
-    put_zero_points(call, out, bits, blocks);
-    for (long long r = 0; r < per; r++) {
-        text_printf(out, "w[n, c, %lld*j + %lld] = (f32((s32(B[n, c, j]) >> %lld) & %d) - z[n, c]) * ", per, r, bits * r,
-                    (1 << bits) - 1);
-        text_printf(out, call->in[2]->rank == 2 ? "f32(scales[n, c])\n" : "f32(scales[%lld*n + c])\n", blocks);
+    op_put_filled(out, &holes, zero_points(call));
+    for (int64_t r = 0; r < per; r++) {
+        op_hole_number(&holes, 'r', r);
+        op_hole_number(&holes, 's', bits * r);
+        op_put_filled(out, &holes, "w[n, c, $p*j + $r] = (f32((s32(B[n, c, j]) >> $s) & $m) - z[n, c]) * ");
+        op_put_filled(out, &holes, call->in[2]->rank == 2 ? "f32(scales[n, c])\n" : "f32(scales[$c*n + c])\n");
     }
-    text_printf(out, "Y[.., n] = %s((sum(c, j) f32(A[.., %lld*c + j]%s) * w[n, c, j])%s)\n", dtype_name(call->out[0].type), block,
-                k % block ? "?" : "", op_has(call, 5) ? " + f32(bias[n])" : "");
+    op_put_filled(out, &holes,
+                  k % block ? "Y[.., n] = $T((sum(c, j) f32(A[.., $j*c + j]?) * w[n, c, j])$a)\n"
+                            : "Y[.., n] = $T((sum(c, j) f32(A[.., $j*c + j]) * w[n, c, j])$a)\n");
     return WHET_OK;
 }
 
@@ -273,13 +267,14 @@ static whet_status nbits_build(OpCall *call, Text *out) {
 
 // clang-format off
 const OpRow ops_contrib[] = {
-    {MICROSOFT, "BiasGelu", 1, "A:T, B:T -> C:T", FLOATS, "", shape_same, .build = bias_gelu_build},
+    {MICROSOFT, "BiasGelu", 1, "A:T, B:T -> C:T", FLOATS, "", shape_same,
+     .text = "z[..] = f32(A[..]) + f32(B[..])\nC[..] = $T(0.5 * z[..] * (1 + erf(z[..] * 0.7071067811865476)))"},
     {MICROSOFT, "EmbedLayerNormalization", 1, EMBED, FLOATS, "epsilon:f=1e-12 mask_index_type:i=0", embed_shape, .build = embed_build},
     {MICROSOFT, "FastGelu", 1, "X:T, bias?:T -> Y:T", FLOATS, "", shape_same, .build = fast_gelu_build},
     {MICROSOFT, "FusedMatMul", 1, "A:T, B:T -> Y:T", FLOATS, "alpha:f=1 transA:i=0 transB:i=0 transBatchA:i=0 transBatchB:i=0", fused_matmul_shape, .build = fused_matmul_build},
-    {MICROSOFT, "Gelu", 1, "X:T -> Y:T", FLOATS, "", shape_same, .build = gelu_build},
+    {MICROSOFT, "Gelu", 1, "X:T -> Y:T", FLOATS, "", shape_same, .text = "Y[..] = $T(0.5 * f32(X[..]) * (1 + erf(f32(X[..]) * 0.7071067811865476)))"},
     {MICROSOFT, "MatMulNBits", 1, "A:T, B:u8, scales:S, zero_points?:Z, g_idx?:s32, bias?:T -> Y:T", FLOATS " S=f32|f16|bf16 Z=u8|f32|f16|bf16", "K:i! N:i! accuracy_level:i=0 bits:i=4 block_size:i! weight_prepacked:i=0", nbits_shape, .build = nbits_build},
-    {MICROSOFT, "QuickGelu", 1, "X:T -> Y:T", FLOATS, "alpha:f=1.702", shape_same, .build = quick_gelu_build},
+    {MICROSOFT, "QuickGelu", 1, "X:T -> Y:T", FLOATS, "alpha:f=1.702", shape_same, .text = "Y[..] = $T(f32(X[..]) / (1 + exp(-alpha * f32(X[..]))))"},
     {"", "SimplifiedLayerNormalization", 1, "X:T, scale:T -> Y:T, inv_std_var?:f32", FLOATS, "axis:i=-1 epsilon:f=1e-5 stash_type:i=1", simplified_shape, .build = simplified_build},
     {MICROSOFT, "SkipLayerNormalization", 1, "input:T, skip:T, gamma:T, beta?:T, bias?:T" SKIP_OUT, FLOATS, "epsilon:f=1e-12", skip_shape, .build = skip_build},
     {MICROSOFT, "SkipSimplifiedLayerNormalization", 1, "input:T, skip:T, gamma:T, bias?:T" SKIP_OUT, FLOATS, "epsilon:f=1e-12", skip_shape, .build = skip_build},

@@ -382,14 +382,14 @@ static void put_phase_sum(Text *out, const Window *window, const Groups *g, cons
     for (int i = 0; i < window->axes; i++)
         text_printf(out, ", t%d:%lld", i, (long long)phases[i].taps);
     text_put(out, ") ");
-    op_put_cast(out, type, wide);
+    text_printf(out, "%s(", dtype_name(wide));
     text_printf(out, "x[n, %s", g->input);
     for (int i = 0; i < window->axes; i++) {
         text_printf(out, ", q%d - ", i);
         put_affine(out, phases[i].back, 't', i, phases[i].shift);
     }
     text_put(out, "]?) * ");
-    op_put_cast(out, type, wide);
+    text_printf(out, "%s(", dtype_name(wide));
     text_printf(out, "w[%s, m", g->input);
     for (int i = 0; i < window->axes; i++) {
         text_put(out, ", ");
@@ -422,14 +422,14 @@ static void put_phase(OpCall *call, Text *out, const Window *window, const Group
             text_printf(out, "%lld", (long long)r[i]);
     }
     text_put(out, "] = ");
-    op_put_cast(out, wide, type);
+    text_printf(out, "%s(", dtype_name(type));
     if (empty)
         text_printf(out, "%s(0)", dtype_name(wide));
     else
         put_phase_sum(out, window, g, phases, r, type);
     if (op_has(call, 2)) {
         text_put(out, " + ");
-        op_put_cast(out, type, wide);
+        text_printf(out, "%s(", dtype_name(wide));
         text_printf(out, "b[%s])", g->output);
     }
     text_put(out, ")\n");

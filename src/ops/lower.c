@@ -134,7 +134,8 @@ static whet_status get_text(OpCall *call, Text *text) {
     if (call->row->moves && !native_in_text(call))
         return WHET_OK;
     if (!call->row->build) {
-        text_put(text, call->row->text);
+        OpHoles holes = op_holes(call);
+        op_put_filled(text, &holes, call->row->text);
     } else {
         whet_status status = call->row->build(call, text);
         if (status)

@@ -20,9 +20,9 @@
  *              those words, of which the first is the default: others are refused, and op_choice says which it is.
  *   shape      the shape rule
  *   then one of
- *   text       kernel text: operands by the names of the signature, scalar attributes by their names (as constants);
- *              omitted optional inputs are known to builders only
- *   build      writes kernel text where a line of text cannot say it; `text` beside it has holes (template.c) that it fills
+ *   text       kernel text: operands by the names of the signature, scalar attributes by their names (as constants); omitted
+ *              optional inputs are known to builders only. It may have the holes of op_holes
+ *   build      writes kernel text where a line of text cannot say it; or fills holes of its own in `text`
  *   run        C, for what depends on data for its shape, or walks memory in no affine way
  *   view       the output is the first input's memory under another shape
  *   moves      with text or build, and native_move as run: elements of type T are moved to one output, and none is looked at;
@@ -101,8 +101,6 @@ void op_put_indices(Text *out, const char *stem, int from, int to); /* i_from ..
 void op_put_element(Text *out, const char *name, int rank);         /* "name[i0, i1, ...]" */
 /* Reads tensor `name` of the given dims as broadcast to axes `stem`0 .. of `rank` dims: "b[0, i2]". */
 void op_put_read(Text *out, const char *name, const Type *type, const char *stem, int rank);
-/* "f32(" where the types differ, "(" where not; the caller closes it. */
-void op_put_cast(Text *out, DType from, DType to);
 /* The type to compute in: f32 for the floats that are narrower, the type itself otherwise. */
 DType op_wide(DType type);
 

@@ -80,18 +80,33 @@ static DType output_type(OpCall *call, DType otherwise) {
 }
 
 /* "scale[i1]", or as the grain has it. */
-static void put_operand(Text *out, const char *name, const Type *type, Quantization q, int rank) {
-    text_printf(out, "%s[", name);
+static void hole_operand(OpHoles *holes, char hole, const char *name, const Type *type, Quantization q, int rank) {
+    Text text;
+    text_init(&text);
+    text_printf(&text, "%s[", name);
     if (q.grain == GRAIN_TENSOR)
-        text_put(out, type->rank ? "0" : "");
+        text_put(&text, type->rank ? "0" : "");
     else if (q.grain == GRAIN_AXIS)
-        text_printf(out, "i%d", q.axis);
+        text_printf(&text, "i%d", q.axis);
     for (int d = 0; q.grain == GRAIN_BLOCK && d < rank; d++) {
-        text_printf(out, "%si%d", d ? ", " : "", d);
+        text_printf(&text, "%si%d", d ? ", " : "", d);
         if (d == q.axis)
-            text_printf(out, " // %lld", (long long)q.block);
+            text_printf(&text, " // %lld", (long long)q.block);
     }
-    text_put(out, "]");
+    text_char(&text, ']');
+    op_hole_text(holes, hole, &text);
+}
+
+/* $I an element's indices; $s and $z its scale and zero point. */
+static OpHoles quantization_holes(OpCall *call, const char *scale, const char *zero) {
+    const int rank = call->in[0]->rank;
+    Quantization q = quantization_of(call);
+    OpHoles holes = op_holes(call);
+    op_hole_indices(&holes, 'I', rank, NULL, 0);
+    hole_operand(&holes, 's', scale, call->in[1], q, rank);
+    if (op_has(call, 2))
+        hole_operand(&holes, 'z', zero, call->in[2], q, rank);
+    return holes;
 }
 
 static bool is_plain_float(DType type) {
@@ -144,22 +159,11 @@ static whet_status quantize_shape(OpCall *call) {
 
 static whet_status quantize_build(OpCall *call, Text *out) {
     const Type *x = call->in[0], *y = &call->out[0];
-    Quantization q = quantization_of(call);
     if (!is_plain_int(y->type) || !is_plain_float(call->in[1]->type) || native_empty(x))
         return WHET_OK;
-    op_put_element(out, "y", x->rank);
-    text_printf(out, " = %s(round(%s[", dtype_name(y->type), x->type == DT_F32 ? "x" : "f32(x");
-    op_put_indices(out, "i", 0, x->rank);
-    text_put(out, x->type == DT_F32 ? "] / " : "]) / ");
-    text_put(out, call->in[1]->type == DT_F32 ? "" : "f32(");
-    put_operand(out, "y_scale", call->in[1], q, x->rank);
-    text_put(out, call->in[1]->type == DT_F32 ? ")" : "))");
-    if (op_has(call, 2)) {
-        text_put(out, " + f32(");
-        put_operand(out, "y_zero_point", call->in[2], q, x->rank);
-        text_put(out, ")");
-    }
-    text_put(out, ")");
+    OpHoles holes = quantization_holes(call, "y_scale", "y_zero_point");
+    op_put_filled(out, &holes, "y[$I] = $T(round(f32(x[$I]) / f32($s))");
+    op_put_filled(out, &holes, op_has(call, 2) ? " + f32($z))" : ")");
     return WHET_OK;
 }
 
@@ -210,28 +214,12 @@ static whet_status dequantize_shape(OpCall *call) {
 }
 
 static whet_status dequantize_build(OpCall *call, Text *out) {
-    const Type *x = call->in[0], *y = &call->out[0];
-    Quantization q = quantization_of(call);
-    bool scale_is_f32 = call->in[1]->type == DT_F32;
+    const Type *x = call->in[0];
     if ((!is_plain_int(x->type) && x->type != DT_S32) || !is_plain_float(call->in[1]->type) || native_empty(x))
         return WHET_OK;
-    op_put_element(out, "y", x->rank);
-    text_put(out, " = ");
-    if (y->type != DT_F32)
-        text_printf(out, "%s(", dtype_name(y->type));
-    bool cast = op_has(call, 2) && x->type != DT_S32;
-    text_put(out, cast ? "f32(s32(x[" : "f32(x[");
-    op_put_indices(out, "i", 0, x->rank);
-    text_put(out, cast ? "])" : "]");
-    if (op_has(call, 2)) {
-        text_put(out, cast ? " - s32(" : " - ");
-        put_operand(out, "x_zero_point", call->in[2], q, x->rank);
-        text_put(out, cast ? ")" : "");
-    }
-    text_put(out, scale_is_f32 ? ") * " : ") * f32(");
-    put_operand(out, "x_scale", call->in[1], q, x->rank);
-    text_put(out, scale_is_f32 ? "" : ")");
-    text_put(out, y->type != DT_F32 ? ")" : "");
+    OpHoles holes = quantization_holes(call, "x_scale", "x_zero_point");
+    op_put_filled(out, &holes,
+                  op_has(call, 2) ? "y[$I] = $T(f32(s32(x[$I]) - s32($z)) * f32($s))" : "y[$I] = $T(f32(x[$I]) * f32($s))");
     return WHET_OK;
 }
 

@@ -335,7 +335,7 @@ static void put_places(OpCall *call, Text *out, const ResizeAxis *axis, int d, b
 
 static void put_read(const OpCall *call, Text *out, const WalkAxis *walk, const char *places) {
     const Type *x = call->in[0];
-    op_put_cast(out, x->type, op_wide(x->type));
+    text_printf(out, "%s(", dtype_name(op_wide(x->type)));
     for (int d = 0; d < x->rank; d++) {
         text_put(out, d ? ", " : "X[");
         if (walk[d].walk == WALK_PLACES)
@@ -427,7 +427,7 @@ static void put_resize(const OpCall *call, Text *out, const WalkAxis *walk, bool
             text_printf(out, "i%d:%lld", d, (long long)call->out[0].dims[d]);
     }
     text_put(out, "] = ");
-    op_put_cast(out, op_wide(x->type), x->type);
+    text_printf(out, "%s(", dtype_name(x->type));
     put_inside(call, out, walk, op_wide(x->type), false);
     if (linear)
         put_mix(call, out, walk, places, 0);
@@ -440,7 +440,7 @@ static void put_resize(const OpCall *call, Text *out, const WalkAxis *walk, bool
 /* One element of `name` where axis `along` is at tap `t`. */
 static void put_tap(const OpCall *call, Text *out, const char *name, int along, const char *t) {
     const Type *x = call->in[0];
-    op_put_cast(out, *name == 'X' ? x->type : DT_F32, DT_F32);
+    text_put(out, "f32(");
     for (int d = 0; d < x->rank; d++) {
         text_put(out, d ? ", " : name);
         if (d == 0)
@@ -467,7 +467,7 @@ static void put_passes(OpCall *call, Text *out, const Filter *filter, const Resi
             text_printf(out, "%s%si%d:%lld", d ? ", " : to, d ? "" : "[", d, (long long)(d < along ? plan[d].in : plan[d].out));
         text_put(out, "] = ");
         if (along == first) {
-            op_put_cast(out, DT_F32, x->type);
+            text_printf(out, "%s(", dtype_name(x->type));
             put_inside(call, out, walk, DT_F32, false);
         }
         int taps = 2 * filter_reach(filter, &plan[along]);
