@@ -112,10 +112,11 @@ static bool lower(const Target *target, const VectorFunction *f, int index, X86C
     double last = clock_now();
     x86_native(target, native);
     f = vector_rewrite(f, native, err);
+    VectorHoisted hoisted = {0};
     if (f && target->bytes == 64)
-        f = vector_hoist_constants(f, 14, target->registers[CLASS_VECTOR], err);
+        vector_hoist_constants(f, 14, target->registers[CLASS_VECTOR], &hoisted);
     took[REWRITE] += lap(&last);
-    f = f ? vector_lower_addresses(f, false, err) : NULL;
+    f = f ? vector_lower_addresses(f, false, &hoisted, err) : NULL;
     took[ADDRESS] += lap(&last);
     lowered.f = f;
     if (!f || !x86_select(f, target, &lowered.selection, err))

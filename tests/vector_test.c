@@ -406,7 +406,9 @@ static void lowering_keeps_meaning(void **state) {
         arena_init(&arena, NULL);
         whet_error err;
         VectorFunction *f = random_program(&arena, seed, 64);
-        VectorFunction *lowered = vector_lower_addresses(f, seed % 2, &err);
+        VectorHoisted hoisted;
+        vector_hoist_constants(f, (int)(seed % 5) * 4, 32, &hoisted);
+        VectorFunction *lowered = vector_lower_addresses(f, seed % 2, seed % 3 ? &hoisted : NULL, &err);
         assert_non_null(lowered);
         if (vector_check(lowered, "lowering", &err) != WHET_OK) {
             show(lowered, seed, err.message);

@@ -27,15 +27,16 @@ bool code_lower(const VectorFunction *f, const Target *target, const bool native
                 uint64_t seed, CodeLowered *out, whet_error *err) {
     f = vector_rewrite(f, native, err);
     for (bool indexed = false; f;) {
-        const VectorFunction *ready = hoist ? vector_hoist_constants(f, HOISTED, target->registers[CLASS_VECTOR], err) : f;
-        bool hoisted = ready != f;
-        out->f = ready ? vector_lower_addresses(ready, indexed, err) : NULL;
+        VectorHoisted hoisted = {0};
+        if (hoist)
+            vector_hoist_constants(f, HOISTED, target->registers[CLASS_VECTOR], &hoisted);
+        out->f = vector_lower_addresses(f, indexed, &hoisted, err);
         if (!out->f || !select(out->f, target, &out->selection, err))
             return false;
         if (code_allocate(target, seed, out, err))
             return true;
         RegisterClass missing = out->at.same[out->at.missing];
-        if (missing == CLASS_VECTOR && hoisted)
+        if (missing == CLASS_VECTOR && hoisted.count)
             hoist = false;
         else if (missing == CLASS_INDEX && !indexed)
             indexed = true;

@@ -1,6 +1,7 @@
 /* Lowers addresses for machines: pointer + affine terms + constant becomes pointer + constant.
  *
- * Requires: any function. Recreates: every address has no terms (or the one that may stay). Breaks: nothing.
+ * Requires: any function. Recreates: every address has no terms (or the one that may stay); constants that are to be hoisted
+ * stand before the first loop. Breaks: nothing.
  *
  * Addresses that differ in their constant alone share one pointer. Terms are sorted from the outermost counter to the
  * innermost; each prefix of an address is a pointer of its own, which the loop of its last counter carries and steps by
@@ -29,6 +30,9 @@ typedef struct Lowering {
     int *group_of; /* by operation: the group of its address, -1: the base alone */
     int *index_of; /* by operation: the counter that stays in its address, times coef_of; -1: none */
     int *coef_of;
+    const VectorHoisted *hoisted;
+    int constant[VECTOR_MAX_HOISTED]; /* the values of these */
+    int innermost_end;                /* of the innermost loop that is open or was */
     bool indexed, too_many;
 } Lowering;
 
@@ -103,6 +107,33 @@ static void group_address(Lowering *l, int op, const VectorAddress *a) {
     l->group_of[op] = intern(l, &g, g.terms);
 }
 
+static bool same_terms(const VectorAddress *a, const VectorAddress *b) {
+    bool same = a->base == b->base && a->terms == b->terms;
+    for (int t = 0; same && t < a->terms; t++)
+        same = a->term[t].index == b->term[t].index && a->term[t].coef == b->term[t].coef;
+    return same;
+}
+
+/* Most addresses differ from the one before in their constant alone. */
+static void group_addresses(Lowering *l) {
+    const VectorFunction *f = l->copy.from;
+    for (int i = 0, last = -1; i < f->op_count; i++) {
+        l->group_of[i] = l->index_of[i] = -1;
+        l->coef_of[i] = 0;
+        if (!vector_has(f->ops[i].code, 'A'))
+            continue;
+        bool gather = f->ops[i].code == VECTOR_GATHER;
+        if (last >= 0 && !gather && same_terms(&f->ops[last].address, &f->ops[i].address)) {
+            l->group_of[i] = l->group_of[last];
+            l->index_of[i] = l->index_of[last];
+            l->coef_of[i] = l->coef_of[last];
+            continue;
+        }
+        group_address(l, i, &f->ops[i].address);
+        last = gather ? -1 : i;
+    }
+}
+
 static int pointer_of(const Lowering *l, int group, int base) {
     return group < 0 ? l->copy.map[base] : l->group[group].current;
 }
@@ -122,8 +153,17 @@ static void start_parameters(Lowering *l) {
     }
 }
 
+static void start_constants(Lowering *l) {
+    for (int k = 0; k < l->hoisted->count; k++) {
+        const VectorOp *op = &l->copy.from->ops[l->hoisted->op[k]];
+        l->constant[k] = vector_const(l->copy.to, op->type, op->number);
+    }
+}
+
 static void open_loop(Lowering *l, int at) {
     int counter = l->copy.from->ops[at].result;
+    if (l->hoisted->count && vector_is_innermost(l->copy.from, at))
+        l->innermost_end = l->copy.from->ops[at].other;
     int which[MAX_GROUPS], initial[MAX_GROUPS] = {0}, inside[MAX_GROUPS], count = 0;
     for (int i = 0; i < l->group_count; i++) {
         Group *g = &l->group[i];
@@ -151,6 +191,11 @@ static void close_loop(Lowering *l, int at) {
 
 static void copy_plain(Lowering *l, int at) {
     const VectorOp *from = &l->copy.from->ops[at];
+    int constant = from->code == VECTOR_CONST && at < l->innermost_end ? vector_hoisted(l->copy.from, l->hoisted, from) : -1;
+    if (constant >= 0) {
+        l->copy.map[from->result] = l->constant[constant];
+        return;
+    }
     VectorOp *op = vector_copy_whole(&l->copy, at);
     if (!op || !vector_has(op->code, 'A'))
         return;
@@ -162,27 +207,26 @@ static void copy_plain(Lowering *l, int at) {
         op->address.scaled = old->scaled, op->address.offset = old->offset;
 }
 
-VectorFunction *vector_lower_addresses(const VectorFunction *f, bool indexed, whet_error *err) {
+VectorFunction *vector_lower_addresses(const VectorFunction *f, bool indexed, const VectorHoisted *hoisted, whet_error *err) {
+    static const VectorHoisted none = {0};
     Lowering *l = ARENA_NEW(f->arena, Lowering);
-    int *places = ARENA_ARRAY(f->arena, int, 3 * ((size_t)f->op_count + 1));
+    int *places = arena_take(f->arena, 3 * ((size_t)f->op_count + 1), sizeof *places);
     if (!l || !places)
         return error_memory(err), NULL;
     l->group_of = places;
     l->index_of = places + f->op_count;
     l->coef_of = places + 2 * f->op_count;
     l->indexed = indexed;
+    l->hoisted = hoisted ? hoisted : &none;
     if (!vector_copy_start(&l->copy, f, err))
         return NULL;
-    for (int i = 0; i < f->op_count; i++) {
-        l->group_of[i] = l->index_of[i] = -1;
-        if (vector_has(f->ops[i].code, 'A'))
-            group_address(l, i, &f->ops[i].address);
-    }
+    group_addresses(l);
     if (l->too_many) {
         error_set(err, WHET_ERROR_UNSUPPORTED, "vector code '%s' uses more than %d different addresses", f->name, MAX_GROUPS);
         return NULL;
     }
     start_parameters(l);
+    start_constants(l);
     for (int i = 0; i < f->op_count; i++) {
         if (f->ops[i].code == VECTOR_LOOP)
             open_loop(l, i);

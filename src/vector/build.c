@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { USUAL = 256 }; /* operations, and values: growing leaves the old copies in the arena */
+enum { USUAL_OPS = 512, USUAL_VALUES = 256 }; /* growing leaves the old copies in the arena */
 
 VectorFunction *vector_new_sized(Arena *arena, const char *name, int bytes, int ops, int values) {
     VectorFunction *f = ARENA_NEW(arena, VectorFunction);
@@ -22,7 +22,7 @@ VectorFunction *vector_new_sized(Arena *arena, const char *name, int bytes, int 
 }
 
 VectorFunction *vector_new(Arena *arena, const char *name, int bytes) {
-    return vector_new_sized(arena, name, bytes, USUAL, USUAL);
+    return vector_new_sized(arena, name, bytes, USUAL_OPS, USUAL_VALUES);
 }
 
 static int fail(VectorFunction *f, const char *why) {

@@ -2,20 +2,13 @@
  * operation keeps the load ports of some CPUs busier than the arithmetic. They stay in a register throughout, so no more of them
  * move than there are registers left where most is in use: code that does not fit would have to be made again.
  *
- * Requires: any function. Recreates: at most `most` constants before the first loop that were not there. Breaks: nothing. */
-#include "vector/copy.h"
+ * What moves is chosen here; address.c moves it, on its way through the function. */
+#include "vector/vector.h"
 
 #include <math.h>
 #include <string.h>
 
 enum { MOST_DIFFERENT = 64 };
-
-static bool innermost(const VectorFunction *f, int loop) {
-    for (int i = loop + 1; i < f->ops[loop].other; i++)
-        if (f->ops[i].code == VECTOR_LOOP)
-            return false;
-    return true;
-}
 
 static bool same_constant(const VectorOp *a, const VectorOp *b) {
     return a->type == b->type && memcmp(&a->number, &b->number, sizeof a->number) == 0;
@@ -27,7 +20,7 @@ static int collect(const VectorFunction *f, int *found, int *uses, int most) {
     int count = 0, end = -1;
     for (int i = 0; i < f->op_count; i++) {
         const VectorOp *op = &f->ops[i];
-        if (op->code == VECTOR_LOOP && innermost(f, i))
+        if (op->code == VECTOR_LOOP && vector_is_innermost(f, i))
             end = op->other;
         if (op->code != VECTOR_CONST || i > end || (op->number == 0 && !signbit(op->number)))
             continue;
@@ -102,36 +95,17 @@ static int pressure(const VectorFunction *f) {
     return most;
 }
 
-const VectorFunction *vector_hoist_constants(const VectorFunction *f, int most, int registers, whet_error *err) {
-    VectorCopy copy;
-    int found[MOST_DIFFERENT], made[MOST_DIFFERENT], count = collect(f, found, made, most);
+void vector_hoist_constants(const VectorFunction *f, int most, int registers, VectorHoisted *out) {
+    int found[MOST_DIFFERENT], uses[MOST_DIFFERENT];
+    int count = collect(f, found, uses, most < VECTOR_MAX_HOISTED ? most : VECTOR_MAX_HOISTED);
     int left = count ? registers - pressure(f) : 0;
-    count = count < left ? count : left;
-    if (count <= 0)
-        return f;
-    if (!vector_copy_start(&copy, f, err))
-        return NULL;
-    for (int k = 0; k < count; k++)
-        made[k] = vector_const(copy.to, f->ops[found[k]].type, f->ops[found[k]].number);
-    for (int i = 0, end = -1; i < f->op_count; i++) {
-        const VectorOp *op = &f->ops[i];
-        if (op->code == VECTOR_LOOP) {
-            if (innermost(f, i))
-                end = op->other;
-            vector_copy_loop(&copy, i, NULL, NULL, 0);
-            continue;
-        }
-        if (op->code == VECTOR_END) {
-            vector_copy_end(&copy, i, NULL, 0);
-            continue;
-        }
-        int k = op->code == VECTOR_CONST && i < end ? 0 : count;
-        while (k < count && !same_constant(&f->ops[found[k]], op))
-            k++;
-        if (k < count)
-            copy.map[op->result] = made[k];
-        else
-            vector_copy_whole(&copy, i);
-    }
-    return vector_finish(copy.to, err) ? copy.to : NULL;
+    out->count = count < left ? count : left > 0 ? left : 0;
+    memcpy(out->op, found, (size_t)out->count * sizeof *found);
+}
+
+int vector_hoisted(const VectorFunction *f, const VectorHoisted *hoisted, const VectorOp *constant) {
+    for (int k = 0; k < hoisted->count; k++)
+        if (same_constant(&f->ops[hoisted->op[k]], constant))
+            return k;
+    return -1;
 }

@@ -312,13 +312,19 @@ whet_status vector_interpret(const VectorFunction *f, const int64_t *arguments, 
  * where there is nothing to replace. STORE not listed: floats are rounded to bf16 by integer operations; other stores stay. */
 const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[VECTOR_OP_COUNT], whet_error *err);
 
-/* hoist.c: moves up to `most` constants of innermost loops to the top of the function, as far as `registers` are left for them
- * (`f` itself if there are none). */
-const VectorFunction *vector_hoist_constants(const VectorFunction *f, int most, int registers, whet_error *err);
+/* hoist.c: up to `most` constants of innermost loops that may stand at the top of the function, as far as `registers` are left
+ * for them; which of them a constant is, -1: none. */
+enum { VECTOR_MAX_HOISTED = 16 };
+typedef struct VectorHoisted {
+    int count, op[VECTOR_MAX_HOISTED]; /* operations of the function, each another constant */
+} VectorHoisted;
+void vector_hoist_constants(const VectorFunction *f, int most, int registers, VectorHoisted *out);
+int vector_hoisted(const VectorFunction *f, const VectorHoisted *hoisted, const VectorOp *constant);
 
 /* address.c: turns every address into pointer + constant: affine terms become pointers that loops carry and step. `indexed`:
- * the innermost loop's counter may stay as one term, times 1, 2, 4 or 8; that takes fewer registers. */
-VectorFunction *vector_lower_addresses(const VectorFunction *f, bool indexed, whet_error *err);
+ * the innermost loop's counter may stay as one term, times 1, 2, 4 or 8; that takes fewer registers. `hoisted`: constants that
+ * move to the top; NULL: none. */
+VectorFunction *vector_lower_addresses(const VectorFunction *f, bool indexed, const VectorHoisted *hoisted, whet_error *err);
 
 /* allocate.c: registers by interval over structured loops. What does not fit is refused: there are no spills. */
 typedef struct VectorRegisters {
