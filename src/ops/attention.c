@@ -70,7 +70,7 @@ static whet_status get_heads(OpCall *call, Heads *h) {
         return op_error(call, WHET_ERROR_DATA, "Q, K and V have ranks %d, %d and %d; wanted 3 or 4, the same", q->rank, k->rank,
                         v->rank);
     if (op_has(call, PAST_K) != op_has(call, PAST_V) || (op_has(call, PAST_K) && op_has(call, VALID)))
-        return op_error(call, WHET_ERROR_FORMAT, "past_key and past_value come together, and without nonpad_kv_seqlen");
+        return op_error(call, WHET_ERROR_FORMAT, "wanted past_key and past_value together, and without nonpad_kv_seqlen");
     if (op_has(call, PAST_K) && (call->in[PAST_K]->rank != 4 || call->in[PAST_V]->rank != 4))
         return op_error(call, WHET_ERROR_DATA, "past_key and past_value have ranks %d and %d; wanted 4", call->in[PAST_K]->rank,
                         call->in[PAST_V]->rank);
@@ -284,7 +284,7 @@ static whet_status get_rotary(OpCall *call, Rotary *r) {
         return op_error(call, WHET_ERROR_DATA, "the input has rank %d; wanted 3 or 4", x->rank);
     r->heads = r->flat ? op_int(call, "num_heads") : x->dims[1];
     if (r->heads < 1 || (r->flat && x->dims[2] % r->heads))
-        return op_error(call, WHET_ERROR_DATA, "num_heads is %lld, which does not divide the input", (long long)r->heads);
+        return op_error(call, WHET_ERROR_DATA, "num_heads is %lld; wanted a divisor of the last dimension", (long long)r->heads);
     r->size = r->flat ? x->dims[2] / r->heads : x->dims[3];
     if (!r->turned)
         r->turned = r->size;
@@ -327,7 +327,7 @@ static whet_status shape_causal(OpCall *call) {
         return op_error(call, WHET_ERROR_DATA, "input and weights have ranks %d and %d; wanted 3 and 3", x->rank, w->rank);
     op_same_shape(call, 0, 0);
     if (w->dims[2] == 0)
-        return op_error(call, WHET_ERROR_DATA, "the kernel is empty");
+        return op_error(call, WHET_ERROR_DATA, "the weights have 0 taps; wanted 1 or more");
     Dim state = dim_is_extent(w->dims[2]) ? w->dims[2] - 1 : dim_add(call->symbols, w->dims[2], dim_const(call->symbols, -1));
     op_set_shape(call, 1, 3, (Dim[]){x->dims[0], x->dims[1], state});
     return WHET_OK;

@@ -228,8 +228,10 @@ whet_status op_broadcast(OpCall *call, Type *out, const Type *a, const Type *b) 
     for (int i = 0; i < rank; i++) {
         Dim x = dim_from_end(a, i), y = dim_from_end(b, i);
         if (!broadcast_dim(x, y, &dims[rank - 1 - i]))
-            return op_error(call, WHET_ERROR_DATA, "shapes do not broadcast: extents %lld and %lld at dimension %d from the end",
-                            (long long)x, (long long)y, i + 1);
+            return op_error(
+                call, WHET_ERROR_DATA,
+                "shapes do not broadcast: extents %lld and %lld at dimension %d from the end; wanted equal ones, or a 1",
+                (long long)x, (long long)y, i + 1);
     }
     out->rank = rank;
     memcpy(out->dims, dims, (size_t)rank * sizeof *dims);

@@ -148,7 +148,8 @@ static whet_status bit_cast_shape(OpCall *call) {
     if (to == DT_NONE)
         return WHET_ERROR_FORMAT;
     if (dtype_bits(from) != dtype_bits(to) || to == DT_STRING)
-        return op_error(call, WHET_ERROR_FORMAT, "%s has not the width of %s", dtype_name(to), dtype_name(from));
+        return op_error(call, WHET_ERROR_FORMAT, "to is %s, of %d bits; wanted a type of %d bits, as %s", dtype_name(to),
+                        dtype_bits(to), dtype_bits(from), dtype_name(from));
     call->out[0].type = to;
     return op_same_shape(call, 0, 0);
 }

@@ -40,7 +40,8 @@ static const Tensor *constant_tensor(OpCall *call) {
         return new_tensor(call, DT_S64, 1, (int64_t)a->count, a->ints);
     if ((a = op_attr(call, "value_strings")))
         return new_tensor(call, DT_STRING, 1, (int64_t)a->count, a->strings);
-    op_error(call, WHET_ERROR_FORMAT, "none of the value attributes is given");
+    op_error(call, WHET_ERROR_FORMAT,
+             "no attribute is given; wanted one of value, value_int, value_float, value_string and their lists");
     return NULL;
 }
 
@@ -151,9 +152,10 @@ static whet_status range_count_ints(OpCall *call, int64_t *out) {
     int64_t start = native_int_at(known(call, 0), 0), limit = native_int_at(known(call, 1), 0);
     int64_t delta = native_int_at(known(call, 2), 0), span;
     if (delta == 0)
-        return op_error(call, WHET_ERROR_DATA, "delta is 0");
+        return op_error(call, WHET_ERROR_DATA, "delta is 0; wanted another number");
     if (!checked_sub(limit, start, &span))
-        return op_error(call, WHET_ERROR_DATA, "the range from %lld to %lld is too long", (long long)start, (long long)limit);
+        return op_error(call, WHET_ERROR_DATA, "the range from %lld to %lld is too long; wanted below 2^63", (long long)start,
+                        (long long)limit);
     if (span == 0 || (span > 0) != (delta > 0))
         *out = 0;
     else
@@ -167,7 +169,7 @@ static whet_status range_count(OpCall *call, int64_t *out) {
     double start = whet_tensor_get(known(call, 0), 0), limit = whet_tensor_get(known(call, 1), 0);
     double delta = whet_tensor_get(known(call, 2), 0), count = ceil((limit - start) / delta);
     if (!(count < 0x1p62) || delta == 0)
-        return op_error(call, WHET_ERROR_DATA, "no range goes from %g to %g by %g", start, limit, delta);
+        return op_error(call, WHET_ERROR_DATA, "no range goes from %g to %g by %g; wanted a finite one", start, limit, delta);
     *out = count > 0 ? (int64_t)count : 0;
     return WHET_OK;
 }
@@ -294,7 +296,8 @@ static whet_status random_shape(OpCall *call) {
         return op_error(call, WHET_ERROR_UNSUPPORTED, "the shape has %d dimensions; %d is the most", count, WHET_MAX_RANK);
     for (int d = 0; d < count; d++)
         if (dims[d] < 0)
-            return op_error(call, WHET_ERROR_FORMAT, "dimension %d of the shape is %lld", d, (long long)dims[d]);
+            return op_error(call, WHET_ERROR_FORMAT, "dimension %d of the shape is %lld; wanted 0 or more", d,
+                            (long long)dims[d]);
     call->out[0].type = native_dtype(call, "dtype", op_int(call, "dtype"));
     if (dtype_kind(call->out[0].type) != KIND_FLOAT || !native_in_notation(call->out[0].type))
         return op_error(call, WHET_ERROR_FORMAT, "attribute dtype is %lld; a float type is wanted",
@@ -345,7 +348,7 @@ static whet_status multinomial_shape(OpCall *call) {
     if (dtype != DT_S32 && dtype != DT_S64)
         return op_error(call, WHET_ERROR_FORMAT, "attribute dtype is %lld; int32 or int64 is wanted", (long long)dtype);
     if (samples < 0)
-        return op_error(call, WHET_ERROR_FORMAT, "attribute sample_size is %lld", (long long)samples);
+        return op_error(call, WHET_ERROR_FORMAT, "attribute sample_size is %lld; wanted 0 or more", (long long)samples);
     if (call->in[0]->rank >= 0 && call->in[0]->rank != 2)
         return op_error(call, WHET_ERROR_DATA, "the input has rank %d; 2 is wanted", call->in[0]->rank);
     call->out[0].type = (DType)dtype;

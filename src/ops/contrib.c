@@ -165,7 +165,8 @@ static whet_status fused_matmul_shape(OpCall *call) {
     bool swap_a = op_int(call, "transA") != 0, swap_b = op_int(call, "transB") != 0;
     Dim k = a->dims[a->rank - 1 - swap_a], other = b->dims[b->rank - 2 + swap_b];
     if (dim_is_extent(k) && dim_is_extent(other) && k != other)
-        return op_error(call, WHET_ERROR_DATA, "the inner dimensions are %lld and %lld", (long long)k, (long long)other);
+        return op_error(call, WHET_ERROR_DATA, "columns of A: %lld, rows of B: %lld; wanted the same", (long long)k,
+                        (long long)other);
     whet_status status = op_broadcast(call, &call->out[0], &left, &right);
     if (status != WHET_OK || call->out[0].rank < 0)
         return status;
@@ -190,8 +191,9 @@ static whet_status nbits_shape(OpCall *call) {
     if (bits != 2 && bits != 4 && bits != 8)
         return op_error(call, WHET_ERROR_UNSUPPORTED, "%lld bits are not supported", (long long)bits);
     if (k < 1 || n < 1 || k > INT32_MAX || n > INT32_MAX || block < 8 || block > 65536 || block % 8)
-        return op_error(call, WHET_ERROR_FORMAT, "K is %lld, N %lld and block_size %lld", (long long)k, (long long)n,
-                        (long long)block);
+        return op_error(call, WHET_ERROR_FORMAT,
+                        "K is %lld, N %lld and block_size %lld; wanted 1 or more, and a multiple of 8 from 8 to 65536",
+                        (long long)k, (long long)n, (long long)block);
     if (op_has(call, 4))
         return op_error(call, WHET_ERROR_UNSUPPORTED, "input g_idx is not supported");
     int64_t wanted[3] = {n, (k + block - 1) / block, block * bits / 8}, have = 1, want = wanted[0] * wanted[1] * wanted[2];
@@ -200,13 +202,14 @@ static whet_status nbits_shape(OpCall *call) {
         if (!dim_is_extent(b->dims[d]) || !checked_mul(have, b->dims[d], &have))
             have = -1;
     if (b->rank >= 0 && (b->rank != 3 || have != want || b->dims[0] != n || b->dims[2] != wanted[2]))
-        return op_error(call, WHET_ERROR_DATA, "the shape of B does not fit K, N, bits and block_size");
+        return op_error(call, WHET_ERROR_DATA, "B has a wrong shape; wanted [%lld, %lld, %lld] by K, N, bits and block_size",
+                        (long long)wanted[0], (long long)wanted[1], (long long)wanted[2]);
     if (!call->node->turned && (scales->rank > 2 || scales->rank == 0)) /* turned: [block][2][n], by a pass */
-        return op_error(call, WHET_ERROR_DATA, "the scales have rank %d", scales->rank);
+        return op_error(call, WHET_ERROR_DATA, "the scales have rank %d; wanted 1 or 2", scales->rank);
     if (a->rank < 0)
         return WHET_OK;
     if (a->rank < 1 || (dim_is_extent(a->dims[a->rank - 1]) && a->dims[a->rank - 1] != k))
-        return op_error(call, WHET_ERROR_DATA, "the last dimension of A is not K, %lld", (long long)k);
+        return op_error(call, WHET_ERROR_DATA, "A has a wrong last dimension; wanted K, %lld", (long long)k);
     op_same_shape(call, 0, 0);
     call->out[0].dims[a->rank - 1] = n;
     return WHET_OK;

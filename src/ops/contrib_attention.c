@@ -97,10 +97,11 @@ static whet_status check_heads(OpCall *call, const Heads *h) {
     const Type *mask = has(call, h->mask) ? call->in[h->mask] : NULL, *bias = has(call, h->bias) ? call->in[h->bias] : NULL;
     int64_t total = h->past + h->keys;
     if (h->size < 1 || h->v_size < 1)
-        return op_error(call, WHET_ERROR_DATA, "the hidden size does not split into %lld heads", (long long)h->heads);
+        return op_error(call, WHET_ERROR_DATA, "wanted a hidden size that splits into %lld heads", (long long)h->heads);
     if (bias && (bias->rank != 4 || bias->dims[2] != h->queries || bias->dims[3] != total ||
                  (bias->dims[0] != 1 && bias->dims[0] != h->batch) || (bias->dims[1] != 1 && bias->dims[1] != h->heads)))
-        return op_error(call, WHET_ERROR_DATA, "the attention bias does not fit the shape of the scores");
+        return op_error(call, WHET_ERROR_DATA, "the attention bias has a wrong shape; wanted [%lld or 1, %lld or 1, %lld, %lld]",
+                        (long long)h->batch, (long long)h->heads, (long long)h->queries, (long long)total);
     if (!mask)
         return WHET_OK;
     bool fits = mask->rank == 1   ? mask->dims[0] == h->batch || mask->dims[0] == 2 * h->batch
@@ -114,7 +115,7 @@ static whet_status check_heads(OpCall *call, const Heads *h) {
 static int64_t head_count(OpCall *call) {
     int64_t heads = op_int(call, "num_heads");
     if (heads < 1 || heads > 65536)
-        op_error(call, WHET_ERROR_FORMAT, "num_heads is %lld", (long long)heads);
+        op_error(call, WHET_ERROR_FORMAT, "num_heads is %lld; wanted 1 to 65536", (long long)heads);
     return heads < 1 || heads > 65536 ? 0 : heads;
 }
 
@@ -137,7 +138,8 @@ static whet_status hidden_sizes(OpCall *call, Dim *hidden, Dim *v_hidden) {
         if (count != 3 || sizes[0] != sizes[1] || sizes[0] < 1 || sizes[2] < 1)
             return op_error(call, WHET_ERROR_FORMAT, "qkv_hidden_sizes must be three sizes, the first two equal");
         if (dim_is_extent(all) && (sizes[0] > all || sizes[2] > all || 2 * sizes[0] + sizes[2] != all))
-            return op_error(call, WHET_ERROR_DATA, "qkv_hidden_sizes do not add up to %lld", (long long)all);
+            return op_error(call, WHET_ERROR_DATA, "wanted qkv_hidden_sizes that add up to the columns of the weights, %lld",
+                            (long long)all);
         *hidden = sizes[0];
         *v_hidden = sizes[2];
         return WHET_OK;
@@ -198,11 +200,13 @@ static whet_status attention_heads(OpCall *call, Heads *h) {
         return op_error(call, WHET_ERROR_DATA, "the weights have %lld rows; %lld are wanted", (long long)w->dims[0],
                         (long long)x->dims[2]);
     if (past && (past->dims[0] != 2 || past->dims[1] != h->batch || past->dims[2] != heads || past->dims[4] != h->size))
-        return op_error(call, WHET_ERROR_DATA, "the shape of past does not fit");
+        return op_error(call, WHET_ERROR_DATA, "the past has a wrong shape; wanted [2, %lld, %lld, any, %lld]",
+                        (long long)h->batch, (long long)heads, (long long)h->size);
     if (past && h->v_size != h->size)
         return op_error(call, WHET_ERROR_UNSUPPORTED, "values of another size with a past are not supported");
     if (has(call, 2) && (call->in[2]->rank != 1 || call->in[2]->dims[0] != w->dims[1]))
-        return op_error(call, WHET_ERROR_DATA, "the bias does not fit the weights");
+        return op_error(call, WHET_ERROR_DATA, "the bias has a wrong shape; wanted [%lld], an element a column of the weights",
+                        (long long)w->dims[1]);
     return check_heads(call, h);
 }
 
@@ -283,18 +287,21 @@ static whet_status multi_head_heads(OpCall *call, Heads *h) {
     h->size = q->dims[2] % heads ? 0 : q->dims[2] / heads;
     h->v_size = v->dims[2] % heads ? 0 : v->dims[2] / heads;
     if (k->dims[2] != q->dims[2] || k->dims[0] != q->dims[0] || v->dims[0] != q->dims[0] || v->dims[1] != k->dims[1])
-        return op_error(call, WHET_ERROR_DATA, "the shapes of queries, keys and values do not fit");
+        return op_error(call, WHET_ERROR_DATA, "wanted queries [b, s, h], keys [b, t, h] and values [b, t, any]");
     if (past) {
         const Type *values = call->in[MHA_PAST_VALUE];
         for (int i = 0; i < 2; i++) {
             const Type *x = i ? values : past;
             if (x->rank != 4 || x->dims[0] != h->batch || x->dims[1] != heads || x->dims[2] != h->past ||
                 x->dims[3] != (i ? h->v_size : h->size))
-                return op_error(call, WHET_ERROR_DATA, "the shapes of the past do not fit");
+                return op_error(call, WHET_ERROR_DATA, "input %d has a wrong shape; wanted [%lld, %lld, %lld, %lld]",
+                                i ? MHA_PAST_VALUE : MHA_PAST_KEY, (long long)h->batch, (long long)heads, (long long)h->past,
+                                (long long)(i ? h->v_size : h->size));
         }
     }
     if (op_has(call, MHA_BIAS) && (call->in[MHA_BIAS]->rank != 1 || call->in[MHA_BIAS]->dims[0] != 2 * q->dims[2] + v->dims[2]))
-        return op_error(call, WHET_ERROR_DATA, "the bias does not fit queries, keys and values");
+        return op_error(call, WHET_ERROR_DATA, "the bias has a wrong shape; wanted [%lld], the sizes of queries, keys and values",
+                        (long long)(2 * q->dims[2] + v->dims[2]));
     return check_heads(call, h);
 }
 

@@ -228,7 +228,7 @@ static whet_status concat_shape(OpCall *call) {
     if (call->in_count < 5 || (call->in_count - 2) % 3)
         return op_error(call, WHET_ERROR_FORMAT, "has %d inputs; 2 and three for each part are wanted", call->in_count);
     if (3 * parts + 3 > KERNEL_MAX_TENSORS)
-        return op_error(call, WHET_ERROR_UNSUPPORTED, "%d parts are too many", parts);
+        return op_error(call, WHET_ERROR_UNSUPPORTED, "%d parts are too many; %d is the most", parts, KERNEL_MAX_TENSORS / 3 - 1);
     if (!op_ranks_known(call))
         return WHET_OK;
     const Type *first = call->in[2];
@@ -243,7 +243,8 @@ static whet_status concat_shape(OpCall *call) {
         if (status != WHET_OK)
             return status;
         if (x->rank != first->rank || (x->type != DT_U8 && x->type != DT_S8))
-            return op_error(call, WHET_ERROR_DATA, "part %d is %s of rank %d", p, dtype_name(x->type), x->rank);
+            return op_error(call, WHET_ERROR_DATA, "part %d is %s of rank %d; wanted u8 or s8 of rank %d", p, dtype_name(x->type),
+                            x->rank, first->rank);
         for (int d = 0; d < x->rank; d++)
             if (d != axis && dim_is_extent(x->dims[d]) && dim_is_extent(first->dims[d]) && x->dims[d] != first->dims[d])
                 return op_error(call, WHET_ERROR_DATA, "dimension %d of part %d is %lld; %lld is wanted", d, p,
@@ -301,7 +302,8 @@ static whet_status product_shape(OpCall *call, int b_input, bool swap_a, bool sw
         return op_error(call, WHET_ERROR_UNSUPPORTED, "ranks %d and %d; 2 or more and 2 are supported", a->rank, b->rank);
     Dim k = a->dims[a->rank - 1 - swap_a], other = b->dims[swap_b];
     if (dim_is_extent(k) && dim_is_extent(other) && k != other)
-        return op_error(call, WHET_ERROR_DATA, "the inner dimensions are %lld and %lld", (long long)k, (long long)other);
+        return op_error(call, WHET_ERROR_DATA, "columns of A: %lld, rows of B: %lld; wanted the same", (long long)k,
+                        (long long)other);
     *columns = b->dims[!swap_b];
     op_set_shape(call, 0, a->rank, a->dims);
     call->out[0].dims[a->rank - 2] = a->dims[a->rank - 2 + swap_a];

@@ -114,7 +114,7 @@ static whet_status rotary_build(OpCall *call, Text *out) {
     }
     width = width > 0 ? width : size;
     if (size < 1 || width % 2 || width > size)
-        return op_error(call, WHET_ERROR_DATA, "heads of %lld elements, of which %lld are rotated, are not possible",
+        return op_error(call, WHET_ERROR_DATA, "heads of %lld elements, of which %lld are rotated; wanted an even number of them",
                         (long long)size, (long long)width);
     whet_status status = check_caches(call, 2, width / 2);
     if (status)
@@ -157,9 +157,9 @@ static whet_status head_counts(OpCall *call, int64_t *heads, int64_t *kv_heads) 
 static whet_status group_supported(OpCall *call) {
     bool packed = !op_has(call, KEY);
     if (packed != !op_has(call, VALUE) || op_has(call, PAST_KEY) != op_has(call, PAST_VALUE))
-        return op_error(call, WHET_ERROR_FORMAT, "of keys and values one is given without the other");
+        return op_error(call, WHET_ERROR_FORMAT, "wanted keys and values together, and so their past");
     if (op_int(call, "do_rotary") && (!op_has(call, COSINE) || !op_has(call, SINE)))
-        return op_error(call, WHET_ERROR_FORMAT, "do_rotary is set; the caches of cosine and sine are missing");
+        return op_error(call, WHET_ERROR_FORMAT, "do_rotary is set; wanted the caches of cosine and sine");
     return WHET_OK;
 }
 
@@ -223,18 +223,20 @@ static whet_status group_read(OpCall *call, Group *g) {
     g->size = q->dims[2] % parts ? 0 : q->dims[2] / parts;
     g->buffer = past ? past->dims[2] : 0;
     if (g->size < 1)
-        return op_error(call, WHET_ERROR_DATA, "a width of %lld does not split into %lld heads", (long long)q->dims[2],
-                        (long long)parts);
+        return op_error(call, WHET_ERROR_DATA, "queries have a width of %lld; wanted one that splits into %lld heads",
+                        (long long)q->dims[2], (long long)parts);
     for (int i = KEY; i <= VALUE && !packed; i++) {
         const Type *x = call->in[i];
         if (x->rank != 3 || x->dims[0] != g->batch || x->dims[1] != g->length || x->dims[2] != g->kv_heads * g->size)
-            return op_error(call, WHET_ERROR_UNSUPPORTED, "input %d does not fit the queries", i);
+            return op_error(call, WHET_ERROR_UNSUPPORTED, "input %d has a wrong shape; wanted [%lld, %lld, %lld], as the queries",
+                            i, (long long)g->batch, (long long)g->length, (long long)(g->kv_heads * g->size));
     }
     for (int i = PAST_KEY; i <= PAST_VALUE && past; i++) {
         const Type *x = call->in[i];
         if (x->rank != 4 || x->dims[0] != g->batch || x->dims[1] != g->kv_heads || x->dims[2] != g->buffer ||
             x->dims[3] != g->size)
-            return op_error(call, WHET_ERROR_DATA, "the shape of input %d, of the past, does not fit", i);
+            return op_error(call, WHET_ERROR_DATA, "input %d has a wrong shape; wanted [%lld, %lld, %lld, %lld]", i,
+                            (long long)g->batch, (long long)g->kv_heads, (long long)g->buffer, (long long)g->size);
     }
     return group_lengths(call, g);
 }
@@ -248,10 +250,12 @@ static whet_status put_fresh(OpCall *call, Text *out, const Group *g) {
         snprintf(position, sizeof position, "s + %lld", (long long)g->past);
     else if (call->in[POSITIONS]->rank != 2 || call->in[POSITIONS]->dims[0] != g->batch ||
              call->in[POSITIONS]->dims[1] != g->length)
-        return op_error(call, WHET_ERROR_DATA, "position_ids does not fit batch and sequence");
+        return op_error(call, WHET_ERROR_DATA, "position_ids has a wrong shape; wanted [%lld, %lld], batch and sequence",
+                        (long long)g->batch, (long long)g->length);
     whet_status status = rotate ? check_caches(call, COSINE, pairs) : WHET_OK;
     if (!status && rotate && (2 * pairs > g->size || (!op_has(call, POSITIONS) && call->in[COSINE]->dims[0] < g->kept)))
-        return op_error(call, WHET_ERROR_DATA, "the caches of cosine and sine do not fit heads of %lld and length %lld",
+        return op_error(call, WHET_ERROR_DATA,
+                        "the caches of cosine and sine have a wrong shape; wanted for heads of %lld and length %lld",
                         (long long)g->size, (long long)g->kept);
     for (int i = QUERY; !status && i <= VALUE; i++) {
         static const char *const names[] = {"query", "key", "value"}, *const to[] = {"qs", "ks", "vs"};
@@ -308,7 +312,9 @@ static whet_status put_scores(OpCall *call, Text *out, const Group *g) {
         const Type *bias = call->in[BIAS];
         if (bias->rank != 4 || (bias->dims[0] != 1 && bias->dims[0] != g->batch) ||
             (bias->dims[1] != 1 && bias->dims[1] != g->heads) || bias->dims[2] != g->length || bias->dims[3] < g->kept)
-            return op_error(call, WHET_ERROR_DATA, "the attention bias does not fit the scores");
+            return op_error(call, WHET_ERROR_DATA,
+                            "the attention bias has a wrong shape; wanted [%lld or 1, %lld or 1, %lld, %lld]",
+                            (long long)g->batch, (long long)g->heads, (long long)g->length, (long long)g->kept);
         text_printf(out, " + f32(attention_bias[%s, ", bias->dims[0] == 1 ? "0" : "b");
         if (bias->dims[1] == 1)
             text_put(out, "0, s, t])");

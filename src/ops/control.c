@@ -16,7 +16,7 @@ static const Graph *body_of(const OpCall *call, const char *name) {
 static whet_status check_arity(OpCall *call, const char *name, int inputs, int least_outputs) {
     const Graph *body = body_of(call, name);
     if (!body)
-        return op_error(call, WHET_ERROR_FORMAT, "attribute %s is no graph", name);
+        return op_error(call, WHET_ERROR_FORMAT, "wanted a graph as attribute %s", name);
     if (body->input_count != inputs)
         return op_error(call, WHET_ERROR_FORMAT, "%s has %d inputs; %d are wanted", name, body->input_count, inputs);
     if (body->output_count < least_outputs)
@@ -317,7 +317,7 @@ static whet_status check_list(OpCall *call, const char *name, int wanted, bool i
         return op_error(call, WHET_ERROR_FORMAT, "%s has %d elements; %d are wanted", name, count, wanted);
     for (int i = 0; values && is_direction && i < count; i++)
         if (values[i] != 0 && values[i] != 1)
-            return op_error(call, WHET_ERROR_FORMAT, "%s[%d] is %lld", name, i, (long long)values[i]);
+            return op_error(call, WHET_ERROR_FORMAT, "%s[%d] is %lld; wanted 0 or 1", name, i, (long long)values[i]);
     return WHET_OK;
 }
 
@@ -325,7 +325,7 @@ static whet_status scan_shape(OpCall *call) {
     int values = scan_values(call);
     int64_t scanned = op_int(call, "num_scan_inputs");
     if (scanned < 1 || scanned > values)
-        return op_error(call, WHET_ERROR_FORMAT, "num_scan_inputs is %lld of %d inputs", (long long)scanned, values);
+        return op_error(call, WHET_ERROR_FORMAT, "num_scan_inputs is %lld; wanted 1 to %d", (long long)scanned, values);
     int states = values - (int)scanned;
     whet_status status = check_arity(call, "body", values, call->out_count > states ? call->out_count : states);
     int stacks = status == WHET_OK ? body_of(call, "body")->output_count - states : 0;

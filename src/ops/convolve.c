@@ -283,8 +283,8 @@ static whet_status transposed_extent(OpCall *call, Window *window, int i, int64_
         window->out[i] = full - window->begin[i] - window->end[i];
     }
     if (window->out[i] < 0)
-        return op_error(call, WHET_ERROR_DATA, "the output's extent is %lld at spatial dimension %d", (long long)window->out[i],
-                        i);
+        return op_error(call, WHET_ERROR_DATA, "the output's extent is %lld at spatial dimension %d; wanted 0 or more",
+                        (long long)window->out[i], i);
     window->in[i] = in;
     return WHET_OK;
 }

@@ -17,7 +17,8 @@ static whet_status suppression_shape(OpCall *call) {
         for (int d = 0; d < 2; d++) {
             Dim b = boxes->dims[d], s = scores->dims[2 * d];
             if (dim_is_extent(b) && dim_is_extent(s) && b != s)
-                return op_error(call, WHET_ERROR_DATA, "the boxes have %lld and the scores %lld along dimension %d", (long long)b,
+                return op_error(call, WHET_ERROR_DATA,
+                                "the boxes have %lld and the scores %lld along dimension %d; wanted the same", (long long)b,
                                 (long long)s, d);
         }
     op_set_shape(call, 0, 2, (const Dim[]){DIM_UNKNOWN, 3});
@@ -143,15 +144,16 @@ static whet_status align_shape(OpCall *call) {
     const Type *x = call->in[0], *rois = call->in[1], *batch = call->in[2];
     int64_t height = op_int(call, "output_height"), width = op_int(call, "output_width");
     if (height < 1 || width < 1 || height > INT32_MAX || width > INT32_MAX || op_int(call, "sampling_ratio") < 0)
-        return op_error(call, WHET_ERROR_FORMAT, "output_height is %lld, output_width %lld, sampling_ratio %lld",
+        return op_error(call, WHET_ERROR_FORMAT,
+                        "output_height is %lld, output_width %lld, sampling_ratio %lld; wanted 1, 1 and 0 or more",
                         (long long)height, (long long)width, (long long)op_int(call, "sampling_ratio"));
     if (!op_ranks_known(call))
         return WHET_OK;
     if (x->rank != 4 || rois->rank != 2 || batch->rank != 1 || (dim_is_extent(rois->dims[1]) && rois->dims[1] != 4))
         return op_error(call, WHET_ERROR_DATA, "wanted X of rank 4, rois of [regions, 4] and batch_indices of rank 1");
     if (dim_is_extent(rois->dims[0]) && dim_is_extent(batch->dims[0]) && rois->dims[0] != batch->dims[0])
-        return op_error(call, WHET_ERROR_DATA, "there are %lld rois and %lld batch indices", (long long)rois->dims[0],
-                        (long long)batch->dims[0]);
+        return op_error(call, WHET_ERROR_DATA, "there are %lld rois and %lld batch indices; wanted as many",
+                        (long long)rois->dims[0], (long long)batch->dims[0]);
     op_set_shape(call, 0, 4, (const Dim[]){rois->dims[0], x->dims[1], height, width});
     return WHET_OK;
 }

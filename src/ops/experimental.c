@@ -58,8 +58,8 @@ static whet_status crop_extents(OpCall *call, int64_t *left, int64_t *top, Dim *
     int64_t high, wide;
     if ((dim_number(symbols, rows, &high) && (high < 0 || (scales && high < *height))) ||
         (dim_number(symbols, columns, &wide) && (wide < 0 || (scales && wide < *width))))
-        return op_error(call, WHET_ERROR_DATA, "the input is %lld x %lld, too small for border and scale", (long long)x->dims[2],
-                        (long long)x->dims[3]);
+        return op_error(call, WHET_ERROR_DATA, "the input is %lld x %lld; wanted no less than border and scale take",
+                        (long long)x->dims[2], (long long)x->dims[3]);
     return WHET_OK;
 }
 

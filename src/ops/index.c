@@ -139,18 +139,21 @@ static whet_status gather_nd_shape(OpCall *call) {
     int64_t batch = op_int(call, "batch_dims");
     Dim depth = indices->rank ? indices->dims[indices->rank - 1] : 0;
     if (x->rank < 1 || indices->rank < 1 || batch < 0 || batch >= indices->rank || batch >= x->rank)
-        return op_error(call, WHET_ERROR_DATA, "batch_dims %lld does not fit data of rank %d and indices of rank %d",
-                        (long long)batch, x->rank, indices->rank);
+        return op_error(call, WHET_ERROR_DATA,
+                        "batch_dims is %lld; wanted 0 or more, below the ranks of data, %d, and indices, %d", (long long)batch,
+                        x->rank, indices->rank);
     if (!dim_is_extent(depth))
         return WHET_OK;
     if (depth < 1 || depth > x->rank - batch)
-        return op_error(call, WHET_ERROR_DATA, "indices of %lld elements do not fit data of rank %d", (long long)depth, x->rank);
+        return op_error(call, WHET_ERROR_DATA, "indices have %lld elements; wanted 1 to %d by the rank of the data",
+                        (long long)depth, (int)(x->rank - batch));
     int rank = indices->rank - 1 + x->rank - (int)batch - (int)depth;
     if (rank > WHET_MAX_RANK)
         return op_error(call, WHET_ERROR_UNSUPPORTED, "the result has rank %d; %d is the most", rank, WHET_MAX_RANK);
     for (int d = 0; d < batch; d++)
         if (dim_is_extent(x->dims[d]) && dim_is_extent(indices->dims[d]) && x->dims[d] != indices->dims[d])
-            return op_error(call, WHET_ERROR_DATA, "batch dimension %d is %lld in the data and %lld in the indices", d,
+            return op_error(call, WHET_ERROR_DATA,
+                            "batch dimension %d is %lld in the data and %lld in the indices; wanted the same", d,
                             (long long)x->dims[d], (long long)indices->dims[d]);
     out->rank = 0;
     for (int d = 0; d < indices->rank - 1; d++)

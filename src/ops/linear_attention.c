@@ -84,8 +84,10 @@ static whet_status check_extents(OpCall *call, const Linear *l) {
     }
     bool decay_fits = !l->gated || l->decay_width == l->kv_heads || l->decay_width == l->kv_heads * l->k_size;
     bool beta_fits = !l->delta || l->beta_width == 1 || l->beta_width == l->kv_heads;
-    return decay_fits && beta_fits ? WHET_OK
-                                   : op_error(call, WHET_ERROR_DATA, "decay or beta has neither an element a head nor more");
+    return decay_fits && beta_fits
+               ? WHET_OK
+               : op_error(call, WHET_ERROR_DATA,
+                          "wanted decay of an element a head or a key's element, and beta of one or an element a head");
 }
 
 static whet_status get_linear(OpCall *call, Linear *l) {

@@ -269,7 +269,7 @@ static whet_status read_term(OpCall *call, Str *text, int rank, int all, Term *t
         labels += label_of(c) >= 0;
         dots += c == '.';
         if (label_of(c) < 0 && c != '.' && c != ' ')
-            return op_error(call, WHET_ERROR_FORMAT, "character '%c' in the equation", c);
+            return op_error(call, WHET_ERROR_FORMAT, "character '%c' in the equation; wanted letters, commas, '...' and '->'", c);
     }
     int wide = rank < 0 ? all : rank - labels;
     if ((dots && dots != 3) || (!dots && rank >= 0 && rank != labels) || wide < 0 || labels + (dots ? wide : 0) > WHET_MAX_RANK)
@@ -280,7 +280,7 @@ static whet_status read_term(OpCall *call, Str *text, int rank, int all, Term *t
         if (c == '.' && !seen) {
             seen = true;
             if (i + 3 > end || memcmp(text->data + i, "...", 3) != 0)
-                return op_error(call, WHET_ERROR_FORMAT, "the equation has dots that are no ellipsis");
+                return op_error(call, WHET_ERROR_FORMAT, "the equation has dots; wanted three in a row");
             for (int d = 0; d < wide; d++)
                 term->axes[term->rank++] = (signed char)(-1 - (all - wide + d));
         } else if (c != '.' && c != ' ') {
@@ -354,10 +354,10 @@ static whet_status check_result(OpCall *call, const Einsum *e) {
     for (int d = 0; d < e->result.rank; d++) {
         int axis = e->result.axes[d];
         if (axis >= 0 && !e->uses[axis])
-            return op_error(call, WHET_ERROR_FORMAT, "the result has a label that no operand has");
+            return op_error(call, WHET_ERROR_FORMAT, "the result has a label that no operand has; wanted theirs");
         for (int b = 0; b < d; b++)
             if (e->result.axes[b] == axis)
-                return op_error(call, WHET_ERROR_FORMAT, "the result has a label twice");
+                return op_error(call, WHET_ERROR_FORMAT, "the result has a label twice; wanted each once");
     }
     return WHET_OK;
 }
@@ -394,7 +394,7 @@ static whet_status read_einsum(OpCall *call, Einsum *e) {
     text = (Str){text.data + 2, text.length - 2};
     status = read_term(call, &text, -1, e->ellipsis, &e->result);
     if (!status && text.length)
-        status = op_error(call, WHET_ERROR_FORMAT, "the equation goes on after its result");
+        status = op_error(call, WHET_ERROR_FORMAT, "the equation goes on after its result; wanted its end");
     return status ? status : check_result(call, e);
 }
 

@@ -258,7 +258,8 @@ static whet_status vectorizer_shape(OpCall *call) {
                         call->in_count);
     for (int i = 0; i < count; i++)
         if (sizes[i] < 0 || sizes[i] > INT32_MAX || !checked_add(total, sizes[i], &total))
-            return op_error(call, WHET_ERROR_FORMAT, "inputdimensions[%d] is %lld", i, (long long)sizes[i]);
+            return op_error(call, WHET_ERROR_FORMAT, "inputdimensions[%d] is %lld; wanted 0 or more, below 2^31", i,
+                            (long long)sizes[i]);
     if (!op_ranks_known(call))
         return WHET_OK;
     for (int i = 0; i < count; i++)
@@ -381,7 +382,8 @@ static whet_status class_scores(OpCall *call, MlLabels *labels, int64_t *scores,
     *scores = intercepts && intercepts->count ? (int64_t)intercepts->count : labels->count;
     *columns = *scores == 1 && labels->count == 2 ? 2 : *scores;
     if (!status && *scores > 1 && *scores != labels->count)
-        return op_error(call, WHET_ERROR_FORMAT, "%lld intercepts for %lld labels", (long long)*scores, (long long)labels->count);
+        return op_error(call, WHET_ERROR_FORMAT, "%lld intercepts for %lld labels; wanted as many", (long long)*scores,
+                        (long long)labels->count);
     return status;
 }
 

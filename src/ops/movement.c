@@ -18,14 +18,14 @@ static whet_status get_perm(OpCall *call, int rank, int *perm) {
     const int64_t *given = op_ints(call, "perm", &count);
     bool seen[WHET_MAX_RANK] = {false};
     if (given && count != rank)
-        return op_error(call, WHET_ERROR_FORMAT, "perm has %d elements for rank %d", count, rank);
+        return op_error(call, WHET_ERROR_FORMAT, "perm has %d elements; wanted %d, as the rank", count, rank);
     for (int d = 0; d < rank; d++) {
         int64_t from = given ? given[d] : rank - 1 - d;
         int axis = given && from >= 0 && from < rank ? (int)from : given ? op_axis(call, from, rank) : (int)from;
         if (axis < 0)
             return WHET_ERROR_FORMAT;
         if (seen[axis])
-            return op_error(call, WHET_ERROR_FORMAT, "perm has %d twice", axis);
+            return op_error(call, WHET_ERROR_FORMAT, "perm has %d twice; wanted each axis once", axis);
         seen[axis] = true;
         perm[d] = axis;
     }

@@ -30,7 +30,8 @@ static whet_status pad_amounts(OpCall *call, int64_t *before, int64_t *after, bo
     if (!*known)
         return WHET_OK;
     if (count != 2 * axis_count)
-        return op_error(call, WHET_ERROR_DATA, "%lld pads are given for %lld axes", (long long)count, (long long)axis_count);
+        return op_error(call, WHET_ERROR_DATA, "%lld pads are given; wanted %lld, two an axis", (long long)count,
+                        2 * (long long)axis_count);
     memset(before, 0, (size_t)rank * sizeof *before);
     memset(after, 0, (size_t)rank * sizeof *after);
     for (int64_t i = 0; i < axis_count; i++) {

@@ -138,8 +138,8 @@ static whet_status top_k_shape(OpCall *call) {
     if (axis < 0)
         return WHET_ERROR_FORMAT;
     if (dim_is_extent(x->dims[axis]) && k > x->dims[axis])
-        return op_error(call, WHET_ERROR_DATA, "k is %lld; dimension %d has %lld elements", (long long)k, axis,
-                        (long long)x->dims[axis]);
+        return op_error(call, WHET_ERROR_DATA, "k is %lld; wanted 0 or more, and no more than dimension %d has, %lld",
+                        (long long)k, axis, (long long)x->dims[axis]);
     for (int i = 0; i < call->out_count; i++) {
         op_set_shape(call, i, x->rank, x->dims);
         call->out[i].dims[axis] = k;

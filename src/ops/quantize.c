@@ -62,7 +62,7 @@ static whet_status check_zero_point(OpCall *call) {
     int64_t scales, zeros;
     bool known = checked_count(scale->dims, scale->rank, &scales) && checked_count(zero->dims, zero->rank, &zeros);
     if (known && scales != zeros)
-        return op_error(call, WHET_ERROR_DATA, "the zero point has %lld elements and the scale %lld", (long long)zeros,
+        return op_error(call, WHET_ERROR_DATA, "the zero point has %lld elements; wanted %lld, as the scale", (long long)zeros,
                         (long long)scales);
     return WHET_OK;
 }
@@ -151,7 +151,7 @@ static whet_status quantize_shape(OpCall *call) {
     if (dtype_bits(type) > 16 || kind == KIND_BOOL || (kind == KIND_FLOAT && (native_in_notation(type) || type == DT_F8E8M0)))
         return op_error(call, WHET_ERROR_UNSUPPORTED, "quantizing to %s is not supported", dtype_name(type));
     if (op_has(call, 2) && call->in[2]->type != type)
-        return op_error(call, WHET_ERROR_FORMAT, "output_dtype is %s and the zero point %s", dtype_name(type),
+        return op_error(call, WHET_ERROR_FORMAT, "output_dtype is %s; wanted %s, as the zero point", dtype_name(type),
                         dtype_name(call->in[2]->type));
     call->out[0].type = type;
     return check_quantization(call);

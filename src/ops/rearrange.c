@@ -10,7 +10,7 @@ static whet_status block_check(OpCall *call, int64_t *block) {
     const Type *x = call->in[0];
     *block = op_int(call, "blocksize");
     if (*block < 1 || *block > INT32_MAX)
-        return op_error(call, WHET_ERROR_FORMAT, "blocksize is %lld", (long long)*block);
+        return op_error(call, WHET_ERROR_FORMAT, "blocksize is %lld; wanted 1 or more, below 2^31", (long long)*block);
     if (x->rank >= 0 && x->rank != 4)
         return op_error(call, WHET_ERROR_DATA, "the input has rank %d; 4 is wanted", x->rank);
     return native_whole_bytes(call, x->type);
@@ -19,7 +19,8 @@ static whet_status block_check(OpCall *call, int64_t *block) {
 static whet_status divide(OpCall *call, int d, int64_t by, Dim *out) {
     Dim extent = call->in[0]->dims[d];
     if (dim_is_extent(extent) && extent % by)
-        return op_error(call, WHET_ERROR_DATA, "dimension %d, %lld, is no multiple of %lld", d, (long long)extent, (long long)by);
+        return op_error(call, WHET_ERROR_DATA, "dimension %d is %lld; wanted a multiple of %lld", d, (long long)extent,
+                        (long long)by);
     *out = dim_floordiv(call->symbols, extent, by);
     return WHET_OK;
 }

@@ -147,7 +147,7 @@ static whet_status recurrent_shape(OpCall *call) {
     for (size_t i = 0; status == WHET_OK && i < COUNT(wanted); i++)
         status = want(call, wanted[i].input, wanted[i].rank, wanted[i].dims);
     if (op_attr(call, "hidden_size") && dim_is_extent(hidden) && op_int(call, "hidden_size") != hidden)
-        status = op_error(call, WHET_ERROR_DATA, "hidden_size is %lld; the weights have %lld",
+        status = op_error(call, WHET_ERROR_DATA, "hidden_size is %lld; wanted %lld, as of the weights",
                           (long long)op_int(call, "hidden_size"), (long long)hidden);
     op_set_shape(call, 0, 4,
                  (const Dim[]){first ? batch : steps, first ? steps : directions, first ? directions : batch, hidden});

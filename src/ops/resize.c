@@ -135,10 +135,10 @@ static whet_status resize_plan(OpCall *call, ResizeAxis *plan) {
     else if (scales || call->row->since < 9)
         status = axes_from_scales(call, plan, axes, count, scales);
     else
-        return op_error(call, WHET_ERROR_DATA, "neither scales nor sizes are given");
+        return op_error(call, WHET_ERROR_DATA, "wanted scales or sizes");
     for (int d = 0; status == WHET_OK && d < x->rank; d++) {
         if (plan[d].in == 0 && plan[d].out > 0)
-            return op_error(call, WHET_ERROR_DATA, "dimension %d is 0 and cannot be resized", d);
+            return op_error(call, WHET_ERROR_DATA, "dimension %d is 0; wanted 1 or more to be resized", d);
         if (plan[d].resized && (plan[d].in > INT32_MAX || plan[d].out > INT32_MAX))
             return op_error(call, WHET_ERROR_UNSUPPORTED, "dimension %d, %lld to %lld, is too large; wanted below 2^31", d,
                             (long long)plan[d].in, (long long)plan[d].out);

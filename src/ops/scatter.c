@@ -121,8 +121,8 @@ static whet_status scatter_elements_shape(OpCall *call) {
     for (int d = 0; d < x->rank; d++) {
         Dim i = indices->dims[d], u = updates->dims[d];
         if (dim_is_extent(i) && dim_is_extent(u) && i != u)
-            return op_error(call, WHET_ERROR_DATA, "dimension %d is %lld in the indices and %lld in the updates", d, (long long)i,
-                            (long long)u);
+            return op_error(call, WHET_ERROR_DATA, "dimension %d is %lld in the indices and %lld in the updates; wanted the same",
+                            d, (long long)i, (long long)u);
         if (d != axis && dim_is_extent(i) && dim_is_extent(x->dims[d]) && i > x->dims[d])
             return op_error(call, WHET_ERROR_DATA, "dimension %d of the indices is %lld; at most %lld is wanted", d, (long long)i,
                             (long long)x->dims[d]);
@@ -245,7 +245,8 @@ static whet_status tensor_scatter_shape(OpCall *call) {
         return status;
     int axis = op_axis(call, op_int(call, "axis"), x->rank);
     if (axis < 1)
-        return axis < 0 ? WHET_ERROR_FORMAT : op_error(call, WHET_ERROR_FORMAT, "the axis is that of the batch");
+        return axis < 0 ? WHET_ERROR_FORMAT
+                        : op_error(call, WHET_ERROR_FORMAT, "the axis is that of the batch, 0; wanted another");
     if (update->rank != x->rank)
         return op_error(call, WHET_ERROR_DATA, "the update has rank %d; %d is wanted", update->rank, x->rank);
     for (int d = 0; d < x->rank; d++) {

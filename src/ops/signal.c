@@ -194,7 +194,8 @@ static whet_status dft_axis(OpCall *call, int *axis, bool *known) {
     if (*axis < 0)
         return WHET_ERROR_FORMAT;
     if (*axis == x->rank - 1)
-        return op_error(call, WHET_ERROR_FORMAT, "axis %lld is that of real and imaginary parts", (long long)value);
+        return op_error(call, WHET_ERROR_FORMAT, "axis %lld is that of real and imaginary parts; wanted another",
+                        (long long)value);
     return WHET_OK;
 }
 
@@ -321,7 +322,7 @@ static whet_status stft_numbers(OpCall *call, int64_t *step, int64_t *length, bo
     }
     if (*known && window && window->rank >= 0 &&
         (window->rank != 1 || (dim_is_extent(window->dims[0]) && window->dims[0] != *length)))
-        return op_error(call, WHET_ERROR_DATA, "the window has not frame_length, %lld, elements", (long long)*length);
+        return op_error(call, WHET_ERROR_DATA, "the window has a wrong shape; wanted [%lld], frame_length", (long long)*length);
     return WHET_OK;
 }
 
@@ -340,8 +341,8 @@ static whet_status stft_shape(OpCall *call) {
     Dim frames = DIM_UNKNOWN, bins = DIM_UNKNOWN;
     if (known && dim_is_extent(x->dims[1])) {
         if (length < 1 || length > x->dims[1])
-            return op_error(call, WHET_ERROR_DATA, "frames of %lld do not fit a signal of %lld", (long long)length,
-                            (long long)x->dims[1]);
+            return op_error(call, WHET_ERROR_DATA, "frames have %lld elements; wanted 1 to %lld, as the signal",
+                            (long long)length, (long long)x->dims[1]);
         frames = (x->dims[1] - length) / step + 1;
     }
     if (known && length > 0)

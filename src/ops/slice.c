@@ -81,7 +81,8 @@ static whet_status attribute_lists(OpCall *call, Lists *out) {
     const int64_t *first = op_ints(call, "starts", &starts), *last = op_ints(call, "ends", &ends);
     out->axes = op_ints(call, "axes", &axes);
     if (starts != ends || (out->axes && axes != starts))
-        return op_error(call, WHET_ERROR_FORMAT, "starts, ends and axes have %d, %d and %d elements", starts, ends, axes);
+        return op_error(call, WHET_ERROR_FORMAT, "starts, ends and axes have %d, %d and %d elements; wanted as many", starts,
+                        ends, axes);
     Dim *copy = ARENA_ARRAY(call->arena, Dim, (size_t)starts * 2);
     if (!copy)
         return error_memory(call->err);
@@ -107,7 +108,8 @@ static whet_status input_lists(OpCall *call, Lists *out) {
     if (op_has(call, 4) && !op_content(call, 4, &out->steps, &steps))
         return WHET_OK;
     if (starts != ends || (out->axes && axes != starts) || (out->steps && steps != starts))
-        return op_error(call, WHET_ERROR_DATA, "starts, ends, axes and steps have different lengths (%lld starts, %lld ends)",
+        return op_error(call, WHET_ERROR_DATA,
+                        "starts, ends, axes and steps have different lengths (%lld starts, %lld ends); wanted the same",
                         (long long)starts, (long long)ends);
     out->count = starts;
     return WHET_OK;
@@ -130,7 +132,7 @@ static whet_status slice_parts(OpCall *call, Part *parts, bool *known) {
             return op_error(call, WHET_ERROR_FORMAT, "axis %d is given twice", axis);
         parts[axis] = (Part){lists.starts[i], lists.ends ? lists.ends[i] : DIM_UNKNOWN, lists.steps ? lists.steps[i] : 1, true};
         if (dim_number(call->symbols, parts[axis].step, &step) && step == 0)
-            return op_error(call, WHET_ERROR_DATA, "the step of axis %d is 0", axis);
+            return op_error(call, WHET_ERROR_DATA, "the step of axis %d is 0; wanted another number", axis);
     }
     return status;
 }

@@ -33,8 +33,8 @@ static whet_status get_column(OpCall *call, Column *out, bool *known) {
     if (!*known)
         return WHET_OK;
     if (images != blocks || images < 1 || images > WHET_MAX_RANK - 2)
-        return op_error(call, WHET_ERROR_DATA, "image_shape has %lld and block_shape %lld elements", (long long)images,
-                        (long long)blocks);
+        return op_error(call, WHET_ERROR_DATA, "image_shape has %lld and block_shape %lld elements; wanted as many",
+                        (long long)images, (long long)blocks);
     int axes = out->axes = (int)images;
     whet_status status = column_list(call, "strides", axes, 1, 1, out->stride);
     if (status == WHET_OK)
@@ -68,7 +68,7 @@ static whet_status column_shape(OpCall *call) {
     if (x->rank != 3)
         return op_error(call, WHET_ERROR_DATA, "the input has rank %d; 3 is wanted", x->rank);
     if (dim_is_extent(x->dims[1]) && x->dims[1] % column.block_count)
-        return op_error(call, WHET_ERROR_DATA, "dimension 1, %lld, is no multiple of the block's %lld elements",
+        return op_error(call, WHET_ERROR_DATA, "dimension 1 is %lld; wanted a multiple of the block's %lld elements",
                         (long long)x->dims[1], (long long)column.block_count);
     if (dim_is_extent(x->dims[2]) && x->dims[2] != column.place_count)
         return op_error(call, WHET_ERROR_DATA, "dimension 2 is %lld; %lld is wanted", (long long)x->dims[2],
@@ -158,7 +158,7 @@ static whet_status unpool_shape(OpCall *call) {
     for (int d = 0; d < x->rank && indices->rank >= 0; d++)
         if (indices->rank != x->rank ||
             (dim_is_extent(x->dims[d]) && dim_is_extent(indices->dims[d]) && x->dims[d] != indices->dims[d]))
-            return op_error(call, WHET_ERROR_DATA, "the indices have not the shape of the input");
+            return op_error(call, WHET_ERROR_DATA, "the indices have another shape than the input; wanted the same");
     Dim dims[WHET_MAX_RANK];
     dims[0] = x->dims[0];
     dims[1] = x->dims[1];

@@ -66,7 +66,8 @@ static whet_status check_counts(OpCall *call, const Type *x, const Type *out) {
         text_put(&text, "] from [");
         for (int d = 0; d < x->rank; d++)
             text_printf(&text, "%s%lld", d ? ", " : "", (long long)x->dims[d]);
-        op_error(call, WHET_ERROR_DATA, "the number of elements does not fit the shape: [%s] was asked for", text.data);
+        op_error(call, WHET_ERROR_DATA, "the shape [%s] was asked for; wanted one of as many elements as the input has",
+                 text.data);
         text_free(&text);
         return WHET_ERROR_DATA;
     }
@@ -88,11 +89,11 @@ static whet_status reshape_dim(OpCall *call, Dim value, int d, int *hole) {
         out->dims[d] = x->rank < 0 ? DIM_UNKNOWN : x->dims[d];
     } else if (number == -1) {
         if (*hole >= 0)
-            return op_error(call, WHET_ERROR_DATA, "dimensions %d and %d of the shape are both -1", *hole, d);
+            return op_error(call, WHET_ERROR_DATA, "dimensions %d and %d of the shape are both -1; wanted one at most", *hole, d);
         *hole = d;
         out->dims[d] = DIM_UNKNOWN;
     } else if (number < 0) {
-        return op_error(call, WHET_ERROR_DATA, "dimension %d of the shape is %lld", d, (long long)number);
+        return op_error(call, WHET_ERROR_DATA, "dimension %d of the shape is %lld; wanted -1 or more", d, (long long)number);
     }
     return WHET_OK;
 }
