@@ -74,7 +74,8 @@ static const WindowView *view_of(const Code *t, const Expr *read) {
 /* Inside of a view: the tensor below it lies where the view is read. */
 static int read_inner(ExprEmitter *e, const Expr *read) {
     Code *t = e->context;
-    return read_memory(t, nest_find(t->nest, view_of(t, t->viewed)->main == read ? t->viewed : read));
+    int access = nest_find(t->nest, view_of(t, t->viewed)->main == read ? t->viewed : read);
+    return t->still[access] >= 0 ? t->still[access] : read_memory(t, access);
 }
 
 /* The window's read as the lanes want it, from what lies in memory. */
@@ -99,6 +100,22 @@ static int read_operand(ExprEmitter *e, const Expr *read) {
     if (inner->refused)
         e->refused = inner->refused;
     return e->refused ? -1 : in_lanes(t, access, value);
+}
+
+/* Zero points of views are loaded once, not once a place. */
+static void start_still(Code *t, const ExprEmitter *e) {
+    for (int i = 0; i < t->nest->access_count; i++) {
+        const Access *a = &t->nest->access[i];
+        bool moves = a->guard_count > 0, inner = false, known = e->constant && e->constant[a->tensor];
+        for (int q = 0; q < t->nest->axis_count; q++)
+            moves = moves || a->stride[q];
+        for (int k = 0; k < t->nest->kernel->tensor_count && i && !moves; k++) {
+            const Definition *d = t->p->w->view[k].definition;
+            for (int x = 0; d && x < d->expr_count; x++)
+                inner = inner || d->exprs[x] == a->read;
+        }
+        t->still[i] = inner && !known ? read_memory(t, i) : -1;
+    }
 }
 
 /* Lane l of a group reads lane l + turn of it. */
@@ -441,6 +458,7 @@ static void emit_tiles(Code *t, ExprEmitter *e, int count, bool loop, const int 
 static void emit_whole(Code *t, ExprEmitter *e) {
     int rows = vector_parameter(t->f, CLASS_INDEX, "rows"), count = vector_parameter(t->f, CLASS_INDEX, "lanes");
     start_groups(t);
+    start_still(t, e);
     if (t->p->h < 0) {
         emit_tiles(t, e, count, true, NULL);
         return;
@@ -457,6 +475,7 @@ static void emit_border(Code *t, ExprEmitter *e) {
         limits[i] = vector_parameter(t->f, CLASS_INDEX, arena_printf(t->f->arena, "taps%d", i));
     int count = vector_parameter(t->f, CLASS_INDEX, "lanes");
     start_groups(t);
+    start_still(t, e);
     emit_tiles(t, e, count, t->p->inner_loop, limits);
 }
 

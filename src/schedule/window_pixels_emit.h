@@ -43,6 +43,7 @@ typedef struct Code {
     int64_t column_at, lane_at;                                                /* of lines: where a tile begins, loops aside */
     int64_t digit[NEST_MAX_AXES];                                              /* of reduced axes that are written out */
     int column, mask;
+    int still[NEST_MAX_ACCESSES]; /* the value of a zero point, which a view reads everywhere; -1: it is read in place */
     int turned[PIXELS_MAX_GROUP]; /* which lane each lane reads that is turned in its group, by lanes */
     const Expr *busy;             /* being emitted */
     ExprEmitter *view;            /* by tensor; NULL: none */
