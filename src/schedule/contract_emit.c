@@ -470,15 +470,16 @@ static bool repays_fetching(const Tile *t, const Variant *v) {
     return v->depth >= LONG || (v->depth >= LEAST && contract_writes_far(k));
 }
 
-/* The whole depth; a plain one in two stretches where there is much to fetch, which all at once would keep other loads waiting.
- */
+/* The whole depth; a plain one in stretches where there is much to fetch, or it is far away for certain, which all at once would
+ * keep other loads waiting. */
 static void emit_depth(Tile *t, const Variant *v, Step step, int *sums) {
-    enum { MULTIPLE = 16 };
+    enum { MULTIPLE = 16, FAR = 4 };
     int far = 0, stretches;
     int64_t extent = t->level[0].extent, each;
     for (int i = 0; i < t->k->nest.access_count; i++)
         far += is_far(t->k, i, v->last);
-    stretches = far > 1 && t->level_count == 1 && t->taps[0] < 0 && t->patterned < 0 ? 2 : 1;
+    bool plain = t->level_count == 1 && t->taps[0] < 0 && t->patterned < 0;
+    stretches = !plain ? 1 : contract_writes_far(t->k) ? FAR : far > 1 ? 2 : 1;
     each = extent / stretches / MULTIPLE * MULTIPLE;
     bool worth = repays_fetching(t, v);
     stretches = worth ? stretches : 1;
