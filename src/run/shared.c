@@ -15,6 +15,7 @@
 
 #include "kernel/rewrite.h"
 #include "onnx/reader.h"
+#include "run/regions.h"
 
 /* An entry of any of the three kinds, in a list of its bucket. */
 typedef struct Entry {
@@ -71,6 +72,7 @@ struct Shared {
     Joined *joined;
     void *content; /* where constants side by side are put together to be packed */
     size_t content_bytes;
+    Regions packed;
     size_t constant_bytes; /* of the graph, as the file has them */
     whet_event noted[PHASE_COUNT];
 };
@@ -463,7 +465,7 @@ static void pack_piece(void *context, size_t piece) {
 /* NULL: out of memory */
 static void *pack(Shared *s, const Compiled *compiled, const void *constant, const Parallel *parallel) {
     const Packing *packing = compiled_packing(compiled);
-    PackWork work = {.compiled = compiled, .constant = constant, .to = memory_alloc_large(s->allocator, packing->bytes)};
+    PackWork work = {.compiled = compiled, .constant = constant, .to = regions_take(&s->packed, packing->bytes)};
     if (work.to && parallel && packing->bytes > 1 << 16)
         parallel->run(parallel->self, packing->pieces, pack_piece, &work);
     else
@@ -538,7 +540,7 @@ whet_status shared_pack(Shared *s, Weight *weight, const Compiled *compiled, con
 
 static void weight_free(Shared *s, Weight *w) {
     void *data = atomic_load(&w->data);
-    memory_free(s->allocator, data, w->bytes);
+    regions_give(&s->packed, data, w->bytes);
     memory_free(s->allocator, w, sizeof *w);
 }
 
@@ -668,6 +670,7 @@ Shared *shared_new(Model *model, const whet_allocator *allocator, bool exact, bo
                   .exact = exact,
                   .perf_map = perf_map,
                   .constant_bytes = constant_bytes(model->graph)};
+    s->packed = (Regions){.allocator = allocator, .expected = s->constant_bytes};
     arena_init(&s->scratch, allocator);
     arena_init(&s->asked, allocator);
     arena_init(&s->room, allocator);
