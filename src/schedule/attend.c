@@ -427,9 +427,9 @@ static void put_plan(const Attend *t, Compiled *c) {
     put_factor(t, &t->key, c);
     put_factor(t, &t->values, c);
     RECALL_PUT_FIELDS(c, t, query_end, outer);
-    const int64_t of[] = {t->rows_function, t->scores,     t->weights,     t->multiplied,   t->depth,   t->width,
-                          t->key_block,     t->pitch,      t->value_pitch, t->width_panels, t->divides, t->ahead_step,
-                          t->ahead_lines};
+    const int64_t of[] = {t->rows_function, t->scores,     t->weights,    t->multiplied,  t->depth,
+                          t->width,         t->key_block,  t->pitch,      t->value_pitch, t->width_panels,
+                          t->divides,       t->ahead_step, t->ahead_lines};
     recall_put(c, of, sizeof of);
     RECALL_PUT_FIELDS(c, t, lanes, block);
 }

@@ -184,7 +184,8 @@ void map_find_windows(const MapLanes *lanes, int64_t column, int columns, int co
                       const int64_t *loaded, int loaded_count, MapWindows *out);
 
 /* map_emit.c: pointers of all accesses are parameters, then that of lanes if any are permuted, then the number of rows; counted:
- * columns in whole rounds, columns behind them in whole vectors, lanes of the last vector if there are others, and where it begins.
+ * columns in whole rounds, columns behind them in whole vectors, lanes of the last vector if there are others, and where it
+ * begins.
  */
 const VectorFunction *map_emit(const MapPass *pass, MapBox *box, const ScheduleOptions *options, Compiled *c, int unroll,
                                const char **why, whet_error *err);

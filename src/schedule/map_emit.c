@@ -1,7 +1,8 @@
 /* Vector code of one box: for each row, its segments of columns, in groups of vectors; or squares (map_squares.c).
  *
- * Columns are constants, or, of one row alone, arguments. The vector that is left over at a segment's end begins earlier and computes some elements again; only
- * where a segment is shorter than a vector are there masks. What does not change along the columns is computed once a row. */
+ * Columns are constants, or, of one row alone, arguments. The vector that is left over at a segment's end begins earlier and
+ * computes some elements again; only where a segment is shorter than a vector are there masks. What does not change along the
+ * columns is computed once a row. */
 #include "schedule/map_emit.h"
 #include "schedule/wide.h"
 

@@ -5,7 +5,7 @@
 #include "schedule/map.h"
 
 enum {
-    MAP_MOST_EVEN = 8,    /* values that a row keeps in registers */
+    MAP_MOST_EVEN = 8, /* values that a row keeps in registers */
     MAP_MOST_RUNS = 6,
     MAP_MOST_SLOTS = 256 /* of lanes that are permuted */
 };
@@ -51,11 +51,11 @@ typedef struct MapEmitter {
     int backwards;                    /* the lanes in reverse; -1 */
     DType bits;                       /* see MapPass; DT_NONE: lanes of 32 bits */
     int lanes, unroll;
-    int mask, half_mask; /* of lanes; of the halves of wide ones */
-    int used;            /* lanes that are stored */
-    bool single;         /* one element in all lanes */
-    bool one_by_one;     /* elements are stored each for itself */
-    bool *varies;        /* by expression: along the columns */
+    int mask, half_mask;            /* of lanes; of the halves of wide ones */
+    int used;                       /* lanes that are stored */
+    bool single;                    /* one element in all lanes */
+    bool one_by_one;                /* elements are stored each for itself */
+    bool *varies;                   /* by expression: along the columns */
     int rounds, rest, ragged, last; /* parameters of counted code */
     MapPlace place;
     MapTaken taken;

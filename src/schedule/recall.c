@@ -3,9 +3,9 @@
  * functions would be made of: the kernel but for its lengths, and what was planned. It must be all of it: two kernels that say
  * the same have the same code. Builds with WHET_CHECK_PASSES make the functions all the same, and compare.
  *
- * A kernel is found in parts, each by what all have in common and what it has of its own: whole tiles, and what is left of lengths,
- * of which there are more together than a session will ever see. What they have in common is long, so it is looked up once, and
- * has a number.
+ * A kernel is found in parts, each by what all have in common and what it has of its own: whole tiles, and what is left of
+ * lengths, of which there are more together than a session will ever see. What they have in common is long, so it is looked up
+ * once, and has a number.
  *
  * Code of a model that meets lengths it has not seen is found so in a tenth of the time. */
 #include <assert.h>

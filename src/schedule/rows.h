@@ -125,8 +125,8 @@ bool rows_plain_divisor(const Rows *r, int item, const Expr *e);
 bool rows_nan_spreads(const Rows *r, int item, const Expr *max);
 
 /* rows_emit.c. Parameters: a pointer an access, a pointer a row of scratch, the number of rows, and (across, whole vectors) the
- * number of rows along the axis of lanes; counted: columns in whole vectors, and those of the last, narrower one; lone: columns in
- * whole rounds, and behind them in whole vectors. */
+ * number of rows along the axis of lanes; counted: columns in whole vectors, and those of the last, narrower one; lone: columns
+ * in whole rounds, and behind them in whole vectors. */
 const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const char **why, whet_error *err);
 
 /* 1 / x as a product of two factors, of which `reciprocal` neither overflows nor vanishes. */
