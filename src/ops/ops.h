@@ -150,6 +150,11 @@ typedef struct OpKernel OpKernel;
 OpKernel *op_kernel_made(const OpRun *run, int which); /* NULL: it was not asked for yet */
 OpKernel *op_kernel(OpRun *run, int which, const Text *text);
 whet_status op_kernel_run(OpRun *run, const OpKernel *kernel, void *const *data); /* data: one a head, in their order */
+/* Tasks side by side, one a thread; in a task op_kernel_run (of kernels that op_kernel_ready has seen) and op_interrupted may be
+ * called, with the task's own `run`, and kernels run on its thread alone. The first task's error is the error. */
+int op_threads(const OpRun *run);
+whet_status op_kernel_ready(OpRun *run, const OpKernel *kernel);
+whet_status op_tasks(OpRun *run, int count, whet_status (*task)(OpRun *run, void *context, int i), void *context);
 
 /* Running a subgraph (If, Loop, Scan). Values are reference-counted handles of the executor. */
 typedef struct OpValue OpValue;

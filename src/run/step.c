@@ -15,6 +15,8 @@ typedef struct Call {
     OpValue **outputs;
     Block scratch[32];
     int scratch_count;
+    bool alone;   /* in a task, among others */
+    double flops; /* of the task */
 } Call;
 
 static Call *call_of(const OpRun *run) {
@@ -195,12 +197,78 @@ OpKernel *op_kernel(OpRun *run, int which, const Text *text) {
 }
 
 whet_status op_kernel_run(OpRun *run, const OpKernel *kernel, void *const *data) {
-    Runner *runner = call_of(run)->runner;
+    Call *call = call_of(run);
+    Runner *runner = call->runner;
     void *all[KERNEL_MAX_TENSORS]; /* those of the kernel are set: a step of a recurrent layer has little more to do */
     int count = 0;
     for (int t = 0; t < kernel->kernel->tensor_count; t++)
         all[t] = kernel->kernel->tensors[t].role != ROLE_TEMPORARY ? data[count++] : NULL;
-    return run_executable(runner, &kernel->executable, all, run->call->err);
+    if (!call->alone)
+        return run_executable(runner, &kernel->executable, all, run->call->err);
+    EvalOptions options = {.deadline = runner->deadline, .allocator = runner->pool.allocator};
+    call->flops += kernel->kernel->flops;
+    return executable_run(&kernel->executable, all, &options, run->call->err);
+}
+
+/* ---- Tasks of an operator ---- */
+
+typedef struct Task {
+    Call call;
+    OpCall op;
+    whet_error err;
+    whet_status status;
+} Task;
+
+typedef struct Tasks {
+    Task *task;
+    whet_status (*run)(OpRun *run, void *context, int i);
+    void *context;
+} Tasks;
+
+static void run_task(void *self, size_t i) {
+    const Tasks *tasks = self;
+    Task *task = &tasks->task[i];
+    task->status = tasks->run(&task->call.run, tasks->context, (int)i);
+}
+
+int op_threads(const OpRun *run) {
+    const Parallel *parallel = threads_parallel(call_of(run)->runner->threads);
+    return parallel ? parallel->threads : 1;
+}
+
+whet_status op_kernel_ready(OpRun *run, const OpKernel *kernel) {
+    Runner *runner = call_of(run)->runner;
+    Spare any = {.seconds = 1, .run = runner->spare.run};
+    return executable_ready(&kernel->executable, threads_parallel(runner->threads), &any, run->call->err);
+}
+
+whet_status op_tasks(OpRun *run, int count, whet_status (*task)(OpRun *run, void *context, int i), void *context) {
+    const Call *call = call_of(run);
+    const whet_allocator *allocator = call->runner->pool.allocator;
+    const size_t bytes = (size_t)count * sizeof(Task);
+    Tasks tasks = {.task = memory_alloc(allocator, bytes), .run = task, .context = context};
+    if (!tasks.task)
+        return error_memory(run->call->err);
+    for (int i = 0; i < count; i++) {
+        Task *t = &tasks.task[i];
+        *t = (Task){.call = {.runner = call->runner, .lowering = call->lowering, .alone = true}, .op = *run->call};
+        t->op.err = &t->err;
+        t->call.run = (OpRun){.call = &t->op, .self = &t->call};
+    }
+    const Parallel *parallel = threads_parallel(call->runner->threads);
+    if (parallel)
+        parallel->run(parallel->self, (size_t)count, run_task, &tasks);
+    for (int i = 0; !parallel && i < count; i++)
+        run_task(&tasks, (size_t)i);
+    whet_status status = WHET_OK;
+    for (int i = 0; !status && i < count; i++) {
+        status = tasks.task[i].status;
+        call->runner->flops += tasks.task[i].call.flops;
+        if (status)
+            *run->call->err = tasks.task[i].err;
+    }
+    memory_free(allocator, tasks.task, bytes);
+    return status;
 }
 
 OpValue *op_value_of_input(OpRun *run, int index) {

@@ -418,11 +418,10 @@ static void work_task(void *context, size_t i) {
 }
 
 /* A grid over rows and panels: enough tasks for all threads to end together, few enough that blocks stay whole. */
-static int64_t make_grid(Work *w, int64_t outer) {
+static int64_t make_grid(Work *w, double work, int64_t outer) {
     const Contract *k = w->k;
     int64_t threads = schedule_threads(w->options);
-    double flops = 2.0 * (double)outer * (double)k->rows * (double)k->columns * (double)k->depth;
-    if (threads < 2 || flops < 1e6) {
+    if (!schedule_divides(w->options, work)) {
         w->row_tasks = w->panel_tasks = 1;
         return outer;
     }
@@ -454,7 +453,8 @@ whet_status contract_run(const Compiled *c, void *const *data, const EvalOptions
     clear_gaps(k, data, options);
     double macs = (double)outer * (double)k->rows * (double)k->columns * (double)k->depth;
     double products = macs / 32, weights = (double)k->packed_bytes / 24; /* so many a nanosecond, or so, of a core */
-    schedule_parallel(options, products > weights ? products : weights, (size_t)make_grid(&w, outer), work_task, &w);
+    double work = products > weights ? products : weights;
+    schedule_parallel(options, work, (size_t)make_grid(&w, work, outer), work_task, &w);
     return stop_status(&w.stop, err);
 }
 

@@ -25,10 +25,14 @@ int schedule_threads(const EvalOptions *options) {
     return options && options->parallel ? options->parallel->threads : 1;
 }
 
+bool schedule_divides(const EvalOptions *options, double work) {
+    enum { WORTH_WAKING = 6000 };
+    return work > WORTH_WAKING && schedule_threads(options) > 1;
+}
+
 void schedule_parallel(const EvalOptions *options, double work, size_t count, void (*task)(void *context, size_t i),
                        void *context) {
-    enum { WORTH_WAKING = 20000 };
-    if (count > 1 && work > WORTH_WAKING && schedule_threads(options) > 1) {
+    if (count > 1 && schedule_divides(options, work)) {
         options->parallel->run(options->parallel->self, count, task, context);
         return;
     }

@@ -333,8 +333,9 @@ void schedule_call(const Compiled *c, int function, const int64_t *arguments);
 
 /* Drivers get options that are never NULL, with an allocator: compiled_run sees to it. */
 int schedule_threads(const EvalOptions *options); /* NULL: one, here and below */
-/* Runs tasks on all threads, or here when `work` (rough nanoseconds of one thread, all tasks together) would not repay waking
- * them. */
+/* Does `work` (rough nanoseconds of one thread, all tasks together) repay waking threads? */
+bool schedule_divides(const EvalOptions *options, double work);
+/* Runs tasks on all threads, or here when their work would not repay it. */
 void schedule_parallel(const EvalOptions *options, double work, size_t count, void (*task)(void *context, size_t i),
                        void *context);
 /* Why a run ends early: one thread finds it, all see it. {0}: go on. */

@@ -104,6 +104,15 @@ static void find_still_axis(Pixels *p) {
         (Slide){.place = best, .tap = -1, .extent = nest->axis[best].extent, .step = 1, .dilation = 1, .taps = 1};
 }
 
+/* Each tap is counted for one slide alone. */
+static bool taps_differ(const Pixels *p) {
+    for (int i = 0; i < p->slide_count; i++)
+        for (int j = 0; j <= i && p->slide[i].tap >= 0; j++)
+            if (p->slide[i].tap == (j < i ? p->slide[j].tap : p->lines ? p->lane.tap : -1))
+                return false;
+    return true;
+}
+
 static bool find_slides(Pixels *p, const char **why) {
     const Nest *nest = &p->nest;
     const Expr *read = nest->access[p->x].read;
@@ -111,6 +120,8 @@ static bool find_slides(Pixels *p, const char **why) {
         if ((p->w->mixed < 0 || !read->index[d].coef[p->w->mixed]) &&
             !add_slide(p, &read->index[d], nest->kernel->tensors[read->tensor].dims[d], read->guarded, why))
             return false;
+    if (!taps_differ(p))
+        *why = "a tap of two dimensions";
     p->pixel = p->row = -1; /* pixels are along the innermost slide, rows along the next */
     for (int i = p->slide_count - 1; i >= 0; i--) {
         if (p->slide[i].place < 0)
