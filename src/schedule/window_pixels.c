@@ -50,6 +50,11 @@ static bool can_leave(const Slide *s, int64_t places) {
     return s->offset < 0 || last >= s->extent;
 }
 
+/* Loops over places, and over taps, are those of one slide each. */
+static bool shares_axis(const Slide *a, const Slide *b) {
+    return (a->tap >= 0 && a->tap == b->tap) || (a->place >= 0 && a->place == b->place);
+}
+
 /* One dimension of the window's read. */
 static bool add_slide(Pixels *p, const Index *index, int64_t extent, bool guarded, const char **why) {
     const Nest *nest = &p->nest;
@@ -82,11 +87,18 @@ static bool add_slide(Pixels *p, const Index *index, int64_t extent, bool guarde
         *why = "a guarded index without a tap";
     if (s.offset < -FAR || s.offset > FAR || s.step > FAR || s.dilation > FAR)
         *why = "an index far outside";
+    bool shared = p->lines && shares_axis(&s, &p->lane);
+    for (int i = 0; i < p->slide_count; i++)
+        shared = shared || shares_axis(&s, &p->slide[i]);
     if (s.place == p->v && (s.taps > 1 || s.guarded || s.step > 1)) {
         p->lines = true;
         p->lane = s;
     } else if (s.guarded || (s.taps > 1 && s.place >= 0))
         p->slide[p->slide_count++] = s;
+    else
+        shared = false;
+    if (shared)
+        *why = "a diagonal of places or of taps";
     return *why == NULL;
 }
 
@@ -104,15 +116,6 @@ static void find_still_axis(Pixels *p) {
         (Slide){.place = best, .tap = -1, .extent = nest->axis[best].extent, .step = 1, .dilation = 1, .taps = 1};
 }
 
-/* Each tap is counted for one slide alone. */
-static bool taps_differ(const Pixels *p) {
-    for (int i = 0; i < p->slide_count; i++)
-        for (int j = 0; j <= i && p->slide[i].tap >= 0; j++)
-            if (p->slide[i].tap == (j < i ? p->slide[j].tap : p->lines ? p->lane.tap : -1))
-                return false;
-    return true;
-}
-
 static bool find_slides(Pixels *p, const char **why) {
     const Nest *nest = &p->nest;
     const Expr *read = nest->access[p->x].read;
@@ -120,8 +123,6 @@ static bool find_slides(Pixels *p, const char **why) {
         if ((p->w->mixed < 0 || !read->index[d].coef[p->w->mixed]) &&
             !add_slide(p, &read->index[d], nest->kernel->tensors[read->tensor].dims[d], read->guarded, why))
             return false;
-    if (!taps_differ(p))
-        *why = "a tap of two dimensions";
     p->pixel = p->row = -1; /* pixels are along the innermost slide, rows along the next */
     for (int i = p->slide_count - 1; i >= 0; i--) {
         if (p->slide[i].place < 0)
