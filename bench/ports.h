@@ -45,7 +45,8 @@ static inline int port_of(const VectorOp *op, int *times) {
     case VECTOR_ZIP_HIGH:
     case VECTOR_BLOCK_EVEN:
     case VECTOR_BLOCK_ODD:
-    case VECTOR_LOOKUP: return SHUFFLE;
+    case VECTOR_LOOKUP:
+    case VECTOR_LOOKUP_PAIR: return SHUFFLE;
     case VECTOR_LOAD: return LOAD;
     case VECTOR_GATHER: *times = 22; return LOAD; /* measured, from L1, in any order of elements; one by one takes as long */
     case VECTOR_STORE: return STORE;

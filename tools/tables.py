@@ -46,6 +46,8 @@ for d in range(DEGREE + 1):
 powers = [mpf(2) ** (mpf(j) / 16) for j in range(16)]
 show("exp2:", powers)
 show("exp2, what is lost:", [p / mpf(float(np.float32(float(p)))) - 1 for p in powers])
+for half in range(2):
+    show(f"exp2 pair, {half}:", [mpf(2) ** (mpf(16 * half + j) / 32) for j in range(16)])
 pieces = [tanh_piece(k) for k in range(16)]
 for d in range(TANH_DEGREE + 2):
     show(f"tanh {d - 1}:" if d else "tanh, centers:", [p[d] for p in pieces])

@@ -31,10 +31,9 @@ static void reduce_exp(VectorFunction *f, int x, int *n, int *q) {
 }
 
 /* Where tables are fast: x = t ln 2 + r, t in sixteenths, which adding a number rounds to; its last four bits are the fraction's,
- * 2^fraction is `*power`. e^r is 1 + r + 0.50001625 r^2 + r^3/6 within 2^-29, |r| < 0.0217 (minimax); `*p` is that less 1. What
- * the table's powers lack is in another table; without it (`plain`) the error is below 2 ULP instead of 1. With `sign` -1 it is
- * e^-x: r changes its sign. */
-static void reduce_exp_pieces(VectorFunction *f, int x, double sign, bool plain, int *t, int *power, int *p) {
+ * 2^fraction is `*power`. e^r is 1 + r + 0.50001625 r^2 + r^3/6 within 2^-29, |r| < 0.0217 (minimax); `*p` is that less 1, and
+ * what the table's powers lack is in another table. With `sign` -1 it is e^-x: r changes its sign. */
+static void reduce_exp_pieces(VectorFunction *f, int x, double sign, int *t, int *power, int *p) {
     int magic = math_number(f, 0x1.8p19), m = math_fma(f, x, math_number(f, sign * 1.44269504088896341), magic);
     int piece = vector_convert(f, VECTOR_BITS, DT_S32, m);
     *t = math_sub(f, m, magic);
@@ -42,12 +41,12 @@ static void reduce_exp_pieces(VectorFunction *f, int x, double sign, bool plain,
     *power = vector_lookup(f, VECTOR_TABLE_EXP2, piece);
     int q = math_fma(f, math_number(f, sign / 6), r, math_number(f, 0.50001625));
     q = math_fma(f, q, r, math_number(f, sign));
-    *p = plain ? math_mul(f, q, r) : math_fma(f, q, r, vector_lookup(f, VECTOR_TABLE_EXP2 + 1, piece));
+    *p = math_fma(f, q, r, vector_lookup(f, VECTOR_TABLE_EXP2 + 1, piece));
 }
 
-static int exp_pieces(VectorFunction *f, int x, bool plain) {
+static int exp_pieces(VectorFunction *f, int x) {
     int t, power, p;
-    reduce_exp_pieces(f, x, 1, plain, &t, &power, &p);
+    reduce_exp_pieces(f, x, 1, &t, &power, &p);
     return vector_binary(f, VECTOR_SCALE, math_fma(f, power, p, power), t);
 }
 
@@ -57,7 +56,7 @@ static int emit_exp(VectorFunction *f, int x) {
     x = vector_binary(f, VECTOR_MIN_OR, math_number(f, 89), x);
     x = vector_binary(f, VECTOR_MAX_OR, math_number(f, -104), x);
     if (f->lookup)
-        return exp_pieces(f, x, false);
+        return exp_pieces(f, x);
     reduce_exp(f, x, &n, &q);
     return vector_binary(f, VECTOR_SCALE, math_add(f, q, math_number(f, 1)), n);
 }
@@ -72,7 +71,7 @@ int math_one_and_exp(VectorFunction *f, int x, bool negated) {
     x = vector_binary(f, VECTOR_MIN_OR, math_number(f, turned ? 80 : 89), x);
     x = vector_binary(f, VECTOR_MAX_OR, math_number(f, turned ? -89 : -80), x);
     if (f->lookup) {
-        reduce_exp_pieces(f, x, turned ? -1 : 1, false, &n, &power, &p);
+        reduce_exp_pieces(f, x, turned ? -1 : 1, &n, &power, &p);
         power = vector_binary(f, VECTOR_SCALE, power, n);
     } else {
         reduce_exp(f, x, &n, &p);
@@ -83,11 +82,21 @@ int math_one_and_exp(VectorFunction *f, int x, bool negated) {
                     vector_binary(f, VECTOR_MAX_OR, math_number(f, -0x1p127), low));
 }
 
+/* The same in pieces half as long, so that a square is enough: e^r is 1 + 1.0000147 r + r^2/2 within 2^-24, |r| < 0.0109. That,
+ * and what the table's powers lack, leave 1.75 ULP at the most. */
+static int exp_pairs(VectorFunction *f, int x) {
+    int magic = math_number(f, 0x1.8p18), m = math_fma(f, x, math_number(f, 1.44269504088896341), magic);
+    int t = math_sub(f, m, magic), r = less_powers(f, VECTOR_FNMA, t, x);
+    int power = vector_lookup_pair(f, VECTOR_TABLE_EXP2_PAIR, vector_convert(f, VECTOR_BITS, DT_S32, m));
+    int p = math_mul(f, math_fma(f, math_number(f, 0.49999997), r, math_number(f, 1.0000147)), r);
+    return vector_binary(f, VECTOR_SCALE, math_fma(f, power, p, power), t);
+}
+
 int math_exp_below(VectorFunction *f, int x) {
     static const double p[] = {0.001381454, 0.008368745, 0.04166839, 0.16666521, 0.49999994, 1, 1};
     x = vector_binary(f, VECTOR_MAX_OR, math_number(f, -104), x);
     if (f->lookup)
-        return exp_pieces(f, x, true);
+        return exp_pairs(f, x);
     int whole = vector_unary(f, VECTOR_ROUND, math_mul(f, x, math_number(f, 1.44269504088896341)));
     int r = less_powers(f, VECTOR_FNMA, whole, x);
     return vector_binary(f, VECTOR_SCALE, math_polynomial(f, r, p, COUNT(p)), whole);

@@ -232,6 +232,10 @@ int vector_lookup(VectorFunction *f, int table, int index) {
     return plain_op(f, VECTOR_LOOKUP, DT_F32, DT_S32, index, -1, -1, table);
 }
 
+int vector_lookup_pair(VectorFunction *f, int table, int index) {
+    return plain_op(f, VECTOR_LOOKUP_PAIR, DT_F32, DT_S32, index, -1, -1, table);
+}
+
 int vector_unary(VectorFunction *f, VectorCode code, int a) {
     return plain_op(f, code, type_of(f, a), DT_NONE, a, -1, -1, 0);
 }

@@ -61,12 +61,13 @@ static bool check_plain(const Checker *c, const VectorOp *op) {
         RegisterClass class = VECTOR_CLASS(info->args[k]);
         DType type = info->args[k] == 'V' ? op->type : DT_NONE; /* W operands may differ among each other (u8 * s8) */
         if (op->code == VECTOR_GATHER || (op->code == VECTOR_PERMUTE && k == 1) || (op->code == VECTOR_PICK && k == 2) ||
-            op->code == VECTOR_LOOKUP)
+            op->code == VECTOR_LOOKUP || op->code == VECTOR_LOOKUP_PAIR)
             type = DT_S32;
         if (!check_use(c, op->arg[k], class, type))
             return false;
     }
-    if (op->code == VECTOR_LOOKUP && (op->type != DT_F32 || !(op->number >= 0 && op->number < VECTOR_TABLE_COUNT)))
+    int tables = op->code == VECTOR_LOOKUP_PAIR ? 2 : op->code == VECTOR_LOOKUP;
+    if (tables && (op->type != DT_F32 || !(op->number >= 0 && op->number <= VECTOR_TABLE_COUNT - tables)))
         return wrong(c, "a table that does not exist");
     if (vector_has(op->code, 'A') && !check_address(c, &op->address))
         return false;

@@ -573,6 +573,12 @@ static bool run_op(Machine *m, const VectorOp *op) {
         for (int i = 0; i < m->bytes / 4; i++)
             out.f32[i] = vector_table[(int)op->number][m->value[op->arg[0]].u32[i] % VECTOR_TABLE_LENGTH];
         break;
+    case VECTOR_LOOKUP_PAIR:
+        for (int i = 0; i < m->bytes / 4; i++) {
+            uint32_t at = m->value[op->arg[0]].u32[i] % (2 * VECTOR_TABLE_LENGTH);
+            out.f32[i] = vector_table[(int)op->number + (int)(at / VECTOR_TABLE_LENGTH)][at % VECTOR_TABLE_LENGTH];
+        }
+        break;
     case VECTOR_REDUCE_ADD:
     case VECTOR_REDUCE_MIN:
     case VECTOR_REDUCE_MAX: run_reduce(m, op, &out); break;

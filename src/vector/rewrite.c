@@ -70,6 +70,13 @@ static int pick(VectorFunction *to, const VectorOp *op) {
     return vector_ternary(to, VECTOR_SELECT, second, b, a);
 }
 
+/* From both tables; bit 4 of the index says which. */
+static int lookup_pair(VectorFunction *f, const VectorOp *op) {
+    int table = (int)op->number, high = vector_immediate(f, VECTOR_SHL, op->arg[0], 27);
+    int second = vector_binary(f, VECTOR_LT, high, vector_const(f, DT_S32, 0));
+    return vector_ternary(f, VECTOR_SELECT, second, vector_lookup(f, table + 1, op->arg[0]), vector_lookup(f, table, op->arg[0]));
+}
+
 static int store_bf16(VectorFunction *to, const VectorOp *op) {
     VectorOp store = *op;
     store.type = DT_S32;
@@ -221,6 +228,8 @@ const VectorFunction *vector_rewrite(const VectorFunction *f, const bool native[
             result = mul_long(copy.to, &op);
         else if (op.code == VECTOR_PICK && copy.to->bytes)
             result = pick(copy.to, &op);
+        else if (op.code == VECTOR_LOOKUP_PAIR)
+            result = lookup_pair(copy.to, &op);
         else if (op.code == VECTOR_SCALE && op.type == DT_F32)
             result = scale(copy.to, &op);
         else {

@@ -2,6 +2,7 @@
  *
  * ERF: erf(k/4 + r) = sum of c[d][k] r^d for |r| <= 1/8; of the first piece, erf(r) - r. The last piece ends at what rounds to 1.
  * EXP2: 2^(k/16), and how much larger the true power is, relatively.
+ * EXP2_PAIR: 2^(k/32), in two tables.
  * TANH: by the last four bits of (|x| + 1)'s exponent and two of its significand: the middle of the piece, then as ERF. */
 #include "vector/vector.h"
 
@@ -65,5 +66,11 @@ const float vector_table[VECTOR_TABLE_COUNT][VECTOR_TABLE_LENGTH] = {
         {0.0151048396f, 0.00210891012f, -0.000715153583f, -0.000545568182f, -0.000157805873f, -2.2633214e-05f,
          -3.08673771e-06f, -4.18178672e-07f, -2.34541044e-08f, 0.0f, 0.0f, 0.0f, -0.0369765796f, -0.0691004544f,
          -0.0243660491f, 0.012852679f},
+    [VECTOR_TABLE_EXP2_PAIR] =
+        {1.0f, 1.0218972f, 1.04427373f, 1.06714046f, 1.09050775f, 1.1143868f, 1.13878858f, 1.1637249f, 1.18920708f, 1.21524739f,
+         1.24185777f, 1.26905096f, 1.29683959f, 1.32523668f, 1.35425556f, 1.38390994f},
+    [VECTOR_TABLE_EXP2_PAIR + 1] =
+        {1.41421354f, 1.44518077f, 1.47682619f, 1.50916445f, 1.54221082f, 1.5759809f, 1.61049032f, 1.64575553f, 1.68179286f,
+         1.71861935f, 1.75625217f, 1.79470909f, 1.8340081f, 1.87416768f, 1.91520655f, 1.95714414f},
 };
 // clang-format on

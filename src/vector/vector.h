@@ -107,6 +107,7 @@ typedef enum RegisterClass {
     X(PERMUTE,       "permute",       'V', "VW",   "",    "B", -1, 0) /* lane i is lane b[i] of a, b of s32, modulo the lanes */ \
     X(PICK,          "pick",          'V', "VVW",  "",    "B",  0, 0) /* lane i is lane c[i] of a and behind it b, c of s32, modulo twice the lanes; lanes of 32 bits */\
     X(LOOKUP,        "lookup",        'V', "W",    "#",   "X", -1, 0) /* f32: lane i is element a[i] modulo 16, a of s32, of table # (tables.c) */\
+    X(LOOKUP_PAIR,   "lookup_pair",   'V', "W",    "#",   "X", -1, 0) /* f32: element a[i] modulo 32 of table # and the one behind it */\
     X(REDUCE_ADD,    "reduce_add",    'V', "V",    "",    "N", -1, 1) /* over the lanes, in every lane; halves are folded onto each other */\
     X(REDUCE_MIN,    "reduce_min",    'V', "V",    "",    "N", -1, 1) /* as MIN_OR over the lanes */                             \
     X(REDUCE_MAX,    "reduce_max",    'V', "V",    "",    "N", -1, 1)                                                            \
@@ -209,7 +210,8 @@ typedef enum VectorTable {
     VECTOR_TABLE_ERF,
     VECTOR_TABLE_EXP2 = VECTOR_TABLE_ERF + 6,
     VECTOR_TABLE_TANH = VECTOR_TABLE_EXP2 + 2,
-    VECTOR_TABLE_COUNT = VECTOR_TABLE_TANH + 8
+    VECTOR_TABLE_EXP2_PAIR = VECTOR_TABLE_TANH + 8,
+    VECTOR_TABLE_COUNT = VECTOR_TABLE_EXP2_PAIR + 2
 } VectorTable;
 extern const float vector_table[VECTOR_TABLE_COUNT][VECTOR_TABLE_LENGTH];
 
@@ -272,6 +274,7 @@ int vector_pick(VectorFunction *f, int a, int b, int lanes); /* PICK */
 int vector_load_index(VectorFunction *f, VectorAddress address);
 int vector_pointer_index(VectorFunction *f, int pointer, int index, int64_t bytes);
 int vector_lookup(VectorFunction *f, int table, int index);
+int vector_lookup_pair(VectorFunction *f, int table, int index);
 int vector_round_to(VectorFunction *f, DType type, int a); /* f32 to the nearest of a narrower type, which stays in f32 */
 /* f32 rounded to the nearest bf16, ties to even, in the upper halves of lanes of s32; the lower halves are not cleared. NaNs keep
  * their upper bits and become quiet. */

@@ -291,7 +291,7 @@ whet_status c_print_function(const VectorFunction *f, const char *prefix, int in
     Arena arena;
     bool native[VECTOR_OP_COUNT];
     for (int code = 0; code < VECTOR_OP_COUNT; code++)
-        native[code] = code != VECTOR_SCALE /* ldexp is slow */ && code != VECTOR_PICK;
+        native[code] = code != VECTOR_SCALE /* ldexp is slow */ && code != VECTOR_PICK && code != VECTOR_LOOKUP_PAIR;
     if (!(f = vector_rewrite(f, native, err)))
         return err && err->status ? err->status : WHET_ERROR_UNSUPPORTED;
     arena_init(&arena, NULL);

@@ -624,6 +624,7 @@ static void encode_op(Encoder *e, const VectorOp *op, int at) {
     case VECTOR_PERMUTE: encode_permute(e, op); break;
     case VECTOR_PICK: encode_pick(e, op); break;
     case VECTOR_LOOKUP: encode_lookup(e, op, at); break;
+    case VECTOR_LOOKUP_PAIR: encode_lookup_pair(e, op); break;
     case VECTOR_REDUCE_ADD:
     case VECTOR_REDUCE_MIN:
     case VECTOR_REDUCE_MAX: encode_reduce(e, op, at); break;

@@ -110,6 +110,7 @@ void encode_blocks(Encoder *e, const VectorOp *op);
 void encode_permute(Encoder *e, const VectorOp *op);
 void encode_pick(Encoder *e, const VectorOp *op);
 void encode_lookup(Encoder *e, const VectorOp *op, int at);
+void encode_lookup_pair(Encoder *e, const VectorOp *op);
 void encode_iota(Encoder *e, const VectorOp *op);
 void encode_reduce(Encoder *e, const VectorOp *op, int at);
 int encode_binary_mnemonic(const Encoder *e, VectorCode code, DType type); /* encode.c: 0: there is none */

@@ -76,6 +76,13 @@ void encode_lookup(Encoder *e, const VectorOp *op, int at) {
     encode_vector(e, ZYDIS_MNEMONIC_VBLENDVPS, to, low, high, to);
 }
 
+void encode_lookup_pair(Encoder *e, const VectorOp *op) {
+    const float *table = vector_table[(int)op->number];
+    X86Operand to = result(e, op), second = encode_pool(e, table + VECTOR_TABLE_LENGTH, 64);
+    encode_vector(e, ZYDIS_MNEMONIC_VMOVUPS, to, encode_pool(e, table, 64), nothing, nothing);
+    encode_vector(e, ZYDIS_MNEMONIC_VPERMT2PS, to, encode_operand(e, op->arg[0]), second, nothing);
+}
+
 void encode_iota(Encoder *e, const VectorOp *op) {
     int32_t lanes[16];
     for (int i = 0; i < 16; i++)

@@ -175,7 +175,7 @@ bool x86_select(const VectorFunction *f, const Target *target, CodeSelection *ou
         out->scratch[i] = scratch_of(target, op);
         out->late[i] = op->code == VECTOR_EVEN || op->code == VECTOR_ODD || op->code == VECTOR_DOT4_US ||
                        op->code == VECTOR_DOT2_SS || op->code == VECTOR_DOT2 || op->code == VECTOR_GATHER ||
-                       op->code == VECTOR_PICK;
+                       op->code == VECTOR_PICK || op->code == VECTOR_LOOKUP_PAIR;
         int memory = folded_operand(out->none, op);
         if (memory >= 0 && memory == out->tie[i]) /* take over another operand that is in a register */
             out->tie[i] = op->code == VECTOR_FMA || op->code == VECTOR_FNMA ? 0 : vector_arg_count(op->code) > 1 ? 1 : -1;
@@ -197,7 +197,7 @@ void x86_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
     for (size_t i = 0; i < COUNT(missing); i++)
         native[missing[i]] = false;
     if (target->bytes < 64)
-        native[VECTOR_SCALE] = native[VECTOR_MUL_LONG] = native[VECTOR_PICK] = false;
+        native[VECTOR_SCALE] = native[VECTOR_MUL_LONG] = native[VECTOR_PICK] = native[VECTOR_LOOKUP_PAIR] = false;
     if (target->features & vnni)
         native[VECTOR_DOT4_US] = true;
     if (target->bytes == 64 && target->features & FEATURE(AVX512_BF16))
