@@ -23,8 +23,8 @@
 
 #define SOFTMAX                                                                                                                  \
     "top[i] = max(j) x[i, j]\ne[i, j] = exp(x[i, j] - top[i])\ntotal[i] = sum(j) e[i, j]\ny[i, j] = e[i, j] / total[i]"
-#define LAYER_NORM                                                                                                               \
-    "mean[i] = (sum(j) x[i, j]) / 768\nd[i, j] = x[i, j] - mean[i]\nv[i] = (sum(j) d[i, j] * d[i, j]) / 768\n"                   \
+#define LAYER_NORM(n)                                                                                                            \
+    "mean[i] = (sum(j) x[i, j]) / " #n "\nd[i, j] = x[i, j] - mean[i]\nv[i] = (sum(j) d[i, j] * d[i, j]) / " #n "\n"             \
     "r[i] = 1 / sqrt(v[i] + 1e-5)\ny[i, j] = d[i, j] * r[i] * g[j] + b[j]"
 #define RMS_NORM "y[i, j] = x[i, j] / sqrt((sum(k) x[i, k] * x[i, k]) / 768 + 1e-5) * g[j]"
 
@@ -43,14 +43,15 @@ static const struct Case {
      3,
      1,
      {1, 21, 4096}},
-    {"layer norm 768", LAYER_NORM, 2, 1, {80, 768}},
-    {"layer norm 1024", LAYER_NORM, 2, 1, {64, 1024}},
-    {"layer norm 1024, L3", LAYER_NORM, 2, 1, {1024, 1024}},
+    {"layer norm 768", LAYER_NORM(768), 2, 1, {80, 768}},
+    {"layer norm 1024", LAYER_NORM(1024), 2, 1, {64, 1024}},
+    {"layer norm 1024, L3", LAYER_NORM(1024), 2, 1, {1024, 1024}},
     {"rms norm 768", RMS_NORM, 2, 1, {80, 768}},
     {"mean over channels", "y[n, h] = (sum(c) x[n, c, h]) / 64", 3, 1, {2, 64, 784}},
     {"mean over pixels", "y[n, c] = (sum(h) x[n, c, h]) / 784", 3, 2, {2, 64, 784}},
     {"mean over rows, NHWC", "y[n, c] = (sum(h) x[n, h, c]) / 784", 3, 1, {2, 784, 64}},
     {"max 1000", "y[i] = max(j) x[i, j]", 2, 1, {100, 1000}},
+    {"softmax 1000, L3", SOFTMAX, 2, 1, {1024, 1000}},
     {"softmax 1000, memory", SOFTMAX, 2, 1, {20000, 1000}},
     {"mean over pixels, memory", "y[n, c] = (sum(h) x[n, c, h]) / 784", 3, 2, {160, 160, 784}},
 };

@@ -346,16 +346,19 @@ static void any_batch(void **state) {
 /* Passes over some rows beside those over others, whole tasks and parts of them, in place and not. */
 static void side_by_side(void **state) {
     enum { ROWS = 75, COLUMNS = 600, TASK = (1 << 15) / COLUMNS };
-    static const int rows[] = {1, 2, 5, 7, 8, 9, TASK + 1, TASK + 4, ROWS};
+    static const int rows[] = {1, 2, 5, 7, 8, 9, 11, 12, 13, 17, TASK + 1, TASK + 4, ROWS};
     static const int columns[] = {112, 167, COLUMNS};
     static const char *const texts[] = {SOFTMAX,
                                         "s[i, j] = x[i, j] * 0.125 + 1\ntop[i] = max(j) s[i, j]\n"
                                         "e[i, j] = exp(s[i, j] - top[i])\ny[i, j] = e[i, j] / (sum(k) e[i, k])",
-                                        NORM, "y[i, j] = x[i, j] / sqrt((sum(k) x[i, k] * x[i, k]) / 100 + 0.1)",
+                                        NORM,
+                                        "y[i, j] = x[i, j] / sqrt((sum(k) x[i, k] * x[i, k]) / 100 + 0.1)",
                                         "a[i] = (sum(j) x[i, j]) * 0.01\nb[i] = (sum(j) x[i, j] * a[i]) * 0.01\n"
                                         "c[i] = (sum(j) x[i, j] * b[i]) * 0.01\nd[i] = (sum(j) x[i, j] * c[i]) * 0.01\n"
-                                        "y[i, j] = x[i, j] + d[i]"};
-    static const int least_rows[] = {8, 8, 6, 6, ROWS + 1}; /* the last has more passes than go side by side */
+                                        "y[i, j] = x[i, j] + d[i]",
+                                        "m[i] = (sum(j) x[i, j]) * 0.01\nv[i] = (sum(j) square(x[i, j] - m[i])) * 0.01\n"
+                                        "y[i, j] = sqrt(abs((x[i, j] - m[i]) / sqrt(v[i] + 0.1)))"};
+    static const int least_rows[] = {8, 8, 6, 6, ROWS + 1 /* more passes than go side by side */, 6};
     (void)state;
     Target target;
     if (!target_host(~UINT64_C(0), &target)) {

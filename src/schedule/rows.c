@@ -509,10 +509,8 @@ bool rows_prepare(Rows *r, Compiled *c, const ScheduleOptions *options, const ch
             error_memory(err);
         return false;
     }
-    if (!rows_plan(r, c, options, why))
-        return false;
     find_leaders(r);
-    return true;
+    return rows_plan(r, c, options, why);
 }
 
 bool rows_make(Rows *r, Compiled *c, const char **why, whet_error *err) {

@@ -25,6 +25,7 @@ typedef struct RowsFunction {
     int last_lanes; /* across: of the last vector, the others are whole */
     int stages;     /* 1: pass after pass. Otherwise as many as there are passes, which go side by side, each over other rows:
                      * rows_overlap.c */
+    int apart;      /* then: by how many rounds over rows a pass is behind the one before it, 1 or 2 */
 } RowsFunction;
 
 /* A sum and the squares of the deviations from its mean m, summed in the same pass: rows_moments.c. */
@@ -100,6 +101,7 @@ int rows_pass_of(const Rows *r, const Expr *e);
 void rows_find_moments(Rows *r);
 const RowMoments *rows_moments(const Rows *r, const Expr *sum);
 const Expr *rows_reduced(const Rows *r, const Expr *reduction);
+bool rows_is_mean(const Rows *r, const RowMoments *m); /* m is the mean of the columns, as it is but for wrong models */
 
 /* rows_overlap.c: whether the passes over some rows may go beside those over others; the function for it, where there are rows
  * enough; how many of so many rows a function takes, and what its argument `rows` then is. */

@@ -30,10 +30,12 @@ static VectorAddress place(const Emitting *p, int access) {
     int64_t row = rows_row_stride(r, access), lane = r->across ? rows_lane_stride(r, access) : 0;
     int leader = r->leader[access];
     int64_t apart = r->nest.access[access].offset - r->nest.access[leader].offset;
-    int64_t copy = r->across ? p->copy * r->lanes * lane : (p->copy - p->behind) * row;
+    int64_t copy = r->across ? p->copy * r->lanes * lane : (p->copy + p->base * (p->shape->apart - 1) - p->behind) * row;
     VectorAddress a = vector_at(p->pointer[leader], bytes * (apart + copy));
     if (p->row >= 0)
         a = vector_plus(a, p->row, bytes * row);
+    if (p->turn >= 0)
+        a = vector_plus(a, p->turn, bytes * row);
     if (p->block >= 0)
         a = vector_plus(a, p->block, bytes * lane);
     for (int k = 0; k < r->column_count; k++)

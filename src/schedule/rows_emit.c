@@ -545,6 +545,7 @@ const VectorFunction *rows_emit(const Rows *r, int function, Compiled *c, const 
         *p = (Emitting){.r = r,
                         .shape = &r->function[function],
                         .row = -1,
+                        .turn = -1,
                         .block = -1,
                         .mask = -1,
                         .shares = r->lanes * 4 != 32 && !r->shrunk};

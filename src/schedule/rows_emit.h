@@ -58,6 +58,7 @@ typedef struct Emitting {
     int from, to;                  /* passes that go side by side */
     int base;                      /* the first copy of the pass: copies of several passes are those of all their rows */
     int64_t behind;                /* row 0 of the pointers, as seen from copy 0 */
+    int turn;                      /* counts rows behind `row`; -1: none */
     int64_t offset;                /* along the innermost column axis */
     int shared[NEST_MAX_ACCESSES]; /* what all rows read at this step; -1: not yet */
     bool shares;                   /* there are registers for it */

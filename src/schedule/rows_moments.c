@@ -124,8 +124,7 @@ int rows_deviation(Emitting *p, const RowMoments *m) {
     return *deviation;
 }
 
-/* Whether m is the mean of the columns, as it is but for wrong models. */
-static bool is_mean(const Rows *r, const RowMoments *m) {
+bool rows_is_mean(const Rows *r, const RowMoments *m) {
     return fabs(m->factor * (double)r->columns - 1) < 0x1p-20;
 }
 
@@ -134,11 +133,11 @@ int rows_finish_moment(Emitting *p, const RowMoments *m, const Expr *sum, int x)
     int i = (int)(m - p->r->moment), shift = p->shift[i][TOGETHER], count = rows_number(p, (double)p->r->columns);
     if (sum == m->sum) {
         p->apart[i] = x;
-        p->mean[i] = is_mean(p->r, m) ? vector_ternary(f, VECTOR_FMA, x, rows_number(p, m->factor), shift) : -1;
+        p->mean[i] = rows_is_mean(p->r, m) ? vector_ternary(f, VECTOR_FMA, x, rows_number(p, m->factor), shift) : -1;
         return p->total[i] = vector_ternary(f, VECTOR_FMA, count, shift, x);
     }
     int off, by;
-    if (is_mean(p->r, m)) { /* q + t / n (t - 2 t) */
+    if (rows_is_mean(p->r, m)) { /* q + t / n (t - 2 t) */
         off = vector_binary(f, VECTOR_MUL, p->apart[i], rows_number(p, -m->factor));
         by = p->apart[i];
     } else {
