@@ -602,8 +602,9 @@ static const struct {
                      "  store f32 [%%out + 128] %%f\n"},
     {has_tables, HEAD "  %%a = load s32 [%%x]\n  %%b = lookup f32 from s32 %%a, 0\n  %%c = lookup f32 from s32 %%a, 7\n"
                       "  %%d = add f32 %%b, %%c\n  store f32 [%%out] %%d\n  store f32 [%%out + 64] %%c\n"},
-    {has_tables, HEAD "  %%a = load s32 [%%x]\n  %%b = lookup_pair f32 from s32 %%a, 0\n  %%c = lookup_pair f32 from s32 %%a, 16\n"
-                      "  %%d = add f32 %%b, %%c\n  store f32 [%%out] %%d\n  store f32 [%%out + 64] %%c\n"},
+    {has_tables,
+     HEAD "  %%a = load s32 [%%x]\n  %%b = lookup_pair f32 from s32 %%a, 0\n  %%c = lookup_pair f32 from s32 %%a, 16\n"
+          "  %%d = add f32 %%b, %%c\n  store f32 [%%out] %%d\n  store f32 [%%out + 64] %%c\n"},
     {has_dot_lanes,
      HEAD "  %%a = load s32 [%%x]\n  %%b = load s32 [%%y]\n  %%c = load s32 [%%z]\n"
           "  %%d = dot4_ss_lane s32 from s32 %%a, %%b, %%c, 2\n  %%e = dot4_ss_lane s32 from s32 %%b, %%a, %%d, 1\n"

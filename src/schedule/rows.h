@@ -25,7 +25,7 @@ typedef struct RowsFunction {
     int last_lanes; /* across: of the last vector, the others are whole */
     int stages;     /* 1: pass after pass. Otherwise as many as there are passes, which go side by side, each over other rows:
                      * rows_overlap.c */
-    int apart;      /* then: by how many rounds over rows a pass is behind the one before it, 1 or 2 */
+    int apart;      /* by how many rounds over rows a pass is behind the one before it, 1 or 2 */
 } RowsFunction;
 
 /* A sum and the squares of the deviations from its mean m, summed in the same pass: rows_moments.c. */

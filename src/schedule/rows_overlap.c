@@ -7,8 +7,8 @@
  *     rows 6 7              pass 1   pass 2
  *                                    pass 2
  *
- * One pass waits for memory, another computes, and the ends of rows wait for nothing that is near: softmax takes 10.5 to 11.5
- * cycles a vector instead of 13 to 14. What a pass leaves to the next are reductions, in one register each. */
+ * One pass waits for memory, another computes, and the ends of rows wait for nothing that is near. Where passes are two rounds
+ * `apart`, each line above is two rounds of two rows. What a pass leaves to the next are reductions, in one register each. */
 #include "schedule/rows_emit.h"
 
 #include <string.h>

@@ -391,12 +391,12 @@ static void size_along(Rows *r, const ScheduleOptions *options) {
                 : r->moment_count || r->shrunk >= 2 || (r->columns == r->lane_extent && vectors <= SHORT) ? 2
                                                                                                           : 4;
     set_steps(r, options, vectors > 1 ? steps : 1);
-    RowsFunction many = {rows_at_once(r, vectors, steps), r->lanes, 1};
+    RowsFunction many = {rows_at_once(r, vectors, steps), r->lanes, 1, 1};
     if (r->overlaps)
         many = rows_overlapped(r, is_heavy(r), many);
     bool plain = many.copies == 1 && many.stages == 1;
     if (plain || rows_leave_some(r, &many))
-        r->function[r->function_count++] = (RowsFunction){1, r->lanes, 1};
+        r->function[r->function_count++] = (RowsFunction){1, r->lanes, 1, 1};
     if (!plain)
         r->function[r->function_count++] = many;
     r->scratch_floats = ((size_t)r->columns + 63) / 64 * 64 * (size_t)many.copies;
@@ -412,11 +412,11 @@ static void size_across(Rows *r, const ScheduleOptions *options) {
     int64_t width = (int64_t)copies * r->lanes, rest = r->lane_extent % width;
     r->whole = r->tail = -1;
     if (r->lane_extent >= width)
-        r->function[r->whole = r->function_count++] = (RowsFunction){copies, r->lanes, 1};
+        r->function[r->whole = r->function_count++] = (RowsFunction){copies, r->lanes, 1, 1};
     if (rest || !r->lane_extent) {
         int vectors = (int)((rest + r->lanes - 1) / r->lanes);
         r->function[r->tail = r->function_count++] =
-            (RowsFunction){vectors ? vectors : 1, (int)((rest + r->lanes - 1) % r->lanes + 1), 1};
+            (RowsFunction){vectors ? vectors : 1, (int)((rest + r->lanes - 1) % r->lanes + 1), 1, 1};
     }
     set_steps(r, options, r->shrunk ? 1 : 8 / copies);
     r->scratch_floats = (size_t)(r->columns * width);

@@ -120,8 +120,7 @@ bool arm64_select(const VectorFunction *f, const Target *target, CodeSelection *
 
 void arm64_native(const Target *target, bool native[VECTOR_OP_COUNT]) {
     static const VectorCode missing[] = {VECTOR_TILE_DOT2,    VECTOR_TILE_DOT4_SS, VECTOR_TILE_DOT4_US, VECTOR_TILE_DOT4_SU,
-                                         VECTOR_TILE_DOT4_UU, VECTOR_TILE_LOAD,    VECTOR_PICK,
-                                         VECTOR_LOOKUP_PAIR};
+                                         VECTOR_TILE_DOT4_UU, VECTOR_TILE_LOAD,    VECTOR_PICK,         VECTOR_LOOKUP_PAIR};
     static const VectorCode of_tiles[] = {VECTOR_TILE_ZERO, VECTOR_OUTER,     VECTOR_OUTER2,   VECTOR_OUTER4_SS, VECTOR_OUTER4_US,
                                           VECTOR_OUTER4_SU, VECTOR_OUTER4_UU, VECTOR_TILE_ROW, VECTOR_TILE_STORE};
     bool scalable = arm64_scalable(target), i8mm = target->features & FEATURE(I8MM), bf16 = target->features & FEATURE(BF16);
