@@ -165,7 +165,7 @@ static Expr *type_operation(Typer *t, Expr *expr) {
 /* A literal is converted at once: f64(0.1) is the double nearest to 0.1. */
 static Expr *type_cast(Typer *t, Expr *expr) {
     Expr *operand = expr->arg[0];
-    if (!strip_supported(expr->type)) {
+    if (!kernel_computes(expr->type)) {
         bind_error(t->b, expr->column, WHET_ERROR_UNSUPPORTED, "kernels do not compute with %s", dtype_name(expr->type));
         return NULL;
     }
@@ -263,7 +263,7 @@ static whet_status type_result(Typer *t, Expr *value) {
 static whet_status check_types(Typer *t) {
     for (int i = 0; i < t->b->kernel->tensor_count; i++) {
         const KernelTensor *tensor = &t->b->kernel->tensors[i];
-        if (tensor->type != DT_NONE && !strip_supported(tensor->type))
+        if (tensor->type != DT_NONE && !kernel_computes(tensor->type))
             return bind_error(t->b, tensor->column, WHET_ERROR_UNSUPPORTED, "'%s' is %s: kernels do not compute with it",
                               tensor->name, dtype_name(tensor->type));
     }

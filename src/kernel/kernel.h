@@ -229,6 +229,7 @@ typedef struct KernelConst { /* a name used as a value, `alpha`, or as an extent
  * does not have are ignored. The kernel is changed in place, and of no use after an error. */
 whet_status kernel_bind(Kernel *kernel, const KernelArg *args, int arg_count, const KernelConst *consts, int const_count,
                         whet_error *err);
+bool kernel_computes(DType type); /* all but strings, complex numbers and what is only stored; strip.c */
 int kernel_find_tensor(const Kernel *kernel, const char *name); /* -1: absent */
 /* Of one definition, after bind: both affine, and the same. */
 bool index_equals(const Definition *d, const Index *x, const Index *y);

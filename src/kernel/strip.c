@@ -21,7 +21,7 @@ DType strip_type(DType type) {
     return dtype_is_half(type) ? DT_F32 : type;
 }
 
-bool strip_supported(DType type) {
+bool kernel_computes(DType type) {
     switch (type) {
     case DT_F32:
     case DT_F64:

@@ -10,8 +10,7 @@
 
 /* The type a strip's elements have in C: DT_F32 for f16 and bf16. */
 DType strip_type(DType type);
-size_t strip_size(DType type);    /* bytes of an element in a strip */
-bool strip_supported(DType type); /* can kernels compute with it? */
+size_t strip_size(DType type); /* bytes of an element in a strip */
 
 /* An operand may be one element for the whole strip. */
 typedef enum StripForm { FORM_VV = 0, FORM_SV = 1, FORM_VS = 2 } StripForm; /* SV: the first is one element */

@@ -37,7 +37,7 @@ static whet_status cast_like_shape(OpCall *call) {
 
 static whet_status cast_build(OpCall *call, Text *out) {
     DType from = call->in[0]->type, to = call->out[0].type;
-    if (!native_in_notation(from) || !native_in_notation(to))
+    if (!kernel_computes(from) || !kernel_computes(to))
         return WHET_OK;
     if (from == to)
         text_put(out, "output[..] = input[..]");
@@ -106,7 +106,7 @@ static uint8_t to_code(DType to, double value, int mode, bool saturate) {
 static whet_status numbers_to_numbers(OpRun *run, DType to, void *data) {
     const Tensor *x = op_input(run, 0);
     int64_t count = whet_tensor_count(x);
-    bool narrow = dtype_bits(to) <= 8 && !native_in_notation(to);
+    bool narrow = dtype_bits(to) <= 8 && !kernel_computes(to);
     const double *values = native_f64(run, 0);
     uint8_t *codes = narrow && values ? op_scratch(run, (size_t)count + 1) : NULL;
     if (!values || (narrow && !codes))

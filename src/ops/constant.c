@@ -233,7 +233,7 @@ static whet_status dtype_like_shape(OpCall *call) {
         if (call->out[0].type == DT_NONE)
             return WHET_ERROR_FORMAT;
     }
-    if (call->out[0].type != DT_NONE && !native_in_notation(call->out[0].type))
+    if (call->out[0].type != DT_NONE && !kernel_computes(call->out[0].type))
         return op_error(call, WHET_ERROR_UNSUPPORTED, "outputs of type %s are not supported here", dtype_name(call->out[0].type));
     return op_same_shape(call, 0, 0);
 }
@@ -299,7 +299,7 @@ static whet_status random_shape(OpCall *call) {
             return op_error(call, WHET_ERROR_FORMAT, "dimension %d of the shape is %lld; wanted 0 or more", d,
                             (long long)dims[d]);
     call->out[0].type = native_dtype(call, "dtype", op_int(call, "dtype"));
-    if (dtype_kind(call->out[0].type) != KIND_FLOAT || !native_in_notation(call->out[0].type))
+    if (dtype_kind(call->out[0].type) != KIND_FLOAT || !kernel_computes(call->out[0].type))
         return op_error(call, WHET_ERROR_FORMAT, "attribute dtype is %lld; a float type is wanted",
                         (long long)op_int(call, "dtype"));
     op_set_shape(call, 0, count, dims);
@@ -437,7 +437,7 @@ static whet_status window_shape(OpCall *call) {
     if (status != WHET_OK)
         return status;
     call->out[0].type = native_dtype(call, "output_datatype", op_int(call, "output_datatype"));
-    if (!native_in_notation(call->out[0].type))
+    if (!kernel_computes(call->out[0].type))
         return op_error(call, WHET_ERROR_UNSUPPORTED, "windows of type %s are not supported", dtype_name(call->out[0].type));
     op_set_shape(call, 0, 1, &length);
     return WHET_OK;

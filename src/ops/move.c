@@ -10,7 +10,7 @@
 
 bool native_in_text(const OpCall *call) {
     for (int i = 0; i < call->in_count; i++)
-        if (call->in[i] && !native_in_notation(call->in[i]->type))
+        if (call->in[i] && !kernel_computes(call->in[i]->type))
             return false;
     return !native_empty(&call->out[0]);
 }

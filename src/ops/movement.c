@@ -119,7 +119,7 @@ static whet_status concat_build(OpCall *call, Text *out) {
     const Type *y = &call->out[0];
     int axis = op_axis(call, op_int(call, "axis"), y->rank);
     int64_t offset = 0;
-    if (!native_in_notation(y->type) || native_empty(y) || call->in_count > MOST_PARTS)
+    if (!kernel_computes(y->type) || native_empty(y) || call->in_count > MOST_PARTS)
         return WHET_OK;
     for (int i = 0; i < call->in_count; i++) {
         if (call->in[i]->dims[axis] == 0)
@@ -243,7 +243,7 @@ static whet_status split_build(OpCall *call, Text *out) {
     const Type *x = call->in[0];
     int axis = op_axis(call, op_int(call, "axis"), x->rank);
     int64_t offset = 0;
-    if (!native_in_notation(x->type) || call->out_count > MOST_PARTS)
+    if (!kernel_computes(x->type) || call->out_count > MOST_PARTS)
         return WHET_OK;
     for (int i = 0; i < call->out_count; i++)
         if (native_empty(&call->out[i]))

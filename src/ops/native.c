@@ -5,25 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-bool native_in_notation(DType type) {
-    switch (type) {
-    case DT_F32:
-    case DT_F64:
-    case DT_F16:
-    case DT_BF16:
-    case DT_BOOL:
-    case DT_U8:
-    case DT_S8:
-    case DT_U16:
-    case DT_S16:
-    case DT_U32:
-    case DT_S32:
-    case DT_U64:
-    case DT_S64: return true;
-    default: return false;
-    }
-}
-
 whet_status native_whole_bytes(OpCall *call, DType type) {
     if (type != DT_NONE && dtype_bits(type) < 8)
         return op_error(call, WHET_ERROR_UNSUPPORTED, "tensors of type %s are not supported here", dtype_name(type));

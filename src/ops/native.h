@@ -9,8 +9,6 @@
 
 #include "ops/ops.h"
 
-/* True for the types kernels compute on: all but strings, complex numbers and storage-only floats and integers. */
-bool native_in_notation(DType type);
 /* Refuses element types below a byte, by name, for operators that cannot address them. */
 whet_status native_whole_bytes(OpCall *call, DType type);
 static inline size_t native_size(DType type) {

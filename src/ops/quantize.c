@@ -110,7 +110,7 @@ static OpHoles quantization_holes(OpCall *call, const char *scale, const char *z
 }
 
 static bool is_plain_float(DType type) {
-    return dtype_kind(type) == KIND_FLOAT && native_in_notation(type);
+    return dtype_kind(type) == KIND_FLOAT && kernel_computes(type);
 }
 
 static bool is_plain_int(DType type) {
@@ -148,7 +148,7 @@ static whet_status quantize_shape(OpCall *call) {
     if (type == DT_NONE)
         return op_has(call, 2) && call->in[2]->type == DT_NONE ? WHET_OK : WHET_ERROR_FORMAT;
     Kind kind = dtype_kind(type);
-    if (dtype_bits(type) > 16 || kind == KIND_BOOL || (kind == KIND_FLOAT && (native_in_notation(type) || type == DT_F8E8M0)))
+    if (dtype_bits(type) > 16 || kind == KIND_BOOL || (kind == KIND_FLOAT && (kernel_computes(type) || type == DT_F8E8M0)))
         return op_error(call, WHET_ERROR_UNSUPPORTED, "quantizing to %s is not supported", dtype_name(type));
     if (op_has(call, 2) && call->in[2]->type != type)
         return op_error(call, WHET_ERROR_FORMAT, "output_dtype is %s; wanted %s, as the zero point", dtype_name(type),

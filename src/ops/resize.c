@@ -180,7 +180,7 @@ static whet_status resize_shape(OpCall *call) {
     const Type *x = call->in[0];
     ResizeAxis plan[WHET_MAX_RANK];
     bool known = true;
-    if (x->type != DT_NONE && !native_in_notation(x->type))
+    if (x->type != DT_NONE && !kernel_computes(x->type))
         return op_error(call, WHET_ERROR_UNSUPPORTED, "type %s is not supported", dtype_name(x->type));
     if (x->rank < 0)
         return WHET_OK;

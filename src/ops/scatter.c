@@ -22,7 +22,7 @@ static Reduction reduction_of(const OpCall *call) {
 static whet_status check_reduction(OpCall *call) {
     Reduction reduction = reduction_of(call);
     DType type = call->in[0]->type;
-    if (reduction != SCATTER_NONE && type != DT_NONE && (!native_in_notation(type) || type == DT_BOOL))
+    if (reduction != SCATTER_NONE && type != DT_NONE && (!kernel_computes(type) || type == DT_BOOL))
         return op_error(call, WHET_ERROR_UNSUPPORTED, "reductions of type %s are not supported", dtype_name(type));
     return native_whole_bytes(call, type);
 }

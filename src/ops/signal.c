@@ -399,7 +399,7 @@ static whet_status mel_shape(OpCall *call) {
         return op_error(call, WHET_ERROR_DATA, "num_mel_bins or dft_length is too large; wanted below 2^31");
     Dim dims[2] = {length == DIM_UNKNOWN ? DIM_UNKNOWN : length / 2 + 1, bins};
     call->out[0].type = native_dtype(call, "output_datatype", op_int(call, "output_datatype"));
-    if (!native_in_notation(call->out[0].type))
+    if (!kernel_computes(call->out[0].type))
         return op_error(call, WHET_ERROR_UNSUPPORTED, "output_datatype %s is not supported", dtype_name(call->out[0].type));
     op_set_shape(call, 0, 2, dims);
     return WHET_OK;
