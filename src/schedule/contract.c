@@ -256,8 +256,8 @@ static bool plan(Contract *k, const ScheduleOptions *options, const int *axis, i
         return false;
     k->panel_bytes = k->direct ? 0 : (size_t)panel;
     k->packed_bytes = k->direct ? 0 : (size_t)whole;
-    k->ahead = k->constant && k->packed_bytes >= AHEAD_LEAST ? bytes_ahead(k->rows, options->far) : 0;
-    k->next_panel = k->constant && !k->ahead && fetches_next(k);
+    k->next_panel = k->constant && fetches_next(k);
+    k->ahead = k->constant && !k->next_panel && k->packed_bytes >= AHEAD_LEAST ? bytes_ahead(k->rows, options->far) : 0;
     return true;
 }
 
