@@ -18,6 +18,7 @@ enum {
     CALL_SLOTS = 100,   /* of a call */
     MANY_ROWS = 360360, /* a multiple of every height of a tile up to 15 */
     PANEL_ROWS = 8,     /* tiles of more want panels that are too narrow for few rows */
+    MANY_PANELS = 64,   /* the last of so many, packed once, does not show */
     SET_PERIOD = 4096,  /* bytes after which L1's sets come again */
     WAYS_FOR_ROWS = 8,
     MOST_VECTORS = 6, /* of a tile; */
@@ -92,7 +93,7 @@ static double product_slots(const ContractShape *s, const Loads *load, int mr, i
     double column = (double)tiles * tile_slots(mr, nv, s->depth, load) + tile_slots(rest, nv, s->depth, load);
     double last = (double)tiles * tile_slots(mr, edge, s->depth, load) + tile_slots(rest, edge, s->depth, load);
     double ragged = rest ? 1.01 : 1; /* another function to make, and an interruption of the steady state */
-    ragged *= edge ? 1.02 : 1;
+    ragged *= edge && !(s->packed_once && panels >= MANY_PANELS) ? 1.02 : 1;
     double calls = (double)(panels + (edge > 0)) * (double)((tiles > 0) + (rest > 0));
     return ragged * ((double)panels * column + last) + CALL_SLOTS * calls;
 }
