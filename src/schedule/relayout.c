@@ -274,10 +274,11 @@ static bool share_vectors(const Product *p, const Target *target, const Sizes *s
 /* The sum channels last. */
 static double slots_last(const Product *p, const Target *target, const Sizes *s, bool constant) {
     static const double SHARED = 1.15; /* of multiply-adds alone */
+    const int lanes = target->bytes / 4;
     ContractKnobs knobs = {0};
     ContractShape shape = {.rows = s->columns * s->images, .columns = s->outputs, .depth = s->depth, .packed_once = constant};
     if (share_vectors(p, target, s))
-        return SHARED * (double)(s->groups * s->outputs * s->images) * (double)(s->columns * s->depth) / (target->bytes / 4);
+        return SHARED * (double)(s->groups * s->outputs * s->images) * (double)(s->columns * s->depth) / lanes;
     return (double)s->groups * cost_contract(target, shape, 4, 0, 0, &knobs);
 }
 
