@@ -121,6 +121,11 @@ static const Case cases[] = {
      "  %p: f32[1, 4, 32, 32] = Softmax(%a) {axis = -1}\n  %o: f32[1, 4, 32, 16] = MatMul(%p, %v)\n"
      "  %h: f32[1, 32, 4, 16] = Transpose(%o) {perm = [0, 2, 1, 3]}\n  %y: f32[1, 32, 64] = Reshape(%h, %shape)\n  out %y\n}\n",
      "attend"},
+    {"keys that are turned for one query: read where they lie",
+     HEAD "  in %q: f32[1, 4, 1, 32]\n  in %p: f32[1, 4, 47, 32]\n  in %k: f32[1, 4, 1, 32]\n"
+          "  %c: f32[1, 4, 48, 32] = Concat(%p, %k) {axis = 2}\n  %t: f32[1, 4, 32, 48] = Transpose(%c) {perm = [0, 1, 3, 2]}\n"
+          "  %y: f32[1, 4, 1, 48] = MatMul(%q, %t)\n  out %c\n  out %y\n}\n",
+     "map map rows"},
     {"attention of heads that share keys and values, which are expanded",
      HEAD
      "  in %q: f32[1, 32, 64]\n  in %k: f32[1, 2, 32, 16]\n  in %v: f32[1, 2, 32, 16]\n  in %mask: f32[1, 1, 32, 32]\n"

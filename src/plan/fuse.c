@@ -164,7 +164,8 @@ static const char *in_stages(const Plan *plan, const Verdict *verdict) {
                         verdict->why ? "; " : "", verdict->why ? verdict->why : "");
 }
 
-/* Is `now` at least as good as its parts were? -1: error. */
+/* Is `now` at least as good as its parts were? What is moved and then read once by a product (keys, turned for one query) is
+ * read where it lies, whatever template that takes: the move alone costs as much. -1: error. */
 static int is_taken(Plan *plan, Group *now, Group *before, Group *part, const char **why) {
     const Verdict *verdict = group_verdict(plan, now);
     if (!verdict)
@@ -174,7 +175,8 @@ static int is_taken(Plan *plan, Group *now, Group *before, Group *part, const ch
     const Verdict *was = reduction ? group_verdict(plan, reduction) : verdict;
     if (!was)
         return -1;
-    if (changes_template(verdict, was, reduction ? reduction->count : 0)) {
+    bool moved_once = reduction == before && last_of(part)->value->op == EXPR_READ && !is_heavy(plan, last_of(before));
+    if (changes_template(verdict, was, reduction ? reduction->count : 0) && !(moved_once && as_one(verdict))) {
         *why =
             arena_printf(plan->arena, "'%s' would run both, '%s' runs it alone and is faster", verdict->template, was->template);
         return 0;
