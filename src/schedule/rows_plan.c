@@ -191,7 +191,7 @@ static bool choose_lanes(Rows *r, const char **why) {
 static bool is_lone(const Rows *r, const ScheduleOptions *options) {
     enum { LEAST_COLUMNS = 1024 };
     if (r->fixed || r->across || r->lane_axis < 0 || r->rows * r->outer_total != 1 || r->column_count != 1 || r->table ||
-        r->columns < LEAST_COLUMNS || options->whole)
+        r->columns < LEAST_COLUMNS || options->whole || options->spare_registers) /* counts want registers */
         return false;
     for (int i = 0; i < r->count; i++) {
         const Definition *d = r->item[i].definition;
