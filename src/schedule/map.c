@@ -66,10 +66,11 @@ static bool is_chain(const Kernel *kernel, const void *const *known) {
     return false;
 }
 
-/* One row of any length, so that a new length finds its code. */
+/* One row of any length, so that a new length finds its code: three loops, each with pointers of its own, and five more values. */
 static bool is_counted(const MapPass *m, const MapBox *box, const Target *target) {
     bool plain = m->column >= 0 && !m->scattered && !m->permutes && !m->transposed && m->split <= 1 && !m->gather_count;
-    return plain && box->segment_count == 1 && box->outer_total == 1 && map_extent(box, box->row) == 1 &&
+    return plain && box->segment_count == 1 && box->outer_total == 1 && box->row < 0 &&
+           3 * m->nest.access_count + 5 <= target->registers[CLASS_INDEX] &&
            box->extent[m->column] >= map_lanes(m, target->bytes);
 }
 
