@@ -1,6 +1,6 @@
 /* Random kernels: the evaluator and machine code against direct recursion, each element within what its own sums allow; serial
  * against split work (same bits); the text against itself. The seed is printed; WHET_SEED=N repeats a run, WHET_ROUNDS=N changes
- * its length. */
+ * its length, WHET_GROUPS=N how many of a hundred are convolutions of groups. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,6 +35,11 @@ static int64_t pick(Maker *m, int64_t below) {
 
 static bool chance(Maker *m, int percent) {
     return pick(m, 100) < percent;
+}
+
+static int64_t from_environment(const char *name, int64_t otherwise) {
+    const char *text = getenv(name);
+    return text ? strtoll(text, NULL, 10) : otherwise;
 }
 
 static char letter(int axis) {
@@ -201,11 +206,59 @@ static void make_left(Maker *m) {
     text_printf(&m->text, "]: %s = ", dtype_name(m->type));
 }
 
+/* A convolution of groups, of either layout, beside whatever else may be told of a group, an output or a channel: templates merge
+ * such axes. */
+static void make_groups(Maker *m) {
+    static const DType factors[] = {DT_F32, DT_F32, DT_F32, DT_F16, DT_BF16, DT_S8, DT_U8, DT_S32};
+    DType type = factors[pick(m, (int64_t)COUNT(factors))];
+    m->type = is_float(type) ? DT_F32 : DT_S32;
+    const char *sum = dtype_name(m->type);
+    int64_t size = 2 << pick(m, 3), groups = 1 + pick(m, 12), places = 1 + pick(m, 20), taps = 1 + pick(m, 4);
+    int64_t step = 1 + pick(m, 2), pad = pick(m, 2) ? pick(m, taps + 1) : 0;
+    int64_t length = chance(m, 70) ? step * places + taps : 1 + pick(m, 9);
+    bool outside = pad || step * (places - 1) + taps > length, bias = chance(m, 50);
+    /* clang-format off */
+    static const char *const more[] = {"", "", "", "", " * %s(s[c])", " * %s(s[o])", " * %s(s[g])", " * %s(c)", " * %s(o)",
+                                       " * %s(g)", " * %s(s[k])", " * %s(b[g, o])"};
+    /* clang-format on */
+    static const char *const before[] = {"", "", "", " + %s(s[c])", " + %s(s[o])", " - %s(b[g, o])", " - %s(s[0])"};
+    const char *also = more[pick(m, (int64_t)COUNT(more))], *shift = before[outside ? 0 : pick(m, (int64_t)COUNT(before))];
+    bool first = chance(m, 30); /* channels */
+    text_printf(&m->text, first ? "y[g:%lld, o:%lld" : "y[p:%lld, g:%lld", (long long)(first ? groups : places),
+                (long long)(first ? size : groups));
+    text_printf(&m->text, first ? ", p:%lld]: %s" : ", o:%lld]: %s", (long long)(first ? places : size), sum);
+    text_printf(&m->text, " = (sum(c:%lld, k:%lld) (%s(x[%s", (long long)size, (long long)taps, sum, first ? "g, c, " : "");
+    text_printf(&m->text, "%lld*p + k - %lld%s]%s)", (long long)step, (long long)pad, first ? "" : ", g, c", outside ? "?" : "");
+    text_printf(&m->text, shift, sum);
+    text_printf(&m->text, ") * %s(%s)", sum, chance(m, 50) ? "f[g, o, c, k]" : "f[k, c, g, o]");
+    bool last = strstr(m->text.data, "f[k") != NULL;
+    text_printf(&m->text, also, sum);
+    text_put(&m->text, ")");
+    if (bias)
+        text_printf(&m->text, " + %s(b[g, o])", sum);
+    text_printf(&m->heads, "in x: %s[%lld, %lld, %lld]\n", dtype_name(type), (long long)(first ? groups : length),
+                (long long)(first ? size : groups), (long long)(first ? length : size));
+    int64_t dims[] = {groups, size, size, taps}, turned[] = {taps, size, groups, size};
+    text_printf(&m->heads, "in f: %s[", dtype_name(type));
+    for (int i = 0; i < 4; i++)
+        text_printf(&m->heads, "%s%lld", i ? ", " : "", (long long)(last ? turned : dims)[i]);
+    text_put(&m->heads, "]\n");
+    if (strstr(m->text.data, "s["))
+        text_printf(&m->heads, "in s: %s[%d]\n", dtype_name(type), 20);
+    if (strstr(m->text.data, "b["))
+        text_printf(&m->heads, "in b: %s[%lld, %lld]\n", dtype_name(type), (long long)groups, (long long)size);
+    text_put(&m->heads, m->text.data);
+}
+
 static void make_kernel(Maker *m) {
     text_clear(&m->text);
     text_clear(&m->heads);
     m->tensors = m->depth = 0;
     m->work = 0;
+    if (chance(m, from_environment("WHET_GROUPS", 5))) {
+        make_groups(m);
+        return;
+    }
     m->type = types[pick(m, (int64_t)COUNT(types))];
     make_left(m);
     make_expr(m);
@@ -350,11 +403,6 @@ static bool check_kernel(Maker *m) {
         data_free(data[t]);
     arena_free(&arena);
     return true;
-}
-
-static int64_t from_environment(const char *name, int64_t otherwise) {
-    const char *text = getenv(name);
-    return text ? strtoll(text, NULL, 10) : otherwise;
 }
 
 static void test_random_kernels(void **state) {

@@ -35,25 +35,30 @@ static bool find_axes(const Nest *nest, int window, int *group, int *output, int
     return *group >= 0 && x->stride[*group] == nest->axis[*channel].extent;
 }
 
-/* It is read after the sum. */
-static bool in_epilogue(const Window *w, const Expr *e, const Expr *read) {
+/* It is read below an expression; `stop` is not entered. */
+static bool reads(const Expr *e, const Expr *stop, const Expr *read) {
     if (e == read)
         return true;
-    for (int i = 0; i < 3 && e != w->reduction && e->op != EXPR_READ && e->op != EXPR_NUMBER && e->arg[i]; i++)
-        if (in_epilogue(w, e->arg[i], read))
+    for (int i = 0; i < 3 && e != stop && e->op != EXPR_READ && e->op != EXPR_NUMBER && e->arg[i]; i++)
+        if (reads(e->arg[i], stop, read))
             return true;
     return false;
 }
 
-/* Of what is summed nothing but the window and one factor knows outputs. */
+/* It is read after the sum alone. What views read is in neither. */
+static bool in_epilogue(const Window *w, const Expr *read) {
+    return reads(w->nest.definition->value, w->reduction, read) && !reads(w->reduction->arg[0], NULL, read);
+}
+
+/* Of what is summed nothing but the window and one factor knows outputs or channels: lanes hold neither by its number. */
 static bool one_factor(const Window *w, int window, int output, int channel) {
     const Nest *nest = &w->nest;
     int factors = 0;
     for (int i = 1; i < nest->access_count; i++) {
         const Access *a = &nest->access[i];
-        if (i == window || !a->stride[output] || in_epilogue(w, nest->definition->value, a->read))
+        if (i == window || (!a->stride[output] && !a->stride[channel]) || in_epilogue(w, a->read))
             continue;
-        if (!a->stride[channel])
+        if (!a->stride[output] || !a->stride[channel])
             return false;
         factors++;
     }
