@@ -66,7 +66,8 @@ static bool is_chain(const Kernel *kernel, const void *const *known) {
     return false;
 }
 
-/* One row of any length, so that a new length finds its code: three loops, each with pointers of its own, and five more values. */
+/* One row of any length, so that a new length finds its code: three loops, each with pointers of its own, and five more values.
+ */
 static bool is_counted(const MapPass *m, const MapBox *box, const Target *target) {
     bool plain = m->column >= 0 && !m->scattered && !m->permutes && !m->transposed && m->split <= 1 && !m->gather_count;
     return plain && box->segment_count == 1 && box->outer_total == 1 && box->row < 0 &&

@@ -531,6 +531,14 @@ static void run_fma_lane(const Machine *m, const VectorOp *op, Lanes *out) {
             fmaf(m->value[op->arg[0]].f32[i], m->value[op->arg[1]].f32[i / 4 * 4 + (int)op->number], m->value[op->arg[2]].f32[i]);
 }
 
+static void run_lookup(const Machine *m, const VectorOp *op, Lanes *out) {
+    uint32_t entries = (op->code == VECTOR_LOOKUP_PAIR ? 2 : 1) * VECTOR_TABLE_LENGTH;
+    for (int i = 0; i < m->bytes / 4; i++) {
+        uint32_t at = m->value[op->arg[0]].u32[i] % entries;
+        out->f32[i] = vector_table[(int)op->number + (int)(at / VECTOR_TABLE_LENGTH)][at % VECTOR_TABLE_LENGTH];
+    }
+}
+
 static bool run_op(Machine *m, const VectorOp *op) {
     Lanes out = {.u64 = {0}};
     bool ok = true;
@@ -570,15 +578,7 @@ static bool run_op(Machine *m, const VectorOp *op) {
     case VECTOR_PERMUTE: run_permute(m, op, &out); break;
     case VECTOR_PICK: run_pick(m, op, &out); break;
     case VECTOR_LOOKUP:
-        for (int i = 0; i < m->bytes / 4; i++)
-            out.f32[i] = vector_table[(int)op->number][m->value[op->arg[0]].u32[i] % VECTOR_TABLE_LENGTH];
-        break;
-    case VECTOR_LOOKUP_PAIR:
-        for (int i = 0; i < m->bytes / 4; i++) {
-            uint32_t at = m->value[op->arg[0]].u32[i] % (2 * VECTOR_TABLE_LENGTH);
-            out.f32[i] = vector_table[(int)op->number + (int)(at / VECTOR_TABLE_LENGTH)][at % VECTOR_TABLE_LENGTH];
-        }
-        break;
+    case VECTOR_LOOKUP_PAIR: run_lookup(m, op, &out); break;
     case VECTOR_REDUCE_ADD:
     case VECTOR_REDUCE_MIN:
     case VECTOR_REDUCE_MAX: run_reduce(m, op, &out); break;

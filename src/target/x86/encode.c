@@ -131,23 +131,23 @@ static const struct {
     // clang-format off
     /* f32, f64, s32, s32 under EVEX, s16, u16, s8, u8, s64, s64 under EVEX */
     [VECTOR_ADD] = {{M(VADDPS), M(VADDPD), M(VPADDD), M(VPADDD), M(VPADDW), M(VPADDW), M(VPADDB), M(VPADDB), M(VPADDQ), M(VPADDQ)}, true},
-    [VECTOR_SUB] = {{M(VSUBPS), M(VSUBPD), M(VPSUBD), M(VPSUBD), M(VPSUBW), M(VPSUBW), M(VPSUBB), M(VPSUBB), M(VPSUBQ), M(VPSUBQ)}},
+    [VECTOR_SUB] = {{M(VSUBPS), M(VSUBPD), M(VPSUBD), M(VPSUBD), M(VPSUBW), M(VPSUBW), M(VPSUBB), M(VPSUBB), M(VPSUBQ), M(VPSUBQ)}, false},
     [VECTOR_MUL] = {{M(VMULPS), M(VMULPD), M(VPMULLD), M(VPMULLD), M(VPMULLW), M(VPMULLW), 0, 0}, true},
     [VECTOR_MUL_LONG] = {{0, 0, 0, 0, 0, 0, 0, 0, 0, M(VPMULLQ)}, true},
     [VECTOR_MUL_LOWER] = {{0, 0, 0, 0, 0, 0, 0, 0, M(VPMULUDQ), M(VPMULUDQ)}, true},
-    [VECTOR_DIV] = {{M(VDIVPS), M(VDIVPD), 0, 0, 0, 0, 0, 0}},
+    [VECTOR_DIV] = {{M(VDIVPS), M(VDIVPD), 0, 0, 0, 0, 0, 0}, false},
     [VECTOR_MIN] = {{0, 0, M(VPMINSD), M(VPMINSD), M(VPMINSW), M(VPMINUW), M(VPMINSB), M(VPMINUB)}, true},
     [VECTOR_MAX] = {{0, 0, M(VPMAXSD), M(VPMAXSD), M(VPMAXSW), M(VPMAXUW), M(VPMAXSB), M(VPMAXUB)}, true},
-    [VECTOR_MIN_OR] = {{M(VMINPS), M(VMINPD), 0, 0, 0, 0, 0, 0}},
-    [VECTOR_MAX_OR] = {{M(VMAXPS), M(VMAXPD), 0, 0, 0, 0, 0, 0}},
-    [VECTOR_SCALE] = {{M(VSCALEFPS), M(VSCALEFPD), 0, 0, 0, 0, 0, 0}},
+    [VECTOR_MIN_OR] = {{M(VMINPS), M(VMINPD), 0, 0, 0, 0, 0, 0}, false},
+    [VECTOR_MAX_OR] = {{M(VMAXPS), M(VMAXPD), 0, 0, 0, 0, 0, 0}, false},
+    [VECTOR_SCALE] = {{M(VSCALEFPS), M(VSCALEFPD), 0, 0, 0, 0, 0, 0}, false},
     [VECTOR_AND] = {{M(VANDPS), M(VANDPD), M(VPAND), M(VPANDD), 0, 0, 0, 0, M(VPAND), M(VPANDQ)}, true},
     [VECTOR_OR] = {{M(VORPS), M(VORPD), M(VPOR), M(VPORD), 0, 0, 0, 0, M(VPOR), M(VPORQ)}, true},
     [VECTOR_XOR] = {{M(VXORPS), M(VXORPD), M(VPXOR), M(VPXORD), 0, 0, 0, 0, M(VPXOR), M(VPXORQ)}, true},
-    [VECTOR_AND_NOT] = {{M(VANDNPS), M(VANDNPD), M(VPANDN), M(VPANDND), 0, 0, 0, 0, M(VPANDN), M(VPANDNQ)}},
-    [VECTOR_SHL_BY] = {{0, 0, M(VPSLLVD), M(VPSLLVD), 0, 0, 0, 0, M(VPSLLVQ), M(VPSLLVQ)}},
-    [VECTOR_SHR_BY] = {{0, 0, M(VPSRLVD), M(VPSRLVD), 0, 0, 0, 0, M(VPSRLVQ), M(VPSRLVQ)}},
-    [VECTOR_SAR_BY] = {{0, 0, M(VPSRAVD), M(VPSRAVD), 0, 0, 0, 0}},
+    [VECTOR_AND_NOT] = {{M(VANDNPS), M(VANDNPD), M(VPANDN), M(VPANDND), 0, 0, 0, 0, M(VPANDN), M(VPANDNQ)}, false},
+    [VECTOR_SHL_BY] = {{0, 0, M(VPSLLVD), M(VPSLLVD), 0, 0, 0, 0, M(VPSLLVQ), M(VPSLLVQ)}, false},
+    [VECTOR_SHR_BY] = {{0, 0, M(VPSRLVD), M(VPSRLVD), 0, 0, 0, 0, M(VPSRLVQ), M(VPSRLVQ)}, false},
+    [VECTOR_SAR_BY] = {{0, 0, M(VPSRAVD), M(VPSRAVD), 0, 0, 0, 0}, false},
     // clang-format on
 };
 #undef M
