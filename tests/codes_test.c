@@ -125,11 +125,11 @@ static void lengths_are_not_in_the_code(void **state) {
 static void new_lengths_are_recalled(void **state) {
     (void)state;
     static const char *const texts[] = {
-        "s[h:2, i:%d, j:%d] = (sum(d:64) q[i, 64*h + d] * k[j, 64*h + d]) * 0.125 + mask[j]\n"
-        "top[h, i] = max(j) s[h, i, j]\ne[h, i, j] = exp(s[h, i, j] - top[h, i])\nt[h, i] = sum(j) e[h, i, j]\n"
-        "p[h, i, j] = e[h, i, j] / t[h, i]\ny[i, 64*h + d:64] = sum(j) p[h, i, j] * v[j, 64*h + d]",
-        "m[i] = (sum(j:768) x[i, j]) / 768\nv[i] = (sum(j) (x[i, j] - m[i]) * (x[i, j] - m[i])) / 768\n"
-        "y[i:%d, j] = (x[i, j] - m[i]) / sqrt(v[i] + 1e-12)",
+        ("s[h:2, i:%d, j:%d] = (sum(d:64) q[i, 64*h + d] * k[j, 64*h + d]) * 0.125 + mask[j]\n"
+         "top[h, i] = max(j) s[h, i, j]\ne[h, i, j] = exp(s[h, i, j] - top[h, i])\nt[h, i] = sum(j) e[h, i, j]\n"
+         "p[h, i, j] = e[h, i, j] / t[h, i]\ny[i, 64*h + d:64] = sum(j) p[h, i, j] * v[j, 64*h + d]"),
+        ("m[i] = (sum(j:768) x[i, j]) / 768\nv[i] = (sum(j) (x[i, j] - m[i]) * (x[i, j] - m[i])) / 768\n"
+         "y[i:%d, j] = (x[i, j] - m[i]) / sqrt(v[i] + 1e-12)"),
         "low[] = min(i:%d, j:768) x[i, j]\nhigh[] = max(i, j) x[i, j]\ny[i, j] = x[i, j] - low[] + high[]"};
     Target target;
     if (!have_target(&target))
