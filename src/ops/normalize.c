@@ -286,7 +286,7 @@ static whet_status build_lrn(OpCall *call, Text *out) {
     op_hole_more(&holes, 'I', 'i', 2, x->rank);
     op_hole_number(&holes, 'K', size);
     op_hole_number(&holes, 'H', (size - 1) / 2);
-    op_hole(&holes, 'A', "%.9g", (double)(float)(op_float(call, "alpha") / (double)size));
+    op_hole_float(&holes, 'A', (float)(op_float(call, "alpha") / (double)size));
     text_printf(out, "energy[n:%lld, c:%lld", (long long)x->dims[0], (long long)x->dims[1]);
     for (int d = 2; d < x->rank; d++)
         text_printf(out, ", i%d:%lld", d, (long long)x->dims[d]);

@@ -113,6 +113,7 @@ void op_put_filled(Text *out, const OpHoles *holes, const char *text);
 const char *op_filling(const OpHoles *holes, char name);
 void op_hole(OpHoles *holes, char name, const char *format, ...) PRINTF_LIKE(3, 4);
 void op_hole_number(OpHoles *holes, char name, int64_t number);
+void op_hole_float(OpHoles *holes, char name, float number);      /* as text_float */
 void op_hole_text(OpHoles *holes, char name, Text *text);         /* takes the text */
 void op_hole_filled(OpHoles *holes, char name, const char *text); /* of what other holes have by now */
 void op_hole_read(OpHoles *holes, char name, const char *tensor, const Type *type, int rank); /* as op_put_read, of i0 .. */

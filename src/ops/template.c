@@ -25,6 +25,13 @@ void op_hole_number(OpHoles *holes, char name, int64_t number) {
     op_hole(holes, name, "%lld", (long long)number);
 }
 
+void op_hole_float(OpHoles *holes, char name, float number) {
+    Text text;
+    text_init(&text);
+    text_float(&text, number);
+    op_hole_text(holes, name, &text);
+}
+
 void op_hole_filled(OpHoles *holes, char name, const char *text) {
     Text filled;
     text_init(&filled);

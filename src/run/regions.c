@@ -24,19 +24,19 @@ struct Region {
 
 static_assert(sizeof(Hole) <= UNIT, "any piece can become a hole");
 
-static size_t round_to(size_t bytes, size_t unit) {
-    return (bytes + unit - 1) / unit * unit;
-}
-
 /* Small models are not worth a page, and callers want to see the pieces that they give. */
 static bool alone(const Regions *r, size_t bytes) {
-    return r->allocator || r->expected < PAGE || bytes > SIZE_MAX - PAGE;
+    return r->allocator || r->expected < PAGE || bytes > INT64_MAX - PAGE;
 }
 
 static Hole *hole_at(char *data, size_t bytes, Hole *next) {
     Hole *hole = (Hole *)(void *)data;
     *hole = (Hole){next, bytes};
     return hole;
+}
+
+static size_t whole_units(size_t bytes) {
+    return (size_t)round_up((int64_t)(bytes ? bytes : 1), UNIT);
 }
 
 /* From the first hole that is large enough; NULL: there is none. */
@@ -56,7 +56,7 @@ static Region *region_new(Regions *r, size_t bytes) {
     Region *region = memory_alloc(NULL, sizeof *region);
     if (!region)
         return NULL;
-    bytes = round_to(bytes > wanted ? bytes : wanted, PAGE);
+    bytes = (size_t)round_up((int64_t)(bytes > wanted ? bytes : wanted), PAGE);
     *region = (Region){.next = r->first, .data = memory_alloc_large(NULL, bytes), .bytes = bytes};
     if (!region->data) {
         memory_free(NULL, region, sizeof *region);
@@ -69,7 +69,7 @@ static Region *region_new(Regions *r, size_t bytes) {
 void *regions_take(Regions *r, size_t bytes) {
     if (alone(r, bytes))
         return memory_alloc_large(r->allocator, bytes);
-    bytes = round_to(bytes ? bytes : 1, UNIT);
+    bytes = whole_units(bytes);
     void *data = NULL;
     for (Region *region = r->first; region && !data; region = region->next)
         data = cut(region, bytes);
@@ -105,7 +105,7 @@ void regions_give(Regions *r, void *data, size_t bytes) {
     while ((char *)data < (*at)->data || (char *)data >= (*at)->data + (*at)->bytes)
         at = &(*at)->next;
     region = *at;
-    put_back(region, data, round_to(bytes ? bytes : 1, UNIT));
+    put_back(region, data, whole_units(bytes));
     if (region->hole->bytes < region->bytes)
         return;
     *at = region->next;
